@@ -21,6 +21,7 @@ from exchanger.values.issuer import (
     AUTHORIZATION,
     ID_JAG,
     ActorCredentials,
+    ActorRule,
     ActorToken,
     ErrorStyle,
     GrantType,
@@ -242,6 +243,13 @@ def _proof_of(rules: IssuedTokenRules) -> Iterator[str]:
     yield f"for {_either(rules.audiences) or 'what the policy requests'}"
     if rules.subject:
         yield f"with the {rules.subject} of the caller's token"
+    match rules.actor:
+        case ActorRule.SAME:
+            yield "with the request's actor"
+        case ActorRule.NONE:
+            yield "without an actor"
+        case _:  # any, or what follows from the request
+            pass
     if rules.scope:
         yield ", ".join(("with no scope but those requested", *rules.scope_also))
     if rules.max_lifetime is not None:

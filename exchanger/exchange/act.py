@@ -42,6 +42,7 @@ _OF_NO_TOKEN: Final = frozenset({"invalid_client", "unauthorized_client", "unsup
 _REFUSALS: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 # The issuer's limits refused the request for the actor's token, as they would refuse the exchange: reported like that.
 _with_actor: Final = changer_of(TokenRequest, "actor_token")
+_beside_actor: Final = changer_of(ExchangedToken, "actor_token")
 _LIMITED: Final = frozenset({ErrorKind.BREAKER_OPEN, ErrorKind.OVERLOADED})
 
 
@@ -97,7 +98,13 @@ class _ActingPassage(Relay):
     def go_on(self, token: Secret) -> TokenOutcome | Self:
         """Exchange with ``token``."""
         self._token = token
-        return self._goes_on(self.stage.behind.begin(_with_actor(self.request, token), self.deadline, self._landed))
+        begun = self._goes_on(self.stage.behind.begin(_with_actor(self.request, token), self.deadline, self._landed))
+        return self._to_compare(begun) if isinstance(begun, TokenOutcome) else begun
+
+    def _to_compare(self, outcome: TokenOutcome) -> TokenOutcome:
+        """Return a token with that of its actor, if ``prove`` will compare them, and take that off again."""
+        is_compared = self.request.issuer.issued is not None and type(outcome) is ExchangedToken
+        return _beside_actor(outcome, self._token) if is_compared else outcome
 
     async def obtain(self) -> None:
         """Wait for the token, then make the exchange."""
@@ -116,7 +123,7 @@ class _ActingPassage(Relay):
         self._behind = None
         nursery, refused = self.stage.nursery, self._token
         if self._replaced or nursery is None or refused is None or not may_refuse_actor_token(outcome):
-            self._finish(outcome)
+            self._finish(self._to_compare(outcome))
         else:
             self._replaced = True
             nursery.start_soon(self._replace, refused, outcome)

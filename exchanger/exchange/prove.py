@@ -80,7 +80,7 @@ class Prove:
                 return fault
             found = None if fault is None else mismatch(fault, rules, request, issued)
         if found is None:
-            return issued
+            return issued if issued.actor_token is None else attrs.evolve(issued, actor_token=None)
         record = ExchangeRecord(request.issuer.endpoint_host, found.kind, found.http_status, self.reactor.network.steady(), 0.0)
         for observer in self.observers:
             observer.exchanged(record)

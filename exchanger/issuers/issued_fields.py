@@ -8,10 +8,10 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.issuers.rules import MAX_ITEMS, ProfileRules, chosen, described, one_of
+from exchanger.issuers.rules import MAX_ITEMS, ProfileRules, chosen, described, one_of, words_of
 from exchanger.net.endpoint import EndpointProblem
 from exchanger.util.json_schema import about
-from exchanger.values.issuer import GrantType, IssuedTokenRules
+from exchanger.values.issuer import ActorRule, GrantType, IssuedTokenRules
 from exchanger.yaml.text_rules import NOT_BLANK
 
 # An issuer's clock may be a little ahead, so the shortest is no real lifetime; nobody limits one to more than a year.
@@ -23,6 +23,7 @@ MAX_CLAIM: Final = 128
 _AUDIENCE: Final = {"requested": None}
 _SUBJECT: Final = {"same": "sub", "any": ""}
 _SCOPE: Final = {"requested": True, "any": False}
+_ACTOR: Final = words_of(ActorRule)
 _OPAQUE: Final = {"refuse": False, "pass": True}
 _LISTED: Final = {"minItems": 1, "maxItems": MAX_ITEMS}
 
@@ -49,6 +50,11 @@ class IssuedToken:
     subject: str | SubjectClaim = described(
         "Whom tokens must be about: any (the default), same (sub is that of the caller's token), or the claim to compare.",
         one_of(_SUBJECT),
+        default="",
+    )
+    actor: str = described(
+        "Which actor (act) tokens may name: same (whose token was sent), none or any. Default: any with actorToken, otherwise same.",
+        one_of(_ACTOR),
         default="",
     )
     scope: str = described(
@@ -85,6 +91,7 @@ class IssuedToken:
             jwks_uri=self.jwks_uri,
             keys_of=discovery or issuer,
             opaque=chosen("issuedToken.opaque", self.opaque, _OPAQUE, False, problems),
+            actor=chosen("issuedToken.actor", self.actor, _ACTOR, None, problems),
         )
 
     def _claim(self, problems: list[str]) -> str:

@@ -3,7 +3,8 @@
 An upstream reads the token and not the response, so both count. A claim that is missing fails the rule about it; a claim of the wrong type
 cannot be judged.
 
-Sources: RFC 8693 section 2.2.1 (https://www.rfc-editor.org/rfc/rfc8693#section-2.2.1), RFC 9068 section 2.2, RFC 7519 section 4.1.
+Sources: RFC 8693 sections 2.2.1 (https://www.rfc-editor.org/rfc/rfc8693#section-2.2.1) and 4.1, RFC 9068 section 2.2, RFC 7519 sections 4.1
+and 6, RFC 7800 section 3.1.
 
 Must not know: calls, clocks, or where keys come from.
 """
@@ -16,13 +17,13 @@ from typing import Final, final
 import attrs
 
 from exchanger.errors import Diagnostic
-from exchanger.jwt.claims import LEEWAY, SCOPE_CLAIMS, audiences_of, scopes_of, split_scope, time_of
-from exchanger.jwt.compact import read_payload, take_apart
+from exchanger.jwt.claims import LEEWAY, SCOPE_CLAIMS, actors_of, audiences_of, scopes_of, split_scope, time_of
+from exchanger.jwt.compact import Compact, read_payload, take_apart
 from exchanger.jwt.refusal import TokenRefused
 from exchanger.oauth.token_response import unusable
 from exchanger.util.shown import measured
 from exchanger.util.text import ELLIPSIS, printable
-from exchanger.values.issuer import ActorToken, Assertion, AssertionRules, IssuedTokenRules
+from exchanger.values.issuer import ActorRule, ActorToken, Assertion, AssertionRules, IssuedTokenRules, Issuer
 from exchanger.values.secret import Secret
 from exchanger.values.token import (
     UNREADABLE_SCOPE,
@@ -36,6 +37,8 @@ from exchanger.values.token import (
 
 # A JWT in compact form has two; a token with any other number is opaque to every reader of JWTs.
 _DOTS: Final = 2
+# ``alg`` of a JWT that anybody can write (RFC 7518 section 3.6). Some libraries compare it without case.
+_UNSIGNED_ALGORITHMS: Final = frozenset({"", "none"})
 # ``typ`` of an ID-JAG, in lower case (RFC 7515 section 4.1.9).
 ID_JAG_TYPES: Final = frozenset({"oauth-id-jag+jwt", "application/oauth-id-jag+jwt"})
 # Characters of each text that is shown, and of one member of a list; and members of a list.
@@ -66,6 +69,9 @@ class IssuedFault:
 _NOTHING_REQUESTED: Final = IssuedFault(
     Diagnostic.ISSUED_UNJUDGED, "aud", "the policy asks for no audience and no resource, so the token's cannot be compared"
 )
+_OTHER_ACTOR: Final = IssuedFault(
+    Diagnostic.ISSUED_FOR_OTHERS, "act", "the issued token names another actor than the request, or lacks the request's"
+)
 _OPAQUE: Final = IssuedFault(Diagnostic.ISSUED_UNJUDGED, "", "the issued token is not a JWT")
 NO_KEYS: Final = IssuedFault(Diagnostic.ISSUED_UNJUDGED, "", "the keys of the issuer are not available")
 UNSIGNED: Final = IssuedFault(Diagnostic.ISSUED_UNJUDGED, "", "the issued token has a signature that none of the issuer's keys verifies")
@@ -89,16 +95,20 @@ def _fault(rules: IssuedTokenRules, request: TokenRequest, issued: ExchangedToke
     text = issued.access_token.reveal()
     if is_opaque(text):
         return _scope_fault(rules, request, issued.scope, {}) if rules.opaque else _OPAQUE
-    claims = read_payload(text)
-    if isinstance(claims, TokenRefused):
-        return unreadable(claims)
+    read = take_apart(text)
+    if isinstance(read, TokenRefused):
+        return unreadable(read)
+    claims = read.claims
     return (
         _issuer_fault(rules, claims)
         or _audience_fault(audiences, claims)
         or (_subject_fault(rules.subject, request.subject_token, claims) if rules.subject else None)
         or _scope_fault(rules, request, issued.scope, claims)
         or (None if rules.max_lifetime is None else _lifetime_fault(now + rules.max_lifetime, claims))
-        or (None if rules.assertion is None else _assertion_fault(rules.assertion, text, claims, now))
+        or _validity_fault(claims, now)
+        or _use_fault(read)
+        or _actor_fault(rules, request, issued, claims)
+        or (None if rules.assertion is None else _assertion_fault(rules.assertion, read))
     )
 
 
@@ -170,22 +180,112 @@ def _lifetime_fault(latest: float, claims: Mapping[str, object]) -> IssuedFault 
     return None if expires <= latest else IssuedFault(Diagnostic.ISSUED_BEYOND_REQUEST, "exp", "the issued token is valid for too long")
 
 
-def _assertion_fault(rules: AssertionRules, text: str, claims: Mapping[str, object], now: float) -> IssuedFault | None:
+def _validity_fault(claims: Mapping[str, object], now: float) -> IssuedFault | None:
+    """Return why the token is not valid at ``now``. ``exp`` has no leeway: nobody needs a token that has ended before it is first used."""
+    if "exp" in claims:
+        expires = time_of(claims["exp"])
+        if expires is None:
+            return _malformed("exp", "is not a number")
+        if now >= expires:
+            return IssuedFault(Diagnostic.ISSUED_UNJUDGED, "exp", "the issued token has expired")
+    if "nbf" in claims:
+        begins = time_of(claims["nbf"])
+        if begins is None:
+            return _malformed("nbf", "is not a number")
+        if now < begins - LEEWAY:
+            return IssuedFault(Diagnostic.ISSUED_UNJUDGED, "nbf", "the issued token is not valid yet")
+    return None
+
+
+def _use_fault(read: Compact) -> IssuedFault | None:
+    """Return why an upstream must not accept the token from the caller. Whatever ``cnf`` holds, nobody here can prove its key."""
+    algorithm = read.header.get("alg")
+    if not isinstance(algorithm, str) or algorithm.strip().casefold() in _UNSIGNED_ALGORITHMS:
+        return IssuedFault(Diagnostic.ISSUED_UNJUDGED, "alg", "the issued token is not signed")
+    if "cnf" in read.claims:
+        return IssuedFault(Diagnostic.ISSUED_FOR_OTHERS, "cnf", "the issued token is bound to a key, which no caller can prove for it")
+    return None
+
+
+def _actor_fault(
+    rules: IssuedTokenRules, request: TokenRequest, issued: ExchangedToken, claims: Mapping[str, object]
+) -> IssuedFault | None:
+    actor = request.issuer.grant.actor
+    rule = rules.actor or (ActorRule.SAME if actor is None else ActorRule.ANY)
+    if rule is ActorRule.ANY or ("act" not in claims and (rule is ActorRule.NONE or actor is None)):
+        return None
+    found = _actors_in(claims)
+    if rule is ActorRule.NONE or found == ():
+        return _OTHER_ACTOR
+    if found is None:
+        return _malformed("act", "is not a chain of actors with a sub each")
+    before = _actors_in(_claims_of(request.subject_token)) or ()
+    if actor is None:
+        named = any(found[0].is_like(_Actor(client)) for client in _clients(request.issuer))
+        return None if _is_chain(found, before) or (named and _is_chain(found[1:], before)) else _OTHER_ACTOR
+    sent = actor.token if isinstance(actor, ActorToken) else issued.actor_token
+    ours = None if sent is None else _Actor.of(_claims_of(sent))
+    if ours is None:
+        return IssuedFault(Diagnostic.ISSUED_UNJUDGED, "act", "the actor's token is not a JWT with a sub")
+    return None if found[0].is_like(ours) and _is_chain(found[1:], before) else _OTHER_ACTOR
+
+
+def _clients(issuer: Issuer) -> Iterator[str]:
+    """Yield this service's client ids: that at ``issuer``, and at the first of two issuers."""
+    yield issuer.credentials.client_id
+    if issuer.assertion is not None and issuer.assertion.issuer is not None:
+        yield from _clients(issuer.assertion.issuer)
+
+
+@final
+@attrs.frozen
+class _Actor:
+    """An actor as a token names it (RFC 8693 section 4.1); ``issuer`` is "" if it does not say whose ``subject`` that is."""
+
+    subject: str
+    issuer: str = ""
+
+    @classmethod
+    def of(cls, claims: Mapping[str, object]) -> "_Actor | None":
+        """Return the actor that ``claims`` are about, ``None`` if they name nobody. A client may be named by its ``client_id`` alone."""
+        subject, issuer = claims.get("sub", claims.get("client_id")), claims.get("iss", "")
+        return cls(subject, issuer) if isinstance(subject, str) and subject and isinstance(issuer, str) else None
+
+    def is_like(self, other: "_Actor") -> bool:
+        """Whether both are the same actor; an issuer counts where both say it."""
+        return self.subject == other.subject and (not self.issuer or not other.issuer or self.issuer == other.issuer)
+
+
+def _is_chain(found: tuple[_Actor, ...], before: tuple[_Actor, ...]) -> bool:
+    """Return whether ``found`` are the actors ``before``, or the latest of them: an issuer need not name earlier ones."""
+    return len(found) <= len(before) and all(one.is_like(other) for one, other in zip(found, before, strict=False))
+
+
+def _actors_in(claims: Mapping[str, object]) -> tuple[_Actor, ...] | None:
+    """Return the chain of actors, the present one first; ``None`` if it cannot be read."""
+    if "act" in claims and actors_of(claims["act"]) is None:  # which bounds its depth
+        return None
+    chain: list[_Actor] = []
+    level: object = claims
+    while isinstance(level, Mapping) and "act" in level:
+        level = level["act"]
+        actor = _Actor.of(level) if isinstance(level, Mapping) else None
+        if actor is None:
+            return None
+        chain.append(actor)
+    return tuple(chain)
+
+
+def _assertion_fault(rules: AssertionRules, read: Compact) -> IssuedFault | None:
     """Return why the second issuer would refuse the assertion, or why it is for another client of it.
 
     An assertion that is not for this one must not be sent, whoever accepts it.
     """
-    expires = time_of(claims.get("exp"))
-    if expires is None:
-        return IssuedFault(Diagnostic.ISSUED_UNJUDGED, "exp", "the assertion does not say when it expires, or not as a number")
-    if now >= expires + LEEWAY:
-        return IssuedFault(Diagnostic.ISSUED_UNJUDGED, "exp", "the assertion has expired")
+    if "exp" not in read.claims:
+        return IssuedFault(Diagnostic.ISSUED_UNJUDGED, "exp", "the assertion does not say when it expires")
     if not rules.client_id:
         return None
-    read = take_apart(text)
-    if isinstance(read, TokenRefused):
-        return unreadable(read)
-    kind, client_id = read.header.get("typ", ""), claims.get("client_id", "")
+    kind, client_id = read.header.get("typ", ""), read.claims.get("client_id", "")
     if not isinstance(kind, str):
         return _malformed("typ", "is not a string")
     if kind.lower() not in ID_JAG_TYPES:
@@ -260,7 +360,7 @@ def _hidden(rules: IssuedTokenRules, request: TokenRequest, issued: ExchangedTok
     """Yield what no text may show: tokens and secrets that the issuer has seen, and whom both tokens are about."""
     proof, actor = request.issuer.credentials.proof, request.issuer.grant.actor
     held = (
-        *(issued.access_token, request.subject_token, request.actor_token),
+        *(issued.access_token, request.subject_token, issued.actor_token),
         *(proof.text if isinstance(proof, Assertion) else proof, actor.token if isinstance(actor, ActorToken) else None),
     )
     subjects = (read.get(claim) for read in (claims, _claims_of(request.subject_token)) for claim in ("sub", rules.subject))

@@ -276,13 +276,28 @@ class AssertionRules:
     client_id: str = ""
 
 
+@enum.unique
+class ActorRule(enum.Enum):
+    """Which actor (``act``, RFC 8693 section 4.1) an exchanged token may name; the value is the profile's word.
+
+    ``SAME``: the actor whose token was sent. If none was, nobody, the actors in the caller's token, or this client.
+    """
+
+    SAME = "same"
+    NONE = "none"
+    ANY = "any"
+
+    __hash__ = object.__hash__
+
+
 @final
 @attrs.frozen
 class IssuedTokenRules:
     """What an exchanged token must be, beside what was requested of its issuer.
 
     ``issuer``: its ``iss``, "" if any. ``audiences``: what its ``aud`` may name; empty: what the request asks for. ``subject``: the claim
-    that must equal that of the caller's token, "" if none. ``scope``: whether it may grant no more than was requested and ``scope_also``.
+    that must equal that of the caller's token, "" if none. ``actor``: ``None`` is ``ANY`` if an actor's token is sent, since issuers name
+    actors in their own way, and ``SAME`` otherwise. ``scope``: whether it may grant no more than was requested and ``scope_also``.
     ``max_lifetime`` is in seconds, ``None`` without a limit. ``signature``: whether keys must verify it, those at ``jwks_uri``, or "" those
     that the metadata of ``keys_of`` name. ``opaque``: whether a token that is not a JWT passes. ``assertion``: what it must be as an
     assertion for another issuer, ``None`` if it is not one.
@@ -299,6 +314,7 @@ class IssuedTokenRules:
     keys_of: str = ""
     opaque: bool = False
     assertion: AssertionRules | None = None
+    actor: ActorRule | None = None
 
 
 ID_TOKEN: Final = "urn:ietf:params:oauth:token-type:id_token"  # RFC 8693 section 3

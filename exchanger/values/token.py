@@ -158,7 +158,8 @@ class ExchangedToken:
     https://www.rfc-editor.org/rfc/rfc6749#section-5.1), ``None`` if the token endpoint did not say. ``expires_at`` is when it expires at
     the earliest, in seconds since the epoch, ``None`` if unknown. ``scope`` is the response's, with spaces between its items; ``None`` if
     it has none, ``UNREADABLE_SCOPE`` if that is neither text nor a list of texts, or if another replica got the response. ``first_leg`` is
-    ``None`` outside chains, and for tokens that were kept.
+    ``None`` outside chains, and for tokens that were kept. ``actor_token`` is the one that was sent if the client is the actor, and leaves
+    again when the token has been compared with it.
     """
 
     access_token: Secret
@@ -169,6 +170,7 @@ class ExchangedToken:
     subject: SubjectVerdict | None = attrs.field(default=None, eq=False)
     scope: str | None = attrs.field(default=None, eq=False)
     first_leg: FirstLeg | None = attrs.field(default=None, eq=False)
+    actor_token: Secret | None = attrs.field(default=None, eq=False)
 
 
 @final

@@ -57,6 +57,11 @@ def spoilt(issuer: OwnIssuer, claims: dict[str, Any]) -> str:
     return f"{jag()(issuer, claims).rpartition('.')[0]}.{claiming(jti='other')(issuer, claims).rpartition('.')[2]}"
 
 
+def at_times(**seconds: float) -> Forge:
+    """Set claims to times that far from now."""
+    return lambda issuer, claims: jag()(issuer, claims | {name: time.time() + value for name, value in seconds.items()})
+
+
 def by_nobody(_issuer: OwnIssuer, claims: dict[str, Any]) -> str:
     return encoded(json.dumps({"alg": "none", "kid": KEY_ID, "typ": TYP}).encode(), payload(claims), b"signature")
 
@@ -89,6 +94,10 @@ LIES: Final[dict[str, tuple[Forge, str]]] = {
     "exp: infinite": (claiming(exp=float("inf")), "TXE-3008"),
     "exp: beyond numbers": (claiming(exp=10**400), "TXE-3008"),
     "exp: true": (claiming(exp=True), "TXE-3008"),
+    "exp: a second ago": (at_times(exp=-1), "TXE-3008"),
+    "nbf: in a minute": (at_times(nbf=60), "TXE-3008"),
+    "cnf: a key": (claiming(cnf={"jkt": "a"}), "TXE-3006"),
+    "act: somebody": (claiming(act={"sub": "mallory"}), "TXE-3006"),
     "scope: more": (claiming(scope=f"{SCOPE} admin"), "TXE-3007"),
     "typ: missing": (lambda issuer, claims: signed(issuer, payload(claims)), "TXE-3006"),
     "typ: of an access token": (jag(typ="at+jwt"), "TXE-3006"),

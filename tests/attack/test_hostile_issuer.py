@@ -35,6 +35,9 @@ entries:
   - match: {{host: api.example.com, pathPrefix: /opaque}}
     action: exchange
     exchange: {{issuerRef: passing, scope: read:orders, audiences: [{AUDIENCE}]}}
+  - match: {{host: api.example.com, pathPrefix: /unsigned}}
+    action: exchange
+    exchange: {{issuerRef: unsigned, scope: read:orders, audiences: [{AUDIENCE}]}}
   - match: {{host: api.example.com, pathPrefix: /admin}}
     action: deny
 """
@@ -62,6 +65,11 @@ def new_key() -> ec.EllipticCurvePrivateKey:
 
 def with_claims(**changed: object) -> Forge:
     return lambda issuer, claims: signed(issuer, payload(claims | changed))
+
+
+def at_times(**seconds: float) -> Forge:
+    """Set claims to times that far from now."""
+    return lambda issuer, claims: signed(issuer, payload(claims | {name: time.time() + value for name, value in seconds.items()}))
 
 
 def with_text(more: str) -> Forge:
@@ -149,8 +157,20 @@ LIES: Final[dict[str, tuple[Forge, str]]] = {
     "alg none": (unsigned_as("none", b""), "TXE-3008"),
     "alg none, with a signature": (unsigned_as("none", b"signature"), "TXE-3008"),
     "alg HS256 with the public key": (confused, "TXE-3008"),
+    "alg NONE": (unsigned_as("NONE", b"signature"), "TXE-3008"),
+    "alg missing": (lambda _issuer, claims: encoded(b'{"typ":"JWT"}', payload(claims), b"signature"), "TXE-3008"),
     "crit": (with_header(crit=["exp"]), "TXE-3008"),
     "b64": (with_header(b64=False), "TXE-3008"),
+    "exp: long ago": (with_claims(exp=-1), "TXE-3008"),
+    "exp: a second ago": (at_times(exp=-1), "TXE-3008"),
+    "nbf: in a minute": (at_times(nbf=60), "TXE-3008"),
+    "nbf: text": (with_claims(nbf="0"), "TXE-3008"),
+    "cnf: of DPoP": (with_claims(cnf={"jkt": "a"}), "TXE-3006"),
+    "cnf: of mTLS": (with_claims(cnf={"x5t#S256": "a"}), "TXE-3006"),
+    "cnf: null": (with_claims(cnf=None), "TXE-3006"),
+    "act: somebody": (with_claims(act={"sub": "mallory"}), "TXE-3006"),
+    "act: somebody behind this client": (with_claims(act={"sub": "client", "act": {"sub": "mallory"}}), "TXE-3006"),
+    "act: a list": (with_claims(act=["client"]), "TXE-3008"),
     "kid: another": (with_header(kid="another"), "TXE-3008"),
     "kid: a path": (with_header(kid="../../dev/null"), "TXE-3008"),
     "another key": (by_another_key, "TXE-3008"),
@@ -162,9 +182,13 @@ HONEST: Final[dict[str, Forge]] = {
     "as requested": with_claims(),
     "scope with odd spaces": with_claims(scope="  read:orders  "),
     "a large claim": with_claims(name="x" * 44_000),
-    "expired long ago": with_claims(exp=-1),
-    "a time with a fraction": with_claims(exp=1.5),
+    "a time with a fraction": at_times(exp=60.5, nbf=-0.5),
+    "valid in a moment": at_times(nbf=20),
+    "about to expire": at_times(exp=20),
+    "act: this client": with_claims(act={"sub": "client"}),
 }
+# What even a profile without signature refuses.
+UNSIGNED_LIES: Final = ("alg none", "alg none, with a signature", "alg NONE", "alg missing")
 
 
 @attrs.define(eq=False)
@@ -213,6 +237,7 @@ def asking(folder: Path) -> Generator[Asked]:
             profiles = [
                 {"name": "strict", **profile, "issuedToken": signed_by},
                 {"name": "passing", **profile, "issuedToken": {**signed_by, "opaque": "pass"}},
+                {"name": "unsigned", **profile, "issuedToken": required},
             ]
             (folder / "issuers.yaml").write_text(json.dumps({"issuers": profiles}))
             with serving(folder, POLICY, TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT="true") as service:
@@ -229,8 +254,15 @@ def test_no_lie_is_handed_out_or_kept(tmp_path: Path) -> None:
         assert {name: it.ask(forge) for name, forge in HONEST.items()} == dict.fromkeys(HONEST, "")
         assert it.service.check("/admin").denied_response.status.code == DENIED
 
-        # What was refused is asked for again, as is what expired before it came; what passed is kept.
-        for forge, calls in ((LIES["aud: another"][0], 2), (HONEST["expired long ago"], 2), (HONEST["as requested"], 1)):
+        # Without the issuer's keys, TLS vouches for the signature, and claims count as they do with them.
+        keys = ("alg HS256", "another key", "its own key", "another token's signature", "another kind of token", "kid: ")
+        found = {name: it.ask(forge, path="/unsigned") for name, (forge, _) in LIES.items() if not name.startswith(keys)}
+        assert found == {name: LIES[name][1] for name in found}
+        assert set(UNSIGNED_LIES) <= found.keys()
+        assert {name: it.ask(forge, path="/unsigned") for name, forge in HONEST.items()} == dict.fromkeys(HONEST, "")
+
+        # What was refused is asked for again; what passed is kept.
+        for forge, calls in ((LIES["aud: another"][0], 2), (LIES["exp: long ago"][0], 2), (HONEST["as requested"], 1)):
             before, name = len(it.tokens.requests), f"again-{calls}-{id(forge)}"
             assert len({it.ask(forge, name) for _ in range(2)}) == 1
             assert len(it.tokens.requests) - before == calls

@@ -27,6 +27,7 @@ from exchanger.values.entry import BASELINE, AllowEntry, DenyEntry, MatchScope, 
 from exchanger.values.issuer import (
     ID_JAG,
     ActorCredentials,
+    ActorRule,
     ActorToken,
     AssertionSource,
     CachePolicy,
@@ -198,6 +199,17 @@ def test_without_headers_of_their_own_the_answer_is_that_of_begin() -> None:
                     "opaque tokens pass"
                 )
             ],
+        ),
+        *(
+            (
+                {"issued": IssuedTokenRules("https://a.example", actor=rule)},
+                [f"proof: of what was issued: by https://a.example; for what the policy requests; {words}opaque tokens are refused"],
+            )
+            for rule, words in (
+                (ActorRule.SAME, "with the request's actor; "),
+                (ActorRule.NONE, "without an actor; "),
+                (ActorRule.ANY, ""),
+            )
         ),
         (
             {"cache": CachePolicy(60.0, 1, drop_refused=True)},

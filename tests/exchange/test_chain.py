@@ -177,6 +177,10 @@ WRONG: Final[list[tuple[Mapping[str, Any], str, str]]] = [
     ({"exp": NOW - 3600}, "TXE-3008", "exp"),
     ({"exp": None}, "TXE-3008", "exp"),
     ({"exp": "soon"}, "TXE-3008", "exp"),
+    ({"exp": NOW}, "TXE-3008", "exp"),
+    ({"nbf": NOW * 2}, "TXE-3008", "nbf"),
+    ({"cnf": {"jkt": "a"}}, "TXE-3006", "cnf"),
+    ({"act": {"sub": "mallory"}}, "TXE-3006", "act"),
 ]
 
 

@@ -17,7 +17,7 @@ from exchanger.net.network import SYSTEM
 from exchanger.net.timers import NEVER
 from exchanger.telemetry.decision_log import decision_line
 from exchanger.values.entry import ExchangeEntry, TokenTarget
-from exchanger.values.issuer import CachePolicy, ErrorStyle, IssuedTokenRules, Issuer
+from exchanger.values.issuer import ActorCredentials, ActorRule, CachePolicy, ErrorStyle, Grant, IssuedTokenRules, Issuer
 from exchanger.values.token import ACCESS_TOKEN_TYPE, Cache, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 from tests.decision.examples import snapshot
 from tests.exchange.examples import published
@@ -72,6 +72,56 @@ async def test_only_the_token_that_was_requested_is_handed_out(autojump_clock: M
         passed = await exchange(it.client, asking(profile()))
         assert isinstance(passed, ExchangedToken)
         assert passed.access_token.reveal() == HONEST
+
+
+def for_orders(alg: str = "ES256", **changed: object) -> str:
+    return raw({"alg": alg}, claims(iss=ISSUER, aud="orders", exp=NOW * 2) | changed)
+
+
+@pytest.mark.parametrize(
+    ("issued", "code"),
+    [
+        (for_orders(exp=NOW), "TXE-3008"),
+        (for_orders(nbf=NOW * 2), "TXE-3008"),
+        (for_orders(cnf={"jkt": "a"}), "TXE-3006"),
+        (for_orders(act={"sub": "mallory"}), "TXE-3006"),
+        (for_orders("none"), "TXE-3008"),
+        (for_orders(), ""),
+    ],
+    ids=["expired", "not yet valid", "bound to a key", "another actor", "not signed", "honest"],
+)
+async def test_a_token_that_no_upstream_may_accept_is_neither_kept_nor_handed_out(
+    issued: str, code: str, autojump_clock: MockClock
+) -> None:
+    issuer = profile(cache=CachePolicy(60.0, 10))
+    async with world(issuing(issued).serve) as it:
+        use(it, issuer)
+        assert code_of(await exchange(it.client, asking(issuer))) == code
+        assert it.client.cache.entries == (code == "")
+
+
+@pytest.mark.parametrize("rule", [None, *ActorRule])
+async def test_the_actor_is_compared_with_the_token_that_the_service_got_for_itself(
+    rule: ActorRule | None, autojump_clock: MockClock
+) -> None:
+    """The second exchange has the actor's token at hand. The token that is kept does not keep it."""
+    acting = token(sub="service-account-7", exp=NOW * 2)
+    left = [{"sub": "service-account-7"}, {"sub": "mallory"}]
+    codes = ["", "TXE-3006"] if rule is ActorRule.SAME else ["TXE-3006"] * 2 if rule is ActorRule.NONE else [""] * 2
+
+    def answer(fields: Mapping[str, str]) -> bytes:
+        own = fields["grant_type"] == "client_credentials"
+        text = acting if own else for_orders(act=left.pop(0))
+        members = {"access_token": text, "token_type": "Bearer", "issued_token_type": ACCESS_TOKEN_TYPE, "expires_in": 300}
+        return response(json.dumps(members).encode())
+
+    issuer = profile(attrs.evolve(RULES, actor=rule), grant=Grant(actor=ActorCredentials("act")), cache=CachePolicy(60.0, 10))
+    async with world(Site(token=answer).serve) as it:
+        use(it, issuer)
+        for number, code in enumerate(codes):
+            outcome = await exchange(it.client, asking(issuer, f"subject-{number}"))
+            assert code_of(outcome) == code
+            assert not isinstance(outcome, ExchangedToken) or outcome.actor_token is None
 
 
 async def test_without_the_field_nothing_is_judged(autojump_clock: MockClock) -> None:

@@ -59,6 +59,7 @@ PROFILES: Final[list[dict[str, Any]]] = [
             "issuer": "https://issuer.example.com",
             "audience": ["a"],
             "subject": {"claim": "oid"},
+            "actor": "same",
             "scope": "requested",
             "scopeAlso": ["openid"],
             "maxLifetime": "15m",

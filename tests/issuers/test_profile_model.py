@@ -177,6 +177,7 @@ def test_there_are_two_issuers_in_a_row_at_most(first: str, problem: str) -> Non
         (f"{SECRET}, {PROVEN} scope: granted}}", "issuedToken.scope must be one of requested, any"),
         (f"{SECRET}, {PROVEN} scopeAlso: [openid]}}", "issuedToken.scopeAlso needs scope: requested"),
         (f"{SECRET}, {PROVEN} scope: requested, scopeAlso: [openid profile]}}", "must have one scope in each text"),
+        (f"{SECRET}, {PROVEN} actor: other}}", "issuedToken.actor must be one of same, none, any"),
         (f"{SECRET}, {PROVEN} maxLifetime: 9000h}}", "issuedToken.maxLifetime must be between 1s and 8760h"),
         (f"{SECRET}, {PROVEN} jwksURI: 'https://a.example/keys'}}", "issuedToken.jwksURI needs signature: true"),
         (f"{SECRET}, {PROVEN} signature: true, jwksURI: 'http://a.example/keys'}}", "issuedToken.jwksURI must use https"),

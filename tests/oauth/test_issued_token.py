@@ -7,10 +7,11 @@ from typing import Any, Final
 import attrs
 import pytest
 
+from exchanger.jwt.claims import LEEWAY
 from exchanger.oauth.issued_token import SHOWN, judge_issued
 from exchanger.oauth.token_response import TokenResponseRules, decode_response
 from exchanger.values.entry import TokenTarget
-from exchanger.values.issuer import IssuedTokenRules
+from exchanger.values.issuer import ActorCredentials, ActorRule, ActorToken, Credentials, Grant, IssuedTokenRules
 from exchanger.values.secret import Secret
 from exchanger.values.token import UNREADABLE_SCOPE, ExchangedToken, ExchangeFailure, TokenRequest
 from tests.jwt.issuer import NOW, raw, text
@@ -108,8 +109,171 @@ def test_each_way_to_be_wrong(changed: dict[str, object], expected: tuple[str, s
 
 def test_what_is_not_asked_about_does_not_count() -> None:
     lax = IssuedTokenRules(ISSUER)
-    for changed in ({"sub": "canary-mallory"}, {"scope": "admin"}, {"scope": 5}, {"exp": ...}, {"exp": "x"}):
+    for changed in ({"sub": "canary-mallory"}, {"scope": "admin"}, {"scope": 5}, {"exp": ...}, {"exp": NOW + 10**9}):
         assert judge_issued(lax, asking(lax), issued(honest(**changed), "admin"), NOW) is None
+
+
+LAX: Final = IssuedTokenRules(ISSUER)
+
+
+CONFIRMATIONS: Final[tuple[object, ...]] = (
+    *({"jkt": "a"}, {"x5t#S256": "a"}, {"kid": "a"}, {"jwk": {"kty": "EC"}}, {"jwe": "a"}),
+    *({}, [], None, "", False),
+)
+
+
+def judged_lax(claims: object, rules: IssuedTokenRules = LAX, **more: Any) -> tuple[str, str] | None:
+    """Return the code and the claim under rules that compare nothing but issuer and audience."""
+    found = judge_issued(rules, asking(rules, **more), issued(claims), NOW)
+    return None if found is None or found.mismatch is None else (found.diagnostic.value, found.mismatch.claim)
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"exp": NOW}, ("TXE-3008", "exp")),
+        ({"exp": NOW - 0.001}, ("TXE-3008", "exp")),
+        ({"exp": -1}, ("TXE-3008", "exp")),
+        ({"exp": NOW + 0.001}, None),
+        ({"exp": "2000000000"}, ("TXE-3008", "exp")),
+        ({"exp": None}, ("TXE-3008", "exp")),
+        ({"exp": True}, ("TXE-3008", "exp")),
+        ({"exp": 10**400}, ("TXE-3008", "exp")),
+        ({"nbf": NOW + LEEWAY}, None),
+        ({"nbf": NOW + LEEWAY + 0.001}, ("TXE-3008", "nbf")),
+        ({"nbf": "0"}, ("TXE-3008", "nbf")),
+        ({"nbf": None}, ("TXE-3008", "nbf")),
+        *(({"cnf": cnf}, ("TXE-3006", "cnf")) for cnf in CONFIRMATIONS),
+        ({"may_act": {"sub": "somebody"}}, None),
+        ({"iat": NOW + 10_000}, None),
+    ],
+    ids=str,
+)
+def test_a_token_that_its_upstream_must_refuse_is_refused_whatever_the_profile_compares(
+    changed: dict[str, object], expected: tuple[str, str] | None
+) -> None:
+    assert judged_lax(honest(**changed)) == expected
+
+
+@pytest.mark.parametrize(
+    ("header", "passes"),
+    [
+        *(({"alg": algorithm}, False) for algorithm in ("none", "None", "NONE", "nOnE", " none ", "", " ", None, 5, [], ["none"])),
+        ({}, False),
+        ({"typ": "JWT"}, False),
+        *(({"alg": algorithm}, True) for algorithm in ("ES256", "RS256", "HS256", "EdDSA", "PS512", "x-of-its-own")),
+    ],
+    ids=str,
+)
+def test_a_token_that_says_it_is_not_signed_is_refused_with_any_signature(header: dict[str, object], passes: bool) -> None:
+    assert judged_lax(raw(header, HONEST)) == (None if passes else ("TXE-3008", "alg"))
+    head, body, _ = raw(header, HONEST).split(".")
+    for signature in ("AA", text(b"x" * 64)):
+        assert judged_lax(f"{head}.{body}.{signature}") == (None if passes else ("TXE-3008", "alg"))
+
+
+ACTING: Final = raw({"alg": "ES256"}, {"sub": "gateway", "iss": "https://cluster.example.com"})
+DELEGATED: Final = raw({"alg": "ES256"}, {"sub": "canary-alice", "act": {"sub": "shop", "act": {"sub": "app"}}})
+SHOP: Final[dict[str, object]] = {"sub": "shop", "act": {"sub": "app"}}
+OTHER: Final = ("TXE-3006", "act")
+UNREAD: Final = ("TXE-3008", "act")
+
+
+def deep(levels: int) -> dict[str, object]:
+    return {"sub": "client", **({"act": deep(levels - 1)} if levels else {})}
+
+
+def with_actor(rules: IssuedTokenRules, actor: ActorToken | ActorCredentials | None, subject: str = SUBJECT) -> TokenRequest:
+    request = asking(rules, subject=subject)
+    return attrs.evolve(request, issuer=attrs.evolve(request.issuer, grant=Grant(actor=actor)))
+
+
+@pytest.mark.parametrize(
+    ("subject", "act", "expected"),
+    [
+        (SUBJECT, ..., None),
+        (DELEGATED, ..., None),  # impersonation: the earlier actors are left out
+        (SUBJECT, {"sub": "client"}, None),  # this client
+        (SUBJECT, {"client_id": "client"}, None),
+        (DELEGATED, SHOP, None),
+        (DELEGATED, {"sub": "client", "act": SHOP}, None),
+        (DELEGATED, {"sub": "client", "iss": "https://anybody.example.com"}, None),
+        ("opaque", ..., None),
+        ("opaque", {"sub": "client"}, None),
+        ("opaque", SHOP, OTHER),
+        (SUBJECT, {"sub": "mallory"}, OTHER),
+        (SUBJECT, {"sub": "client", "act": {"sub": "mallory"}}, OTHER),
+        (DELEGATED, {"sub": "shop", "act": {"sub": "mallory"}}, OTHER),
+        (DELEGATED, {"sub": "shop"}, None),  # the later one of two
+        (DELEGATED, {"sub": "app"}, OTHER),
+        (DELEGATED, {"sub": "app", "act": {"sub": "shop"}}, OTHER),
+        (DELEGATED, {"sub": "mallory", "act": SHOP}, OTHER),
+        (SUBJECT, None, UNREAD),
+        (SUBJECT, "client", UNREAD),
+        (SUBJECT, ["client"], UNREAD),
+        (SUBJECT, {}, UNREAD),
+        (SUBJECT, {"sub": ["client"]}, UNREAD),
+        (SUBJECT, {"sub": ""}, UNREAD),
+        (SUBJECT, {"sub": "client", "iss": 5}, UNREAD),
+        (SUBJECT, {"sub": "client", "act": None}, UNREAD),
+        (SUBJECT, deep(10), UNREAD),
+    ],
+    ids=count(),
+)
+def test_without_an_actor_token_only_this_client_or_the_callers_actors_act(
+    subject: str, act: object, expected: tuple[str, str] | None
+) -> None:
+    for rule in (None, ActorRule.SAME):
+        rules = attrs.evolve(LAX, actor=rule)
+        request = with_actor(rules, None, subject)
+        request = attrs.evolve(request, issuer=attrs.evolve(request.issuer, credentials=Credentials("client", Secret("s"))))
+        found = judge_issued(rules, request, issued(honest(act=act)), NOW)
+        assert (found and found.mismatch and (found.diagnostic.value, found.mismatch.claim)) == expected
+
+
+@pytest.mark.parametrize(
+    ("act", "expected"),
+    [
+        ({"sub": "gateway"}, None),
+        ({"sub": "gateway", "iss": "https://cluster.example.com"}, None),
+        ({"sub": "gateway", "act": SHOP}, None),
+        (..., OTHER),
+        ({"sub": "gateway", "iss": "https://other.example.com"}, OTHER),
+        ({"sub": "client"}, OTHER),
+        (SHOP, OTHER),
+        ({"sub": "mallory", "act": {"sub": "gateway"}}, OTHER),
+        ({"sub": "gateway", "act": {"sub": "mallory"}}, OTHER),
+        ({"sub": True}, UNREAD),
+    ],
+    ids=count(),
+)
+def test_the_same_actor_is_the_subject_of_the_actor_token_that_was_sent(act: object, expected: tuple[str, str] | None) -> None:
+    same, anybody = (attrs.evolve(LAX, actor=rule) for rule in (ActorRule.SAME, ActorRule.ANY))
+    in_file, by_credentials = ActorToken(Secret(ACTING), "urn:x:y", "gateway"), ActorCredentials("act")
+    answer = issued(honest(act=act))
+    for actor, token in ((in_file, answer), (by_credentials, attrs.evolve(answer, actor_token=Secret(ACTING)))):
+        found = judge_issued(same, with_actor(same, actor, DELEGATED), token, NOW)
+        assert (found and found.mismatch and (found.diagnostic.value, found.mismatch.claim)) == expected
+        for rules in (LAX, anybody):
+            assert judge_issued(rules, with_actor(rules, actor, DELEGATED), token, NOW) is None
+
+
+@pytest.mark.parametrize("sent", ["opaque", raw({"alg": "ES256"}, {"iss": "i"}), raw({"alg": "ES256"}, {"sub": 5})], ids=count())
+def test_an_actor_token_without_a_subject_cannot_be_compared(sent: str) -> None:
+    rules = attrs.evolve(LAX, actor=ActorRule.SAME)
+    request = with_actor(rules, ActorToken(Secret(sent), "urn:x:y", "gateway"))
+    found = judge_issued(rules, request, issued(honest(act={"sub": "gateway"})), NOW)
+    assert found is not None
+    assert found.diagnostic.value == "TXE-3008"
+
+
+@pytest.mark.parametrize("act", [{"sub": "gateway"}, {}, None, "x"], ids=str)
+def test_none_lets_no_actor_pass(act: object) -> None:
+    rules = attrs.evolve(LAX, actor=ActorRule.NONE)
+    for actor in (None, ActorToken(Secret(ACTING), "urn:x:y", "gateway")):
+        for changed, code in ((act, "TXE-3006"), (..., "")):
+            found = judge_issued(rules, with_actor(rules, actor), issued(honest(act=changed)), NOW)
+            assert ("" if found is None else found.diagnostic.value) == code
 
 
 def test_resources_are_audiences_where_the_policy_names_none() -> None:

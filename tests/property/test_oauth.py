@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from collections.abc import Iterator
 from typing import Final
 from urllib.parse import parse_qsl, unquote_plus, urlencode
 
@@ -21,11 +22,13 @@ from exchanger.oauth.token_response import TokenResponseRules, decode_response
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import (
     ActorCredentials,
+    ActorRule,
     ActorToken,
     Assertion,
     AuthMethod,
     ClientCertificate,
     Credentials,
+    Grant,
     GrantType,
     IssuedTokenRules,
     Issuer,
@@ -337,6 +340,9 @@ def test_a_success_needs_everything_and_nothing_else(value: dict[str, object], r
 PROVEN: Final = "https://issuer.example.com"
 AUDIENCES: Final = ("orders", "billing", "payments")
 SCOPES: Final = ("read", "write", "admin", "openid")
+ACTORS: Final = ("shop", "app", "client", "gateway", "mallory")
+# The caller's token has the first two as its actors.
+CHAIN: Final = {"sub": "shop", "act": {"sub": "app"}}
 odd = st.sampled_from([None, True, 0, 1.5, "", " ", "orders read", [], {}, ["orders", None], [["orders"]], {"orders": 1}])
 scope_texts = st.lists(st.sampled_from(SCOPES), max_size=3).map(" ".join)
 scope_lists = st.lists(st.sampled_from([*SCOPES, "read admin"]), max_size=3)
@@ -348,6 +354,13 @@ changes = {
     "scope": scope_texts | scope_lists,
     "scp": scope_texts | scope_lists,
     "exp": st.integers(NOW - 10, NOW + 600) | st.floats(NOW, NOW + 600),
+    "nbf": st.integers(NOW - 60, NOW + 60) | st.floats(NOW, NOW + 60),
+    "cnf": st.sampled_from([{"jkt": "a"}, {"x5t#S256": "a"}, {"kid": "a"}, {"jwk": {}}]),
+    "act": st.recursive(
+        st.fixed_dictionaries({"sub": st.sampled_from(ACTORS)}, optional={"iss": st.just(PROVEN)}),
+        lambda inner: st.fixed_dictionaries({"sub": st.sampled_from(ACTORS), "act": inner}),
+        max_leaves=3,
+    ),
 }
 # One claim is changed, mostly, and mostly to another value of its type.
 changed_claims = st.sampled_from(sorted(changes)).flatmap(
@@ -363,7 +376,10 @@ issued_rules = st.builds(
     scope_also=st.sampled_from([(), ("openid",)]),
     max_lifetime=st.none() | st.just(300.0),
     opaque=st.booleans(),
+    actor=st.none() | st.sampled_from(ActorRule),
 )
+actors = st.none() | st.just(ActorToken(Secret(raw({"alg": "ES256"}, {"sub": "gateway", "iss": PROVEN})), "urn:x:y", "gateway"))
+algorithms = rarely(st.sampled_from(["none", "NONE", "", None]), st.sampled_from(["ES256", "HS256"]))
 proven_targets = st.builds(
     TokenTarget,
     st.just("primary"),
@@ -391,14 +407,22 @@ def right_claims(rules: IssuedTokenRules, target: TokenTarget) -> dict[str, obje
 
 
 @settings(max_examples=examples(400))
-@given(issued_rules, proven_targets, changed_claims, forms, forms, st.none() | scope_texts)
+@given(issued_rules, proven_targets, changed_claims, forms, forms, st.none() | scope_texts, actors, algorithms)
 def test_what_passes_the_proof_was_requested(
-    rules: IssuedTokenRules, target: TokenTarget, changed: dict[str, object], other: str | None, opaque: str | None, granted: str | None
+    rules: IssuedTokenRules,
+    target: TokenTarget,
+    changed: dict[str, object],
+    other: str | None,
+    opaque: str | None,
+    granted: str | None,
+    actor: ActorToken | None,
+    algorithm: str | None,
 ) -> None:
     right = right_claims(rules, target)
-    subject = raw({"alg": "ES256"}, right) if other is None else other
-    issued = raw({"alg": "ES256"}, right | changed) if opaque is None else opaque
-    request = TokenRequest(token_request().issuer, Secret(subject), target, "grant", "type")
+    subject = raw({"alg": "ES256"}, right | {"act": CHAIN}) if other is None else other
+    issued = raw({"alg": algorithm}, right | changed) if opaque is None else opaque
+    issuer = attrs.evolve(token_request().issuer, grant=Grant(actor=actor), credentials=Credentials("client", Secret("s")))
+    request = TokenRequest(issuer, Secret(subject), target, "grant", "type")
     found = judge_issued(rules, request, ExchangedToken(Secret(issued), scope=granted), NOW)
     event("passed" if found is None else found.diagnostic.value)
     allowed = {*target.scope.split(), *rules.scope_also}
@@ -422,6 +446,27 @@ def test_what_passes_the_proof_was_requested(
         assert {item for text in given_scopes for item in str(text).split()} <= allowed
     if rules.max_lifetime is not None:
         assert float(str(claims["exp"])) <= NOW + rules.max_lifetime
+    # Whatever the rules say: valid now, signed, bound to nobody's key, and with no actor that they rule out.
+    assert float(str(claims.get("exp", NOW + 1))) > NOW
+    assert float(str(claims.get("nbf", NOW))) <= NOW + 30
+    assert algorithm not in ("none", "NONE", "", None)
+    assert "cnf" not in claims
+    named = tuple(named_actors(claims.get("act")))
+    if rules.actor is ActorRule.NONE:
+        assert named == ()
+    elif rules.actor is ActorRule.SAME and actor is not None:
+        assert named[0] == "gateway"
+        assert named[1:] in {(), ("shop",), ("shop", "app")}
+    elif rules.actor is ActorRule.SAME or (rules.actor is None and actor is None):
+        assert "mallory" not in named
+        assert "gateway" not in named
+
+
+def named_actors(act: object) -> Iterator[str]:
+    """Yield the actors of a chain, as an upstream may read it."""
+    while isinstance(act, dict):
+        yield str(act.get("sub"))
+        act = act.get("act")
 
 
 @given(issued_rules, proven_targets, st.data())

@@ -351,6 +351,7 @@ CLIENT: Final = {
 ISSUED_TOKEN: Final = {
     "audience": maybe | mostly(["requested", ""], "any", "same") | st.lists(st.sampled_from(["a", "b", ""]), max_size=3),
     "subject": maybe | mostly(["same", "any", ""], "sub") | st.fixed_dictionaries({}, optional={"claim": maybe | around(st.just("oid"))}),
+    "actor": maybe | mostly(["same", "none", "any", ""], "other"),
     "scope": maybe | mostly(["requested", "any", ""], "granted"),
     "scopeAlso": maybe | st.lists(st.sampled_from(["openid", ""]), max_size=2),
     "maxLifetime": st.sampled_from([None, "15m", "8761h", "", "1d"]),

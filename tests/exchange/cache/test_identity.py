@@ -13,6 +13,7 @@ from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import (
     ID_JAG,
     ActorCredentials,
+    ActorRule,
     ActorToken,
     Assertion,
     AssertionRules,
@@ -96,6 +97,7 @@ OTHER: Final[dict[type, dict[str, Any]]] = {
         "keys_of": "https://issuer.example.com",
         "opaque": True,
         "assertion": AssertionRules("client"),
+        "actor": ActorRule.ANY,
     },
     Grant: {
         "type": GrantType.ENTRA_OBO,
