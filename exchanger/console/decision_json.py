@@ -21,7 +21,7 @@ from exchanger.decision.outcome import Allow, DecisionReason, DecisionRecord, De
 from exchanger.jwt.unverified import claims_of, object_of
 from exchanger.policy.lookup import CONFLICT
 from exchanger.policy.path import MalformedPath, interpretations_of, without_markers
-from exchanger.util.text import printable
+from exchanger.util.text import JWT, printable
 from exchanger.values.request import HttpRequest
 from exchanger.values.text import DETAIL_LIMIT, METHOD_LIMIT, PATH_LIMIT, loggable_host, loggable_path
 from exchanger.values.token import Cache, FirstLeg, SubjectVerdict
@@ -45,10 +45,8 @@ READ_LIMIT_NON_ASCII: Final = 64
 
 _HTTP_OK: Final = 200
 _CONTENT_TYPE: Final = ("Content-Type", "application/json")
-# A JWT in compact form: its header begins with ``{"``.
-_RAW_JWT: Final = r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"
 # A path of plain names has one interpretation. Most paths are such, and this costs less than computing all interpretations.
-_PLAIN: Final = re.compile(r"(?:/[A-Za-z0-9_-]++)++")
+_PLAIN: Final = re.compile(r"(?:/[A-Za-z0-9_-]++)+")
 # These replace what is not shown in a path. A record may have been cut before, so a comparison is not enough.
 _ALTERED: Final = re.compile("[…\N{REPLACEMENT CHARACTER}]")
 
@@ -122,8 +120,7 @@ class DecisionJson:
         body = denied.body
         if foreign:  # a token endpoint may repeat what it was sent, and raw tokens are never shown
             bearer = read_bearer(request.authorization)
-            raw = _RAW_JWT if isinstance(bearer, NoToken) else re.escape(bearer.reveal())
-            hide = re.compile(f"{raw}|{_RAW_JWT}")
+            hide = re.compile(JWT if isinstance(bearer, NoToken) else f"{re.escape(bearer.reveal())}|{JWT}")
             body, headers = hide.sub("…", body), [[name, hide.sub("…", value)] for name, value in headers]
         return {"status": denied.status, "headers": headers, "body": printable(body, BODY_LIMIT)}
 

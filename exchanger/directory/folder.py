@@ -39,7 +39,7 @@ YOUNG_S: Final = 2.0
 NO_FOLDERS: Final = frozenset({"lost+found"})
 _ENDINGS: Final = ", ".join(SUFFIXES)
 # A manifest's name with something after it, such as ``.txt`` or ``~``.
-_WITH_MORE: Final = re.compile(r"(.*\.(?:ya?ml|json))[^/a-z0-9][^/]*", re.IGNORECASE | re.DOTALL)
+_WITH_MORE: Final = re.compile(r"(.*\.(?:ya?ml|json))[^a-z0-9]", re.IGNORECASE | re.DOTALL)
 # Names that are nearly ours, and are those of other formats.
 _OTHER_ENDINGS: Final = frozenset({".xml", ".jsonl", ".json5", ".jsonc"})
 
@@ -263,9 +263,10 @@ def _of_files(scan: Scan) -> Iterator[Notice]:
 
 def _is_meant(name: str, read: set[str]) -> bool:
     """Return whether ``name`` is probably that of a manifest, and not of an editor's backup (``p.yaml~``)."""
-    more = _WITH_MORE.fullmatch(name)
+    folder, slash, base = name.rpartition("/")
+    more = _WITH_MORE.match(base)
     if more is not None:
-        return more[1] not in read
+        return folder + slash + more[1] not in read
     dot = name.rfind(".")
     ending = name[dot:].lower() if dot > name.rfind("/") else ""
     return ending not in _OTHER_ENDINGS and any(distance(ending, suffix) <= 1 for suffix in SUFFIXES)

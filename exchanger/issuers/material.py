@@ -35,8 +35,9 @@ MAX_KEY: Final = 3600
 MAX_CERTIFICATE_KEY: Final = 6800
 
 _is_token: Final = re.compile(r"[!-~]+").fullmatch
-# The text between two PEM boundaries has no five dashes in a row. Possessive, so that a text is read once, however many blocks begin in it.
-_BODY: Final = "[^-]*+(?:-(?!----)[^-]*+)*+"
+# The text between two PEM boundaries has no five dashes in a row. So it ends in one place, and a text is read once, however many blocks
+# begin in it.
+_BODY: Final = "[^-]*+(?:-(?!----)[^-]*+)*"
 _BEGIN_PRIVATE: Final = re.compile("-----BEGIN ([A-Z ]*PRIVATE KEY)-----")
 _PRIVATE: Final = re.compile(rf"{_BEGIN_PRIVATE.pattern}{_BODY}-----END \1-----")
 _BEGIN_CERTIFICATE: Final = "-----BEGIN CERTIFICATE-----"

@@ -25,10 +25,11 @@ _SAFE_CHALLENGE: Final = re.compile(r"[\t\x20-\x7e\xa0-\xff]+")
 # alone (the TypeScript SDK of the Model Context Protocol for one).
 _is_place: Final = re.compile(r"resource_metadata|authorization_uri|(?<![a-z_])as_uri", re.IGNORECASE).search
 
-# The grammar of RFC 9110 section 11.6.1. Possessive: a value is read once.
-_QUOTED: Final = r'"(?:[^"\\]|\\.)*+"'
-is_challenge_list: Final = re.compile(rf"(?:[^\"]|{_QUOTED})*+").fullmatch
-challenge_elements: Final = re.compile(rf"(?:[^\",]|{_QUOTED})++").findall
+# The grammar of RFC 9110 section 11.6.1. Each character has one meaning, so a value is read once.
+_UNENDED: Final = r'"[^"\\]*+(?:\\.[^"\\]*+)*'
+_QUOTED: Final = f'{_UNENDED}"'
+is_challenge_list: Final = re.compile(rf"(?:[^\"]++|{_QUOTED})*").fullmatch
+challenge_elements: Final = re.compile(rf"(?:[^\",]++|{_UNENDED}\"?)+").findall
 TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 # Groups: the scheme, if it is the first of a challenge, the name and the value, which may be quoted.
 challenge_parameter: Final = re.compile(rf"(?:({TOKEN})[ \t]++)?({TOKEN})[ \t]*+=[ \t]*+({TOKEN}|{_QUOTED})").fullmatch

@@ -23,8 +23,10 @@ from exchanger.codes import policy as codes
 from exchanger.codes.code import Code
 from exchanger.util.text import bounded, quoted, without_secrets
 
-# Every quantifier below is possessive: a text is read once, from left to right, whatever its length.
-NAME: Final = r"[A-Za-z0-9_-]++(?:\.[A-Za-z0-9_-]++)*+"
+# A text is read once, from left to right, whatever its length: quantifiers of characters are possessive, and a group begins with a
+# character that ends what is before it. Quantifiers of groups are never possessive, since CPython before 3.11.5 matches them wrongly
+# (https://github.com/python/cpython/issues/106052).
+NAME: Final = r"[A-Za-z0-9_-]++(?:\.[A-Za-z0-9_-]++)*"
 LITERAL: Final = r"\[[0-9A-Fa-f:.]{2,45}+\]"  # 45: the longest IPv6 address, six groups and a dotted quad
 
 # The common case first: most requests name their host in canonical form, and a match without groups is the cheapest test (0.2 µs). A
@@ -39,7 +41,7 @@ _match_authority: Final = re.compile(rf"[ \t]*+(?:({NAME})\.?|({LITERAL}))(?::[0
 _match_with_port: Final = re.compile(rf"((?:{NAME}\.?)|{LITERAL})[ \t]*+:[ \t]*+([^ \t]*+)").fullmatch
 _is_port: Final = re.compile(r"[0-9]*+|\*").fullmatch
 # RFC 6335 section 5.1 (https://www.rfc-editor.org/rfc/rfc6335#section-5.1): at most 15 characters, one of them a letter.
-_is_service: Final = re.compile(r"(?=.{1,15}\Z)(?=.*[A-Za-z])[A-Za-z0-9]++(?:-[A-Za-z0-9]++)*+").fullmatch
+_is_service: Final = re.compile(r"(?=.{1,15}\Z)(?=.*[A-Za-z])[A-Za-z0-9]++(?:-[A-Za-z0-9]++)*").fullmatch
 
 # Schemes if a name follows their colon: ``http:orders`` is about ``orders``.
 SCHEMES: Final = frozenset(["http", "https", "ws", "wss", "grpc", "grpcs", "h2", "h2c", "tcp", "tls"])

@@ -31,7 +31,7 @@ _NFKC_WORK: Final = 16  # for each character of a path that is not normalised
 # visible characters. Together with the absence of "//" and "/." no rewriting changes such a path.
 _PLAIN: Final = r"/[A-Za-z0-9._~!$&'()*+,=:@/-]*+"
 _is_plain_text: Final = re.compile(_PLAIN).fullmatch
-_is_plain_with_query: Final = re.compile(_PLAIN + r"(?:\?[!-\"$-~]*+)?+").fullmatch
+_is_plain_with_query: Final = re.compile(_PLAIN + r"(?:\?[!-\"$-~]*+)?").fullmatch
 
 _find_unprintable: Final = re.compile(r"[\x00-\x20\x7f-\x9f]").search  # control characters, space and DEL
 _find_control: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]").search  # what an escape must not decode to; an escaped space is common in names

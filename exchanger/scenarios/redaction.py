@@ -3,12 +3,13 @@
 import re
 from typing import Final
 
+from exchanger.util.text import JWT
+
 HIDDEN: Final = "(token)"
 
 # Characters. A shorter text protects nothing, and removing it would garble the words around it.
 _MIN_SECRET: Final = 8
-# A JSON object in Base64 begins like this: RFC 7515 section 3.1.
-_find_jwt: Final = re.compile(r"eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*){0,3}")
+_find_jwt: Final = re.compile(JWT)
 # RFC 6750 section 2.1, but not the parameters of a challenge, section 3.
 _find_bearer: Final = re.compile(r"(?i)\b(bearer +)(?![a-z_]+=\")[A-Za-z0-9._~+/-]{8,}=*")
 

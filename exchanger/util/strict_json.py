@@ -10,7 +10,7 @@ from typing import Final, NoReturn
 import orjson
 
 # A string. One that does not end extends to the end, so that each character is read once.
-_STRING: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_STRING: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*"?', re.DOTALL)
 # RFC 8259 section 2 (https://www.rfc-editor.org/rfc/rfc8259#section-2).
 _STRUCTURAL: Final = "{}[],:"
 

@@ -20,6 +20,10 @@ _LONGEST: Final = 320
 # Pairs whose distance is cached: the same few labels appear on thousands of objects.
 _REMEMBERED: Final = 4096
 
+# A JSON object in base64url, as a JWT's header is (RFC 7515 section 3.1), and what follows it. No dot is required: a search would read each
+# beginning in a long text without dots to its end.
+JWT: Final = r"eyJ[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]*+)*"
+
 _USER_OF_URL: Final = re.compile(r"(?<=//)[^/\\\s]*@")
 _QUERY: Final = re.compile(r"([?#]).*\Z", re.DOTALL)
 

@@ -23,7 +23,7 @@ _ALPHABET = "letters, digits, '-', '_' and '.', with a letter or digit at both e
 _DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _DECIMAL = re.compile(r"[+-]?0*[0-9]{1,19}")  # as many digits as a 64-bit integer has, and zeros before them, as Go accepts them
 
-_TOKEN = re.compile(r"\s*(==|!=|[=!(),<>]|[^\s=!(),<>]+)", re.ASCII)
+_TOKEN = re.compile(r"==|!=|[=!(),<>]|[^\s=!(),<>]+", re.ASCII)
 _OPERATORS = frozenset({"=", "==", "!=", "in", "notin", "<", ">"})
 _PUNCTUATION = frozenset({"=", "==", "!=", "!", "(", ")", ",", "<", ">"})
 

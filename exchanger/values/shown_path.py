@@ -12,7 +12,7 @@ from typing import Final
 
 from exchanger.util.text import ELLIPSIS
 
-_ESCAPE: Final = "%(?:25)*+"  # also one that is escaped again
+_ESCAPE: Final = "%(?:25)*(?!25)"  # also one that is escaped again
 # Of an ASCII character, or of a byte of characters that NFKC does not turn into a delimiter: not the first bytes of U+0340, U+2040, U+2100,
 # U+2A40, U+F000 and what follows them, or those of overlong forms (RFC 3629 section 10).
 _HARMLESS: Final = (
@@ -24,7 +24,7 @@ _NO_DIGIT: Final = rf"[G-TV-Zg-tv-z/._~?#{ELLIPSIS}-]|\Z"
 # What NFKC turns into a delimiter, with neighbours, and bytes that were not UTF-8 (PEP 383, https://peps.python.org/pep-0383/).
 _ODD: Final = "\u037e\u2047-\u2049\u2100-\u2106\u2a74\ufe13-\ufe19\ufe54-\ufe6b\uff03-\uff3c\udc80-\udcff"
 _DELIMITER: Final = f";|{_ESCAPE}(?:23|3[bBfF])"
-_shown: Final = re.compile(f"(?:[^?#;%{_ODD}]++|{_ESCAPE}(?:{_HARMLESS}|(?={_NO_DIGIT})))*+({_DELIMITER})?").match
+_shown: Final = re.compile(f"(?:[^?#;%{_ODD}]++|{_ESCAPE}(?:{_HARMLESS}|(?={_NO_DIGIT})))*({_DELIMITER})?").match
 _find_ats: Final = re.compile(f"@|{_ESCAPE}40").finditer
 
 _SLASH: Final = rf"(?:[/\\]|{_ESCAPE}(?:2[Ff]|5[Cc]))"
@@ -33,8 +33,8 @@ _BLANK: Final = rf"(?:[^\x21-\x7e]|!|{_ESCAPE}(?:[01].|2[01]|7[Ff]|[89A-Fa-f].))
 # User information may begin at the start of a path without a slash, after two slashes (RFC 3986 section 4.2), or with a segment that has a
 # colon: the two slashes before it may have been merged.
 _find_userinfo: Final = re.compile(
-    rf"^(?![/\\])(?:[A-Za-z][A-Za-z0-9+.-]*+:[/\\]++)?+()"
-    rf"|{_SLASH}{_BLANK}*+{_SLASH}(?:{_SLASH}|{_BLANK})*+()"
+    rf"^(?![/\\])(?:[A-Za-z][A-Za-z0-9+.-]*+:[/\\]++)?()"
+    rf"|{_SLASH}{_BLANK}*{_SLASH}(?:{_SLASH}|{_BLANK})*()"
     rf"|(?<![^/])(?=[^/]*?(?::|{_ESCAPE}3[Aa])())"
 ).finditer
 _COLON: Final = 3  # the group that ends behind the colon

@@ -38,7 +38,7 @@ _is_null: Final = re.compile(r"null|Null|NULL|~|").fullmatch
 _is_bool_or_number: Final = re.compile(
     r"true|True|TRUE|false|False|FALSE"
     r"|[-+]?+[0-9]++|0o[0-7]++|0x[0-9a-fA-F]++"
-    r"|[-+]?+(?:\.[0-9]++|[0-9]++(?:\.[0-9]*+)?+)(?:[eE][-+]?+[0-9]++)?+"
+    r"|[-+]?+(?:\.[0-9]++|[0-9]++(?:\.[0-9]*+)?)(?:[eE][-+]?+[0-9]++)?"
     r"|[-+]?+\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
 ).fullmatch
 

@@ -17,7 +17,7 @@ MAX_INSERTED: Final = 1_048_576
 
 _SPACE: Final = " \t\r\n"  # what trim markers remove
 _match_action: Final = re.compile(
-    r'[ \t\r\n]*+(?:/\*.*?\*/|\$?\.(?P<field>[A-Za-z_][A-Za-z0-9_]*+)|(?P<text>"(?:[^"\\\n]|\\.)*+")|`(?P<raw>[^`]*+)`)'
+    r'[ \t\r\n]*+(?:/\*.*?\*/|\$?\.(?P<field>[A-Za-z_][A-Za-z0-9_]*+)|(?P<text>"(?:[^"\\\n]|\\.)*")|`(?P<raw>[^`]*+)`)'
     r"(?:[ \t\r\n]++(?P<trim>-)\}\}|[ \t\r\n]*+\}\})",
     re.DOTALL,
 ).match

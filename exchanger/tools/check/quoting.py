@@ -7,7 +7,7 @@ from unicodedata import east_asian_width
 import attrs
 
 from exchanger.tools.check.source_map import FileText, Place
-from exchanger.util.text import ELLIPSIS, printable
+from exchanger.util.text import ELLIPSIS, JWT, printable
 
 # Characters of a line that are shown, around the place.
 WIDTH: Final = 120
@@ -23,7 +23,7 @@ _SENSITIVE: Final = re.compile(
 _VALUE: Final = re.compile(r"(value[\"']?\s*:\s*)(?:\"(?:[^\"\\]|\\.)*\"|'[^']*'|[^,}\]]*)", re.IGNORECASE)
 _USER: Final = re.compile(r"(?<=//)[^/\\\s\"']*@")
 _QUERY: Final = re.compile(r"(?<=[?&])([\w.~-]+=)[^&\s\"',}\]]+")
-_JWT: Final = re.compile(r"eyJ[\w-]{8,}(?:\.[\w-]*)*")
+_JWT: Final = re.compile(JWT)
 _QUOTED: Final = re.compile(r"\"(?:[^\"\\]|\\.)*\"?|'(?:[^']|'')*'?")
 _PLAIN: Final = re.compile(r"(?:[^\s,\[\]{}#:]|:(?=\S)|(?<=\S)#)+")
 
