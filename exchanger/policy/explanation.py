@@ -22,6 +22,7 @@ from exchanger.policy.lookup import CONFLICT, ROOT, Found, UnreadableReach, poss
 from exchanger.policy.path import MalformedPath
 from exchanger.policy.policy_trie import Paths, PolicyTrie, is_wildcard
 from exchanger.policy.prefix import fold, spellings_of
+from exchanger.policy.routing.lookup import possible_paths as possible_denied_paths
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.trie import Steps
 from exchanger.values.entry import (
@@ -45,6 +46,8 @@ from exchanger.values.verdict import AMBIGUOUS_HEADER, NO_MATCH, Ambiguous, Unhe
 MAX_CANDIDATES: Final = 50
 # Rivals that are named; the others are candidates, too.
 MAX_RIVALS: Final = 3
+# Kinds of prefixes that a ``!`` in a path may hide: of entries, of regions of unknown host, and of the baseline.
+_KINDS: Final = 3
 # Entries and regions that are considered, those that cover the request first.
 MAX_LOOKED_AT: Final = 1_000
 
@@ -91,12 +94,16 @@ def explain(
     """Return the verdict of ``snapshot`` on a request, and how it came about; the arguments are those of ``PolicySnapshot.match``."""
     authority, trie = read_authority(host), snapshot.trie
     found = path_interpretations(authority, path, method, raw=raw)
-    kinds = (snapshot.baseline, trie.hosts, trie.any_host)
-    places = [paths for hosts in kinds if hosts is not None for paths in hosts.places(authority)]
+    places = [paths for hosts in (trie.hosts, trie.any_host) if hosts is not None for paths in hosts.places(authority)]
+    denials = () if snapshot.baseline is None else snapshot.baseline.near(authority)
     readings = (Interpretation(path),) if isinstance(found, MalformedPath) else found
-    room = Steps(len(kinds) * MAX_POSSIBLE)
-    interpretations = tuple(dict.fromkeys(one for reading in readings for one in possible_paths(places, reading, room) or ()))
-    claims = tuple(islice(_claims(trie, places, interpretations), MAX_LOOKED_AT))
+    room = Steps(_KINDS * MAX_POSSIBLE)
+    possible = chain.from_iterable(
+        chain(possible_paths(places, one, room) or (), possible_denied_paths(denials, one, room) or ()) for one in readings
+    )
+    interpretations = tuple(dict.fromkeys(possible))
+    denying = dict.fromkeys(route.effect for _, there in denials for route in there.routes())
+    claims = tuple(islice(chain(denying, _claims(trie, places, interpretations)), MAX_LOOKED_AT))
     verdict = snapshot.match(host, path, method, raw=raw, headers=headers)
     question = _Question.of(verdict, method, interpretations, claims, snapshot.reach, RequestHeaders(headers))
     ranked = sorted(claims, key=question.rank)

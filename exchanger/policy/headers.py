@@ -19,6 +19,7 @@ import attrs
 from rpds import HashTrieMap
 
 from exchanger.policy.methods import MethodTable
+from exchanger.policy.path import certain_part
 from exchanger.values.entry import Entry, HeaderMatch
 from exchanger.values.request import HeaderFields
 
@@ -27,6 +28,8 @@ MAX_HEADERS: Final = 8
 # Characters of a name or a value in a policy; gateways have limits of the same order for all headers together.
 MAX_NAME: Final = 256
 MAX_VALUE: Final = 4096
+# Values that differ only in what a ``!`` may hide and that are compared for one request, in some 30 µs; none but a flood has as many.
+MAX_POSSIBLE_VALUES: Final = 64
 
 TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110 section 5.6.2
 # Headers that other parts of a match cover, and those that do not belong in a policy.
@@ -76,6 +79,15 @@ class _Field:
     masked: bool
 
 
+@final
+@attrs.frozen
+class HeaderValues:
+    """The values of some headers. ``masked``: a ``!`` in one of them may stand for other characters, or for none."""
+
+    texts: tuple[str, ...]
+    masked: bool
+
+
 @enum.unique
 class _Doubt(enum.Enum):
     """A header occurred whose value servers may read differently."""
@@ -121,6 +133,22 @@ class RequestHeaders:
             known = self._answers[key] = (table, doubtful, None if doubtful else table.matching(method, self))
         return known
 
+    def is_doubtful(self, key: str, name: str) -> bool:
+        """Return whether servers may read the header ``name``, with the canonical name ``key``, in different ways."""
+        field = self.field(key)
+        return field is _Doubt.DOUBT or (isinstance(field, _Field) and field.name != name)
+
+    def values_of(self, names: tuple[str, ...]) -> "HeaderValues | None":
+        """Return the values of headers without doubt; ``None`` if one is missing."""
+        texts, masked = list[str](), False
+        for name in names:
+            field = self.field(canonical(name))
+            if not isinstance(field, _Field) or field.name != name:
+                return None
+            texts.append(field.value)
+            masked = masked or field.masked
+        return HeaderValues(tuple(texts), masked)
+
     def _read(self, key: str) -> "_Field | _Doubt | None":
         if self._once is None:
             self._once = once = {}
@@ -163,32 +191,31 @@ T = TypeVar("T")
 _Named: TypeAlias = "tuple[tuple[str, str, T], ...]"
 
 
-def without_markers(value: str) -> str:
-    """Return what is certain of a value in which ``!`` may stand for characters beyond ASCII, or for bytes that servers drop."""
-    return "".join([char for char in value if char < "\x80" and char != "!"])
-
-
 @final
 @attrs.frozen
 class _Values:
-    """Nodes by the value of one header. ``masked`` counts the values that are more than what is certain of them, by that part."""
+    """Nodes by the value of one header. ``hidden`` has the values of which less is certain, by that part."""
 
     nodes: "HashTrieMap[str, _HeaderNode]" = attrs.field(factory=HashTrieMap)
-    masked: "HashTrieMap[str, int]" = attrs.field(factory=HashTrieMap)
+    hidden: "HashTrieMap[str, HashTrieMap[str, None]]" = attrs.field(factory=HashTrieMap)
 
     def replaced(self, value: str, node: "_HeaderNode | None") -> "_Values | None":
         """Return the values with another node for ``value``, ``None`` for none; ``None`` if nothing is left."""
         nodes = self.nodes.discard(value) if node is None else self.nodes.insert(value, node)
-        certain, masked = without_markers(value), self.masked
+        certain, hidden = certain_part(value), self.hidden
         if certain != value:
-            count = masked.get(certain, 0) + len(nodes) - len(self.nodes)
-            masked = masked.insert(certain, count) if count else masked.discard(certain)
-        return _Values(nodes, masked) if nodes else None
+            own: HashTrieMap[str, None] = hidden.get(certain) or HashTrieMap()
+            own = own.discard(value) if node is None else own.insert(value, None)
+            hidden = hidden.insert(certain, own) if own else hidden.discard(certain)
+        return _Values(nodes, hidden) if nodes else None
 
-    def may_have(self, value: str) -> bool:
-        """Return whether ``value``, whose ``!`` may stand for other characters or for none, may be one of these."""
-        certain = without_markers(value)
-        return certain in self.masked or certain in self.nodes
+    def possible(self, value: str) -> "tuple[_HeaderNode, ...] | None":
+        """Return the nodes of values that ``value`` may be, whose ``!`` may stand for other characters or for none; ``None`` if many."""
+        certain = certain_part(value)
+        others: HashTrieMap[str, None] = self.hidden.get(certain) or HashTrieMap()
+        if len(others) > MAX_POSSIBLE_VALUES:
+            return None
+        return tuple([self.nodes[one] for one in (certain, *others) if one in self.nodes])
 
 
 @final
@@ -286,17 +313,21 @@ class HeaderTable:
         A request has one value of each name, so it reaches at most as many nodes as there are combinations of names.
         """
         found: list[tuple[int, MethodTable[Entry]]] = []
-        rest = [(0, self.root)]
-        for depth, node in rest:  # grows meanwhile
+        rest = [(0, self.root, True)]
+        for depth, node, is_certain in rest:  # grows meanwhile
             if node.entries is not None and node.entries.of(method) is not None:
+                if not is_certain:
+                    return None
                 found.append((depth, node.entries))
             for key, name, values in node.more:
                 field = request.field(key)
                 if not isinstance(field, _Field) or field.name != name:
                     continue
-                if field.masked and values.may_have(field.value):
-                    return None
-                child = values.nodes.get(field.value)
-                if child is not None:
-                    rest.append((depth + 1, child))
+                if field.masked:
+                    possible = values.possible(field.value)
+                    if possible is None:
+                        return None
+                    rest += [(depth + 1, child, False) for child in possible]
+                elif (child := values.nodes.get(field.value)) is not None:
+                    rest.append((depth + 1, child, is_certain))
         return found

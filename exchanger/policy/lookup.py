@@ -296,31 +296,6 @@ def _ways(interpretation: Interpretation, cells: Sequence[tuple[Cell, str]]) -> 
     return (False, True) if any(cell.rewritten is not None for cell, _ in cells) else (False,)
 
 
-def denied_by(denials: Hosts, host: str | None, interpretation: Interpretation, method: str) -> DenyEntry | Ambiguous | None:
-    """Return an entry of ``denials``, all of which deny, that covers ``interpretation``; ``Ambiguous`` if that takes too long to decide."""
-    places = denials.places(host)
-    for asked in ("HEAD", "GET") if method == "HEAD" else (method,):
-        steps = _steps_for(interpretation)
-        for paths in places:
-            found = _denied_on_host(paths, interpretation, asked, steps)
-            if found is not None:
-                return found
-    return None
-
-
-def _denied_on_host(paths: Paths, interpretation: Interpretation, method: str, steps: Steps) -> DenyEntry | Ambiguous | None:
-    simple = simply_nearest(paths, interpretation.path, method)
-    if isinstance(simple, DenyEntry | NoMatch):
-        return simple if isinstance(simple, DenyEntry) else None
-    cells = _found_in(paths, interpretation, steps, None)
-    if cells is None:
-        return AMBIGUOUS_PATH
-    for _, claims in _ranked(cells, interpretation, decoded=True):
-        if claims.entries is not None and (found := next(claims.entries.all_of(method), None)) is not None:
-            return found if isinstance(found, DenyEntry) else AMBIGUOUS_PATH
-    return None
-
-
 def simply_nearest(paths: Paths, path: str, method: str) -> Found | None:
     """Return what applies to ``path`` by the claims of one host; ``None`` if that is not a matter of path and method alone."""
     return _first_of(_simply_covering(paths, paths.exact.prefixes_of(path), path), method)
@@ -485,7 +460,7 @@ def possible_paths(places: Iterable[Paths], marked: Interpretation, room: Steps)
             if alike is None:
                 return None
             prefixes = {prefix: text for prefix, _ in alike}
-            for prefix in {prefix for _, cell in alike for prefix in cell.within()}:
+            for prefix in {prefix for _, cell in alike if not cell.is_simple for prefix in cell.within()}:
                 if after(prefix, path, 0, markers)[0] >= 0:
                     prefixes.setdefault(prefix, path)
             for prefix, compared in prefixes.items():

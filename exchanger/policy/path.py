@@ -45,6 +45,8 @@ _AUTHORITY: Final = re.compile(r"//++[^/]*+")
 has_escape: Final = re.compile(r"%[0-9A-Fa-f]{2}").search
 has_broken_escape: Final = re.compile(r"%(?![0-9A-Fa-f]{2})").search
 
+_UNCERTAIN: Final = re.compile(r"[^\x00-\x20\x22-\x7f]+")
+
 _ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 _ENCODED_SLASH: Final = re.compile(r"%(?=2[Ff])")
 _DIGITS: Final = "0123456789abcdefABCDEF"
@@ -95,6 +97,11 @@ def without_markers(path: str) -> str:
     """Return ``path``, which is not raw, as servers see it that drop the bytes behind each ``!``; the query is kept."""
     part, mark, query = path.partition("?")
     return part.replace("!", "") + mark + query
+
+
+def certain_part(text: str) -> str:
+    """Return what is certain of a text in which each ``!`` may stand for a character beyond ASCII, or for nothing."""
+    return text if text.isascii() and "!" not in text else _UNCERTAIN.sub("", text)
 
 
 def _malformed(path: str) -> MalformedPath | None:

@@ -6,7 +6,6 @@ Must not know: where documents come from, who publishes or reads, or what follow
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import chain
 from typing import ClassVar, Final, assert_never, final
 
 import attrs
@@ -18,9 +17,11 @@ from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.restriction import Cut, closed_whole
 from exchanger.policy.headers import RequestHeaders
 from exchanger.policy.interpretation import MAX_POSSIBLE, Interpretation, path_interpretations
-from exchanger.policy.lookup import CONFLICT, Beyond, Found, UnreadableReach, denied_by, find, find_at_once, possible_paths
+from exchanger.policy.lookup import CONFLICT, Beyond, Found, UnreadableReach, find, find_at_once, possible_paths
 from exchanger.policy.path import MalformedPath, is_plain_with_query
-from exchanger.policy.policy_trie import Hosts, Paths, PolicyTrie, Sifting
+from exchanger.policy.policy_trie import Paths, PolicyTrie, Sifting
+from exchanger.policy.routing.lookup import denied_by
+from exchanger.policy.routing.table import VirtualHosts
 from exchanger.policy.shares import Lookups, NamespaceLimits, lacking, may_exceed, shared, weight
 from exchanger.policy.trie import Steps
 from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, ExchangeEntry, Source
@@ -81,7 +82,7 @@ class PolicySnapshot:
     refused_count: int = 0
     trie: PolicyTrie = attrs.field(factory=PolicyTrie, repr=False)
     reach: UnreadableReach = attrs.field(default=UnreadableReach.UNMATCHED, repr=False)
-    baseline: Hosts | None = attrs.field(default=None, repr=False)
+    baseline: VirtualHosts | None = attrs.field(default=None, repr=False)
     cut: Cut | None = attrs.field(default=None, eq=False, repr=False)
     held: "tuple[PolicySnapshot, ...]" = attrs.field(default=(), repr=False)
     limits: NamespaceLimits = attrs.field(default=NamespaceLimits(), repr=False)
@@ -237,7 +238,7 @@ class PolicySnapshot:
             return self
         return attrs.evolve(self, reach=reach, held=tuple(version.reaching(reach) for version in self.held))
 
-    def with_baseline(self, baseline: Hosts | None) -> "PolicySnapshot":
+    def with_baseline(self, baseline: VirtualHosts | None) -> "PolicySnapshot":
         """Return the snapshot with these denials before all documents; ``None`` for none."""
         return attrs.evolve(self, baseline=baseline)
 
@@ -343,7 +344,7 @@ class PolicySnapshot:
         if trie.leaving:
             sifting = Sifting() if request is None else request.sifting
         if found is None:
-            found = self._find(places, beyond, Interpretation(path), method, headers=headers, sifting=sifting)
+            found = self._find(places, beyond, Interpretation(path), method, headers, sifting)
             if isinstance(found, Unhealthy):
                 return found
             if host is None:
@@ -353,9 +354,43 @@ class PolicySnapshot:
         interpretations = path_interpretations(host, path, method, raw=raw) if request is None else request.interpretations
         if isinstance(interpretations, MalformedPath):
             return AMBIGUOUS_PATH
-        find, room = partial(self._find, places, beyond, headers=headers, sifting=sifting), Steps(MAX_POSSIBLE)
-        others = chain.from_iterable(_found_for(one, method, places, beyond, find, room) for one in interpretations[1:])
-        return _agreed(found, others)
+        return _agreed(found, self._others(interpretations, places, beyond, method, headers, sifting))
+
+    def _others(
+        self,
+        interpretations: tuple[Interpretation, ...],
+        places: tuple[Paths, ...],
+        beyond: Beyond | None,
+        method: str,
+        headers: RequestHeaders,
+        sifting: Sifting | None,
+    ) -> Iterator[tuple[Interpretation, Found]]:
+        """Yield every interpretation but the first, or the paths that its ``!`` may stand for, with what is found for each."""
+        seen, room = set[tuple[str, bool]](), Steps(MAX_POSSIBLE)
+        for one in interpretations[1:]:
+            if one.markers is None:
+                yield one, self._find(places, beyond, one, method, headers, sifting)
+                continue
+            seen = seen or {(other.path, other.rewritten) for other in interpretations if other.markers is None}
+            closing: dict[int, Paths] = {}
+            # First on the host itself: which regions of unknown host count depends on that.
+            for where in (places, closing.values()):
+                possible = possible_paths(tuple(where), one, room)
+                if possible is None:
+                    yield one, AMBIGUOUS_PATH
+                    return
+                for path in possible:
+                    key = path.path, path.rewritten
+                    if key in seen and beyond is None:
+                        continue
+                    seen.add(key)
+                    found = self._find(places, beyond, path, method, headers, sifting)
+                    yield path, found
+                    if beyond is not None:
+                        as_get = self._find(places, beyond, path, "GET", headers, sifting) if method == "HEAD" else found
+                        closing.update((id(paths), paths) for paths in (*beyond.of(found), *beyond.of(as_get)))
+                if not closing:
+                    break
 
     def _find(
         self,
@@ -363,7 +398,6 @@ class PolicySnapshot:
         beyond: Beyond | None,
         interpretation: Interpretation,
         method: str,
-        *,
         headers: RequestHeaders,
         sifting: Sifting | None,
     ) -> Found:
@@ -375,34 +409,6 @@ class PolicySnapshot:
         if self.cut is None or isinstance(found, NoMatch | Unhealthy | Ambiguous) or self.cut.spares(found, path):
             return found
         return Unhealthy(_LESS, found.source, found.index)
-
-
-def _found_for(
-    interpretation: Interpretation,
-    method: str,
-    places: tuple[Paths, ...],
-    beyond: Beyond | None,
-    find: Callable[[Interpretation, str], Found],
-    room: Steps,
-) -> Iterator[tuple[Interpretation, Found]]:
-    """Yield what is found for ``interpretation``, or for each path that its ``!`` may stand for: at most as many as there is ``room``."""
-    if interpretation.markers is None:
-        yield interpretation, find(interpretation, method)
-        return
-    closing: dict[int, Paths] = {}
-    for where in (places, closing.values()):  # first on the host itself: which regions of unknown host count depends on that
-        possible = possible_paths(tuple(where), interpretation, room)
-        if possible is None:
-            yield interpretation, AMBIGUOUS_PATH
-            return
-        for one in possible:
-            found = find(one, method)
-            yield one, found
-            if beyond is not None:
-                as_get = find(one, "GET") if method == "HEAD" else found
-                closing.update((id(paths), paths) for paths in (*beyond.of(found), *beyond.of(as_get)))
-        if not closing:
-            return
 
 
 def _agreed(found: Found, others: Iterable[tuple[Interpretation, Found]]) -> Verdict:
@@ -451,24 +457,13 @@ class _Request:
         return self._interpretations
 
 
-def _denied(denials: Hosts, request: _Request) -> Verdict | None:
+def _denied(denials: VirtualHosts, request: _Request) -> Verdict | None:
     """Return the denial if an interpretation is denied before any policy counts; ``None`` if no interpretation is."""
-    if not denials.places(request.host):
+    near = denials.near(request.host)
+    if not near:
         return None
     plain = is_plain_with_query(request.path, raw=request.raw)
-    interpretations = (Interpretation(request.path),) if plain else request.interpretations
-    if isinstance(interpretations, MalformedPath):
-        return denied_by(denials, request.host, Interpretation(request.path), request.method) or AMBIGUOUS_PATH
-    room = Steps(MAX_POSSIBLE)
-    for interpretation in interpretations:
-        possible = possible_paths(denials.places(request.host), interpretation, room)
-        if possible is None:
-            return AMBIGUOUS_PATH
-        for one in possible:
-            denied = denied_by(denials, request.host, one, request.method)
-            if denied is not None:
-                return denied
-    return None
+    return denied_by(near, (Interpretation(request.path),) if plain else request.interpretations, request.path, request.method)
 
 
 def stricter(verdict: Verdict, earlier: Verdict, *, refuses_unmatched: bool = False) -> Verdict:

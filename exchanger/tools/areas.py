@@ -22,7 +22,6 @@ import attrs
 from exchanger.decision.answer import STAND_INS, asked_request
 from exchanger.policy.authority import WILDCARD, wildcards_above
 from exchanger.policy.headers import canonical
-from exchanger.policy.interpretation import Interpretation
 from exchanger.policy.policy_trie import Hosts, is_wildcard
 from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.snapshot import PolicySnapshot
@@ -134,19 +133,29 @@ def _claims(snapshot: PolicySnapshot) -> Iterator[Claim]:
                 yield from claim.parts()
                 areas.update(() if area is None else ((claim.source.namespace, area),))
     if snapshot.baseline is not None:
-        paths = (*snapshot.baseline.paths.values(), *(() if snapshot.baseline.every is None else (snapshot.baseline.every,)))
-        tries = (trie for one in paths for trie, _ in one.tries_for(Interpretation("")))
-        found = (claim for trie in tries for _, cell in trie.items() for claim in cell.members())
-        yield from {_semantic_key(claim): claim for claim in found}.values()
+        yield from {_semantic_key(route.effect): route.effect for route in snapshot.baseline.routes()}.values()
 
 
 def _kinds(snapshot: PolicySnapshot) -> Iterator[Hosts]:
-    yield from (hosts for hosts in (snapshot.baseline, snapshot.trie.hosts, snapshot.trie.any_host) if hosts is not None)
+    yield from (hosts for hosts in (snapshot.trie.hosts, snapshot.trie.any_host) if hosts is not None)
+
+
+def _at_prefixes(snapshot: PolicySnapshot, host: str | None) -> Iterator[tuple[str, bool, Iterable[Claim]]]:
+    """Yield each prefix of claims that may apply on ``host``, whether it ignores case, and the claims there."""
+    for hosts in _kinds(snapshot):
+        for paths in hosts.places(host):
+            for trie, is_folded in ((paths.exact, False), (paths.folded, True)):
+                yield from ((key, is_folded, cell.members()) for key, cell in (() if trie is None else trie.items()))
+    for _, there in () if snapshot.baseline is None else snapshot.baseline.near(host):
+        for routes, is_folded in ((there.exact, False), (there.folded, True)):
+            for key, levels in zip(routes.prefixes, routes.nodes, strict=True):
+                yield key, is_folded, [route.effect for level in levels for route in level.routes]
 
 
 def _hosts(snapshots: Iterable[PolicySnapshot]) -> Iterator[tuple[str, str]]:
     """Yield a host for each set of claims that hosts can have, and what it represents. "" is a host that cannot be read."""
     names = {name for snapshot in snapshots for hosts in _kinds(snapshot) for name in hosts.paths}
+    names.update(name for snapshot in snapshots if snapshot.baseline is not None for name in snapshot.baseline.by_name)
     for name in sorted(names):
         if not is_wildcard(name):
             yield name, name
@@ -164,18 +173,16 @@ def _fresh_host(parent: str, names: set[str]) -> str:
 
 
 def _on_host(host: str, label: str, changed: list[Claim], snapshots: tuple[PolicySnapshot, ...]) -> Iterator[AreaExample | None]:
-    places = [paths for snapshot in snapshots for hosts in _kinds(snapshot) for paths in hosts.places(host or None)]
     exact: set[str] = {"/"}
     folded: set[str] = set()
     at: dict[str, dict[object, Claim]] = {}
-    for paths in places:
-        for trie, is_folded in ((paths.exact, False), (paths.folded, True)):
-            for key, cell in () if trie is None else trie.items():
-                (folded if is_folded else exact).add(key)
-                claims = at.setdefault(fold(key), {})
-                for claim in cell.members():
-                    claims[_semantic_key(claim)] = claim
-                    exact.update((claim.match.within,) if claim.match.within else ())
+    for snapshot in snapshots:
+        for key, is_folded, here in _at_prefixes(snapshot, host or None):
+            (folded if is_folded else exact).add(key)
+            claims = at.setdefault(fold(key), {})
+            for claim in here:
+                claims[_semantic_key(claim)] = claim
+                exact.update((claim.match.within,) if claim.match.within else ())
     covering: PrefixTrie[tuple[Claim, ...]] = PrefixTrie()
     for key, found in at.items():
         covering = covering.updated(key, partial(_replaced, tuple(found.values())))

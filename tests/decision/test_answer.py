@@ -21,7 +21,7 @@ from exchanger.decision.bearer import NoToken, read_bearer
 from exchanger.decision.check import DENY_NO_POLICY, DecisionRules, begin, finish
 from exchanger.decision.outcome import Deny, ExchangePending
 from exchanger.oauth.token_request import encode_request
-from exchanger.policy.policy_trie import Hosts
+from exchanger.policy.routing.table import VirtualHosts
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import BASELINE, AllowEntry, DenyEntry, MatchScope, Source
 from exchanger.values.issuer import (
@@ -83,7 +83,7 @@ def test_what_passes_unchanged_and_what_the_platform_denies_is_told() -> None:
     policy = PolicySnapshot(trie=PolicySnapshot().trie.with_claim(entry))
     found = answer_of(begin(asked_request("GET", "api.example.com", "/x"), policy, RULES))
     assert (found.effect, found.source, found.index, found.status) == (Effect.ALLOW, entry.source, 3, None)
-    denied = policy.with_baseline(Hosts().with_claim(DenyEntry(BASELINE, 0, MatchScope(None, "/x"))))
+    denied = policy.with_baseline(VirtualHosts.of([DenyEntry(BASELINE, 0, MatchScope(None, "/x"))]))
     found = answer_of(begin(asked_request("GET", "api.example.com", "/x"), denied, RULES))
     assert (found.effect, found.source, found.status) == (Effect.DENY, BASELINE, 403)
     assert "baseline" in found.reason

@@ -10,7 +10,7 @@ from exchanger.policy import snapshot
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.headers import RequestHeaders
 from exchanger.policy.interpretation import path_interpretations
-from exchanger.policy.policy_trie import Hosts
+from exchanger.policy.routing.table import VirtualHosts
 from exchanger.policy.snapshot import PolicySnapshot, stricter
 from exchanger.values.entry import AllowEntry, ExchangeEntry, MatchScope
 from exchanger.values.request import HeaderFields
@@ -49,7 +49,7 @@ def test_versions_are_alike_on_a_host_where_they_share_everything_that_decides_t
     assert version.is_alike_on(HOST, version.withdraw(BLUE))
     assert not version.is_alike_on(HOST, version.withdraw(RED))
     assert not version.is_alike_on(HOST, version.leave(BLUE))  # to tell what leaves from the rest, it has to be asked
-    assert not version.is_alike_on(HOST, version.with_baseline(Hosts().with_claim(deny("/"))))
+    assert not version.is_alike_on(HOST, version.with_baseline(VirtualHosts.of([deny("/")])))
 
 
 def test_a_request_gets_the_strictest_verdict_of_all_versions() -> None:
@@ -63,7 +63,7 @@ def test_a_request_gets_the_strictest_verdict_of_all_versions() -> None:
 def test_a_request_is_read_once_for_all_versions(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     named = deny("/", headers=(("x-a", "1"),))
     versions = [snapshot_of(named, exchange(f"/{number}", source=BLUE)) for number in range(4)]
-    newest = attrs.evolve(versions[0], held=tuple(versions[1:]), baseline=Hosts().with_claim(deny("/denied")))
+    newest = attrs.evolve(versions[0], held=tuple(versions[1:]), baseline=VirtualHosts.of([deny("/denied")]))
     read, fields = mock.Mock(wraps=path_interpretations), mock.Mock(wraps=RequestHeaders)
     monkeypatch.setattr(snapshot, "path_interpretations", read)
     monkeypatch.setattr(snapshot, "RequestHeaders", fields)

@@ -5,6 +5,7 @@ Must not know: the text of the grants file, or documents.
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import product
 from typing import Final, final
 
@@ -14,11 +15,11 @@ from rpds import HashTrieMap
 from exchanger.policy.authority import WILDCARD, wildcards_above
 from exchanger.policy.documents.document import Labels
 from exchanger.policy.path import read_path
-from exchanger.policy.policy_trie import Hosts
 from exchanger.policy.prefix import Spellings, prefix_spellings, read_prefix
+from exchanger.policy.routing.table import VirtualHosts
 from exchanger.policy.shares import NamespaceLimits
 from exchanger.util.text import bounded
-from exchanger.values.entry import DenyEntry, GrantedArea, MatchScope, PathType
+from exchanger.values.entry import DenyEntry, Entry, ExchangeEntry, GrantedArea, MatchScope, PathType
 from exchanger.values.selector import Selector
 
 ANYTHING: Final = "*"
@@ -173,7 +174,7 @@ class Grants:
     enforced: bool = True
     limited: bool = True
     limits: NamespaceLimits = attrs.field(default=NamespaceLimits())
-    denials: Hosts | None = attrs.field(init=False, repr=False)
+    denials: VirtualHosts | None = attrs.field(init=False, repr=False)
     # The grants that name each namespace, and under ``None`` those without names.
     _naming: dict[str | None, list[NamespaceGrant]] = attrs.field(init=False, repr=False)
     _known: dict[tuple[str, Labels], Allowance] = attrs.field(factory=dict, init=False, repr=False)
@@ -182,11 +183,8 @@ class Grants:
     _counts: dict[str | None, int] = attrs.field(init=False, repr=False)
 
     @denials.default
-    def _baseline_by_host(self) -> Hosts | None:
-        hosts: Hosts | None = None
-        for entry in self.baseline:
-            hosts = (hosts or Hosts()).with_claim(entry)
-        return hosts
+    def _baseline_by_host(self) -> VirtualHosts | None:
+        return VirtualHosts.of(self.baseline) if self.baseline else None
 
     @_naming.default
     def _by_name(self) -> dict[str | None, list[NamespaceGrant]]:
@@ -280,6 +278,42 @@ def _filled(grant: NamespaceGrant, namespace: str, labels: dict[str, str]) -> tu
         tuple(fill(grant.scopes, "scope")),
     )
     return granted, problems
+
+
+def common_hosts(host: str | None, granted: frozenset[str]) -> Iterator[str | None]:
+    """Yield the hosts that ``host`` and ``granted`` have in common."""
+    if ANYTHING in granted or (host is not None and any(above in granted for above in hosts_above(host))):
+        yield host
+    elif host is None:
+        yield from sorted(granted)
+    elif host.startswith(WILDCARD):
+        yield from _below(host, granted)
+
+
+@lru_cache(maxsize=64)  # a document may name one wildcard in every entry
+def _below(wildcard: str, granted: frozenset[str]) -> tuple[str, ...]:
+    return tuple(sorted(other for other in granted if other.endswith(wildcard[1:])))
+
+
+def missing(entry: Entry, covering: list[Granted]) -> Iterator[str]:
+    """Yield what ``entry`` requests and ``covering`` does not list."""
+    action = "exchange" if isinstance(entry, ExchangeEntry) else "deny" if isinstance(entry, DenyEntry) else "allow"
+    if not any(action in granted.actions for granted in covering):
+        yield f"the action {action}"
+    if not isinstance(entry, ExchangeEntry):
+        return
+    target = entry.target
+    if not any(is_granted(target.issuer_ref, granted.issuers) for granted in covering):
+        yield f"issuer {bounded(target.issuer_ref)}"
+    for audience in target.audiences:
+        if not any(is_audience_granted(audience, granted.audiences) for granted in covering):
+            yield f"audience {bounded(audience)}"
+    for resource in target.resources:
+        if not any(is_resource_granted(resource, granted.resources) for granted in covering):
+            yield f"resource {bounded(resource)}"
+    for scope in target.scope.split():
+        if not any(is_scope_granted(scope, granted.scopes) for granted in covering):
+            yield f"scope {bounded(scope)}"
 
 
 def is_granted(value: str, patterns: tuple[str, ...] | frozenset[str]) -> bool:

@@ -19,7 +19,6 @@ from rpds import HashTrieMap
 from exchanger.codes import grants as codes
 from exchanger.codes.code import Code
 from exchanger.codes.problem import Problem
-from exchanger.policy.authority import WILDCARD
 from exchanger.policy.documents.document import Labels, PolicyDocument, PolicyRefusal
 from exchanger.policy.grants.allowance import (
     ANYTHING,
@@ -27,15 +26,12 @@ from exchanger.policy.grants.allowance import (
     Allowance,
     Granted,
     Grants,
+    common_hosts,
     hosts_above,
-    is_audience_granted,
-    is_granted,
-    is_resource_granted,
-    is_scope_granted,
+    missing,
 )
-from exchanger.policy.policy_trie import Hosts
 from exchanger.policy.prefix import Spellings, decoded_again, fold, prefix_spellings
-from exchanger.util.text import bounded
+from exchanger.policy.routing.table import VirtualHosts
 from exchanger.values.entry import (
     EVERYWHERE,
     UNKNOWN_NAMESPACE,
@@ -103,7 +99,7 @@ class Cut:
     """
 
     allowances: "HashTrieMap[str, tuple[Allowance, ...]]" = attrs.field(factory=HashTrieMap)
-    denials: Hosts | None = None
+    denials: VirtualHosts | None = None
     enforced: bool = True
 
     def spares(self, entry: Entry, path: str) -> bool:
@@ -246,11 +242,11 @@ def _judge(entry: Entry, allowance: Allowance, *, parts_count: bool = True) -> t
         covering = [granted for granted in near if scope.path_prefix in granted.prefixes and _covers(granted, scope)]
         beside = _beside(entry, near) if covering and not isinstance(entry, AllowEntry) else ()
     if covering and beside is not None:
-        missing = list(_missing(entry, covering))
-        if not missing:
+        lacking = list(missing(entry, covering))
+        if not lacking:
             return (entry,) if scope is entry.match else (attrs.evolve(entry, match=scope), *beside)
-        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
-        reason = f"requests what its namespace is not granted: {', '.join(missing[:_NAMED])}{more}"
+        more = f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""
+        reason = f"requests what its namespace is not granted: {', '.join(lacking[:_NAMED])}{more}"
         closes = (part.closed for part in (scope, *(other.match for other in beside)))
         return _Invalid(reason, codes.NOT_GRANTED, closes)
     if not parts_count:
@@ -268,13 +264,13 @@ def _beside(entry: DenyEntry | ExchangeEntry, near: tuple[Granted, ...]) -> tupl
     prefix. ``None`` if there are more than ``MAX_REGIONS``.
     """
     if isinstance(entry, ExchangeEntry):
-        near = tuple([granted for granted in near if not any(True for _ in _missing(entry, [granted]))])
+        near = tuple([granted for granted in near if not any(True for _ in missing(entry, [granted]))])
     texts, found = _Paths.of(entry.match).texts, set[tuple[str, str | None]]()
     for granted in near:
         above = (prefix for text in texts for prefix in _prefixes_above(text, PathType.PREFIX) if prefix in granted.spellings)
         everything = ("/",) if "" in granted.spellings else ()
         prefixes = everything or chain(above, *[_siblings(text, granted.ordered) for text in texts])
-        hosts = tuple(_common_hosts(entry.match.host, granted.hosts))
+        hosts = tuple(common_hosts(entry.match.host, granted.hosts))
         for part in ((prefix, host) for prefix in prefixes for host in hosts):
             found.add(part)
             if len(found) > MAX_REGIONS:
@@ -297,27 +293,6 @@ def _siblings(text: str, prefixes: tuple[str, ...]) -> Iterator[str]:
         if not _is_below(prefixes[at], text):
             yield prefixes[at]
         at += 1
-
-
-def _missing(entry: Entry, covering: list[Granted]) -> Iterator[str]:
-    """Yield what ``entry`` requests and ``covering`` does not list."""
-    action = "exchange" if isinstance(entry, ExchangeEntry) else "deny" if isinstance(entry, DenyEntry) else "allow"
-    if not any(action in granted.actions for granted in covering):
-        yield f"the action {action}"
-    if not isinstance(entry, ExchangeEntry):
-        return
-    target = entry.target
-    if not any(is_granted(target.issuer_ref, granted.issuers) for granted in covering):
-        yield f"issuer {bounded(target.issuer_ref)}"
-    for audience in target.audiences:
-        if not any(is_audience_granted(audience, granted.audiences) for granted in covering):
-            yield f"audience {bounded(audience)}"
-    for resource in target.resources:
-        if not any(is_resource_granted(resource, granted.resources) for granted in covering):
-            yield f"resource {bounded(resource)}"
-    for scope in target.scope.split():
-        if not any(is_scope_granted(scope, granted.scopes) for granted in covering):
-            yield f"scope {bounded(scope)}"
 
 
 def _parts(region: FailClosedRegion, allowance: Allowance, grants: Grants, *, at_once: bool = False) -> Iterator[FailClosedRegion]:
@@ -375,7 +350,7 @@ def _prefixes_above(text: str, path_type: PathType) -> Iterator[str]:
 
 def _intersections(scope: MatchScope, granted: Granted) -> Iterator[MatchScope]:
     """Yield the parts of ``scope`` that ``granted`` covers."""
-    hosts = tuple(_common_hosts(scope.host, granted.hosts))
+    hosts = tuple(common_hosts(scope.host, granted.hosts))
     if not hosts:
         return
     paths = _Paths.of(scope)
@@ -383,21 +358,6 @@ def _intersections(scope: MatchScope, granted: Granted) -> Iterator[MatchScope]:
         for part in _path_parts(scope, paths, prefix, spellings):
             for host in hosts:
                 yield part if host == part.host else attrs.evolve(part, host=host)
-
-
-def _common_hosts(host: str | None, granted: frozenset[str]) -> Iterator[str | None]:
-    """Yield the hosts that ``host`` and ``granted`` have in common."""
-    if ANYTHING in granted or (host is not None and any(above in granted for above in hosts_above(host))):
-        yield host
-    elif host is None:
-        yield from sorted(granted)
-    elif host.startswith(WILDCARD):
-        yield from _below(host, granted)
-
-
-@lru_cache(maxsize=64)  # a document may name one wildcard in every entry
-def _below(wildcard: str, granted: frozenset[str]) -> tuple[str, ...]:
-    return tuple(sorted(other for other in granted if other.endswith(wildcard[1:])))
 
 
 @final

@@ -69,9 +69,12 @@ def test_a_baseline_entry_for_other_methods_does_not_hide_the_one_behind_it() ->
 
 
 def test_too_much_to_tell_is_refused() -> None:
-    crowd = tuple(DenyEntry(BASELINE, number, MatchScope(HOST, f"/{chr(0x4E00 + number)}x")) for number in range(2_000))
+    crowd = tuple(
+        DenyEntry(BASELINE, number, MatchScope(HOST, f"/{chr(0x4E00 + number)}xy", frozenset({"PUT"}))) for number in range(2_000)
+    )
     snapshot = PolicySnapshot.EMPTY.with_baseline(Grants(baseline=crowd).denials)
-    assert snapshot.match(HOST, "/!y", "GET") == AMBIGUOUS_PATH
+    assert snapshot.match(HOST, "/!xy", "GET") == AMBIGUOUS_PATH
+    assert snapshot.match(HOST, "/!x", "GET") is NO_MATCH  # none of them could be meant
     assert isinstance(snapshot.match("other.test", "/!y", "GET"), NoMatch)
 
 

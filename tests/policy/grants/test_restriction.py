@@ -8,9 +8,9 @@ from exchanger.policy.conflicts import conflicts_with
 from exchanger.policy.documents.document import PolicyDocument, PolicyRefusal, parse_document
 from exchanger.policy.explanation import Standing, explain
 from exchanger.policy.grants import allowance
-from exchanger.policy.grants.allowance import Grants, NamespaceGrant
+from exchanger.policy.grants.allowance import Grants, NamespaceGrant, common_hosts
 from exchanger.policy.grants.reader import read_grants
-from exchanger.policy.grants.restriction import MAX_REGIONS, _common_hosts, restrict, restrict_again
+from exchanger.policy.grants.restriction import MAX_REGIONS, restrict, restrict_again
 from exchanger.policy.lookup import CONFLICT, SEVERAL_REGIONS
 from exchanger.policy.policy_trie import Hosts
 from exchanger.policy.selection import Text, read
@@ -385,7 +385,7 @@ def test_a_closed_area_of_which_nothing_is_granted_any_more_is_no_region() -> No
 
 
 def test_hosts_that_are_not_granted_have_nothing_in_common_with_a_grant() -> None:
-    assert list(_common_hosts("b.example.net", frozenset({"a.example.com"}))) == []
+    assert list(common_hosts("b.example.net", frozenset({"a.example.com"}))) == []
 
 
 def test_areas_are_worked_out_again_where_too_many_are_known(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,396 @@
+"""Looks up requests among the routes of hosts, the nearest first, and on each down the path trie; a trace of the look-up explains it.
+
+What fails closed comes first, then doubt about a header, then the first entry in the order of entries. A ``Trace`` has each level that a
+look-up met, and what became of it.
+
+Handlers of GET answer HEAD (RFC 9110 section 9.3.2, https://www.rfc-editor.org/rfc/rfc9110#section-9.3.2). So HEAD gets the stricter
+of what covers HEAD itself and what decides GET; no host counts that is farther than the one which decides GET.
+
+Must not know: documents, or where routes come from.
+"""
+
+import enum
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain, groupby
+from operator import attrgetter, itemgetter
+from typing import Final, TypeAlias, final
+
+import attrs
+
+from exchanger.policy.headers import RequestHeaders
+from exchanger.policy.interpretation import (
+    MAX_MARKER_WORK,
+    MAX_MARKERS,
+    MAX_POSSIBLE,
+    Interpretation,
+    fits,
+    path_interpretations,
+)
+from exchanger.policy.path import MalformedPath, certain_part
+from exchanger.policy.prefix import MAX_PREFIX, fold
+from exchanger.policy.routing.scope import PathSet, all_readings
+from exchanger.policy.routing.table import CONFLICT, Level, Rules, VirtualHost, VirtualHosts
+from exchanger.policy.trie import Steps, after
+from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, ExchangeEntry, PathType
+from exchanger.values.request import NO_FIELDS
+from exchanger.values.verdict import (
+    AMBIGUOUS_AUTHORITY,
+    AMBIGUOUS_HEADER,
+    AMBIGUOUS_PATH,
+    NO_MATCH,
+    Ambiguous,
+    NoMatch,
+    Unhealthy,
+    Verdict,
+)
+
+Found: TypeAlias = NoMatch | AllowEntry | ExchangeEntry | DenyEntry | Ambiguous | Unhealthy
+# Hosts that may decide one request, the nearest first.
+Near: TypeAlias = tuple[tuple[str | None, VirtualHost], ...]
+
+# Later ones refuse more.
+_STRICTNESS: Final = {kind: rank for rank, kind in enumerate((NoMatch, AllowEntry, ExchangeEntry, DenyEntry, Ambiguous, Unhealthy))}
+# Entries of these kinds do the same, whatever their documents.
+_ALIKE: Final = (DenyEntry, AllowEntry)
+_order = attrgetter("order")
+
+
+@enum.unique
+class Outcome(enum.Enum):
+    """What became of a level whose prefix begins the path."""
+
+    WON = "decides"
+    CLOSED = "fails closed"
+    OTHER_PATH = "covers other paths only"
+    NOT_GRANTED = "is not granted this path"
+    OTHER_METHOD = "has other methods"
+    OTHER_HEADERS = "has other headers"
+    IN_DOUBT = "names a header whose value is ambiguous"
+    LATER = "comes later in the order of entries"
+
+
+@final
+@attrs.frozen
+class Step:
+    """A level that a look-up of ``path`` met on ``host``, and what became of it."""
+
+    host: str | None
+    path: str
+    level: Level
+    outcome: Outcome
+
+
+@final
+@attrs.define(eq=False)
+class Trace:
+    """The steps of a look-up."""
+
+    steps: list[Step] = attrs.field(factory=list)
+    host: str | None = None
+
+    def saw(self, path: str, level: Level, outcome: Outcome) -> None:
+        """Record what became of ``level`` on the current host."""
+        self.steps.append(Step(self.host, path, level, outcome))
+
+    def denial(self, method: str) -> DenyEntry | Ambiguous:
+        """Return one of the denials that decide, ``Ambiguous`` if none does."""
+        levels = (step.level for step in self.steps if step.outcome is Outcome.WON)
+        denials = (route.effect for level in levels for route in level.routes if isinstance(route.effect, DenyEntry))
+        asked = {method, "GET"} if method == "HEAD" else {method}
+        return next((one for one in denials if one.match.methods is None or asked & one.match.methods), AMBIGUOUS_PATH)
+
+
+def stricter_for_head(itself: Found, as_get: Found) -> Found:
+    """Return which of two verdicts HEAD gets: by what covers HEAD ``itself``, or ``as_get``."""
+    return as_get if _STRICTNESS[type(as_get)] > _STRICTNESS[type(itself)] else itself
+
+
+def decide_at_once(there: VirtualHost, path: str, method: str) -> Found | None:
+    """Return the verdict of one host in the usual case, where path and method decide; ``None`` in any other case."""
+    if not there.is_plain:
+        return None
+    winner: Found = NO_MATCH
+    best = -1
+    for levels in there.exact.covering(path):
+        for level in levels:
+            if level.decoded or level.granted_paths is not None:
+                return None
+            rules = level.rules(method)
+            if rules is None or (level.path_type is not PathType.PREFIX and not _fits(level, path)):
+                continue
+            if rules.closed is not None:
+                return rules.closed
+            if level.order > best and rules.entry is not None:
+                winner, best = rules.entry, level.order
+    return winner
+
+
+def possible_paths(near: Near, marked: Interpretation, room: Steps) -> tuple[Interpretation, ...] | None:
+    """Return the paths that the ``!`` of ``marked`` may stand for, as far as prefixes ``near`` tell them apart.
+
+    Whatever the path is, one of these begins with all prefixes there that it has and that may decide, and with no others. So each is looked
+    up like any other path. ``None`` if too many prefixes have to be compared, or if there are more paths than ``room``.
+    """
+    markers, work = marked.markers, Steps(MAX_MARKER_WORK)
+    if markers is None:
+        return (marked,)
+    path = marked.path[: max(marked.end + 1, MAX_PREFIX) + MAX_MARKERS]  # a query of 60 KB is not copied for each
+    folded = marked.folded
+    certain = certain_part(path)
+    found = dict.fromkeys(markers.written("", path, path))
+    for _, there in near:
+        plain = ((prefix, False) for prefix in there.exact.prefixes_of(certain))
+        without_case = ((prefix, True) for prefix in there.folded.prefixes_of(fold(certain)))
+        for prefix, is_folded in chain(plain, without_case, *there.hidden.covering(fold(certain))):
+            text = folded if is_folded else path
+            if not work.take(1):
+                return None
+            if after(prefix, text, 0, markers)[0] >= 0 and (not text.startswith(prefix) or "!" in text[: len(prefix) + 1]):
+                found.update(dict.fromkeys(markers.written(prefix, path, text)))
+    if not room.take(len(found)):
+        return None
+    return tuple([Interpretation(one, marked.rewritten, supposed=True) for one in found])
+
+
+def _fits(level: Level, path: str) -> bool:
+    """Return whether ``path``, which begins with the prefix of a level, is one that the level covers."""
+    query = path.find("?")
+    return fits(level.path_type, path, level.length, len(path) if query < 0 else query)
+
+
+def nearest(levels: Sequence[Level], path: str, method: str, headers: RequestHeaders, trace: Trace | None = None) -> Found:
+    """Return what decides among ``levels`` that cover ``path``, in the order of entries."""
+    saw = _saw_nothing if trace is None else partial(trace.saw, path)
+    those: list[tuple[Level, Rules]] = []
+    for level in levels:
+        rules = level.rules(method)
+        if rules is None:
+            saw(level, Outcome.OTHER_METHOD)
+        elif rules.closed is not None:
+            saw(level, Outcome.CLOSED)
+            return rules.closed
+        else:
+            those.append((level, rules))
+    for level, rules in those:
+        if any(headers.is_doubtful(*name) for name in rules.names):
+            saw(level, Outcome.IN_DOUBT)
+            return AMBIGUOUS_HEADER
+    winner: Found = NO_MATCH
+    for _, equal in groupby(those, lambda pair: pair[0].order):
+        group, outcome = list(equal), Outcome.LATER
+        if winner is NO_MATCH:
+            winner = _first_of(map(itemgetter(1), group), headers)
+            outcome = Outcome.OTHER_HEADERS if winner is NO_MATCH else Outcome.WON
+        for level, _ in group:
+            saw(level, outcome)
+        if trace is None and winner is not NO_MATCH:
+            break
+    return winner
+
+
+def _saw_nothing(_level: Level, _outcome: Outcome) -> None:
+    """Record nothing: nobody asks for a trace."""
+
+
+def _first_of(rules: Iterable[Rules], headers: RequestHeaders) -> Found:
+    """Return the entry with the most headers among those of equal places."""
+    most, found = 0, list[Found]()
+    for one in rules:
+        if one.entry is not None and not most:
+            found.append(one.entry)
+        for names, by_values, certain in one.by_headers:
+            values = headers.values_of(names)
+            if values is None:
+                continue
+            if values.masked and tuple(map(certain_part, values.texts)) in certain:
+                return AMBIGUOUS_HEADER
+            entry = by_values.get(values.texts) if len(names) >= most else None
+            if entry is not None:
+                found = [*found, entry] if len(names) == most else [entry]
+                most = len(names)
+    return NO_MATCH if not found else found[0] if len(found) == 1 else CONFLICT
+
+
+@final
+@attrs.define(eq=False)
+class Walk:
+    """The look-ups of one request ``near`` hosts. ``readings`` are all interpretations of its path.
+
+    ``is_global``: what fails closed although its author may have meant any host yields to nobody.
+    """
+
+    near: Near
+    method: str
+    headers: RequestHeaders
+    readings: tuple[Interpretation, ...] = ()
+    is_global: bool = False
+    trace: Trace | None = None
+    _granted: dict[tuple[PathSet, str], bool] = attrs.field(factory=dict, init=False, repr=False)
+
+    def verdict(self, reading: Interpretation) -> Found:
+        """Return what decides ``reading``."""
+        method = "GET" if self.method == "HEAD" else self.method
+        as_asked, decoded, heard = self._decided(reading, method, self.near)
+        found = self._unless_closed(reading, method, as_asked, (as_asked,), decoded=decoded)
+        if self.method != "HEAD" or isinstance(as_asked, Unhealthy):
+            return found
+        itself, decoded_too, _ = self._decided(reading, "HEAD", heard)
+        itself = self._unless_closed(reading, "HEAD", itself, (itself, as_asked), decoded=decoded and decoded_too)
+        return stricter_for_head(itself, found)
+
+    def verdicts(self, room: Steps) -> Iterator[tuple[Interpretation, Found]]:
+        """Yield each reading, or each path that its ``!`` may stand for, with its verdict; ``AMBIGUOUS_PATH`` beyond ``room``."""
+        seen = set[tuple[str, bool]]()
+        for reading in self.readings:
+            if reading.markers is None:
+                yield reading, self.verdict(reading)
+                continue
+            seen = seen or {(one.path, one.rewritten) for one in self.readings if one.markers is None}
+            possible = possible_paths(self.near, reading, room)
+            if possible is None:
+                yield reading, AMBIGUOUS_PATH
+                return
+            for one in possible:
+                if (one.path, one.rewritten) not in seen:
+                    seen.add((one.path, one.rewritten))
+                    yield one, self.verdict(one)
+
+    def _is_granted(self, paths: PathSet, path: str) -> bool:
+        """Return whether ``path`` is in a set, or the set asks for any reading and decoding connects another one in the set with it."""
+        if path in paths or not paths.in_any_reading or len(self.readings) <= 1:
+            return path in paths
+        known = self._granted.get((paths, path))
+        if known is None:
+            others = [one.path for one in self.readings if one.markers is None and one.path != path and one.path in paths]
+            known = any(path in all_readings(one) or one in all_readings(path) for one in others)
+            self._granted[paths, path] = known
+        return known
+
+    def _covering(self, there: VirtualHost, reading: Interpretation, *, decoded: bool) -> list[Level]:
+        """Return the levels of one host that cover ``reading``, in the order of entries. ``decoded``: decoded spellings count as well."""
+        found: list[Level] = []
+        for trie, path in ((there.exact, reading.path), (there.folded, reading.folded if there.folded else "")):
+            for levels in trie.covering(path):
+                for level in levels:
+                    if (level.decoded and not decoded) or (level.path_type is not PathType.PREFIX and not _fits(level, path)):
+                        outcome = Outcome.OTHER_PATH
+                    elif level.granted_paths is None or self._is_granted(level.granted_paths, reading.path):
+                        found.append(level)
+                        continue
+                    else:
+                        outcome = Outcome.NOT_GRANTED
+                    if self.trace is not None:
+                        self.trace.saw(reading.path, level, outcome)
+        if len(found) > 1:
+            found.sort(key=_order, reverse=True)
+        return found
+
+    def _decided(self, reading: Interpretation, method: str, near: Near) -> tuple[Found, bool, Near]:
+        """Return what the nearest host with a route decides, whether decoded spellings counted, and the hosts up to this one."""
+        for count, (host, there) in enumerate(near, 1):
+            if self.trace is not None:
+                self.trace.host = host
+            elif (found := decide_at_once(there, reading.path, method)) is not None:
+                if found is not NO_MATCH:
+                    return found, reading.rewritten, near[:count]
+                continue
+            # In the path as received, what was written so comes first.
+            for decoded in (True,) if reading.rewritten else (False, True):
+                levels = self._covering(there, reading, decoded=decoded)
+                found = nearest(levels, reading.path, method, self.headers, self.trace) if levels else NO_MATCH
+                if found is not NO_MATCH:
+                    return found, decoded or isinstance(found, Ambiguous), near[:count]
+        return NO_MATCH, True, near
+
+    def _unless_closed(self, reading: Interpretation, method: str, found: Found, deciding: tuple[Found, ...], *, decoded: bool) -> Found:
+        """Return ``found`` unless something fails closed whose author may have meant any host, and that yields to none of ``deciding``."""
+        if isinstance(found, Unhealthy):
+            return found
+        for host, there in self.near:
+            if not there.yielding:
+                continue
+            for level in self._covering(there, reading, decoded=decoded):
+                rules = level.rules(method)
+                for namespace, closed in () if rules is None else rules.yielding:
+                    if self.is_global or all(_concerns(namespace, one) for one in deciding):
+                        if self.trace is not None:
+                            self.trace.host = host
+                            self.trace.saw(reading.path, level, Outcome.CLOSED)
+                        return closed
+        return found
+
+
+def _concerns(namespace: str, found: Found) -> bool:
+    """Return whether a mistake of ``namespace`` closes what gets ``found``: not what an entry of another namespace decides."""
+    if isinstance(found, NoMatch | Ambiguous):
+        return True
+    return not isinstance(found, Unhealthy) and (namespace == UNKNOWN_NAMESPACE or found.source.namespace in {namespace, UNKNOWN_NAMESPACE})
+
+
+def decide(
+    hosts: VirtualHosts,
+    host: str | None,
+    path: str,
+    method: str,
+    headers: RequestHeaders,
+    *,
+    raw: bool,
+    is_global: bool = False,
+    trace: Trace | None = None,
+) -> Verdict:
+    """Return the verdict on which all readings of a request agree.
+
+    Args:
+        hosts: the routes
+        host: the canonical host of the request, ``None`` if it cannot be known
+        path: the path as received, with its query
+        method: in upper case
+        headers: the request's header fields
+        raw: the path is the raw bytes; otherwise a ``!`` in it may replace a byte that the gateway could not put into text
+        is_global: what fails closed although its author may have meant any host yields to nobody
+        trace: receives the look-up
+    """
+    near = hosts.near(host)
+    if not near:
+        return NO_MATCH if host is not None else AMBIGUOUS_AUTHORITY
+    read = path_interpretations(host, path, method, raw=raw)
+    readings = (Interpretation(path),) if isinstance(read, MalformedPath) else read
+    walk = Walk(near, method, headers, readings, is_global, trace)
+    found = walk.verdict(readings[0])
+    if isinstance(found, Unhealthy):
+        return found
+    if host is None:
+        return AMBIGUOUS_AUTHORITY
+    if isinstance(read, MalformedPath):
+        return AMBIGUOUS_PATH
+    is_agreed = True
+    for reading, other in walk.verdicts(Steps(MAX_POSSIBLE)):
+        if reading is readings[0]:
+            continue
+        if isinstance(other, Unhealthy) and (other is not CONFLICT or not reading.supposed):  # a ``!`` only hints at a conflict
+            return other
+        is_agreed = is_agreed and (other is found or any(isinstance(other, kind) and isinstance(found, kind) for kind in _ALIKE))
+    return found if is_agreed else AMBIGUOUS_PATH
+
+
+def denied_by(near: Near, read: tuple[Interpretation, ...] | MalformedPath, path: str, method: str) -> DenyEntry | Ambiguous | None:
+    """Return a denial that covers one of the readings of ``path``; all routes ``near`` deny, and name no headers.
+
+    ``Ambiguous`` if there are such routes and the path cannot be read; ``None`` if no denial concerns the request.
+    """
+    walk = Walk(near, method, _NO_HEADERS, (Interpretation(path),) if isinstance(read, MalformedPath) else read)
+    denied: DenyEntry | Ambiguous | None = AMBIGUOUS_PATH if near and isinstance(read, MalformedPath) else None
+    for reading, found in walk.verdicts(Steps(MAX_POSSIBLE)):
+        if isinstance(found, DenyEntry):
+            return found
+        if isinstance(found, Unhealthy):  # several denials are equal in the order of entries
+            trace = Trace()
+            Walk(near, method, _NO_HEADERS, walk.readings, trace=trace).verdict(reading)
+            return trace.denial(method)
+        if not isinstance(found, NoMatch):  # the ``!`` of the path may stand for too much
+            denied = AMBIGUOUS_PATH
+    return denied
+
+
+_NO_HEADERS: Final = RequestHeaders(NO_FIELDS)
