@@ -7,23 +7,20 @@ Must not know: who asks, or how the cluster is followed.
 """
 
 from collections.abc import Iterator, Mapping
-from itertools import chain, islice
+from itertools import islice
 from typing import Final, final
 
 import attrs
 
 from exchanger.admission.review import RefusedChange, ReviewAnswer
-from exchanger.codes.code import Severity
 from exchanger.codes.manifests import MANY_DOCUMENTS
 from exchanger.codes.policy import UNKNOWN_ISSUER
 from exchanger.codes.problem import Problem
 from exchanger.policy.conflicts import conflicts_of
-from exchanger.policy.documents.accepted import comments_in, is_accepted
 from exchanger.policy.documents.document import PolicyDocument
-from exchanger.policy.documents.style import style_of
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.intake import Intake
-from exchanger.policy.mistakes import open_without_slash
+from exchanger.policy.mistakes import mistakes_of
 from exchanger.policy.selection import DOCUMENT_KEY, AnyIssuer, Text, bytes_of, read
 from exchanger.policy.shares import SHARE_CODES
 from exchanger.policy.snapshot import PolicySnapshot
@@ -68,7 +65,7 @@ def judge(source: Source, text: Text, known: KnownPolicy) -> ReviewAnswer:
         *reported,
         *_unknown_issuers(source, text, document, known),
         *(conflict.coded for conflict in conflicts_of(document, later) if conflict is not None),
-        *_mistakes(document, later),
+        *map(_placed, islice(mistakes_of(document, later), MAX_MISTAKES)),
     )
     if not problems:
         return ReviewAnswer(None, warnings)
@@ -95,14 +92,6 @@ def _unknown_issuers(source: Source, text: Text, document: PolicyDocument, known
     yield from map(_placed, found[:MAX_UNKNOWN])
     if len(found) > MAX_UNKNOWN:
         yield f"and {len(found) - MAX_UNKNOWN} more entries with an issuer that is not known"
-
-
-def _mistakes(document: PolicyDocument, later: PolicySnapshot) -> Iterator[str]:
-    """Yield the warnings about entries that are valid and probably not what was meant, without those that comments accept."""
-    found = (problem for problem in style_of(document) if problem.code.severity is Severity.WARNING)
-    every = chain(found, (remark.problem for remark in open_without_slash(document.entries, later)))
-    comments = comments_in(document.text or "")
-    yield from islice((_placed(problem) for problem in every if not is_accepted(problem, document, comments)), MAX_MISTAKES)
 
 
 def _with_document(document: PolicyDocument, snapshot: PolicySnapshot) -> PolicySnapshot:

@@ -5,15 +5,19 @@ Must not know: files, or who gets the remarks.
 
 from collections.abc import Iterable, Iterator
 from heapq import nsmallest
+from itertools import chain
 from typing import Final, final
 
 import attrs
 
-from exchanger.codes.code import Code
+from exchanger.codes.code import Code, Severity
 from exchanger.codes.manifests import DENY_WITHOUT_SLASH
 from exchanger.codes.problem import Problem
 from exchanger.policy.authority import WILDCARD
 from exchanger.policy.conflicts import named
+from exchanger.policy.documents.accepted import comments_in, is_accepted
+from exchanger.policy.documents.document import PolicyDocument
+from exchanger.policy.documents.style import style_of
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import bounded, quoted
 from exchanger.values.entry import AllowEntry, DenyEntry, Entry, ExchangeEntry, PathType
@@ -64,6 +68,17 @@ def some_methods(entry: Entry) -> Iterable[str]:
 def own_headers(entry: Entry) -> HeaderFields:
     """Return the headers that a request must have for ``entry``."""
     return HeaderFields(entry.match.headers, raw=True)
+
+
+def mistakes_of(document: PolicyDocument, snapshot: PolicySnapshot) -> Iterator[Problem]:
+    """Yield the warnings about valid entries of ``document`` that are probably not what was meant, without those that comments accept.
+
+    ``snapshot`` has the document's entries. ``exchanger check`` warns of the same.
+    """
+    comments = comments_in(document.text or "")
+    found = (problem for problem in style_of(document) if problem.code.severity is Severity.WARNING)
+    every = chain(found, (remark.problem for remark in open_without_slash(document.entries, snapshot)))
+    yield from (problem for problem in every if not is_accepted(problem, document, comments))
 
 
 def open_without_slash(entries: Iterable[Entry], snapshot: PolicySnapshot) -> Iterator[Remark]:

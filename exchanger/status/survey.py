@@ -23,6 +23,7 @@ from exchanger.kube.store import PAGE_SIZE
 from exchanger.policy.conflicts import conflicts_of
 from exchanger.policy.documents.document import Labels, PolicyDocument, entry_lines
 from exchanger.policy.grants.allowance import NO_GRANTS, Granted, Grants
+from exchanger.policy.mistakes import mistakes_of
 from exchanger.policy.notices import is_declined, not_enabled, of_allowance, of_config_maps, of_left_out, of_namespaces, of_snapshot
 from exchanger.policy.selection import Change, ConfigMap, Namespace, advance, descriptions_of
 from exchanger.policy.snapshot import PolicySnapshot
@@ -144,6 +145,7 @@ async def survey(
         chain(
             notices,
             of_snapshot(change.snapshot, settings.where, settings.configmap_selector),
+            _mistakes(change),
             (
                 not_enabled(source, settings.namespace_selector, known=source.namespace in near.namespaces)
                 for source in ignored
@@ -185,6 +187,7 @@ def survey_folder(
     about = (
         *notices,
         *of_snapshot(change.snapshot, settings.where, settings.configmap_selector),
+        *_mistakes(change),
         *_of_grants(grants, selected, dict.fromkeys(described, True)),
     )
     return Survey(
@@ -194,6 +197,14 @@ def survey_folder(
         Notices.of(chain(about, mistakes.listed), len(about) + mistakes.count),
         allowed=_all_allowed(grants, selected),
     )
+
+
+def _mistakes(change: Change) -> Iterator[Notice]:
+    """Yield a notice for each valid entry that is probably not what its author meant, as ``exchanger check`` does."""
+    for document in change.documents:
+        for problem in mistakes_of(document, change.snapshot):
+            place = "" if problem.line is None else f"at line {problem.line}: "
+            yield Notice(f"ConfigMap {document.source}", f"{place}{problem.sentence}", problem.remedy.rstrip("."), problem.code)
 
 
 def _policies(change: Change) -> tuple[Policy, ...]:

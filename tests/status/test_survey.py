@@ -41,6 +41,19 @@ async def test_an_empty_cluster_has_no_problem_and_is_not_healthy(autojump_clock
     assert not found.healthy
 
 
+async def test_a_valid_entry_that_check_warns_of_is_a_probable_mistake(autojump_clock: trio.testing.MockClock) -> None:
+    cluster = Cluster()
+    cluster.put_namespace("a")
+    deny_slash = "{match: {host: h, pathPrefix: /admin/, methods: [DELTE]}, action: deny}"
+    cluster.put(
+        "a", "p", f"version: v1\nentries:\n- {deny_slash}\n- {deny_slash.replace('h,', 'i,')} # exchanger: ignore POL-1904, POL-2110\n"
+    )
+    found = await look(cluster)
+    codes = [notice.code.name for notice in found.notices.listed if notice.code is not None]
+    assert (codes, found.problems, found.healthy) == (["POL-1904", "POL-2110"], 0, False)
+    assert found.notices.listed[0].text.startswith("at line 3: entries[0].match.methods")
+
+
 async def test_what_was_meant_to_be_policy_is_found_among_all_objects(autojump_clock: trio.testing.MockClock) -> None:
     cluster = Cluster()
     cluster.put_namespace("a")
