@@ -6,6 +6,7 @@ endpoint). A fault in any component ends both nurseries, and with them the proce
 
 import contextlib
 import gc
+import math
 import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -250,17 +251,23 @@ class Supervisor:
             nursery.start_soon(self._cancel_on, signals, nursery.cancel_scope)
             deadline = trio.current_time() + self.settings.shutdown_grace
             await self._lame_duck.run(self.settings.shutdown_grace / 4)
-            left = max(0.0, deadline - trio.current_time())
-            async with trio.open_nursery() as servers:
-                servers.start_soon(self._server.drain, left)
-                if self._http_authz is not None:
-                    servers.start_soon(self._http_authz.http.drain, left)
+            with trio.CancelScope(deadline=deadline) as grace:
+                async with trio.open_nursery() as servers:
+                    servers.start_soon(self._server.drain, math.inf)
+                    if self._http_authz is not None:
+                        servers.start_soon(self._http_authz.http.drain, math.inf)
+            if grace.cancelled_caught:
+                self._say_cut("the grace period is over")
+                await self._server.drain(0.0)
             nursery.cancel_scope.cancel()
 
     async def _cancel_on(self, signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
         await anext(signals)
-        self._log.warning("service.drain_cut_short")
+        self._say_cut("a second signal arrived")
         scope.cancel()
+
+    def _say_cut(self, reason: str) -> None:
+        self._log.warning("service.drain_cut_short", reason=reason, requests=self._evaluator.in_flight)
 
     def _observers(self) -> tuple[DecisionObserver, ...]:
         observers: tuple[DecisionObserver, ...] = (self._metrics,)

@@ -15,7 +15,7 @@ import trio
 
 from exchanger.audit.identities import AuditKeys, read_audit_keys
 from exchanger.audit.line import LineWriter, is_granted, is_refused
-from exchanger.audit.refusals import Refusals
+from exchanger.audit.refusals import RefusalLine, Refusals
 from exchanger.audit.settings import AuditSettings
 from exchanger.decision.outcome import DecisionRecord
 from exchanger.net.network import Network
@@ -32,8 +32,12 @@ MAX_BYTES: Final = 16 * 1024 * 1024
 BATCH_S: Final = 0.05
 # Between two looks whether the file is still in its place, and whether counted refusals are due.
 LOOK_S: Final = 0.25
-# After this time without progress a log counts as broken; gateways wait less.
+# After this time without progress a log counts as broken; gateways wait less. It is counted in looks, of which a process that stands still
+# misses all but one: its own pause says nothing about the disk.
 PATIENCE_S: Final = 1.0
+_LOOKS: Final = 4
+# Seconds that a row gets if the process noticed so much too late that its time was up: the write had no time either.
+SPARE_S: Final = 0.1
 # Between two attempts to write to a broken log.
 RETRY_S: Final = 0.5
 # A row waits no longer than this, and a request whose gateway does not say how long it waits takes no longer, exchange included. It is the
@@ -58,15 +62,24 @@ class PendingLine:
     line: bytes
     done: Callable[[bool], None] | None = None
     due: float = NEVER
+    until: float = NEVER
     queued: bool = False
+
+    def expect(self, until: float) -> None:
+        """Wait until this time (seconds of Trio's clock) at most."""
+        self.until = until
+        self.log.reactor.timers.expect(self, until)
 
     def leave(self) -> None:
         """See ``Ticket``. A line that is on its way to the disk is written nevertheless."""
         self.done, self.due = None, NEVER
         self.log.withdraw(self)
 
-    def on_due(self, _now: float) -> None:
+    def on_due(self, now: float) -> None:
         """The request's time is up."""
+        if now - self.until > SPARE_S:
+            self.expect(now + SPARE_S)
+            return
         done = self.done
         self.leave()
         if done is not None:
@@ -112,9 +125,10 @@ class AuditLog:
     _bytes: int = attrs.field(default=0, init=False)
     _running: bool = attrs.field(default=False, init=False)
     _failed: bool = attrs.field(default=False, init=False)
-    _writing_since: float = attrs.field(default=NEVER, init=False)
+    # The looks since the write began that has not returned, ``None`` without one.
+    _looks: int | None = attrs.field(default=None, init=False)
     # What a thread is writing at present.
-    _on_its_way: tuple[list[PendingLine], list[bytes]] = attrs.field(factory=lambda: ([], []), init=False)
+    _on_its_way: tuple[list[PendingLine], list[RefusalLine]] = attrs.field(factory=lambda: ([], []), init=False)
     _told_broken: bool = attrs.field(default=False, init=False)
     _told_lost: int = attrs.field(default=0, init=False)
     _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -131,7 +145,7 @@ class AuditLog:
     @property
     def is_broken(self) -> bool:
         """Whether the log is known not to be written at present."""
-        return self._failed or trio.current_time() - self._writing_since > PATIENCE_S
+        return self._failed or (self._looks is not None and self._looks > _LOOKS)
 
     @property
     def counts(self) -> AuditCounts:
@@ -166,7 +180,7 @@ class AuditLog:
         row = PendingLine(self, self._lines.line(record), done)
         if not self._put(row):
             return None
-        self.reactor.timers.expect(row, min(deadline, self.reactor.now() + ROW_S))
+        row.expect(min(deadline, self.reactor.now() + ROW_S))
         return row
 
     def withdraw(self, row: PendingLine) -> None:
@@ -221,7 +235,7 @@ class AuditLog:
             await self._write_batch()
         self._refusals.put_back(self._on_its_way[1])
         left = [*self._on_its_way[0], *self._take()]
-        self.lost += len(self._refusals) + sum(row.done is None for row in left)
+        self.lost += self._refusals.unwritten + sum(row.done is None for row in left)
         self._tell_lost()
         await self._tell_rows(left, written=False)
 
@@ -237,15 +251,16 @@ class AuditLog:
         """Write what is waiting, once."""
         self._wake = trio.Event()
         rows = self._take()
-        refused = self._refusals.take(counted=not self._failed)
+        refused = self._refusals.take(counted=not self._failed, last=self._end.is_set())
         if self._end.is_set():
             self._wake.set()
-        self._writing_since, self._on_its_way = trio.current_time(), (rows, refused)
+        self._looks, self._on_its_way = 0, (rows, refused)
         # Abandoned only at the end, when FLUSH_S is over and the output takes nothing: such a thread dies with the process.
+        granted_text, refused_text = b"".join([row.line for row in rows]), b"".join([line.text for line in refused])
         granted_lost, refused_lost = await self.network.run_sync(
-            self._write, b"".join([row.line for row in rows]), b"".join(refused), abandon_on_cancel=True, limiter=self._limiter
+            self._write, granted_text, refused_text, abandon_on_cancel=True, limiter=self._limiter
         )
-        self._writing_since, self._on_its_way = NEVER, ([], [])
+        self._looks, self._on_its_way = None, ([], [])
         self._failed = bool(granted_lost or refused_lost or self.output.problem)
         self._refusals.put_back(refused[len(refused) - refused_lost :])
         self.written += len(rows) + len(refused) - granted_lost - refused_lost
@@ -286,7 +301,9 @@ class AuditLog:
         """Say in the service's log when a write hangs, and how many lines were lost."""
         due = -NEVER
         while True:
-            await trio.sleep(PATIENCE_S)
+            await trio.sleep(PATIENCE_S / _LOOKS)
+            if self._looks is not None:
+                self._looks += 1
             self._tell_state()
             if self.lost > self._told_lost and trio.current_time() >= due:
                 due = trio.current_time() + NOTICE_S

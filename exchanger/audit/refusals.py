@@ -25,13 +25,22 @@ MAX_WAITING: Final = 600
 
 
 @final
+@attrs.frozen
+class RefusalLine:
+    """A line about ``count`` refusals."""
+
+    text: bytes
+    count: int = 1
+
+
+@final
 @attrs.define(eq=False)
 class Refusals:
     """Takes refusals, and gives lines. ``now`` returns seconds of a clock that does not jump."""
 
     _lines: LineWriter
     _now: Callable[[], float]
-    _waiting: deque[bytes] = attrs.field(factory=deque, init=False)
+    _waiting: deque[RefusalLine] = attrs.field(factory=deque, init=False)
     _taken: int = attrs.field(default=0, init=False)
     _groups: dict[Group, int] = attrs.field(factory=dict, init=False)
     _since: str = attrs.field(default="", init=False)
@@ -40,8 +49,10 @@ class Refusals:
     _single: int = attrs.field(default=0, init=False)
     _bytes: int = attrs.field(default=0, init=False)
 
-    def __len__(self) -> int:
-        return len(self._waiting) + len(self._groups)
+    @property
+    def unwritten(self) -> int:
+        """The refusals that no written line is about."""
+        return sum(line.count for line in self._waiting) + sum(self._groups.values())
 
     @property
     def has_lines(self) -> bool:
@@ -56,7 +67,7 @@ class Refusals:
         if self._single < MAX_A_SECOND and self._bytes < MAX_BYTES_A_SECOND and len(self._waiting) + self._taken < MAX_WAITING:
             line = self._lines.line(record)
             self._single, self._bytes = self._single + 1, self._bytes + len(line)
-            self._waiting.append(line)
+            self._waiting.append(RefusalLine(line))
             return
         group = group_of(record)
         if group not in self._groups:
@@ -66,20 +77,20 @@ class Refusals:
                 group = OTHERS
         self._groups[group] = self._groups.get(group, 0) + 1
 
-    def take(self, *, counted: bool) -> list[bytes]:
+    def take(self, *, counted: bool, last: bool = False) -> list[RefusalLine]:
         """Return the lines that are to be written; with ``counted``, also those about refusals that were only counted, once a second.
 
-        ``put_back`` must be called next.
+        The ``last`` time, these are due in any case. ``put_back`` must be called next.
         """
         lines = [*self._waiting]
         self._waiting.clear()
-        if counted and self._groups and int(self._now()) != self._counted_in:
-            lines += [self._lines.summary(group, count, self._since) for group, count in self._groups.items()]
+        if last or (counted and int(self._now()) != self._counted_in):
+            lines += [RefusalLine(self._lines.summary(group, count, self._since), count) for group, count in self._groups.items()]
             self._groups.clear()
         self._taken = len(lines)
         return lines
 
-    def put_back(self, lines: list[bytes]) -> None:
+    def put_back(self, lines: list[RefusalLine]) -> None:
         """Take back those of the lines that could not be written; they come first the next time."""
         self._taken = 0
         self._waiting.extendleft(reversed(lines))

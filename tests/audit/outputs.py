@@ -59,6 +59,17 @@ class SlowThread:
         return work(*args)
 
 
+@attrs.define(eq=False)
+class HeldThread:
+    """Runs work once it may return."""
+
+    returned: trio.Event = attrs.field(factory=trio.Event)
+
+    async def run_sync(self, work: Any, /, *args: Any, **_options: Any) -> Any:
+        await self.returned.wait()
+        return work(*args)
+
+
 def jwt(**claims: object) -> Secret:
     """Return a JWT with these claims, whose signature nobody checks."""
     parts = (json.dumps({"alg": "RS256"}), json.dumps(claims, separators=(",", ":")), "signature")
@@ -105,7 +116,7 @@ def _record(outcome: Allow | Deny, subject: Secret, scope: str | None) -> Decisi
     return DecisionRecord(request, outcome, 0.0, 0.01, Filter.EXT_PROC, None, Exchange(TARGET, "issuer.example.com", None, subject, scope))
 
 
-def audit_log(disk: Disk, thread: SlowThread | None = None, *, required: bool = False, keyed: bool = True) -> AuditLog:
+def audit_log(disk: Disk, thread: SlowThread | HeldThread | None = None, *, required: bool = False, keyed: bool = True) -> AuditLog:
     """Return a log that writes to ``disk``; its clock is Trio's."""
     run_sync = (thread or SlowThread()).run_sync
     network = attrs.evolve(SYSTEM, run_sync=run_sync, steady=trio.current_time)

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from exchanger.audit import log as module
 from exchanger.audit.log import AuditLog
 from exchanger.audit.refusals import MAX_A_SECOND, MAX_BYTES_A_SECOND, MAX_GROUPS, MAX_WAITING
-from tests.audit.outputs import Disk, SlowThread, audit_log, granted, jwt, refused
+from tests.audit.outputs import Disk, HeldThread, SlowThread, audit_log, granted, jwt, refused
 
 
 @asynccontextmanager
@@ -207,6 +207,40 @@ async def test_what_a_disk_does_not_take_until_the_end_is_counted_and_told(autoj
     assert [entry["lines"] for entry in logs if entry["event"] == "audit.lines_lost"] == [4]
 
 
+@pytest.mark.parametrize("room", [None, 0, 5000])
+async def test_an_end_leaves_no_refusal_uncounted(autojump_clock: trio.testing.MockClock, room: int | None) -> None:
+    disk, flood = Disk(room=room), 40
+    log = audit_log(disk)
+    async with running(log):
+        await trio.sleep(0.1)
+        for number in range(flood):
+            log.decided(refused(namespace=f"team-{number % 3}"))
+    log.decided(refused())  # by what ends after the log
+    assert sum(line.get("count", 1) for line in disk.lines) + log.lost == flood + 1
+    assert room is not None or log.lost == 1
+
+
+@pytest.mark.parametrize("returns", [True, False])
+async def test_a_process_that_stands_still_takes_no_row_for_unwritten(mock_clock: trio.testing.MockClock, returns: bool) -> None:
+    """The write returns meanwhile, or just afterwards."""
+    for _ in range(20):  # whether the write or the time comes first is up to chance
+        thread, answers = HeldThread(), Answers()
+        log = audit_log(Disk(), thread, required=True)
+        async with running(log):
+            answers.row(log)
+            await trio.testing.wait_all_tasks_blocked()
+            if returns:
+                thread.returned.set()
+            mock_clock.jump(1.5)
+            answers.row(log)
+            await trio.testing.wait_all_tasks_blocked()
+            answers.row(log)
+            thread.returned.set()
+            await trio.testing.wait_all_tasks_blocked()
+            assert answers == [True] * 3
+            assert not log.counts.broken
+
+
 async def test_a_flood_of_refusals_is_counted_and_delays_no_row(autojump_clock: trio.testing.MockClock) -> None:
     disk, answers = Disk(), Answers()
     log = audit_log(disk, required=True)
@@ -252,7 +286,8 @@ async def test_while_the_disk_is_full_refusals_are_counted_and_none_is_lost(auto
                 log.decided(refused(namespace=f"team-{number + total % 100}"))
             total += 20
             await trio.sleep(1)
-        assert len(log._refusals) <= MAX_WAITING + MAX_GROUPS + 1
+        assert len(log._refusals._waiting) <= MAX_WAITING
+        assert len(log._refusals._groups) <= MAX_GROUPS + 1
         disk.room = None
         await trio.sleep(5)
     assert sum(line.get("count", 1) for line in disk.lines) == total

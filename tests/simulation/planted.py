@@ -304,10 +304,10 @@ PLANTED: Final = {
     "second-signal-is-ignored": Planted(
         "a second SIGTERM does not end the drain",
         "exchanger.app.supervisor",
-        """        self._log.warning("service.drain_cut_short")
+        """        self._say_cut("a second signal arrived")
         scope.cancel()
 """,
-        """        self._log.warning("service.drain_cut_short")
+        """        self._say_cut("a second signal arrived")
 """,
     ),
     "log-holds-the-loop": Planted(
