@@ -15,6 +15,9 @@ import trio
 # Seconds between two reads. A read takes a fraction of a millisecond.
 POLL_S: Final = 1.0
 
+# Seconds between the two reads that must find the same version. Writing a file in place takes milliseconds.
+SETTLE_S: Final = 0.3
+
 # Seconds for a read. A file system that takes longer hangs.
 READ_S: Final = 10.0
 HANGS: Final = f"could not be read within {READ_S:.0f} seconds"
@@ -40,7 +43,6 @@ class FileFollower(Generic[T]):
     _run_sync: Callable[..., Awaitable[T]]
     _interval: float = POLL_S
     _first_at_once: bool = False
-    _seen: T | None = attrs.field(default=None, init=False, repr=False)
     _settled: T | None = attrs.field(default=None, init=False, repr=False)
     # One thread at a time, so at most one hangs.
     _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False, repr=False)
@@ -59,14 +61,16 @@ class FileFollower(Generic[T]):
         return self._hangs
 
     async def look_settled(self) -> T | None:
-        """Read, and return a version that two reads in a row found; ``None`` when that is not so, or when it was the last one returned.
+        """Return a new version, which two reads with ``SETTLE_S`` between them found; ``None`` if there is none.
 
         Half of a file that is being written may well be a valid file that lacks something.
         """
         found = await self.look()
-        stands = found == self._seen or (self._first_at_once and self._seen is None)
-        self._seen = found
-        if not stands or found == self._settled:
+        if found == self._settled:
             return None
+        if self._settled is not None or not self._first_at_once:
+            await trio.sleep(SETTLE_S)
+            if await self.look() != found:
+                return None
         self._settled = found
         return found

@@ -70,7 +70,7 @@ def test_there_are_watches_left_for_secrets() -> None:
 async def test_lists_that_stand_are_used_and_bad_ones_reported_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gone, names = UnusableFile("gone"), ("a", "b", "c")
     looks: Iterator[tuple[str, ...] | UnusableFile] = iter(
-        (("b", "a"), ("b", "a"), gone, gone, gone, ("a",), names, names, names[::-1], names, gone, gone, names, names)
+        (("b", "a"), ("b", "a"), gone, gone, gone, ("a",), names, names, names, names[::-1], names, gone, gone, names, names)
     )
     over = trio.Event()
     used: list[tuple[str, ...]] = []
@@ -83,6 +83,7 @@ async def test_lists_that_stand_are_used_and_bad_ones_reported_once(path: Path, 
         return found
 
     monkeypatch.setattr("exchanger.kube.namespaces_file.POLL_S", 0.0)
+    monkeypatch.setattr("exchanger.util.follow_file.SETTLE_S", 0.0)
     monkeypatch.setattr("exchanger.kube.namespaces_file.read_namespaces", read)
     file = NamespacesFile(path, ("a", "b"), used.append)
     with trio.fail_after(60), capture_logs() as lines:

@@ -15,6 +15,7 @@ import attrs
 
 from exchanger.issuers.secrets import SecretName
 from exchanger.issuers.state import ROTATION_GRACE_S
+from exchanger.util.follow_file import SETTLE_S
 from tests.simulation.cluster import PROMPT, READ_ONLY, Cluster
 from tests.simulation.gateway import Question
 from tests.simulation.issuer import Client, Issued, SimulatedIssuer
@@ -28,7 +29,7 @@ SPOILED: Final = ("broken", "deleted", "folder", "dangling", "empty")
 CHANGED: Final = ("early", "late", "moved", "wrong")
 FILE_FAULTS: Final = (*WRITTEN, *SPOILED, *CHANGED)
 
-# Seconds between two reads of the profiles file, and of a file that it names. Two in a row must find the same, in a thread each.
+# Seconds between two looks at the profiles file, and at a file that it names. Two reads in a row must find the same, in a thread each.
 _PROFILES_POLL: Final = 1.0
 _FILE_POLL: Final = 0.7
 _THREADS: Final = 0.2
@@ -202,7 +203,7 @@ class FollowedFile:
     def _may_count(self, content: Content) -> bool:
         """Return whether two reads may have found it: nothing else could be read for long enough."""
         others = (one.since for one in self.contents if one.since > content.since and one.clients not in (None, content.clients))
-        return next(others, float("inf")) - content.since >= self.poll - 0.01
+        return next(others, float("inf")) - content.since >= SETTLE_S - 0.01
 
 
 @final

@@ -8,8 +8,9 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.util.follow_file import HANGS, POLL_S, READ_S, FileFollower
+from exchanger.util.follow_file import HANGS, POLL_S, READ_S, SETTLE_S, FileFollower
 from exchanger.util.regular_file import NotRegularError, UnusableFile, open_regular, read_regular
+from tests.waiting import at_once
 
 LIMIT = 100
 
@@ -74,13 +75,13 @@ def mounted(path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("replace", [in_place, renamed_over, of_the_same_size_and_time, mounted])
-async def test_every_way_to_replace_a_file_is_seen(tmp_path: Path, replace: Callable[[Path, str], None]) -> None:
+async def test_every_way_to_replace_a_file_is_seen(tmp_path: Path, autojump_clock: MockClock, replace: Callable[[Path, str], None]) -> None:
     path = tmp_path / "file"
     path.write_text("zero")
-    follower = FileFollower(path.read_text, "", trio.to_thread.run_sync)
+    follower = FileFollower(path.read_text, "", at_once)
     for text in ("one1", "two2"):
         replace(path, text)
-        assert [await follower.look_settled() for _ in range(3)] == [None, text, None]
+        assert [await follower.look_settled() for _ in range(2)] == [text, None]
 
 
 def scripted(*versions: str) -> Callable[[], str]:
@@ -92,21 +93,30 @@ def scripted(*versions: str) -> Callable[[], str]:
 @pytest.mark.parametrize(
     ("versions", "returned"),
     [
-        ("aab", [None, "a", None]),
-        ("abcc", [None, None, None, "c"]),  # being written
-        ("aaaa", [None, "a", None, None]),
-        ("aabbaa", [None, "a", None, "b", None, "a"]),
-        ("aabaa", [None, "a", None, None, None]),  # there and back between two looks
+        ("aaa", ["a", None]),
+        ("abcdee", [None, None, "e"]),  # being written
+        ("aabbaa", ["a", "b", "a"]),
+        ("aaba", ["a", None]),  # there and back between two reads
+        ("aabaabb", ["a", None, None, "b"]),
     ],
 )
-async def test_a_version_settles_when_two_looks_find_it(versions: str, returned: list[str | None]) -> None:
-    follower = FileFollower(scripted(*versions), "", trio.to_thread.run_sync)
-    assert [await follower.look_settled() for _ in versions] == returned
+async def test_a_version_settles_when_two_reads_find_it(versions: str, returned: list[str | None], autojump_clock: MockClock) -> None:
+    follower = FileFollower(scripted(*versions), "", at_once)
+    assert [await follower.look_settled() for _ in returned] == returned
 
 
-async def test_the_first_version_may_settle_at_once() -> None:
-    follower = FileFollower(scripted(*"abb"), "", trio.to_thread.run_sync, first_at_once=True)
-    assert [await follower.look_settled() for _ in range(3)] == ["a", None, "b"]
+async def test_the_first_version_may_settle_at_once(autojump_clock: MockClock) -> None:
+    follower = FileFollower(scripted(*"abb"), "", at_once, first_at_once=True)
+    assert [await follower.look_settled() for _ in range(2)] == ["a", "b"]
+
+
+async def test_a_new_version_settles_long_before_the_next_poll(autojump_clock: MockClock) -> None:
+    follower = FileFollower(scripted(*"aabb"), "", at_once)
+    for text in "ab":
+        began = trio.current_time()
+        assert await follower.look_settled() == text
+        assert trio.current_time() - began == pytest.approx(SETTLE_S)
+    assert SETTLE_S < POLL_S / 3
 
 
 async def test_looks_come_at_an_interval(mock_clock: MockClock) -> None:
