@@ -1,4 +1,4 @@
-"""The webhook over HTTP: ``POST /validate`` for API servers, ``/healthz`` and ``/readyz`` for probes.
+"""The webhook over HTTP: ``POST /validate`` and ``/unselected`` for API servers, ``/healthz`` and ``/readyz`` for probes.
 
 An AdmissionReview is answered by its own kind. Everything else that is wrong is an HTTP error, after which the API server does what
 ``failurePolicy`` says. This includes requests before the cluster is known (503): an answer without data would be taken for a judgement.
@@ -22,7 +22,7 @@ from exchanger.http.server import HttpServer
 from exchanger.http.tls import Tls
 from exchanger.net.network import SYSTEM, RunSync
 from exchanger.policy.documents.document import Labels
-from exchanger.policy.notices import not_enabled
+from exchanger.policy.notices import not_enabled, not_named, of_config_maps
 from exchanger.policy.selection import ConfigMap, Text
 from exchanger.util.duration import parse_duration
 from exchanger.util.text import printable
@@ -33,6 +33,8 @@ from exchanger.values.text import DETAIL_LIMIT, POLICY_LIMIT
 T = TypeVar("T")
 
 PATH: Final = "/validate"
+# For ConfigMaps that are not selected. They are never refused, so API servers need not wait for an answer.
+UNSELECTED_PATH: Final = "/unselected"
 HEALTHY: Final = "/healthz"
 READY: Final = "/readyz"
 # A ConfigMap has at most 1 MiB of data, an update carries it twice, and Go writes each <, > and & of it in six bytes. Annotations (256 KiB
@@ -116,7 +118,7 @@ class Webhook:
             if request.method not in {"GET", "HEAD"}:
                 return _text(405, "use GET", ("Allow", "GET, HEAD"))
             return _text(200, "ok") if request.path == HEALTHY or self.is_ready else _STARTING
-        if request.path != PATH:
+        if request.path not in {PATH, UNSELECTED_PATH}:
             return _text(404, f"the webhook is at {PATH}")
         if request.method != "POST":
             return _text(405, "use POST", ("Allow", "POST"))
@@ -128,10 +130,10 @@ class Webhook:
 
     async def _review(self, request: Request) -> Response:
         with trio.move_on_after(_timeout(request)):
-            return await self._answered(request.body)
+            return await self._answered(request.body, unselected=request.path == UNSELECTED_PATH)
         return _text(504, _FAILURES[504])
 
-    async def _answered(self, body: bytes) -> Response:
+    async def _answered(self, body: bytes, *, unselected: bool) -> Response:
         limiter = self._light if len(body) <= LIGHT_BYTES else self._heavy
         review = await self._in_thread(partial(read_review, body), limiter)
         match review:
@@ -139,11 +141,20 @@ class Webhook:
                 return _text(400, reason)
             case Unconcerned(uid):
                 answer = ALLOWED
+            case ReviewedChange(uid, after, before) if unselected:
+                answer = self._hint(after, before)
             case ReviewedChange(uid, after, before):
                 answer = await self._judge(after, before, limiter)
             case _:
                 assert_never(review)
         return Response(200, _JSON, write_review(uid, answer))
+
+    def _hint(self, after: ConfigMap, before: ConfigMap | None) -> ReviewAnswer:
+        """Return a warning about a ConfigMap that is not selected although it looks like a policy, unless it did so before."""
+        if before is not None and (before.labels, Text.of(before)) == (after.labels, Text.of(after)):
+            return ALLOWED
+        unselected = () if self._selects(after) else (after,)
+        return ReviewAnswer(warnings=tuple(map(str, of_config_maps(unselected, {}, self.config_maps, self.namespaces))))
 
     async def _judge(self, after: ConfigMap, before: ConfigMap | None, limiter: trio.CapacityLimiter) -> ReviewAnswer:
         if not self._selects(after):
@@ -155,7 +166,8 @@ class Webhook:
         source = Source(after.namespace, after.name)
         labels = await self._labels_of(after.namespace)
         if labels is None:
-            return ReviewAnswer(warnings=(str(not_enabled(source, self.namespaces, known=False)),))
+            notice = not_named(source) if self.named else not_enabled(source, self.namespaces, known=False)
+            return ReviewAnswer(warnings=(str(notice),))
         known = self.cluster.known or KnownPolicy()
         answer = await self._in_thread(partial(judge, source, Text.of(after, labels), known), limiter)
         if answer.refused is not None:

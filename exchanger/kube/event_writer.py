@@ -58,8 +58,8 @@ class EventReason(enum.Enum):
     CONFLICTING = "ConflictingPolicy"
     # Entries are outside what the Namespace is granted, and have no effect; or would be, and would have none.
     REFUSED = "PolicyRefused"
-    # The document was invalid, had conflicts or was refused, and no longer is.
-    ACCEPTED = "PolicyAccepted"
+    # The document takes effect for the first time, or was invalid, had conflicts or was refused, and no longer is.
+    ACTIVE = "PolicyActive"
 
 
 @final
@@ -91,7 +91,7 @@ class Report:
             "kind": "Event",
             "metadata": {"namespace": self.source.namespace, "name": self.name(uid)},
             "involvedObject": {**involved, **({"uid": uid} if uid else {})},
-            "type": "Normal" if self.reason is EventReason.ACCEPTED else "Warning",
+            "type": "Normal" if self.reason is EventReason.ACTIVE else "Warning",
             "reason": self.reason.value,
             "message": self.message,
             "count": 1,

@@ -1,4 +1,6 @@
-"""Reports problems to the authors of policies, and their correction, by Events on their ConfigMaps.
+"""Reports to the authors of policies, by Events on their ConfigMaps, what is wrong, and when a policy is active: new, or sound again.
+
+A policy is new if the version before does not have it. The first version has the policies of before a restart, which are not reported.
 
 This is best effort: nothing waits for it, nothing fails with it, and it spares an API server in trouble. An Event is made from the newest
 state when its turn comes, so a problem that has gone by then is never reported.
@@ -6,6 +8,7 @@ state when its turn comes, so a problem that has gone by then is never reported.
 
 import math
 from collections.abc import Callable
+from itertools import chain
 from typing import Final, final
 
 import attrs
@@ -14,6 +17,7 @@ import trio
 
 from exchanger.kube.event_writer import MAX_REGIONS, EventReason, EventWriter, Report, Written
 from exchanger.policy.conflicts import Conflict
+from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.selection import Change
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
@@ -67,6 +71,7 @@ class TokenBucket:
 class PolicyEvents:
     """``published`` may be called before ``run``, and is all that the policy's source knows of it. Conflicts come from a ``ConflictWatch``.
 
+    Problems come first: that a new policy is active is reported while no problem waits, and not at all if too many new ones wait.
     ``uid_of`` returns the ``uid`` of a ConfigMap, "" if unknown.
     """
 
@@ -76,14 +81,19 @@ class PolicyEvents:
     _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
     # ConfigMaps whose authors may need a report, in the order of their turns.
     _pending: dict[Source, None] = attrs.field(factory=dict, init=False, repr=False)
+    # The same for those that are new and have no problems.
+    _news: dict[Source, None] = attrs.field(factory=dict, init=False, repr=False)
     # The problems last reported to the authors, ``None`` if there are none any more, until that is reported.
     _told: dict[Source, dict[EventReason, Report | None]] = attrs.field(factory=dict, init=False, repr=False)
-    # Of these, those without problems as far as is known before the search for conflicts.
+    # ConfigMaps that came after the first version, until their authors know that they are active.
+    _new: dict[Source, None] = attrs.field(factory=dict, init=False, repr=False)
+    # Those of the two before without problems as far as is known before the search for conflicts.
     _right: dict[Source, None] = attrs.field(factory=dict, init=False, repr=False)
     # The ConfigMap whose report is being written, until it is withdrawn: a later one of the same name is another one.
     _writing: Source | None = attrs.field(default=None, init=False)
     _conflicts: dict[Source, tuple[Conflict, ...]] = attrs.field(factory=dict, init=False, repr=False)
-    _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
+    # ``None`` before the first version.
+    _snapshot: PolicySnapshot | None = attrs.field(default=None, init=False)
     _bucket: TokenBucket = attrs.field(init=False)
     _paused: dict[str, float] = attrs.field(factory=dict, init=False, repr=False)
     _missing_in: str | None = attrs.field(default=None, init=False)
@@ -94,22 +104,25 @@ class PolicyEvents:
 
     def published(self, change: Change) -> None:
         """Record a version; costs the number of its documents that changed."""
-        self._snapshot = change.snapshot
+        before, self._snapshot = self._snapshot, change.snapshot
         for source in change.withdrawn:
-            self._pending.pop(source, None)
+            self._leave_queue(source)
             self._told.pop(source, None)
+            self._new.pop(source, None)
             self._right.pop(source, None)
             if self._writing == source:
                 self._writing = None
         wrong: list[Source] = []
         for document in change.documents:
             self._right.pop(document.source, None)
+            if before is not None and document.source not in before.documents and len(self._new) < self.settings.max_pending:
+                self._new[document.source] = None
             if document.regions or document.refused:
                 wrong.append(document.source)
-            elif document.source in self._told:
+            elif document.source in self._told or document.source in self._new:
                 self._right[document.source] = None
             else:
-                self._pending.pop(document.source, None)
+                self._leave_queue(document.source)
         for source in wrong[-self.settings.max_pending :]:  # new grants may refuse something of every document at once
             self._consider(source)
 
@@ -135,23 +148,32 @@ class PolicyEvents:
     @property
     def pending(self) -> int:
         """How many reports wait."""
-        return len(self._pending)
+        return len(self._pending) + len(self._news)
 
     def _consider(self, source: Source) -> None:
         """Queue a report, if one is due."""
         told, wrong = self._told.get(source, {}), self._wrong(source)
         told.update({reason: None for reason in told if reason not in wrong})
-        if self._report(source, wrong) is None:
-            self._pending.pop(source, None)
+        report = self._report(source, wrong)
+        if report is None:
+            self._leave_queue(source)
             return
-        self._pending[source] = None  # one that waits already keeps its place
+        queue, other = self._pending, self._news
+        if report.reason is EventReason.ACTIVE and not told:
+            queue, other = other, queue
+        other.pop(source, None)
+        queue[source] = None  # one that waits already keeps its place
         if len(self._pending) > self.settings.max_pending:
             del self._pending[next(iter(self._pending))]
         self._wake.set()
 
+    def _leave_queue(self, source: Source) -> None:
+        self._pending.pop(source, None)
+        self._news.pop(source, None)
+
     def _wrong(self, source: Source) -> dict[EventReason, Report]:
         """Return the problems in the newest version."""
-        document, conflicts = self._snapshot.documents.get(source), self._conflicts.get(source, ())
+        document, conflicts = self._document(source), self._conflicts.get(source, ())
         found: dict[EventReason, Report] = {}
         if document is not None and document.regions:
             found[EventReason.INVALID] = Report(source, EventReason.INVALID, regions=document.problems[:MAX_REGIONS])
@@ -164,20 +186,23 @@ class PolicyEvents:
 
     def _report(self, source: Source, wrong: dict[EventReason, Report]) -> Report | None:
         """Return what the author does not know yet of the problems ``wrong``, or that there are none."""
-        document, told = self._snapshot.documents.get(source), self._told.get(source, {})
-        if document is not None and told and not wrong:
-            return Report(source, EventReason.ACCEPTED, f"the policy is accepted; entries in force: {document.entry_count}")
+        document, told = self._document(source), self._told.get(source, {})
+        if document is not None and not wrong and (told or source in self._new):
+            return Report(source, EventReason.ACTIVE, f"the policy is active; entries in effect: {document.entry_count}")
         return next((report for reason, report in wrong.items() if told.get(reason) != report), None)
 
+    def _document(self, source: Source) -> PolicyDocument | None:
+        return None if self._snapshot is None else self._snapshot.documents.get(source)
+
     async def _next(self) -> Source:
-        """Return the first ConfigMap about which a report may be written, as soon as there is one."""
+        """Return the first ConfigMap about which a report may be written, as soon as there is one; new ones without problems come last."""
         while True:
             self._wake = trio.Event()
             now, earliest = trio.current_time(), math.inf
-            for source in self._pending:
+            for source in chain(self._pending, self._news):
                 ready_at = max(self._bucket.ready_at(), self._paused.get(source.namespace, -math.inf))
                 if ready_at <= now:
-                    del self._pending[source]
+                    self._leave_queue(source)
                     return source
                 earliest = min(earliest, ready_at)
             with trio.move_on_at(earliest):
@@ -198,10 +223,12 @@ class PolicyEvents:
             if self._missing_in == source.namespace:
                 self._missing_in = None
         if current and written in {Written.DONE, Written.UNKNOWN}:
-            if report.reason is EventReason.ACCEPTED:
+            if report.reason is EventReason.ACTIVE:
                 self._told.pop(source, None)
             else:
                 self._told.setdefault(source, {})[report.reason] = report
+        if report.reason is EventReason.ACTIVE and written is not Written.FORBIDDEN:
+            self._new.pop(source, None)
         if written is not Written.DROPPED:
             self._consider(source)  # it may have changed meanwhile, waits for the permission, or needs another report
 

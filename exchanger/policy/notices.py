@@ -81,6 +81,16 @@ def not_enabled(source: Source, namespace_selector: Selector, *, known: bool) ->
     )
 
 
+def not_named(source: Source) -> Notice:
+    """Return the notice about a selected ConfigMap in a Namespace that is not among those that are followed by name."""
+    return Notice(
+        f"ConfigMap {source}",
+        f"is not in force: its Namespace {source.namespace} is not selected, as it is not among those that are followed by name",
+        "add the name to POLICY_NAMESPACES or its file (chart: policyNamespaces)",
+        codes.NAMESPACE_NOT_ENABLED,
+    )
+
+
 def of_snapshot(snapshot: PolicySnapshot, namespaces: str, config_maps: Selector, *, emptied: int = 0) -> Iterator[Notice]:
     """Yield a notice if nothing is in force.
 

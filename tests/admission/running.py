@@ -91,6 +91,9 @@ class Running:
 
     # -- the cluster
 
+    def client_config(self, path: str = "/validate") -> dict[str, str]:
+        return {"url": f"{self.url}{path}", "caBundle": base64.b64encode(self.authority.cert_pem.bytes()).decode()}
+
     def configure(self, policy: str = "Fail", **changes: Any) -> None:
         """Tell the API server of the webhook."""
         webhook = {
@@ -99,7 +102,7 @@ class Running:
             "sideEffects": "None",
             "failurePolicy": policy,
             "timeoutSeconds": 10,
-            "clientConfig": {"url": f"{self.url}/validate", "caBundle": base64.b64encode(self.authority.cert_pem.bytes()).decode()},
+            "clientConfig": self.client_config(),
             "rules": [
                 {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"], "operations": ["CREATE", "UPDATE"], "scope": "*"}
             ],

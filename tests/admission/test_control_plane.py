@@ -11,9 +11,11 @@ from typing import Final
 import httpx
 import pytest
 
-from tests.admission.running import WEBHOOK, Running, running, warnings
-from tests.helm.chart import ROOT
-from tests.kube.admin import until
+from tests.admission.running import CONFIGURATION, CONFIGURATIONS, WEBHOOK, Running, running, warnings
+from tests.helm.chart import ROOT, render
+from tests.helm.test_admission import ON as BY_CERT_MANAGER
+from tests.helm.test_admission import webhooks
+from tests.kube.admin import POLICY_LABELS, until
 from tests.kube.control_plane import ADMIN_TOKEN, ControlPlane
 from tests.tools import find_tool
 
@@ -75,6 +77,37 @@ def test_what_is_not_selected_is_nobody_s_business(webhook: Running) -> None:
     assert answer.status_code in OK
     assert "its Namespace elsewhere is not selected" in warnings(answer)[0]
     webhook.plane.admin.delete_namespace("elsewhere")
+
+
+@pytest.mark.helm
+def test_as_the_chart_registers_it_both_mistakes_with_labels_give_a_warning(webhook: Running) -> None:
+    registered = [
+        {**one, "clientConfig": webhook.client_config(one["clientConfig"]["service"]["path"])} for one in webhooks(render(BY_CERT_MANAGER))
+    ]
+    admin = webhook.plane.admin
+    admin.merge(f"{CONFIGURATIONS}/{CONFIGURATION}", {"webhooks": registered})
+    admin.put_namespace("elsewhere", {})
+    try:
+        near = {label.replace("enabled", "enabld"): value for label, value in POLICY_LABELS.items()}
+        until(lambda: bool(warnings(webhook.apply(deny(), labels=near, dryRun="All"))), webhook.lines)
+        (said,) = warnings(webhook.apply(BROKEN, labels=near))
+        assert "POL-3102: ConfigMap team/policy is not selected: the label" in said
+        (said,) = warnings(webhook.apply(deny(), "bare", labels={}))
+        assert "its config.yaml looks like a policy" in said
+        (said,) = warnings(webhook.apply(deny(), team="elsewhere"))
+        assert "its Namespace elsewhere is not selected" in said
+        silent = (
+            webhook.apply(deny()),
+            webhook.apply("listen: 80", "of-an-application", labels={}),
+            webhook.apply(None, "without-a-document", labels={}),
+            webhook.apply(deny(), "two-mistakes", labels={}, team="elsewhere"),
+        )
+        assert [(answer.status_code in OK, warnings(answer)) for answer in silent] == [(True, [])] * 4
+        assert webhook.apply(BROKEN, "broken").status_code == httpx.codes.UNPROCESSABLE_ENTITY
+    finally:
+        webhook.configure()
+        admin.delete_namespace("elsewhere")
+        until(webhook.judges, webhook.lines)
 
 
 def test_a_conflict_and_an_unknown_issuer_are_warnings(webhook: Running) -> None:

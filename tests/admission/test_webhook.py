@@ -89,6 +89,37 @@ async def test_a_valid_policy_is_allowed_and_a_broken_one_is_refused() -> None:
     assert "config.yml, which was probably meant" in (await scene.judged(misnamed))["status"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("after", "before", "warned"),
+    [
+        (config_map(DENY, {"polcy": "yes"}), None, "the label polcy is probably meant to be policy=yes"),
+        (config_map("x", {"policy": "Yes"}), None, "the label policy has another value; write policy=yes"),
+        (config_map(DENY, None), None, "its config.yaml looks like a policy, but its labels do not select it"),
+        (config_map(DENY, {}), config_map(DENY), "looks like a policy"),
+        (config_map(DENY, {"a": "b"}), config_map("x", {"a": "b"}), "looks like a policy"),
+        (config_map(BROKEN, None), None, "looks like a policy"),
+        (config_map(DENY, {}, annotations={"a": "b"}), config_map(DENY, {}), None),
+        (config_map(DENY, {"policy": "no"}), None, None),
+        (config_map("listen: 80", {"app": "web"}), None, None),
+        (config_map(BROKEN), None, None),
+    ],
+)
+async def test_what_looks_like_a_policy_and_is_not_selected_gets_a_warning_at_most(
+    after: object, before: object, warned: str | None
+) -> None:
+    status, content = await Scene().post(body(after, before), "/unselected?timeout=1s")
+    response = json.loads(content)["response"]
+    assert (status, response["allowed"]) == (200, True)
+    warnings = response.get("warnings", [])
+    assert len(warnings) == (warned is not None)
+    assert warned is None or (warned in warnings[0] and warnings[0].startswith("POL-3"))
+
+
+async def test_a_policy_in_a_namespace_that_is_not_followed_by_name_says_where_to_add_it() -> None:
+    (warning,) = (await Scene(FakeCluster(namespaces={}), named=True).judged(config_map(DENY)))["warnings"]
+    assert "is not among those that are followed by name (add the name to POLICY_NAMESPACES" in warning
+
+
 async def test_all_problems_are_in_one_message_in_the_order_of_the_document() -> None:
     entries = "".join(f"- {{match: {{host: a.example, pathPrefix: /{number}}}, action: x{number}}}\n" for number in range(12))
     said = (await Scene().judged(config_map(f"version: v1\nentries:\n{entries}")))["status"]["message"].splitlines()

@@ -8,6 +8,8 @@ import pytest
 import yaml
 
 from exchanger.admission.settings import SHARED
+from exchanger.admission.webhook import PATH, UNSELECTED_PATH
+from exchanger.policy.selection import DOCUMENT_KEY
 from exchanger.values.selector import parse_selector
 from tests.helm.cases import CONTAINER, POD, PROFILE, look
 from tests.helm.chart import Manifest, of_kind, only, render
@@ -44,24 +46,30 @@ def holds(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     return all(map(one, selector.get("matchExpressions", ())))
 
 
+def webhooks(manifests: list[Manifest]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the registration for policies, and the one for ConfigMaps that only look like policies."""
+    policies, unselected = only(manifests, "ValidatingWebhookConfiguration")["webhooks"]
+    return policies, unselected
+
+
 def webhook(manifests: list[Manifest]) -> dict[str, Any]:
-    (found,) = only(manifests, "ValidatingWebhookConfiguration")["webhooks"]
-    assert isinstance(found, dict)
-    return found
+    return webhooks(manifests)[0]
 
 
 @pytest.fixture(scope="module")
-def registrations() -> list[dict[str, Any]]:
+def registrations() -> list[tuple[dict[str, Any], dict[str, Any]]]:
     many = [{**ON, "policy": {"configMapSelector": text, "namespaceSelector": text}} for text in SELECTORS]
     texts = render_many(many).texts
-    return [webhook([found for found in yaml.safe_load_all(texts[number]) if found]) for number in range(len(many))]
+    return [webhooks([found for found in yaml.safe_load_all(texts[number]) if found]) for number in range(len(many))]
 
 
 @pytest.mark.parametrize("number", range(len(SELECTORS)), ids=lambda number: SELECTORS[number])
-def test_the_api_server_asks_about_what_the_selectors_select(number: int, registrations: list[dict[str, Any]]) -> None:
-    found, text = registrations[number], SELECTORS[number]
+def test_the_api_server_asks_about_what_the_selectors_select(
+    number: int, registrations: list[tuple[dict[str, Any], dict[str, Any]]]
+) -> None:
+    (found, unselected), text = registrations[number], SELECTORS[number]
     selector, exact = parse_selector(text), not set("<>") & set(text)
-    assert found["objectSelector"] == found["namespaceSelector"]
+    assert found["objectSelector"] == unselected["namespaceSelector"]
     for first, second in product(VALUES, VALUES):
         for one, other in (("a", "b"), ("a", "c"), ("example.com/a", "a"), ("in", "notin")):
             labels = {key: value for key, value in ((one, first), (other, second)) if value is not None}
@@ -75,6 +83,34 @@ def test_a_selector_that_only_the_pod_knows_lets_the_api_server_ask_about_all() 
     given = look(only(manifests, "Deployment", "exchanger-admission"), f"{WEBHOOK}/env/CONFIGMAP_LABEL_SELECTOR/valueFrom")
     assert given == hidden["CONFIGMAP_LABEL_SELECTOR"]["valueFrom"]
     assert webhook(manifests)["objectSelector"] == {}
+
+
+@pytest.mark.parametrize("namespaces", [[], ["a", "b"]])
+def test_the_api_server_asks_about_policies_in_every_namespace(namespaces: list[str]) -> None:
+    """Otherwise nobody would warn the author of a policy in a Namespace whose label is wrong."""
+    policies, unselected = webhooks(render({**ON, "policyNamespaces": namespaces}))
+    assert "namespaceSelector" not in policies
+    (one,) = unselected["namespaceSelector"]["matchExpressions"]
+    if namespaces:
+        assert one == {"key": "kubernetes.io/metadata.name", "operator": "In", "values": namespaces}
+    else:
+        assert one == {"key": "ext-authz-token-exchange.magneticflux.net/policy", "operator": "In", "values": ["enabled"]}
+
+
+def test_no_change_depends_on_the_answer_about_what_is_not_selected() -> None:
+    values = {**ON, "admission": {**ON["admission"], "failurePolicy": "Fail"}}
+    policies, unselected = webhooks(render(values))
+    assert (policies["failurePolicy"], unselected["failurePolicy"], unselected["timeoutSeconds"]) == ("Fail", "Ignore", 1)
+    assert (policies["clientConfig"]["service"]["path"], unselected["clientConfig"]["service"]["path"]) == (PATH, UNSELECTED_PATH)
+    assert "objectSelector" not in unselected
+    assert unselected["matchConditions"] == [
+        {"name": "has-a-document", "expression": f"has(object.data) && '{DOCUMENT_KEY}' in object.data"}
+    ]
+
+
+def test_an_api_server_without_match_conditions_is_not_asked_about_what_is_not_selected() -> None:
+    (found,) = only(render(ON, kubernetes="1.29.0"), "ValidatingWebhookConfiguration")["webhooks"]
+    assert found["clientConfig"]["service"]["path"] == PATH
 
 
 def test_it_may_read_policies_and_namespaces_and_nothing_else() -> None:

@@ -33,7 +33,7 @@ Events = list[tuple[str, str, int]]
 
 def told(name: str, *reasons: str) -> Events:
     """Return one Event for each of ``reasons``, in short: invalid, conflict or ok, with its count where that is not one."""
-    names = {"invalid": "InvalidPolicy", "conflict": "ConflictingPolicy", "ok": "PolicyAccepted"}
+    names = {"invalid": "InvalidPolicy", "conflict": "ConflictingPolicy", "ok": "PolicyActive"}
     return [(name, names[reason.rstrip("23456789")], int(reason[-1]) if reason[-1].isdigit() else 1) for reason in reasons]
 
 
@@ -82,26 +82,34 @@ def told(name: str, *reasons: str) -> Events:
         ),
         pytest.param(
             [{"bad": NO_VERSION}, {"bad": None}, {"bad": deny()}],
-            told("bad", "invalid"),
+            told("bad", "invalid", "ok"),
             id="a new document of the name has no past",
         ),
+        pytest.param([{}, {"new": deny()}, {"new": deny("/b")}], told("new", "ok"), id="new"),
+        pytest.param([{}, {"new": NO_VERSION}, {"new": deny()}, {"new": deny("/b")}], told("new", "invalid", "ok"), id="new and invalid"),
+        pytest.param(
+            [{"one": deny()}, {"two": deny()}, {"one": None}],
+            told("one", "conflict") + told("two", "conflict", "ok"),
+            id="new and in conflict",
+        ),
+        pytest.param([{}, {"new": deny()}, {"new": None}, {"new": deny()}], told("new", "ok2"), id="new, and new again"),
     ],
 )
 async def test_authors_learn_of_changes(autojump_clock: trio.testing.MockClock, changes: Sequence[Change], expected: Events) -> None:
     async with stage() as it:
-        for change in changes:
+        for change in ({"other": deny("/other"), **changes[0]}, *changes[1:]):
             it.put(**change)
             await trio.sleep(5)
         assert sorted(it.server.said()) == sorted(expected)
         requests = len(it.server.requests)
         it.read_all_again()
-        it.put(other=deny("/other"))
+        it.put(other=deny("/another"))
         await trio.sleep(60)
         assert len(it.server.requests) == requests  # nothing is told again
         assert it.events.pending == 0
 
 
-@pytest.mark.parametrize(("successor", "uids"), [(NO_VERSION, ["first", "second"]), (deny(), ["first"])])
+@pytest.mark.parametrize(("successor", "uids"), [(NO_VERSION, ["first", "second"]), (deny(), ["first", "second"])])
 async def test_a_report_under_way_is_about_what_was_withdrawn(
     autojump_clock: trio.testing.MockClock, successor: str, uids: list[str]
 ) -> None:
@@ -145,7 +153,7 @@ async def test_messages_and_timestamps(autojump_clock: trio.testing.MockClock) -
         said = [(event["type"], event["message"]) for event in it.server.events.values()]
         assert said[0] == ("Warning", "line 1: POL-1007: the document has no version v1")
         assert sorted(said[1:3]) == [("Warning", in_common.format("one")), ("Warning", in_common.format("two"))]  # of one version
-        assert said[3:] == [("Normal", "the policy is accepted; entries in force: 1")] * 2
+        assert said[3:] == [("Normal", "the policy is active; entries in effect: 1")] * 2
 
 
 async def test_changes_before_the_start_are_reported(autojump_clock: trio.testing.MockClock) -> None:
@@ -162,7 +170,7 @@ async def test_changes_before_the_start_are_reported(autojump_clock: trio.testin
 @pytest.mark.parametrize("after", [deny("/elsewhere"), None])
 async def test_an_end_is_not_reported_if_its_beginning_was_not(autojump_clock: trio.testing.MockClock, after: str | None) -> None:
     async with stage(settings=PolicyEventsSettings(burst=1)) as it:
-        it.put(bad=NO_VERSION)
+        it.put(bad=NO_VERSION, one=deny("/1"), two=deny("/2"), worse=deny("/3"))
         await it.settle()
         it.put(one=deny(), two=deny(), worse=NO_VERSION)
         await it.settle()
@@ -170,6 +178,36 @@ async def test_an_end_is_not_reported_if_its_beginning_was_not(autojump_clock: t
         it.put(one=after, worse=after and deny("/w"))
         await trio.sleep(200)
         assert it.server.said() == told("bad", "invalid")
+
+
+async def test_a_problem_does_not_wait_behind_new_policies(autojump_clock: trio.testing.MockClock) -> None:
+    async with stage(settings=PolicyEventsSettings(burst=1)) as it:
+        it.put(bad=deny())
+        it.put(**{f"new-{number}": deny(f"/{number}") for number in range(50)})
+        await it.settle()
+        it.put(bad=NO_VERSION)
+        await trio.sleep(3)
+        assert ("bad", "InvalidPolicy", 1) in it.server.said()
+        await trio.sleep(60)
+        assert sum(reason == "PolicyActive" for _, reason, _ in it.server.said()) == 50
+
+
+async def test_more_new_policies_than_may_wait_displace_no_problem(autojump_clock: trio.testing.MockClock) -> None:
+    async with stage(settings=PolicyEventsSettings(burst=1, max_pending=10)) as it:
+        it.put(bad=deny("/bad"))
+        it.put(bad=NO_VERSION, **{f"new-{number}": deny(f"/{number}") for number in range(50)})
+        await trio.sleep(100)
+        reasons = [reason for _, reason, _ in it.server.said()]
+        assert (reasons.count("InvalidPolicy"), reasons.count("PolicyActive"), it.events.pending) == (1, 10, 0)
+
+
+async def test_an_active_policy_says_how_many_entries_it_has(autojump_clock: trio.testing.MockClock) -> None:
+    async with stage() as it:
+        it.put()
+        it.put(new=deny()[:-1] + ", {match: {host: h, pathPrefix: /b}, action: deny}]")
+        await trio.sleep(5)
+        (event,) = it.server.events.values()
+        assert (event["type"], event["message"]) == ("Normal", "the policy is active; entries in effect: 2")
 
 
 async def test_rapid_changes_end_with_the_last_state(autojump_clock: trio.testing.MockClock) -> None:
@@ -183,7 +221,7 @@ async def test_rapid_changes_end_with_the_last_state(autojump_clock: trio.testin
 
 async def test_a_change_during_a_request_is_reported_after_it(autojump_clock: trio.testing.MockClock) -> None:
     async with stage(FakeEvents(hanging=True)) as it:
-        it.put(one=deny())
+        it.put(one=deny(), two=deny("/two"))
         it.put(two=deny())
         await it.settle()
         assert len(it.server.requests) == 1  # unanswered
@@ -281,7 +319,7 @@ async def test_a_conflict_that_ends_while_it_is_refused_is_never_told(
     autojump_clock: trio.testing.MockClock, answer: ApiFailure, edited: str, after: str | None
 ) -> None:
     async with stage(FakeEvents(hanging=True)) as it:
-        it.put(one=deny())
+        it.put(one=deny(), two=deny("/two"))
         it.put(two=deny())
         await it.settle()
         it.put(**{edited: after})

@@ -34,11 +34,11 @@ def messages(at: Stage, reason: str) -> list[str]:
     ("changes", "expected"),
     [
         pytest.param([{"p": OUTSIDE}], ["PolicyRefused"], id="refused"),
-        pytest.param([{"p": OUTSIDE}, {"p": deny()}], ["PolicyRefused", "PolicyAccepted"], id="moved inside"),
+        pytest.param([{"p": OUTSIDE}, {"p": deny()}], ["PolicyRefused", "PolicyActive"], id="moved inside"),
         pytest.param([{"p": OUTSIDE}, {"p": NO_VERSION}], ["PolicyRefused", "InvalidPolicy"], id="broken instead"),
         pytest.param(
             [{"p": OUTSIDE}, {"p": NO_VERSION}, {"p": deny()}],
-            ["PolicyRefused", "InvalidPolicy", "PolicyAccepted"],
+            ["PolicyRefused", "InvalidPolicy", "PolicyActive"],
             id="mended",
         ),
         pytest.param([{"p": BOTH}], ["InvalidPolicy", "PolicyRefused"], id="invalid too"),
@@ -68,7 +68,7 @@ async def test_grants_that_change_are_told_once(autojump_clock: trio.testing.Moc
         at.grants = grants("h, z")
         at.read_all_again()
         await at.settle()
-        assert reasons(at) == ["PolicyRefused", "PolicyAccepted"]
+        assert reasons(at) == ["PolicyRefused", "PolicyActive"]
 
 
 async def test_report_mode_says_what_would_be(autojump_clock: trio.testing.MockClock) -> None:

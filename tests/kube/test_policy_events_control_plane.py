@@ -69,9 +69,9 @@ async def test_an_author_is_told_and_what_repeats_is_counted(control_plane: Cont
         assert len(event["message"].encode()) <= 1024
         assert (event["reportingComponent"], event["source"]) == ("exchanger", {"component": "exchanger"})
         it.write(deny())
-        await it.sees(("InvalidPolicy", 1), ("PolicyAccepted", 1))
+        await it.sees(("InvalidPolicy", 1), ("PolicyActive", 1))
         it.write(INVALID)
-        await it.sees(("InvalidPolicy", 2), ("PolicyAccepted", 1))
+        await it.sees(("InvalidPolicy", 2), ("PolicyActive", 1))
         assert it.stage.missing == []
 
 

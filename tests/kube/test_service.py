@@ -138,7 +138,7 @@ def test_authors_learn_of_their_mistakes_by_events(control_plane: ControlPlane, 
     with running(control_plane, tmp_path) as service:
         until(lambda: reasons() == {"InvalidPolicy"}, service.lines)
         admin.put_config_map("team", "policy", deny("/admin"))
-        until(lambda: reasons() == {"InvalidPolicy", "PolicyAccepted"}, service.lines)
+        until(lambda: reasons() == {"InvalidPolicy", "PolicyActive"}, service.lines)
         uid = admin.request("GET", "/api/v1/namespaces/team/configmaps/policy")["metadata"]["uid"]
         # What ``kubectl describe configmap`` asks for.
         selector = f"involvedObject.name=policy,involvedObject.uid={uid}"
