@@ -5,6 +5,9 @@
 
 A question belongs to all who have the same token, as an exchange does. Verdicts are kept by the token's digest, and end with the profile.
 
+Issuers answer fewer questions than callers can ask with made-up tokens. So questions take turns by what is remembered of the token
+(``TokenHistory``). Nothing else in a request tells a new caller from a made-up token, except that the caller comes again.
+
 Source: RFC 7662 sections 2 and 4 (https://www.rfc-editor.org/rfc/rfc7662#section-4)
 """
 
@@ -12,13 +15,13 @@ import hashlib
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Final, Self, final
+from typing import Final, Self, TypeVar, final
 
 import attrs
 
 from exchanger.decision.token_failure import inactive_subject
 from exchanger.exchange.coalesce import Coalesce
-from exchanger.exchange.stage import Done, JudgedRequest, Passage, Relay, Stage
+from exchanger.exchange.stage import NOBODY_WAITS, Done, JudgedRequest, Passage, Relay, Stage
 from exchanger.net.reactor import Reactor
 from exchanger.oauth.introspection import unavailable
 from exchanger.typing import Ticket, TokenExchanger
@@ -29,12 +32,16 @@ from exchanger.values.token import (
     ExchangeFailure,
     IntrospectionRequest,
     SubjectVerdict,
+    TokenHistory,
     TokenOutcome,
     TokenRequest,
 )
 
-# Verdicts of each kind that are kept: a digest and some numbers each, 400 bytes. Refusals have a place of their own, so that made-up tokens
-# push out no good one; in their second, more of them than this cannot be answered.
+T = TypeVar("T")
+
+# Verdicts of each kind that are kept, and digests of active tokens and of those turned away: 400 and 250 bytes each. Each kind has a limit
+# of its own, so that made-up tokens push out no good one. More refusals than this cannot be answered in their second, and with 1,500
+# made-up tokens a second, callers that were turned away have 13 s to come again.
 MAX_VERDICTS: Final = 20_000
 # Seconds before an issuer is asked again about a token that does not pass: callers try again at once, and nothing will have changed.
 ASK_AGAIN_S: Final = 1.0
@@ -66,15 +73,18 @@ class VerdictCache:
     wall: Callable[[], float]
     _passed: OrderedDict[tuple[str, bytes], _Kept] = attrs.field(factory=OrderedDict, init=False, repr=False)
     _refused: OrderedDict[tuple[str, bytes], _Kept] = attrs.field(factory=OrderedDict, init=False, repr=False)
+    # Tokens that were active when their issuer was last asked, with their expiry (since the epoch), and those that found no room.
+    _active: OrderedDict[tuple[str, bytes], float] = attrs.field(factory=OrderedDict, init=False, repr=False)
+    _turned_away: OrderedDict[tuple[str, bytes], None] = attrs.field(factory=OrderedDict, init=False, repr=False)
     _issuers: Mapping[str, Issuer] = attrs.field(factory=dict, init=False, repr=False)
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
         """Take over the issuers in force. Verdicts under other rules, or by another client, count no more."""
         same = {name for name, issuer in issuers.items() if self._issuers.get(name) == issuer}
         self._issuers = issuers
-        for kept in (self._passed, self._refused):
-            for place in [place for place in kept if place[0] not in same]:
-                del kept[place]
+        for known in (self._passed, self._refused, self._active, self._turned_away):
+            for place in [place for place in known if place[0] not in same]:
+                del known[place]
 
     def find(self, request: IntrospectionRequest) -> SubjectVerdict | ExchangeFailure | None:
         """Return the verdict, ``None`` if the issuer must be asked."""
@@ -89,13 +99,15 @@ class VerdictCache:
             if self.now() < kept.until and self.wall() < kept.expires:
                 verdicts.move_to_end(place)
                 return kept.verdict
-            if verdicts is self._refused or self.wall() >= kept.expires:
-                del verdicts[place]
+            del verdicts[place]
         return None
 
-    def has_passed(self, request: IntrospectionRequest) -> bool:
-        """Return whether the issuer has said that the token is active, and nothing else since then."""
-        return _place(request) in self._passed
+    def history(self, request: IntrospectionRequest) -> TokenHistory:
+        """Return what the token was when it last came, however long the verdict counted."""
+        place = _place(request)
+        if self.wall() < self._active.get(place, -math.inf):
+            return TokenHistory.ACTIVE
+        return TokenHistory.TURNED_AWAY if place in self._turned_away else TokenHistory.UNKNOWN
 
     def begin(self, request: IntrospectionRequest, deadline: float, done: Done, /) -> TokenOutcome | Passage:
         """See ``Stage``."""
@@ -106,21 +118,32 @@ class VerdictCache:
         rules = request.issuer.subject.introspection
         if rules is None or self._issuers.get(request.issuer.name) != request.issuer:
             return
-        verdict = _verdict_of(outcome)
+        place = _place(request)
         if isinstance(outcome, ExchangedToken):
             # The issuer may have looked as soon as it was asked.
             until = self.now() - (0.0 if outcome.call is None else outcome.call.duration) + rules.keep_for
             expires = math.inf if outcome.expires_at is None else float(outcome.expires_at)
-            self._keep(self._passed, request, _Kept(verdict, until, expires))
+            self._keep(self._passed, place, _Kept(_verdict_of(outcome), until, expires))
+            self._turned_away.pop(place, None)
+            _remember(self._active, place, expires)
         elif outcome.kind is ErrorKind.SUBJECT_INACTIVE:
-            self._keep(self._refused, request, _Kept(verdict, self.now() + ASK_AGAIN_S))
-            self._passed.pop(_place(request), None)
+            self._keep(self._refused, place, _Kept(_verdict_of(outcome), self.now() + ASK_AGAIN_S))
+            for known in (self._passed, self._active, self._turned_away):
+                known.pop(place, None)
+        elif outcome.kind is ErrorKind.OVERLOADED or outcome is NOBODY_WAITS:
+            _remember(self._turned_away, place, None)
 
-    def _keep(self, verdicts: OrderedDict[tuple[str, bytes], _Kept], request: IntrospectionRequest, kept: _Kept) -> None:
+    def _keep(self, verdicts: OrderedDict[tuple[str, bytes], _Kept], place: tuple[str, bytes], kept: _Kept) -> None:
         if self.now() < kept.until and self.wall() < kept.expires:
-            verdicts[_place(request)] = kept
-            if len(verdicts) > MAX_VERDICTS:
-                verdicts.popitem(last=False)
+            _remember(verdicts, place, kept)
+
+
+def _remember(known: OrderedDict[tuple[str, bytes], T], place: tuple[str, bytes], value: T) -> None:
+    """Put ``value`` last, and forget what came first if it is too much."""
+    known[place] = value
+    known.move_to_end(place)
+    if len(known) > MAX_VERDICTS:
+        known.popitem(last=False)
 
 
 def _verdict_of(outcome: TokenOutcome) -> SubjectVerdict | ExchangeFailure:
@@ -195,7 +218,7 @@ class _IntrospectedRequest(JudgedRequest):
         question = IntrospectionRequest(request.issuer.verifying, request.subject_token, request.trace, request.namespace)
         found = self.stage.verdicts.find(question)
         if found is None:
-            question = attrs.evolve(question, again=self.stage.verdicts.has_passed(question))
+            question = attrs.evolve(question, history=self.stage.verdicts.history(question))
             begun = self.stage.questions.begin(question, self.deadline, self._answered)
             if not isinstance(begun, TokenOutcome):
                 self._ticket = begun

@@ -16,10 +16,13 @@ from exchanger.net.concurrency import ConcurrencyLimit, Entered
 from exchanger.net.reactor import Reactor
 from exchanger.net.timers import NEVER
 from exchanger.values.issuer import Issuer
-from exchanger.values.token import ErrorKind, ExchangeFailure, IntrospectionRequest, TokenOutcome
+from exchanger.values.token import ErrorKind, ExchangeFailure, IntrospectionRequest, TokenHistory, TokenOutcome
 
 BREAKER_OPEN: Final = transport_failure(ErrorKind.BREAKER_OPEN, Diagnostic.BREAKER_OPEN, detail="the token endpoint failed too often")
 
+# Part of the free places in the queue for tokens that may be made up: a quarter of all places if they come first. So what waits there has
+# its turn after six rounds of calls, and tokens that are known to be active always find places.
+_PART_OF_UNKNOWN: Final = 3
 # The caller of requests that this client makes for itself.
 _ITSELF: Final = 0
 
@@ -30,7 +33,7 @@ class IssuerLimits:
     """The limits of one issuer; ``breaker`` and ``permits`` are ``None`` where its profile has none.
 
     A question about a caller's token needs a permit of ``introspections``, and then one of ``permits``: however many tokens are made up,
-    half of the calls remain for exchanges. Tokens that the issuer has called active before have a share of their own.
+    half of the calls remain for exchanges. Tokens take turns by their history: active ones, those turned away before, and unknown ones.
     """
 
     name: str
@@ -163,15 +166,18 @@ class LimitedCall(Relay):
     @property
     def _party(self) -> Hashable:
         request = self.request
-        return (request.namespace, "again") if isinstance(request, IntrospectionRequest) and request.again else request.namespace
+        return (request.namespace, request.history) if isinstance(request, IntrospectionRequest) else request.namespace
 
     def begin(self) -> TokenOutcome | Self:
         """Call, or wait for a permit."""
         limits, request = self.limits, self.request
-        for permits in limits.for_introspections if isinstance(request, IntrospectionRequest) else limits.for_calls:
+        needed, part = limits.for_calls, 1
+        if isinstance(request, IntrospectionRequest):
+            needed, part = limits.for_introspections, 1 if request.history is TokenHistory.ACTIVE else _PART_OF_UNKNOWN
+        for permits in needed:
             if permits in self._held:
                 continue
-            entered = permits.enter(self._party, self)
+            entered = permits.enter(self._party, self, part)
             if entered is Entered.ADMITTED:
                 self._held.append(permits)
                 continue

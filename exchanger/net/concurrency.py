@@ -45,7 +45,8 @@ class ConcurrencyLimit(Generic[T]):
 
     Of the waiting parties, the one with the fewest calls in progress is served first; equal ones take turns, and the items of one keep
     their order. A party may add an item to the queue while it has fewer there than there are free places: one party alone gets half of
-    them, and however many are greedy, something is left for the next.
+    them, and however many are greedy, something is left for the next. A party that anybody can be may add one while it has fewer than a
+    ``part`` of the free places.
     """
 
     limit: int
@@ -67,13 +68,13 @@ class ConcurrencyLimit(Generic[T]):
         """Return what waits."""
         return (item for line in self._waiting.values() for item in line)
 
-    def enter(self, party: Hashable, item: T) -> Entered:
+    def enter(self, party: Hashable, item: T, part: int = 1) -> Entered:
         """Return whether ``item``, which ``party`` asks for, may make its call now or waits for a permit."""
         if self.in_flight < self.limit:  # then nothing waits
             self._begin(party)
             return _ADMITTED
         line = self._waiting.get(party)
-        if (0 if line is None else len(line)) >= self.queue_limit - self.queued:
+        if (0 if line is None else len(line) * part) >= self.queue_limit - self.queued:
             return Entered.FULL
         if line is None:
             line = self._waiting[party] = OrderedDict()

@@ -232,19 +232,26 @@ class TokenRequest:
     assertion: Secret | None = attrs.field(default=None, eq=False)
 
 
+@enum.unique
+class TokenHistory(enum.Enum):
+    """What a caller's token was when it last came. It orders introspection requests, and never decides about a token."""
+
+    UNKNOWN = "unknown"
+    # No introspection request could be made for it, because there were too many.
+    TURNED_AWAY = "turned away"
+    ACTIVE = "active"
+
+
 @final
 @attrs.frozen
 class IntrospectionRequest:
-    """A question to an issuer whether a caller's token is active (RFC 7662). Equal ones may share a call, as with ``TokenRequest``.
-
-    ``again``: the issuer said so before.
-    """
+    """A question to an issuer whether a caller's token is active (RFC 7662). Equal ones may share a call, as with ``TokenRequest``."""
 
     issuer: Issuer
     subject_token: Secret
     trace: TraceContext = attrs.field(default=NO_TRACE, eq=False)
     namespace: str = attrs.field(default="", eq=False)
-    again: bool = attrs.field(default=False, eq=False)
+    history: TokenHistory = attrs.field(default=TokenHistory.UNKNOWN, eq=False)
 
     def __hash__(self) -> int:
         return hash(self.subject_token.reveal())

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from itertools import count
 from typing import Any, Final, final
 from urllib.parse import parse_qsl
 
@@ -17,13 +18,23 @@ from exchanger.decision.check import finish
 from exchanger.decision.outcome import Deny, ExchangePending
 from exchanger.errors import Diagnostic
 from exchanger.exchange import introspect as introspect_module
+from exchanger.exchange.call import OVERLOADED
 from exchanger.exchange.introspect import ASK_AGAIN_S, VerdictCache
 from exchanger.jwt import base64url
 from exchanger.jwt.compact import looks_like_jwt
 from exchanger.values.entry import ExchangeEntry
 from exchanger.values.issuer import CachePolicy, CallLimits, Credentials, ErrorStyle, IntrospectionRules, Issuer, SubjectRules
 from exchanger.values.secret import Secret
-from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, IntrospectionRequest, SubjectVerdict, TokenCall, TokenOutcome
+from exchanger.values.token import (
+    ErrorKind,
+    ExchangedToken,
+    ExchangeFailure,
+    IntrospectionRequest,
+    SubjectVerdict,
+    TokenCall,
+    TokenHistory,
+    TokenOutcome,
+)
 from tests.decision.examples import snapshot
 from tests.examples import examples
 from tests.exchange.examples import KEYS_URI, asking, gated, published
@@ -108,9 +119,15 @@ class Asking:
         self.it.client.use_issuers({profile.name: profile})
 
     @property
+    def verdicts(self) -> VerdictCache:
+        return self.it.client._verdicts
+
+    def request(self, subject: str) -> IntrospectionRequest:
+        return IntrospectionRequest(self.profile.verifying, Secret(subject))
+
+    @property
     def kept(self) -> int:
-        verdicts = self.it.client._verdicts
-        return len(verdicts._passed) + len(verdicts._refused)
+        return len(self.verdicts._passed) + len(self.verdicts._refused)
 
 
 @asynccontextmanager
@@ -380,6 +397,81 @@ async def test_made_up_tokens_keep_no_token_waiting_that_was_active_before(autoj
         assert told(await it.ask("known")) == INACTIVE
 
 
+@settings(max_examples=examples(10), deadline=None)
+@given(st.integers(4, 16), st.integers(10, 40), st.sampled_from([0.02, 0.05, 0.1]), st.sampled_from([0.0, 0.2, 30.0]))
+def test_a_flood_delays_known_callers_and_those_who_come_again_by_some_rounds(
+    most: int, made_up: int, slow: float, keep_for: float
+) -> None:
+    """``made_up`` tokens come in each round of the issuer's calls, far more than it can be asked about."""
+    rules = attrs.evolve(OPAQUE, introspection=attrs.evolve(AT, keep_for=keep_for))
+
+    async def main() -> None:
+        async with introspecting(rules, limits=CallLimits(most)) as it:
+            it.issuer.active["known"] = {}
+            assert passed(await it.ask("known"))
+            it.issuer.slow = slow
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(flood, it)
+                await trio.sleep(10 * slow)
+                for number in range(3):
+                    new = f"new-{number}"
+                    it.issuer.active[new] = {}
+                    began = trio.current_time()
+                    assert passed(await it.ask("known"))
+                    assert trio.current_time() - began < 8 * slow
+                    if not passed(await it.ask(new)):
+                        await trio.sleep(5 * slow)
+                        began = trio.current_time()
+                        assert passed(await it.ask(new))
+                        assert trio.current_time() - began < 8 * slow
+                nursery.cancel_scope.cancel()
+
+    async def flood(it: Asking) -> None:
+        async with trio.open_nursery() as callers:
+            for number in count():
+                callers.start_soon(it.ask, f"made-up-{number}")
+                await trio.sleep(slow / made_up)
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["no place", "its gateway waits no longer"])
+async def test_a_token_without_its_turn_is_ahead_of_unknown_ones_next_time(leaves: bool, autojump_clock: MockClock) -> None:
+    async with introspecting(limits=CallLimits(2)) as it:
+        it.issuer.slow = 0.1
+        it.issuer.active["new"] = {}
+        async with trio.open_nursery() as callers:
+            for number in range(3 if leaves else 40):
+                callers.start_soon(it.ask, f"made-up-{number}")
+            await trio.sleep(0.05)
+            assert not passed(await it.ask("new", deadline=trio.current_time() + (0.01 if leaves else 5.0)))
+            for number in range(100, 110):
+                callers.start_soon(it.ask, f"made-up-{number}")
+            await trio.sleep(0.01)
+            assert passed(await it.ask("new"))
+            assert it.issuer.asked.index("new") <= 3
+            assert it.verdicts.history(it.request("new")) is TokenHistory.ACTIVE
+
+
+async def test_what_was_active_gets_its_turn_and_no_decision(autojump_clock: MockClock) -> None:
+    async with introspecting(attrs.evolve(OPAQUE, introspection=attrs.evolve(AT, keep_for=0.0))) as it:
+        it.issuer.active["known"] = {}
+        assert passed(await it.ask("known"))
+        assert (it.verdicts.history(it.request("known")), it.verdicts.find(it.request("known"))) == (TokenHistory.ACTIVE, None)
+        del it.issuer.active["known"]
+        assert told(await it.ask("known")) == INACTIVE
+        assert it.verdicts.history(it.request("known")) is TokenHistory.UNKNOWN
+        it.issuer.active["known"] = {"exp": int(NOW + trio.current_time()) + 20}
+        await trio.sleep(ASK_AGAIN_S)
+        assert passed(await it.ask("known"))
+        await trio.sleep(30.0)
+        assert it.verdicts.history(it.request("known")) is TokenHistory.UNKNOWN  # it has expired
+        it.issuer.active["known"] = {}
+        assert passed(await it.ask("known"))
+        it.use(attrs.evolve(it.profile, limits=CallLimits(8)))
+        assert it.verdicts.history(it.request("known")) is TokenHistory.UNKNOWN
+
+
 async def test_a_changed_limit_applies_to_questions_at_once(autojump_clock: MockClock) -> None:
     async with introspecting(limits=CallLimits(2)) as it:
         it.issuer.slow = HELD_S
@@ -482,6 +574,8 @@ class Answering:
 
     def begin(self, request: IntrospectionRequest, deadline: float, done: object, /) -> TokenOutcome:
         del deadline, done
+        if request.subject_token.reveal().startswith("away"):
+            return OVERLOADED
         if request.subject_token.reveal().startswith("good"):
             return ExchangedToken(Secret(""), TokenCall(0.0, 200), subject=SubjectVerdict(introspected=True))
         return ExchangeFailure(Diagnostic.SUBJECT_INACTIVE, ErrorKind.SUBJECT_INACTIVE, 401, "")
@@ -501,8 +595,11 @@ def test_any_number_of_tokens_is_kept_in_bounded_memory(monkeypatch: pytest.Monk
     good = [ask(f"good-{number}") for number in range(50)]
     for number in range(5000):
         ask(f"made-up-{number}")
-    assert (len(verdicts._passed), len(verdicts._refused)) == (50, 50)
+        ask(f"away-{number}")
+    assert {len(known) for known in (verdicts._passed, verdicts._refused, verdicts._active, verdicts._turned_away)} == {50}
     assert all(isinstance(verdicts.find(request), SubjectVerdict) for request in good)
+    assert {verdicts.history(request) for request in good} == {TokenHistory.ACTIVE}
+    assert {verdicts.history(ask(f"away-{number}")) for number in (4999, 0)} == {TokenHistory.TURNED_AWAY}
     for number in range(1000):
         ask(f"good-again-{number}")
     assert (len(verdicts._passed), len(verdicts._refused)) == (50, 50)

@@ -155,6 +155,15 @@ def test_a_newcomer_has_the_next_place_whatever_others_do(limit: int, greedy: in
     assert waited < greedy + 1
 
 
+@pytest.mark.parametrize(("limit", "alone"), [(1, MIN_QUEUE // 4), (2, 4), (64, 128)])
+def test_a_party_with_a_third_part_gets_a_quarter_of_the_queue(limit: int, alone: int) -> None:
+    calls = ConcurrencyLimit[int](limit)
+    entered = Counter(calls.enter("anybody", item, 3) for item in range(limit + 2000))
+    assert entered == {Entered.ADMITTED: limit, Entered.QUEUED: alone, Entered.FULL: 2000 - alone}
+    others = Counter(calls.enter("known", item) for item in range(2000))
+    assert others[Entered.QUEUED] == (calls.queue_limit - alone) // 2
+
+
 @pytest.mark.parametrize(("limit", "alone"), [(1, MIN_QUEUE // 2), (2, 8), (64, 256)])
 def test_one_namespace_gets_half_of_the_queue(limit: int, alone: int) -> None:
     calls = ConcurrencyLimit[int](limit)
