@@ -73,8 +73,11 @@ class GrantsModel:
                     found[FailClosedRegion(claim.source, scope, "", claim.index, guessed=guessed)] = None
         return tuple(found)
 
-    def left(self, document: PolicyDocument, grants: Iterable[NamespaceGrant]) -> PolicyDocument:
-        """Return what ``grants`` leave of ``document``."""
+    def left(self, document: PolicyDocument, grants: Iterable[NamespaceGrant], *, closes_beside: bool = False) -> PolicyDocument:
+        """Return what ``grants`` leave of ``document``.
+
+        ``closes_beside``: a plain prefix that requests what is not granted closes all granted paths that it begins, not segments alone.
+        """
         own = [grant for grant in grants if grant.namespaces is not None and document.source.namespace in grant.namespaces]
         entries: list[Entry] = []
         regions = [region for claim in document.regions for region in self.closing_regions(claim, own)]
@@ -86,6 +89,8 @@ class GrantsModel:
                 covering = [grant for grant in own if scope.path_prefix in grant.path_prefixes and self.covers(grant, scope)]
             if covering and is_asked(entry, covering):
                 entries.append(attrs.evolve(entry, match=scope))
+            elif covering and closes_beside and scope is not entry.match:
+                regions += self.closing_regions(entry, own)
             elif covering:  # what is inside closes its own area, and no other host than its own
                 regions += self.closing_regions(attrs.evolve(entry, match=scope.closed), [_EVERYTHING])
             else:

@@ -16,6 +16,7 @@ from exchanger.policy.authority import WILDCARD, wildcards_above
 from exchanger.policy.documents.document import Labels
 from exchanger.policy.path import read_path
 from exchanger.policy.prefix import Spellings, prefix_spellings, read_prefix
+from exchanger.policy.routing.scope import PathSet
 from exchanger.policy.routing.table import VirtualHosts
 from exchanger.policy.shares import NamespaceLimits
 from exchanger.util.text import bounded
@@ -65,8 +66,8 @@ class Granted:
     """A grant for one namespace, with its placeholders filled in.
 
     ``hosts`` are canonical hosts, wildcards and ``ANYTHING``; ``prefixes`` are whole-segment prefixes without a trailing slash, of which ""
-    covers every path. ``spelled`` are the prefixes with their spellings, ``spellings`` those of all of them, and ``ordered`` the same
-    sorted.
+    covers every path. ``spelled`` are the prefixes with their spellings, ``spellings`` those of all of them, ``ordered`` the same sorted,
+    and ``paths`` what is below them.
     """
 
     hosts: frozenset[str]
@@ -80,6 +81,8 @@ class Granted:
     spellings: frozenset[str] = attrs.field(init=False, eq=False, repr=False)
     ordered: tuple[str, ...] = attrs.field(init=False, eq=False, repr=False)
 
+    paths: PathSet = attrs.field(init=False, eq=False, repr=False)
+
     @spelled.default
     def _spell_prefixes(self) -> tuple[tuple[str, Spellings], ...]:
         return tuple((prefix, prefix_spellings(prefix)) for prefix in sorted(self.prefixes))
@@ -91,6 +94,10 @@ class Granted:
     @ordered.default
     def _sort_spellings(self) -> tuple[str, ...]:
         return tuple(sorted(self.spellings))
+
+    @paths.default
+    def _below_spellings(self) -> PathSet:
+        return PathSet.of(self.spellings)
 
 
 @final

@@ -10,7 +10,7 @@ Must not know: documents, or where routes come from.
 """
 
 import enum
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain, groupby
 from operator import attrgetter, itemgetter
@@ -32,7 +32,7 @@ from exchanger.policy.prefix import MAX_PREFIX, fold
 from exchanger.policy.routing.scope import PathSet, all_readings
 from exchanger.policy.routing.table import CONFLICT, Level, Rules, VirtualHost, VirtualHosts
 from exchanger.policy.trie import Steps, after
-from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, ExchangeEntry, PathType
+from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, Entry, ExchangeEntry, PathType
 from exchanger.values.request import NO_FIELDS
 from exchanger.values.verdict import (
     AMBIGUOUS_AUTHORITY,
@@ -49,6 +49,10 @@ Found: TypeAlias = NoMatch | AllowEntry | ExchangeEntry | DenyEntry | Ambiguous 
 # Hosts that may decide one request, the nearest first.
 Near: TypeAlias = tuple[tuple[str | None, VirtualHost], ...]
 
+# Returns whether an entry may still decide about a path that it covers.
+Permits: TypeAlias = Callable[[Entry, str], bool]
+
+_REVOKED: Final = "its namespace is granted less than before, and its documents are being checked against the new grants"
 # Later ones refuse more.
 _STRICTNESS: Final = {kind: rank for rank, kind in enumerate((NoMatch, AllowEntry, ExchangeEntry, DenyEntry, Ambiguous, Unhealthy))}
 # Entries of these kinds do the same, whatever their documents.
@@ -217,7 +221,8 @@ def _first_of(rules: Iterable[Rules], headers: RequestHeaders) -> Found:
 class Walk:
     """The look-ups of one request ``near`` hosts. ``readings`` are all interpretations of its path.
 
-    ``is_global``: what fails closed although its author may have meant any host yields to nobody.
+    ``is_global``: what fails closed although its author may have meant any host yields to nobody. ``permits`` returns whether an entry may
+    still decide about a path.
     """
 
     near: Near
@@ -225,6 +230,7 @@ class Walk:
     headers: RequestHeaders
     readings: tuple[Interpretation, ...] = ()
     is_global: bool = False
+    permits: Permits | None = None
     trace: Trace | None = None
     _granted: dict[tuple[PathSet, str], bool] = attrs.field(factory=dict, init=False, repr=False)
 
@@ -232,12 +238,18 @@ class Walk:
         """Return what decides ``reading``."""
         method = "GET" if self.method == "HEAD" else self.method
         as_asked, decoded, heard = self._decided(reading, method, self.near)
-        found = self._unless_closed(reading, method, as_asked, (as_asked,), decoded=decoded)
+        found = self._permitted(reading, self._unless_closed(reading, method, as_asked, (as_asked,), decoded=decoded))
         if self.method != "HEAD" or isinstance(as_asked, Unhealthy):
             return found
         itself, decoded_too, _ = self._decided(reading, "HEAD", heard)
         itself = self._unless_closed(reading, "HEAD", itself, (itself, as_asked), decoded=decoded and decoded_too)
-        return stricter_for_head(itself, found)
+        return stricter_for_head(self._permitted(reading, itself), found)
+
+    def _permitted(self, reading: Interpretation, found: Found) -> Found:
+        """Return ``found``, closed if it is an entry that may no longer decide."""
+        if self.permits is None or isinstance(found, NoMatch | Ambiguous | Unhealthy) or self.permits(found, reading.path):
+            return found
+        return Unhealthy(_REVOKED, found.source, found.index)
 
     def verdicts(self, room: Steps) -> Iterator[tuple[Interpretation, Found]]:
         """Yield each reading, or each path that its ``!`` may stand for, with its verdict; ``AMBIGUOUS_PATH`` beyond ``room``."""
@@ -337,6 +349,7 @@ def decide(
     *,
     raw: bool,
     is_global: bool = False,
+    permits: Permits | None = None,
     trace: Trace | None = None,
 ) -> Verdict:
     """Return the verdict on which all readings of a request agree.
@@ -349,6 +362,7 @@ def decide(
         headers: the request's header fields
         raw: the path is the raw bytes; otherwise a ``!`` in it may replace a byte that the gateway could not put into text
         is_global: what fails closed although its author may have meant any host yields to nobody
+        permits: returns whether an entry may still decide about a path
         trace: receives the look-up
     """
     near = hosts.near(host)
@@ -356,7 +370,7 @@ def decide(
         return NO_MATCH if host is not None else AMBIGUOUS_AUTHORITY
     read = path_interpretations(host, path, method, raw=raw)
     readings = (Interpretation(path),) if isinstance(read, MalformedPath) else read
-    walk = Walk(near, method, headers, readings, is_global, trace)
+    walk = Walk(near, method, headers, readings, is_global, permits, trace)
     found = walk.verdict(readings[0])
     if isinstance(found, Unhealthy):
         return found

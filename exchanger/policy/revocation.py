@@ -1,0 +1,42 @@
+"""Rights that namespaces have lost before their routes are built again: what a look-up finds is checked against the new allowances.
+
+Must not know: requests, or how entries are found.
+"""
+
+from typing import final
+
+import attrs
+from rpds import HashTrieMap
+
+from exchanger.policy.grants.allowance import UNLIMITED, Allowance, missing
+from exchanger.policy.namespace import covering_grants
+from exchanger.policy.routing.scope import is_below
+from exchanger.policy.routing.table import VirtualHosts
+from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, Entry
+
+
+@final
+@attrs.frozen
+class Revocation:
+    """The new ``allowances`` of namespaces that may no longer do all that they could, and the new baseline, ``denials``.
+
+    ``enforced``: if false, grants restrict nothing but what lets requests pass.
+    """
+
+    allowances: "HashTrieMap[str, Allowance]" = attrs.field(factory=HashTrieMap)
+    denials: VirtualHosts | None = None
+    enforced: bool = True
+
+    def permits(self, entry: Entry, path: str) -> bool:
+        """Return whether ``entry`` may still decide about ``path``, which it covers. Costs the grants near its host."""
+        allowance = self.allowances.get(entry.source.namespace)
+        if allowance is None:
+            return True
+        is_free = not self.enforced or allowance is UNLIMITED or entry.source.namespace == UNKNOWN_NAMESPACE
+        if is_free and not isinstance(entry, AllowEntry):
+            return True
+        covering = covering_grants(entry.match, allowance.near(entry.match.host))
+        if not covering or any(True for _ in missing(entry, covering)):
+            return False
+        # A plain prefix that is granted as whole segments keeps these at once, and what else it keeps with the next build.
+        return any(one.paths.covers(entry.match) for one in covering) or is_below(path, entry.match.path_prefix)
