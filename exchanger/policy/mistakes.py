@@ -17,12 +17,15 @@ from exchanger.policy.authority import WILDCARD
 from exchanger.policy.conflicts import named
 from exchanger.policy.documents.accepted import comments_in, is_accepted
 from exchanger.policy.documents.document import PolicyDocument
-from exchanger.policy.documents.style import style_of
+from exchanger.policy.documents.style import style_of, style_of_match
+from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import bounded, quoted
-from exchanger.values.entry import AllowEntry, DenyEntry, Entry, ExchangeEntry, PathType
+from exchanger.values.entry import BASELINE, AllowEntry, DenyEntry, Entry, ExchangeEntry, PathType
 from exchanger.values.request import HeaderFields
 from exchanger.values.verdict import NO_MATCH
+from exchanger.yaml.nodes import Mapping, Sequence, field
+from exchanger.yaml.reader import read_nodes
 
 # Methods of one entry for which it is asked who decides.
 MAX_METHODS: Final = 16
@@ -30,6 +33,9 @@ MAX_METHODS: Final = 16
 # A method, and the rest of a path and of a host, that no policy contains.
 ANY_METHOD: Final = "ZZ-ANY"
 REST: Final = "zz-any"
+
+
+NO_ENTRY_DECIDES: Final = "no entry decides: the request passes unless unmatched requests are denied"
 
 
 @final
@@ -50,9 +56,11 @@ class Remark:
     @property
     def problem(self) -> Problem:
         """The problem of the document, at the line of the entry."""
-        path = f"entries[{self.entry.index}]"
+        is_baseline = self.entry.source == BASELINE
+        path = f"{'baseline' if is_baseline else 'entries'}[{self.entry.index}]"
         named_field = f"{path}.match.{self.field}" if self.field else path
-        return Problem(self.code, f"{path} {self.text}", self.entry.index, named_field, self.entry.line, hint=self.hint)
+        index = None if is_baseline else self.entry.index
+        return Problem(self.code, f"{path} {self.text}", index, named_field, self.entry.line, hint=self.hint)
 
 
 def a_host(host: str) -> str:
@@ -81,6 +89,18 @@ def mistakes_of(document: PolicyDocument, snapshot: PolicySnapshot) -> Iterator[
     yield from (problem for problem in every if not is_accepted(problem, document, comments))
 
 
+def mistakes_of_baseline(grants: Grants, text: str) -> Iterator[Problem]:
+    """Yield the same about the baseline of ``grants``, and notices about its style, at their places in ``text``."""
+    listed = field(root, "baseline") if isinstance(root := read_nodes(text), Mapping) else None
+    matches = [field(item, "match") for item in (listed.items if isinstance(listed, Sequence) else ())]
+    for index, match in enumerate(matches):
+        yield from style_of_match(match, f"baseline[{index}].match")
+    for remark in open_without_slash(grants.baseline, PolicySnapshot.EMPTY.with_baseline(grants.denials)):
+        place = field(matches[remark.entry.index], remark.field)
+        problem = remark.problem
+        yield problem if place is None else attrs.evolve(problem, line=place.line, column=place.column)
+
+
 def open_without_slash(entries: Iterable[Entry], snapshot: PolicySnapshot) -> Iterator[Remark]:
     """Yield denials of a path with a trailing slash that leave the path without the slash open.
 
@@ -98,7 +118,7 @@ def open_without_slash(entries: Iterable[Entry], snapshot: PolicySnapshot) -> It
                 what = "exchanges the token" if isinstance(found, ExchangeEntry) else "lets the request pass"
                 rest, rivals = f"{named(found)} {what}", (found,)
             elif found is NO_MATCH:
-                rest = "no entry decides: the request passes unless unmatched requests are denied"
+                rest = "policies decide" if entry.source == BASELINE else NO_ENTRY_DECIDES
             else:
                 continue
             text = f"denies {quoted(prefix)}, which does not cover {quoted(path)}: there {rest}"

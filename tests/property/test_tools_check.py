@@ -1,7 +1,9 @@
 """Laws of a check: what it reads, reports, points to and proposes."""
 
+import io
 import json
 import re
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -16,10 +18,15 @@ from exchanger.policy.documents import entry_reader
 from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.documents.method_names import REGISTERED, meant_method
 from exchanger.policy.documents.text_rules import METHOD
+from exchanger.policy.grants.allowance import Grants
+from exchanger.policy.grants.reader import read_grants
+from exchanger.policy.mistakes import mistakes_of_baseline
 from exchanger.policy.selection import AnyIssuer, ConfigMap
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.tools.check import likely
+from exchanger.tools.check.command import run_check
 from exchanger.tools.check.files import CheckedDocument, read_file
+from exchanger.tools.check.options import CheckOptions, Format
 from exchanger.tools.check.source_map import FileText
 from exchanger.tools.check.suggest import mended, suggest
 from exchanger.util.text import MAX_QUOTED, distance
@@ -255,6 +262,31 @@ def test_a_denial_that_ends_in_a_slash_is_reported_where_the_path_without_it_is_
         to_write = deny.replace(f"/admin/{more}", f"/admin, pathType: Segment{more.replace(', pathType: Segment', '')}")
         corrected = checked(config_map(entries(to_write, *others)), by=rules(issuers=frozenset({"p"})))
         assert DENY_WITHOUT_SLASH not in {one.problem.code for one in corrected.problems}
+
+
+# Law: a baseline is checked for the same mistakes as the policies; what denies the path without the slash is another denial of it.
+
+
+@given(st.lists(st.sampled_from(["/admin", "/adm", "/", "/admin/x"]), max_size=2, unique=True), st.sampled_from(["'*'", "a.example"]))
+def test_a_baseline_that_ends_in_a_slash_is_reported_where_it_leaves_the_path_open(others: list[str], host: str) -> None:
+    items = "".join(f"- {{match: {{host: {host}, pathPrefix: {path}}}, action: deny}}\n" for path in ["/admin/", *others])
+    text = f"version: v1\ngrants: []\nbaseline:\n{items}"
+    grants = read_grants(text, has_labels=True)
+    assert isinstance(grants, Grants)
+    found = [(one.code, one.field, one.line, one.column) for one in mistakes_of_baseline(grants, text)]
+    is_open = not {"/admin", "/adm", "/"} & set(others)
+    expected = (DENY_WITHOUT_SLASH, "baseline[0].match.pathPrefix", 4, items.index("/admin/") + 1)
+    assert found == [expected] * is_open
+
+
+def test_a_misspelt_method_and_a_port_of_a_baseline_are_reported(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(YAML)
+    item = "{match: {host: 'a.example:443', pathPrefix: /x, methods: [DELTE]}, action: deny}"
+    (tmp_path / "grants.yaml").write_text(f"version: v1\ngrants: [{{namespaces: [team], hosts: [a.example]}}]\nbaseline: [{item}]\n")
+    out = io.StringIO()
+    options = CheckOptions((str(tmp_path / "policy.yaml"),), grants=tmp_path / "grants.yaml", format=Format.JSON)
+    assert run_check(options, {}, out) == 1
+    assert [problem["code"] for problem in json.loads(out.getvalue())["problems"]] == ["POL-1905", "POL-1904"]
 
 
 # Law: every line and column of a document is the same character in its file, whichever kind of scalar the document is.

@@ -30,23 +30,23 @@ def style_of(document: PolicyDocument) -> tuple[Problem, ...]:
     for index, entry in enumerate(entries.items if isinstance(entries, Sequence) else ()):
         if len(found) < MAX_NOTICES:
             match, exchange = field(entry, "match"), field(entry, "exchange")
-            found += (notice for notice in (*_of_match(match, index), *_literal(match, exchange, index)) if notice.field not in wrong)
+            noticed = (*style_of_match(match, f"entries[{index}].match", index), *_literal(match, exchange, index))
+            found += (notice for notice in noticed if notice.field not in wrong)
     return tuple(found)
 
 
-def _of_match(match: Node | None, index: int) -> Iterator[Problem]:
-    where = f"entries[{index}].match"
+def style_of_match(match: Node | None, where: str, index: int | None = None) -> Iterator[Problem]:
+    """Yield the notices on the match at ``where``, of the entry ``index`` of a policy, or of a baseline."""
     prefix, methods = field(match, "pathPrefix"), field(match, "methods")
     if prefix is not None and (text := (nodes.text_of(prefix) or "").strip()) and not text.startswith("/"):
         instead = f"/{text}" if len(text) <= MAX_QUOTED and text == nodes.text_of(prefix) else ""
         message = f"{where}.pathPrefix does not begin with a slash: write {quoted(f'/{text}')}"
         yield Problem(codes.NO_SLASH, message, index, f"{where}.pathPrefix", prefix.line, prefix.column, instead=instead)
-    yield from _of_methods(methods.items if isinstance(methods, Sequence) else (), index)
-    yield from _of_host(field(match, "host"), index)
+    yield from _of_methods(methods.items if isinstance(methods, Sequence) else (), f"{where}.methods", index)
+    yield from _of_host(field(match, "host"), f"{where}.host", index)
 
 
-def _of_methods(methods: Iterable[Node], index: int) -> Iterator[Problem]:
-    where = f"entries[{index}].match.methods"
+def _of_methods(methods: Iterable[Node], where: str, index: int | None) -> Iterator[Problem]:
     written = [(method, nodes.text_of(method) or "") for method in methods]
     named = {text.strip().upper() for _, text in written}
     for method, text in written:
@@ -60,10 +60,9 @@ def _of_methods(methods: Iterable[Node], index: int) -> Iterator[Problem]:
             yield Problem(codes.LOWER_CASE_METHOD, message, index, where, method.line, method.column, instead=instead)
 
 
-def _of_host(host: Node | None, index: int) -> Iterator[Problem]:
+def _of_host(host: Node | None, where: str, index: int | None) -> Iterator[Problem]:
     text = "" if host is None else nodes.text_of(host) or ""
     if host is not None and (port := port_of(text)):
-        where = f"entries[{index}].match.host"
         (name, *_) = read_host(text.strip()).hosts
         message = f"{where} has the port {bounded(port)}, and the entry covers the host on every port: write {quoted(name or '')}"
         instead = name if name is not None and len(name) <= MAX_QUOTED else ""

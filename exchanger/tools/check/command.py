@@ -25,6 +25,7 @@ from exchanger.issuers.profiles import read_bytes, read_plan
 from exchanger.issuers.rules import ProfileRules
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants
+from exchanger.policy.mistakes import mistakes_of_baseline
 from exchanger.policy.selection import AnyIssuer
 from exchanger.tools.check.engine import Checked, Rules, check
 from exchanger.tools.check.files import ManifestFile, PlacedProblem, read_file
@@ -280,8 +281,7 @@ def _grants(path: Path, *, enforced: bool) -> tuple[ManifestFile, Grants | None]
     """Return the file, and its grants; ``None`` if it has problems."""
     text = _text_at(path)
     found = read_grants(text, has_labels=True, enforced=enforced)
-    if isinstance(found, Grants):
-        return ManifestFile(str(path), FileText(text)), found
-    lines = FileText(text)
-    placed = tuple(PlacedProblem(problem, str(path), lines.within(problem.line, problem.column)) for problem in found)
-    return ManifestFile(str(path), lines, problems=placed), None
+    lines, granted = FileText(text), found if isinstance(found, Grants) else None
+    problems = tuple(mistakes_of_baseline(found, text)) if isinstance(found, Grants) else found
+    placed = tuple(PlacedProblem(problem, str(path), lines.within(problem.line, problem.column)) for problem in problems)
+    return ManifestFile(str(path), lines, problems=placed), granted
