@@ -11,6 +11,7 @@ from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.path import read_path
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.version import EMPTY
 from exchanger.values.entry import (
     BASELINE,
     EVERYWHERE,
@@ -132,6 +133,19 @@ def report_size(size: int) -> None:
     print(f"{'':>7}   withdraw, one entry: {timed(partial(snapshot.apply(newcomer).withdraw, newcomer.source)):.1f} µs")
 
 
+def report_version(size: int) -> None:
+    """Print the same of the second engine, which builds a version at once."""
+    found = list(documents(size))
+    began = time.perf_counter()
+    version = EMPTY.changed({document.source: document for document in found})
+    print(f"{'':>7} second engine: built in {time.perf_counter() - began:.2f} s")
+    for name, path in PATHS.items():
+        print(f"{'':>7}   match, {name}: {timed(partial(version.match, 'host-0.example.com', path, 'GET')):.2f} µs")
+    print(f"{'':>7}   match, HEAD: {timed(partial(version.match, 'host-0.example.com', PATHS['hit'], 'HEAD')):.2f} µs")
+    newcomer = PolicyDocument(Source("new", "one"), (entry(Source("new", "one"), 0, 5),))
+    print(f"{'':>7}   apply, one entry: {timed(partial(version.changed, {newcomer.source: newcomer})):.1f} µs")
+
+
 def report_language(snapshot: PolicySnapshot) -> None:
     """Print what matches cost beside entries with wildcards, path types and headers."""
     source, prefix = Source("new", "two"), "/team-3/orders"
@@ -169,6 +183,7 @@ def main() -> None:
     report_masks()
     for size in SIZES:
         report_size(size)
+        report_version(size)
     for entries in (1, 1_000):
         text = yaml_text(entries)
         parsed = timed(partial(parse_document, Source("a", "b"), text, frozenset({"primary"})))

@@ -8,7 +8,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from typing import Final, final
+from typing import Final, assert_never, final
 
 import attrs
 
@@ -106,6 +106,8 @@ class InvalidByteMarkers(enum.Enum):
                     part, mark, query = path[end:].partition("?") if "?" not in begun else ("", "", path[end:])
                     for instead in ("!", "", NO_CHARACTER):
                         yield begun + part.replace("!", instead) + mark + query
+            case _:
+                assert_never(self)
 
 
 def _dropped(text: str, at: int) -> int:

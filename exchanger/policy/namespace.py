@@ -46,11 +46,12 @@ Differences: TypeAlias = dict[str | None, tuple[list[Route], list[Route]]]
 class NamespacePolicy:
     """The documents of a namespace, and their ``routes`` by host and document. ``entries`` and ``regions`` count towards the quota.
 
+    It is granted what all ``allowances`` grant: there is one for each description of the namespace by its labels.
     ``over_quota`` are the documents that close the hosts that they name, and ``over_depth`` the hosts on which all routes close.
     ``enforced``: if false, grants restrict nothing but what lets requests pass.
     """
 
-    allowance: Allowance = UNLIMITED
+    allowances: tuple[Allowance, ...] = (UNLIMITED,)
     limits: NamespaceLimits = attrs.field(factory=NamespaceLimits)
     enforced: bool = True
     documents: "HashTrieMap[Source, PolicyDocument]" = attrs.field(factory=HashTrieMap, repr=False)
@@ -89,9 +90,9 @@ class NamespacePolicy:
             differences[host] = (list(self.on(host)), list(changed.on(host)))
         return changed, differences
 
-    def granted(self, allowance: Allowance, *, enforced: bool = True) -> "tuple[NamespacePolicy, Differences]":
-        """Return the namespace with another allowance, and how its routes differ."""
-        after, added = NamespacePolicy(allowance, self.limits, enforced).changed(dict(self.documents.items()))
+    def granted(self, allowances: tuple[Allowance, ...], *, enforced: bool = True) -> "tuple[NamespacePolicy, Differences]":
+        """Return the namespace with other allowances, and how its routes differ."""
+        after, added = NamespacePolicy(allowances, self.limits, enforced).changed(dict(self.documents.items()))
         return after, {host: (list(self.on(host)), list(after.on(host))) for host in {**dict(self.routes.items()), **added}}
 
     def on(self, host: str | None) -> Routes:
@@ -101,21 +102,25 @@ class NamespacePolicy:
 
     def _granted_on(self, host: str | None) -> PathSet | None:
         """Return the paths that the namespace is granted on all of ``host``; ``None`` for all paths."""
-        if self.allowance is UNLIMITED or not self.enforced:
-            return None
-        return paths_of(*[one for one in self.allowance.near(host) if _grants_host(one, host)], in_any_reading=True)
+        granted: PathSet | None = None
+        for allowance in self.allowances:
+            if allowance is not UNLIMITED and self.enforced:
+                paths = paths_of(*[one for one in allowance.near(host) if _grants_host(one, host)], in_any_reading=True)
+                granted = paths if granted is None else granted.common(paths) or _NO_PATHS
+        return granted
 
     def _by_host(self, document: PolicyDocument | None, *, is_over_quota: bool) -> dict[str | None, Routes]:
         """Return the routes of ``document`` by host."""
         found: dict[str | None, list[Route]] = {}
         claims: Iterable[Claim] = () if document is None else (*document.entries, *document.regions)
         for claim in _closed_hosts(document) if is_over_quota and document is not None else claims:
-            for route in routes_of(claim, self.allowance, enforced=self.enforced):
+            for route in routes_of(claim, self.allowances, enforced=self.enforced):
                 found.setdefault(route.match.host, []).append(route)
         return {host: tuple(own) for host, own in found.items()}
 
 
 _NO_ROUTES: "Final[HashTrieMap[Source, Routes]]" = HashTrieMap()
+_NO_PATHS: Final = PathSet((), in_any_reading=True)
 
 
 def _all(routes: "HashTrieMap[str | None, HashTrieMap[Source, Routes]]", host: str | None) -> Routes:
@@ -145,7 +150,24 @@ def _closed_hosts(document: PolicyDocument) -> Iterator[FailClosedRegion]:
         yield FailClosedRegion(document.source, MatchScope(host), _OVER_QUOTA, guessed=guessed, problems=(problem,))
 
 
-def routes_of(claim: Claim, allowance: Allowance, *, enforced: bool = True) -> Iterator[Route]:
+def routes_of(claim: Claim, allowances: Iterable[Allowance], *, enforced: bool = True) -> Routes:
+    """Return what all ``allowances`` leave of an entry or region."""
+    routes: Routes = (Route(claim),)
+    for allowance in allowances:
+        routes = tuple([left for route in routes for left in _restricted(route, allowance, enforced=enforced)])
+    return routes
+
+
+def _restricted(route: Route, allowance: Allowance, *, enforced: bool) -> Iterator[Route]:
+    before = route.granted_paths
+    for left in _left_of(route.effect, allowance, enforced=enforced):
+        if before is None or left.granted_paths is None:
+            yield left if before is None else Route(left.effect, before)
+        elif (paths := before.common(left.granted_paths)) is not None:
+            yield Route(left.effect, paths)
+
+
+def _left_of(claim: Claim, allowance: Allowance, *, enforced: bool) -> Iterator[Route]:
     """Yield what ``allowance`` leaves of an entry or region: itself, or what it closes of what is granted; nothing if that is nothing.
 
     The paths that are granted on a host are a set, in which each look-up asks for the path. So nothing is cut into parts.

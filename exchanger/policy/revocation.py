@@ -20,18 +20,20 @@ from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, Entry
 class Revocation:
     """The new ``allowances`` of namespaces that may no longer do all that they could, and the new baseline, ``denials``.
 
+    A namespace may do what all of its allowances grant.
+
     ``enforced``: if false, grants restrict nothing but what lets requests pass.
     """
 
-    allowances: "HashTrieMap[str, Allowance]" = attrs.field(factory=HashTrieMap)
+    allowances: "HashTrieMap[str, tuple[Allowance, ...]]" = attrs.field(factory=HashTrieMap)
     denials: VirtualHosts | None = None
     enforced: bool = True
 
     def permits(self, entry: Entry, path: str) -> bool:
         """Return whether ``entry`` may still decide about ``path``, which it covers. Costs the grants near its host."""
-        allowance = self.allowances.get(entry.source.namespace)
-        if allowance is None:
-            return True
+        return all(self._permits(entry, path, allowance) for allowance in self.allowances.get(entry.source.namespace, ()))
+
+    def _permits(self, entry: Entry, path: str, allowance: Allowance) -> bool:
         is_free = not self.enforced or allowance is UNLIMITED or entry.source.namespace == UNKNOWN_NAMESPACE
         if is_free and not isinstance(entry, AllowEntry):
             return True

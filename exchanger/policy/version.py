@@ -39,8 +39,8 @@ class PolicyVersion:
     """
 
     namespaces: "HashTrieMap[str, NamespacePolicy]" = attrs.field(factory=HashTrieMap, repr=False)
-    allowances: "HashTrieMap[str, Allowance]" = attrs.field(factory=HashTrieMap, repr=False)
-    unknown: Allowance = attrs.field(default=UNLIMITED, repr=False)
+    allowances: "HashTrieMap[str, tuple[Allowance, ...]]" = attrs.field(factory=HashTrieMap, repr=False)
+    unknown: tuple[Allowance, ...] = attrs.field(default=(UNLIMITED,), repr=False)
     enforced: bool = True
     limits: NamespaceLimits = attrs.field(factory=NamespaceLimits)
     hosts: VirtualHosts = attrs.field(factory=VirtualHosts, repr=False)
@@ -49,23 +49,23 @@ class PolicyVersion:
     is_global: bool = False
     settled: "PolicyVersion | None" = attrs.field(default=None, repr=False)
 
-    def changed(self, documents: Changes, allowances: Mapping[str, Allowance | None] = {}) -> "PolicyVersion":
+    def changed(self, documents: Changes, allowances: Mapping[str, tuple[Allowance, ...] | None] = {}) -> "PolicyVersion":
         """Return a version with other documents, and with other allowances of some namespaces, ``None`` for what is unknown.
 
         Costs the size of these documents, and for each host with a new prefix the number of its prefixes.
         """
         namespaces, known, by_namespace = self.namespaces, self.allowances, dict[str, dict[Source, PolicyDocument | None]]()
-        for name, allowance in allowances.items():
-            known = known.discard(name) if allowance is None else known.insert(name, allowance)
+        for name, given in allowances.items():
+            known = known.discard(name) if given is None else known.insert(name, given)
         for source, document in documents.items():
             by_namespace.setdefault(source.namespace, {})[source] = document
         together = Differences()
         for name in {**by_namespace, **allowances}:
-            allowance = known.get(name, UNLIMITED if name == UNKNOWN_NAMESPACE else self.unknown)
-            before = namespaces.get(name, NamespacePolicy(allowance, self.limits, self.enforced))
+            may = known.get(name, (UNLIMITED,) if name == UNKNOWN_NAMESPACE else self.unknown)
+            before = namespaces.get(name, NamespacePolicy(may, self.limits, self.enforced))
             after, differences = before.changed(by_namespace.get(name, {}))
-            if allowance is not before.allowance:
-                after, _ = after.granted(allowance, enforced=self.enforced)
+            if may != before.allowances:
+                after, _ = after.granted(may, enforced=self.enforced)
                 every = {**dict(before.routes.items()), **dict(after.routes.items())}
                 differences = {host: (list(before.on(host)), list(after.on(host))) for host in every}
             namespaces = namespaces.insert(name, after) if after.documents else namespaces.discard(name)

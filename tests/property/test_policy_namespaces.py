@@ -80,6 +80,7 @@ def may(*on: str, actions: Iterable[str] = ("exchange", "deny", "allow"), prefix
 
 
 FREE, NOTHING = may("*"), Allowance()
+segment_texts = st.lists(st.sampled_from(["a", "b", "é", "%C3%A9"]), max_size=3).map(lambda parts: "".join(f"/{part}" for part in parts))
 CLOSED = (DenyEntry, Unhealthy, Ambiguous)
 TEAM, OTHER = Source("team", "p"), Source("other", "p")
 
@@ -100,14 +101,14 @@ class World:
         for source, document in changes.items():
             by_namespace.setdefault(source.namespace, {})[source] = document
         for name, own in by_namespace.items():
-            known = self.namespaces.get(name, NamespacePolicy(self.allowances.get(name, NOTHING), self.limits, self.enforced))
+            known = self.namespaces.get(name, NamespacePolicy((self.allowances.get(name, NOTHING),), self.limits, self.enforced))
             self._replace(name, known.changed(own))
         return self
 
     def grant(self, name: str, allowance: Allowance) -> None:
         self.allowances[name] = allowance
         if name in self.namespaces:
-            self._replace(name, self.namespaces[name].granted(allowance, enforced=self.enforced))
+            self._replace(name, self.namespaces[name].granted((allowance,), enforced=self.enforced))
 
     def _replace(self, name: str, changed: tuple[NamespacePolicy, Mapping[str | None, tuple[list[Route], list[Route]]]]) -> None:
         self.namespaces[name], differences = changed
@@ -212,8 +213,8 @@ def test_without_grants_nothing_changes_but_what_lets_pass(policy: list[PolicyDo
 def test_grants_that_only_report_restrict_nothing_but_what_lets_pass(policy: list[PolicyDocument], grants: Grants) -> None:
     allowance = grants.allowance("red", ())
     for claim in (claim for one in policy for claim in (*one.entries, *one.regions)):
-        left = list(routes_of(claim, allowance, enforced=False))
-        assert left == ([Route(claim)] if not isinstance(claim, AllowEntry) else list(routes_of(claim, allowance)))
+        left = routes_of(claim, [allowance], enforced=False)
+        assert left == ((Route(claim),) if not isinstance(claim, AllowEntry) else routes_of(claim, [allowance]))
 
 
 @given(
@@ -241,6 +242,61 @@ def test_inside_its_grants_a_namespace_lets_no_more_pass_than_without_them(
         assert not isinstance(found, AllowEntry)
         inside = [grant for grant in own if path in MODEL.granted(grant) and any(is_on(host, pattern) for pattern in grant.hosts)]
         assert not isinstance(found, NoMatch) or not any(is_asked(alone, [grant]) for grant in inside)
+
+
+# Law: a namespace that is described in several ways has what all descriptions are granted.
+
+
+@given(
+    documents(st.just(ONE_OF_RED), scopes=with_headers, region_scopes=regions_beside),
+    all_grants,
+    all_grants,
+    st.sampled_from(HOSTS),
+    st.sampled_from([*PATHS, *UNHEARD_OF]),
+    st.sampled_from(["GET", "PUT", "HEAD"]),
+)
+def test_a_namespace_has_what_all_its_descriptions_are_granted(
+    written: PolicyDocument, one: Grants, other: Grants, host: str, path: str, method: str
+) -> None:
+    each = [grants.allowance("red", ()) for grants in (one, other)]
+    alone, *verdicts = (
+        decide(hosts_of(written, *allowances), host, path, method, RequestHeaders(NO_FIELDS), raw=True)
+        for allowances in ((FREE,), each[:1], each[1:], each)
+    )
+    both = verdicts.pop()
+    own = [[grant for grant in grants.grants if "red" in (grant.namespaces or ())] for grants in (one, other)]
+    is_inside_all = all(
+        any(is_on(host, pattern) and path in MODEL.granted(grant) for grant in some for pattern in grant.hosts) for some in own
+    )
+    event(f"{type(both).__name__}, inside {is_inside_all}")
+    if not is_inside_all:
+        assert isinstance(both, NoMatch)
+    elif isinstance(alone, CLOSED):
+        assert refused(both)
+    elif isinstance(alone, ExchangeEntry):
+        assert not isinstance(both, AllowEntry)
+    assert not isinstance(both, AllowEntry | ExchangeEntry) or both in verdicts
+
+
+def hosts_of(document: PolicyDocument, *allowances: Allowance) -> VirtualHosts:
+    namespace, differences = NamespacePolicy(allowances).changed({document.source: document})
+    assert namespace.documents
+    hosts = VirtualHosts()
+    for host, (removed, added) in differences.items():
+        hosts = hosts.replaced(host, removed, added)
+    return hosts
+
+
+@given(st.lists(segment_texts, max_size=3), st.lists(segment_texts, max_size=3), segment_texts, st.booleans())
+def test_the_common_paths_of_two_sets_are_in_both(one: list[str], other: list[str], path: str, in_any_reading: bool) -> None:
+    first, second = PathSet.of(one), PathSet.of(other, in_any_reading=in_any_reading)
+    common = first.common(second)
+    if not in_any_reading:
+        assert (common is not None and path in common) == (path in first and path in second)
+    elif path in first and path in second:
+        assert common is not None
+        assert path in common
+        assert common.in_any_reading
 
 
 # Laws: grants take the spellings of a path as the look-up does, so no deny is lost inside them, and nothing closes outside.
@@ -520,7 +576,7 @@ def test_a_path_that_a_mark_may_hide_among_granted_paths_closes() -> None:
 def test_a_reason_names_some_of_what_is_not_granted() -> None:
     target = TokenTarget("primary", scope=" ".join("abcdefg"))
     entry = ExchangeEntry(TEAM, 3, MatchScope("h", "/a"), target, line=7)
-    (route,) = routes_of(entry, grants_of((["h"], [""], ())))
+    (route,) = routes_of(entry, [grants_of((["h"], [""], ()))])
     assert isinstance(route.effect, FailClosedRegion)
     assert route.effect.reason == (
         "entries[3] requests what its namespace is not granted: " + ", ".join(f"scope {scope}" for scope in "abcd") + " and 3 more"
@@ -547,7 +603,7 @@ def test_a_revocation_lets_nothing_pass_that_is_not_left_and_refuses_nothing_els
     for there, grants in ((old, before), (new, after)):
         there.allowances = {name: grants.allowance(name, ()) for name in ("red", "blue")}
         there.apply({one.source: one for one in policy})
-    changed = {name: allowance for name, allowance in new.allowances.items() if allowance != old.allowances[name]}
+    changed = {name: (allowance,) for name, allowance in new.allowances.items() if allowance != old.allowances[name]}
     revocation = Revocation(HashTrieMap(changed), enforced=enforced)
 
     found = old.match(host, path, method, permits=revocation.permits)
@@ -581,8 +637,8 @@ def test_a_revocation_lets_nothing_pass_that_is_not_left_and_refuses_nothing_els
     ],
 )
 def test_a_revocation_permits_what_is_still_granted(entry: Entry, allowance: Allowance, path: str, permitted: bool) -> None:
-    assert Revocation(HashTrieMap({"team": allowance})).permits(entry, path) is permitted
-    report = Revocation(HashTrieMap({"team": allowance}), enforced=False)
+    assert Revocation(HashTrieMap({"team": (allowance,)})).permits(entry, path) is permitted
+    report = Revocation(HashTrieMap({"team": (FREE, allowance)}), enforced=False)
     assert report.permits(entry, path) is (permitted or isinstance(entry, DenyEntry))
 
 
@@ -594,4 +650,4 @@ def test_a_revocation_compares_no_granted_prefixes(monkeypatch: pytest.MonkeyPat
         raise AssertionError("other granted paths do not matter here")
 
     monkeypatch.setattr(PathSet, "intersects", compared)
-    assert not Revocation(HashTrieMap({"team": allowance})).permits(deny(TEAM, "h", "/zzz"), "/zzz/a")
+    assert not Revocation(HashTrieMap({"team": (allowance,)})).permits(deny(TEAM, "h", "/zzz"), "/zzz/a")

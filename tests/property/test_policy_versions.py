@@ -30,7 +30,7 @@ from tests.property.test_policy_grants import policies as granted_policies
 from tests.property.test_policy_namespaces import FREE, NOTHING, OTHER, TEAM, allow, deny, may, refused
 from tests.property.test_policy_routing import denial_scopes
 
-MAY: dict[str, Allowance | None] = {"red": FREE, "blue": FREE, "team": FREE, "other": FREE}
+MAY = dict.fromkeys(("red", "blue", "team", "other"), (FREE,))
 
 
 def version_of(
@@ -112,13 +112,13 @@ def test_any_order_of_grants_and_documents_ends_as_a_fresh_start(
     policy: list[PolicyDocument], before: Grants, after: Grants, rng: random.Random, host: str, path: str
 ) -> None:
     there = {one.source: one for one in policy}
-    base = attrs.evolve(EMPTY, unknown=NOTHING)
-    last = {name: after.allowance(name, ()) for name in ("red", "blue")}
+    base = attrs.evolve(EMPTY, unknown=(NOTHING,))
+    last = {name: (after.allowance(name, ()),) for name in ("red", "blue")}
     fresh = base.changed(there, last)
-    steps: list[tuple[dict[Source, PolicyDocument | None], dict[str, Allowance | None]]] = []
+    steps: list[tuple[dict[Source, PolicyDocument | None], dict[str, tuple[Allowance, ...] | None]]] = []
     steps += [({source: document}, {}) for source in there for document in (None, there[source])]
-    steps += [({}, {name: one}) for name in last for one in (before.allowance(name, ()), last[name], None)]
-    ends: list[tuple[dict[Source, PolicyDocument | None], dict[str, Allowance | None]]] = []
+    steps += [({}, {name: one}) for name in last for one in ((before.allowance(name, ()),), last[name], None)]
+    ends: list[tuple[dict[Source, PolicyDocument | None], dict[str, tuple[Allowance, ...] | None]]] = []
     ends += [({source: document}, {}) for source, document in there.items()]
     ends += [({}, {name: one}) for name, one in last.items()]
     edited = base
@@ -135,7 +135,7 @@ EVIL = Source("evil", "p")
 
 def test_grants_that_come_before_the_first_document_count_and_outlive_the_last() -> None:
     taken = PolicyDocument(EVIL, (deny(EVIL, "victim.example"),))
-    first = EMPTY.changed({}, {"evil": may("evil.example")})
+    first = EMPTY.changed({}, {"evil": (may("evil.example"),)})
     assert first.changed({EVIL: taken}).match("victim.example", "/", "GET") is NO_MATCH
     again = first.changed({EVIL: taken}).changed({EVIL: None}).changed({EVIL: taken})
     assert again.match("victim.example", "/", "GET") is NO_MATCH
@@ -143,7 +143,7 @@ def test_grants_that_come_before_the_first_document_count_and_outlive_the_last()
 
 def test_with_a_grants_file_an_unknown_namespace_is_granted_nothing() -> None:
     taken = PolicyDocument(EVIL, (deny(EVIL, "victim.example"),))
-    assert attrs.evolve(EMPTY, unknown=NOTHING).changed({EVIL: taken}).match("victim.example", "/", "GET") is NO_MATCH
+    assert attrs.evolve(EMPTY, unknown=(NOTHING,)).changed({EVIL: taken}).match("victim.example", "/", "GET") is NO_MATCH
     assert refused(EMPTY.changed({EVIL: taken}).match("victim.example", "/", "GET"))
 
 
@@ -181,7 +181,7 @@ def test_versions_are_alike_on_hosts_where_they_share_everything() -> None:
 
 def test_a_revocation_counts_in_every_look_up_and_its_denials_come_first() -> None:
     version = version_of([PolicyDocument(TEAM, (deny(TEAM, "h", "/x"), allow(TEAM, "h", "/", 1)))])
-    revocation = Revocation(HashTrieMap({"team": may("h", prefixes=["/y"])}), baseline_of([MatchScope("h", "/y")]))
+    revocation = Revocation(HashTrieMap({"team": (may("h", prefixes=["/y"]),)}), baseline_of([MatchScope("h", "/y")]))
     revoked = attrs.evolve(version, revocation=revocation)
     verdicts: list[Verdict] = [revoked.match("h", path, method) for path in ("/x", "/z") for method in ("GET", "HEAD")]
     assert all(isinstance(one, Unhealthy) for one in verdicts)

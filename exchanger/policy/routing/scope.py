@@ -52,6 +52,17 @@ class PathSet:
     def __contains__(self, path: str) -> bool:
         return any(is_below(path, prefix) for prefix in self._trie.covering(path))
 
+    def common(self, other: "PathSet") -> "PathSet | None":
+        """Return the paths that both sets have; ``None`` if there is none."""
+        in_any_reading = self.in_any_reading or other.in_any_reading
+        found = {
+            prefix
+            for one, two in ((self, other), (other, self))
+            for prefix in one.prefixes
+            if any(text in two for text in (all_readings(prefix) if in_any_reading else (prefix,)))
+        }
+        return PathSet.of(found, in_any_reading=in_any_reading) if found else None
+
     def covers(self, scope: MatchScope) -> bool:
         """Return whether every path of ``scope`` is in the set."""
         if "" in self.prefixes:

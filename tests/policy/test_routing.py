@@ -1,0 +1,97 @@
+"""Look-ups among routes: what laws reach by chance only."""
+
+import pytest
+
+from exchanger.policy.documents.document import PolicyDocument
+from exchanger.policy.grants.allowance import Allowance, Granted
+from exchanger.policy.headers import MAX_POSSIBLE_VALUES, RequestHeaders
+from exchanger.policy.interpretation import MAX_POSSIBLE
+from exchanger.policy.namespace import NamespacePolicy, routes_of
+from exchanger.policy.routing.lookup import Trace, decide
+from exchanger.policy.routing.scope import PathSet, Route
+from exchanger.policy.routing.table import VirtualHosts
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.entry import BASELINE, Claim, DenyEntry, ExchangeEntry, MatchScope, PathType, TokenTarget
+from exchanger.values.request import NO_FIELDS, HeaderFields
+from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Verdict
+from tests.policy.examples import HOST, RED, allow, deny, exchange, region, snapshot_of
+
+GET = frozenset({"GET"})
+
+
+def decided(*claims: Claim, host: str | None = HOST, path: str = "/", method: str = "GET", raw: bool = False) -> Verdict:
+    return decide(VirtualHosts.of(claims), host, path, method, RequestHeaders(NO_FIELDS), raw=raw)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("methods", [None, GET, frozenset({"HEAD", "PUT"})])
+def test_of_two_denials_of_the_baseline_in_one_place_one_denies(method: str, methods: frozenset[str] | None) -> None:
+    entries = [DenyEntry(BASELINE, index, MatchScope(HOST, "/x", allowed)) for index, allowed in enumerate([methods, methods])]
+    found = PolicySnapshot.EMPTY.with_baseline(VirtualHosts.of(entries)).match(HOST, "/x/y", method)
+    concerns = methods is None or method in methods or (method == "HEAD" and "GET" in methods)
+    assert (found in entries) is concerns
+    assert (found is NO_MATCH) is not concerns
+
+
+def test_a_trace_without_a_denial_names_none() -> None:
+    assert Trace().denial("GET") is AMBIGUOUS_PATH
+
+
+def test_a_host_that_cannot_be_known_is_refused_where_something_covers_every_host() -> None:
+    unknown = region("/x", host=None)
+    assert decided(unknown, host=None) is AMBIGUOUS_AUTHORITY
+    assert decided(exchange("/"), host=None) is AMBIGUOUS_AUTHORITY
+    assert decided(unknown, host=None, path="/x") != AMBIGUOUS_AUTHORITY
+    assert decided(unknown, path="/%zz") is AMBIGUOUS_PATH
+
+
+@pytest.mark.parametrize(("count", "verdict"), [(MAX_POSSIBLE // 2, NO_MATCH), (2 * MAX_POSSIBLE, AMBIGUOUS_PATH)])
+def test_the_paths_that_a_mark_may_stand_for_are_bounded(count: int, verdict: Verdict) -> None:
+    others = [deny(f"/{chr(0x4E00 + number)}", index=number, methods=frozenset({"PUT"})) for number in range(count)]
+    assert decided(*others, path="/!") is verdict
+
+
+@pytest.mark.parametrize(("count", "verdict"), [(MAX_POSSIBLE_VALUES, NO_MATCH), (MAX_POSSIBLE_VALUES + 1, AMBIGUOUS_HEADER)])
+def test_the_values_that_a_mark_may_stand_for_are_bounded(count: int, verdict: Verdict) -> None:
+    """Beyond the bound, methods make no difference."""
+    put = frozenset({"PUT"})
+    others = [deny("/", index=number, methods=put, headers=(("x-tool", chr(0x4E00 + number)),)) for number in range(count)]
+    policy, fields = snapshot_of(*others), HeaderFields((("x-tool", "!"),))
+    assert policy.match(HOST, "/", "GET", headers=fields) is verdict
+    assert policy.match(HOST, "/", "PUT", headers=fields) is AMBIGUOUS_HEADER
+
+
+def granting(*prefixes: str, actions: frozenset[str], scopes: tuple[str, ...] = ("*",)) -> Granted:
+    anything = ("*",)
+    return Granted(frozenset({HOST}), frozenset(prefixes), actions, frozenset(anything), anything, anything, scopes)
+
+
+def test_an_allow_that_is_granted_as_whole_segments_counts_there_alone() -> None:
+    allowance = Allowance((granting("/a", "/ab", actions=frozenset({"allow"})),))
+    (route,) = routes_of(allow("/a"), [allowance])
+    assert route == Route(allow("/a"), PathSet(("/a",)))
+
+
+def test_an_exchange_that_two_grants_allow_together_counts_on_their_whole_segments() -> None:
+    both = [granting("/a", actions=frozenset({"exchange"}), scopes=(scope,)) for scope in "rw"]
+    entry = ExchangeEntry(RED, 0, MatchScope(HOST, "/a"), TokenTarget("primary", scope="r w"))
+    (route,) = routes_of(entry, [Allowance(tuple(both))])
+    assert route == Route(entry, PathSet(("/a",)))
+
+
+def test_a_part_that_no_granted_path_has_in_common_is_left_out() -> None:
+    first, second = (Allowance((granting(prefix, actions=frozenset({"deny"})),)) for prefix in ("/a", "/b"))
+    assert routes_of(deny("/"), [first, second]) == ()
+    (left,) = routes_of(deny("/", path_type=PathType.PREFIX), [first, Allowance((granting("/a/b", actions=frozenset({"deny"})),))])
+    assert left.granted_paths == PathSet(("/a/b",), in_any_reading=True)
+
+
+def test_a_host_over_depth_closes_what_all_descriptions_are_granted() -> None:
+    entries = tuple(deny("/a" + "a" * number, index=number) for number in range(30))
+    denies = frozenset({"deny"})
+    wide, narrow = Allowance((granting("", actions=denies),)), Allowance((granting("/aaa", actions=denies),))
+    for allowances, enforced in (((wide, narrow), True), ((wide,), False)):
+        namespace, _ = NamespacePolicy(allowances, enforced=enforced).changed({RED: PolicyDocument(RED, entries)})
+        hosts = VirtualHosts().replaced(HOST, (), namespace.on(HOST))
+        assert decide(hosts, HOST, "/b", "GET", RequestHeaders(NO_FIELDS), raw=True) is NO_MATCH
+        assert decide(hosts, HOST, "/aaa/x", "GET", RequestHeaders(NO_FIELDS), raw=True) is not NO_MATCH
