@@ -251,6 +251,8 @@ UNHEALTHY: Final[tuple[tuple[made_up.Json, str], ...]] = (
     ({"problems": 2}, "2 documents have problems"),
     ({"conflicts": 1}, "1 document is in conflict"),
     ({"unreadable": {"listed": ["team-a"], "more": 0}}, "may not read Namespace team-a"),
+    ({"unreadable_objects": {"listed": ["a.yaml"], "more": 0}}, "File a.yaml cannot be read: the service would start without"),
+    ({"unreadable_objects": {"listed": ["a.yaml", "POLICY_GRANTS_FILE"], "more": 2}}, "Files a.yaml, POLICY_GRANTS_FILE and 2 more"),
 )
 
 
