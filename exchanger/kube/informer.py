@@ -78,14 +78,15 @@ class Informer(Generic[T]):
     def current_until(self, now: float) -> float:
         """Return until when (seconds of trio's clock) the known state was current; ``now`` if it still is.
 
-        It is current while changes are followed and the server is silent for no longer than servers are. Otherwise it was current at the
-        last sign of life, however much later the silence was noticed. While watches are in doubt, only signs of life count.
+        It is current while changes are followed, none can be missing, and the server is silent for no longer than servers are. In a silence
+        it was current at the last sign of life, however much later that was noticed. Without a watch that was followed for a while, it was
+        at the beginning of the last list, whatever a watch brought: that may be long behind.
         """
-        health = self.reflector.health
-        if health.last is None:
+        reflector = self.reflector
+        last, until = reflector.health.last, reflector.caught_up_until(now)
+        if last is None:
             return now
-        silent = now - health.last > self.settings.reflector.silence
-        return now if self.reflector.connected and not health.doubted and not silent else health.last
+        return min(until, last) if not reflector.connected or now - last > self.settings.reflector.silence else until
 
     def objects_changed(self, items: Mapping[Key, Item[T]], keys: Collection[Key] | None, /) -> None:
         """See ``list_watch.ReflectorObserver``."""

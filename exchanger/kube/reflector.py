@@ -12,7 +12,9 @@ Modelled on client-go's reflector (https://github.com/kubernetes/client-go/blob/
   answers everything else. Everything is listed at once, and watches then last half a minute, since their ends show what bookmarks do not.
 - Everything is compared about every ten minutes. That finds what no version shows: single lost events.
 - While there is no known state, or it is too old to be used, attempts follow every few seconds, whatever the back-off says.
-- The back-off is reset once a watch was followed for some seconds.
+- The back-off is reset once a watch was followed for some seconds, and by progress: after a watch that ends early, but moved the known
+  version on, the next one follows at once. After one that ends early and brought nothing, everything is compared, since nothing else shows
+  changes.
 
 One request at a time, in one task: no list races with the events of a watch.
 """
@@ -35,6 +37,9 @@ T = TypeVar("T")
 
 # How a watch ends that was silent for long, or whose connection was cut.
 _CUT: Final = frozenset({FailureKind.TIMEOUT, FailureKind.UNREACHABLE})
+# Seconds between watches that end, or are cut, soon after they delivered something: what is queued behind them arrives quickly, and a
+# server gets no more than ten requests a second.
+PROGRESS_S: Final = 0.1
 # How requests fail while there is no server.
 _OUTAGE: Final = frozenset({*_CUT, FailureKind.SERVER_ERROR})
 # Seconds between two lists because a namespace has room again: each interrupts the watch, so no team may cause more.
@@ -72,6 +77,8 @@ class Reflector(Generic[T]):
     _outage: bool = attrs.field(default=False, init=False)
     # From when on the current watch has delivered what was missed before it; never without a watch.
     _caught_up_from: float = attrs.field(default=math.inf, init=False)
+    # When the server accepted the current watch.
+    _accepted_at: float = attrs.field(default=math.inf, init=False)
     # Until when the known state was the server's, without regard to the current watch.
     _caught_up_until: float = attrs.field(default=-math.inf, init=False)
     _began: float = attrs.field(default=-math.inf, init=False)
@@ -145,9 +152,11 @@ class Reflector(Generic[T]):
     def _left(self) -> None:
         """An attempt has ended: no watch is open."""
         now = trio.current_time()
-        if now >= self._caught_up_from and self.health.last is not None:
+        # One that ends at once may have left behind what was queued, however promptly it came after a list.
+        caught_up = self._caught_up_from < math.inf and now >= self._accepted_at + self.settings.caught_up
+        if caught_up and self.health.last is not None:
             self._caught_up_until = max(self._caught_up_until, self.health.last)
-        self._caught_up_from = math.inf
+        self._caught_up_from = self._accepted_at = math.inf
         self.health.left(now)
 
     async def _list(self) -> ReflectorStep | Retry:
@@ -179,7 +188,7 @@ class Reflector(Generic[T]):
                     self._replace(complete)
                     if by_ends:
                         return ReflectorStep.WATCH  # this one is too long, as the objects had to arrive first
-                    self._caught_up_from = trio.current_time()
+                    self._caught_up_from = self._accepted_at = trio.current_time()
                     self.health.accepted(trio.current_time())
                     deadline.begin(self.health.silence, min(began + timeout + settings.watch_margin, self._compare_at))
                     return await self._follow(events, deadline, began, timeout)
@@ -228,11 +237,12 @@ class Reflector(Generic[T]):
         self, events: AsyncIterator[WatchEvent[T]], deadline: WatchDeadline, began: float, asked: float
     ) -> ReflectorStep | Retry:
         """Apply the events of a watch that was requested for ``asked`` seconds, until it ends."""
+        first = self.store.version
         async for event in events:
             if isinstance(event, ApiFailure):
-                return self._broken(event, trio.current_time() - began)
+                return await self._broken(event, trio.current_time() - began, first)
             if isinstance(event, Opened):
-                self._accepted = True
+                self._accepted, self._accepted_at = True, trio.current_time()
                 followed = self.health.accepted(trio.current_time())
                 deadline.begin(self.health.silence, min(deadline.until, self._compare_at))
                 if followed:
@@ -260,8 +270,17 @@ class Reflector(Generic[T]):
             self.health.ended(trio.current_time())
             self._caught_up_until = trio.current_time()  # everything that was held back has arrived with the end
             return ReflectorStep.WATCH
+        if self.store.version != first:
+            return await self._progressed(ReflectorStep.WATCH)
         short = ApiFailure(FailureKind.SERVER_ERROR, message=f"very short watch: the server ended it after {lived:.1f} s")
-        return Retry(short, ReflectorStep.WATCH, resync=True)
+        return Retry(short, ReflectorStep.COMPARE, resync=True)
+
+    async def _progressed(self, following: ReflectorStep) -> ReflectorStep:
+        """Continue soon after a watch that ended early and moved the known version on."""
+        self._left()
+        self._pace.succeeded()
+        await trio.sleep(PROGRESS_S)
+        return following
 
     def _overdue(self, deadline: WatchDeadline) -> ReflectorStep:
         """Return the attempt after a watch that was silent for too long, or that the server did not end."""
@@ -274,10 +293,12 @@ class Reflector(Generic[T]):
             self.observer.silent(self.list_watch.name, quiet)
         return ReflectorStep.COMPARE
 
-    def _broken(self, failure: ApiFailure, lived: float) -> ReflectorStep | Retry:
+    async def _broken(self, failure: ApiFailure, lived: float, first: str) -> ReflectorStep | Retry:
         if self._accepted and lived >= self.settings.settled and failure.kind in _CUT:
             self._pace.succeeded()
             return ReflectorStep.PROBE  # no failure yet: check whether the server responds
+        if failure.kind in _CUT and self.store.version != first:
+            return await self._progressed(ReflectorStep.PROBE)
         retry = after_failure(ReflectorStep.WATCH, failure)
         self._outage |= failure.kind is FailureKind.UNREACHABLE and not self._accepted
         if failure.kind is FailureKind.SERVER_ERROR:

@@ -141,6 +141,8 @@ class Pace:
         """Return the seconds to wait before ``retry``."""
         back_off = self._resync_back_off if retry.resync else self._back_off
         wait = back_off.failed(now, at_least=retry.at_least, lenient=retry.resync)
+        if retry.resync:
+            wait = max(min(wait, self.settings.max_resync), retry.at_least)
         if not self.hurried:
             return wait
         return max(min(wait, self.random.uniform(*self.settings.hurry)), retry.at_least)

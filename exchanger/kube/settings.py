@@ -1,5 +1,6 @@
 """Settings of the Kubernetes source, and how often a reflector asks, with the reasons for the numbers."""
 
+import math
 import re
 from pathlib import Path
 from typing import Final, final
@@ -68,7 +69,10 @@ MIN_LIMIT_S: Final = 10.0
 @final
 @attrs.frozen
 class ReflectorSettings:
-    """Durations in seconds; see the constants of the same names."""
+    """Durations in seconds; see the constants of the same names.
+
+    ``max_resync``: the longest wait before a list where the server responds, and only its watches do not work.
+    """
 
     list_bounds: ListBounds = attrs.field(factory=ListBounds)
     back_off: BackOffSettings = attrs.field(factory=BackOffSettings)
@@ -88,6 +92,7 @@ class ReflectorSettings:
     probe_timeout: float = PROBE_TIMEOUT_S
     compare: float = COMPARE_S
     compare_spread: float = COMPARE_SPREAD
+    max_resync: float = math.inf
     hurry: tuple[float, float] = HURRY_S
     hurried_watch: tuple[float, float] = HURRIED_WATCH_S
     hurried_probe: float = HURRIED_PROBE_S
@@ -115,6 +120,7 @@ def settings_for(limit: float) -> ReflectorSettings:
         patience=2 * sign,
         short_watch=(0.75 * sign, sign),
         short_silence=2 * sign,
+        max_resync=sign,
     )
 
 

@@ -455,26 +455,23 @@ class KubernetesSource:
                     self._hand_over()
 
     async def _watch_age(self) -> None:
-        """Close when the known state is too old; prepare to open when changes are followed at two checks in a row.
+        """Close when the known state is too old; prepare to open when every feed has caught up after the first check at which it is not.
 
-        At the first one, missed events may still be on their way. At the second one, every feed must have caught up after the first.
+        At that check, missed events may still be on their way. A feed catches up by a watch, or by a list where watches do not work.
         """
-        current = False
         since = math.inf
         while True:
             await trio.sleep(LOOK_S)
             now = trio.current_time()
             age = self.snapshot_age() or 0.0
-            followed = age <= self.settings.max_staleness and all(
-                informer.reflector.connected for informer in self._informers if informer.complete
-            )
             if age > self.settings.max_staleness:
                 self._close(age)
-            elif followed and current and self._phase is _Phase.STALE and self._caught_up_until(now) >= since:
-                self._phase = _Phase.CATCHING_UP
-                self._news.set()
-            since = math.inf if self._phase is not _Phase.STALE else min(since, now) if followed else since
-            current = followed
+                since = math.inf
+            elif self._phase is _Phase.STALE:
+                since = min(since, now)
+                if self._caught_up_until(now) >= since and now > since:
+                    self._phase, since = _Phase.CATCHING_UP, math.inf
+                    self._news.set()
 
     def _hurry(self, hurried: bool) -> None:  # noqa: FBT001 - a setter
         for informer in self._informers:

@@ -109,6 +109,7 @@ class FakeApiServer:
     watch is cut by it (see ``cut``). ``mute``: writes are not told to watches, as if their events were lost; bookmarks go on.
     ``bookmarks``: whether they are sent. ``buffers``: what watches say arrives when they end, as through a proxy that collects answers.
     ``frozen``: watches are taken, and say nothing and do not end; all other requests are answered.
+    ``ends_after``: watches from a version end after so many events, whatever else is queued.
     ``latency``: seconds of each request. ``watch_latency``: seconds more until a watch is taken,
     ``math.inf``: it never is. ``before``: called with each request before its answer is made, for things that happen in the middle of
     something.
@@ -118,6 +119,7 @@ class FakeApiServer:
     bookmarks: bool = True
     buffers: bool = False
     frozen: bool = False
+    ends_after: int | None = None
     failing: ApiFailure | None = None
     mute: bool = False
     latency: float = 0.0
@@ -402,7 +404,9 @@ class Watcher:
         self._request: Request | None = request
         self.version = 0
         self.ended = False
+        self._is_initial = request.initial_events
         self._said = False
+        self._told = 0
         self.ends_at = ends_at
         self._bookmark_at = trio.current_time() + BOOKMARK_S
         self._send, self._receive = trio.open_memory_channel[WatchEvent[Any]](math.inf)
@@ -467,6 +471,8 @@ class Watcher:
         while True:
             await trio.lowlevel.checkpoint()
             await server.running()
+            if self._said and not self._is_initial and server.ends_after is not None and self._told >= server.ends_after:
+                raise StopAsyncIteration
             if self._said:
                 await self._held_back()
             event = await self._next()
@@ -477,6 +483,7 @@ class Watcher:
                     if self.ended and server.frozen and not isinstance(event, ApiFailure):
                         continue  # it is lost
                 self._said = True
+                self._told += isinstance(event, Put | Deleted)
                 return event
 
     async def _held_back(self) -> None:

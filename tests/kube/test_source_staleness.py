@@ -5,6 +5,7 @@ from trio.testing import MockClock
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.kube.source import LOOK_S
 from tests.kube.cluster import REFUSED, Cluster, Followed, deny, following
+from tests.kube.fake_api_server import Verb
 
 LIMIT_S = 60.0
 LATE_S = LOOK_S + 0.5
@@ -127,3 +128,57 @@ async def test_it_opens_when_watches_are_taken_and_not_when_they_are_asked_for(c
         cluster.server.heal()
         await followed.record.until(followed.record.is_open, float("inf"))
         assert followed.record.denies("/new")
+
+
+@pytest.mark.parametrize("limit", [20.0, 60.0])
+async def test_events_behind_watches_that_end_after_one_each_are_seen_within_the_limit(
+    cluster: Cluster, autojump_clock: MockClock, limit: float
+) -> None:
+    async with following(cluster, max_staleness=limit) as followed:
+        await trio.sleep(3 * limit)
+        cluster.server.ends_after = 1
+        for number in range(60):
+            cluster.put("a", "other", deny(f"/{number}"))
+        cluster.put("a", "q", deny("/q"))
+        written = trio.current_time()
+        await followed.record.until(lambda: followed.record.denies("/q"), limit)
+        assert trio.current_time() - written < limit / 2
+        assert len([one for one in cluster.server.requests if one.time >= written]) < 100
+
+
+async def test_watches_that_end_at_once_are_no_sign_of_life(cluster: Cluster, autojump_clock: MockClock) -> None:
+    """Lists show the state instead: while these work, the service is open, and changes take effect with the next one."""
+    async with following(cluster, max_staleness=20.0) as followed:
+        record = followed.record
+        await trio.sleep(60)
+        cluster.server.ends_after = 0
+        cluster.server.cut()
+        for number in range(20):
+            cluster.put("a", "q", deny(f"/{number}"))
+            await record.until(lambda number=number: record.denies(f"/{number}"), 20)  # type: ignore[misc]
+            await trio.sleep(10)
+            assert record.is_open()
+
+
+@pytest.mark.parametrize("limit", [10.0, 20.0, 60.0])
+async def test_lists_alone_keep_it_open_and_open_it_again(cluster: Cluster, autojump_clock: MockClock, limit: float) -> None:
+    async with following(cluster, max_staleness=limit) as followed:
+        record, server = followed.record, cluster.server
+        server.fail_for_ever(ApiFailure(FailureKind.GONE, 410), verb=Verb.WATCH)
+        server.cut()
+        for number in range(100):
+            await trio.sleep(5)
+            assert record.is_open(), number
+            assert age(followed) <= limit
+        cluster.put("a", "q", deny("/q"))
+        await record.until(lambda: record.denies("/q"), limit)
+        server.stop()
+        await trio.sleep(2 * limit)
+        assert not record.is_open()
+        server.heal()
+        server.fail_for_ever(ApiFailure(FailureKind.GONE, 410), verb=Verb.WATCH)
+        await record.until(record.is_open, 20)
+        before = len(server.requests)
+        await trio.sleep(3600)
+        assert record.is_open()
+        assert len(server.requests) - before < 2 * 2 * 3600 * 3 / limit * 2
