@@ -187,7 +187,7 @@ IDENTITY: Final = (
         "grantType",
         "requestedTokenType",
     ),
-    *("proxy", "cache", "limits", "actorToken", "parameters", "subjectToken", "issuedToken", "assertion", "errors"),
+    *("cache", "limits", "actorToken", "parameters", "subjectToken", "issuedToken", "assertion", "errors"),
 )
 
 

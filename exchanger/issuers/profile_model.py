@@ -105,6 +105,7 @@ class IssuerProfile:
         "escaped with %; keep the file in a Secret then.",
         {"pattern": whole(_PROXY)},
         default=None,
+        nullable=True,
     )
     token_endpoint_protocol: str = described(
         "How to speak to the token endpoint. Default: auto, which is HTTP/2 where TLS agrees on it.",

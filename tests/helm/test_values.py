@@ -92,6 +92,16 @@ def test_names_are_those_that_a_service_can_have(release: str, values: dict[str,
     assert only(manifests, "Deployment")["spec"]["selector"]["matchLabels"]["app.kubernetes.io/instance"] == release
 
 
+def test_empty_mappings_of_a_profile_reach_the_service() -> None:
+    """They mean the defaults, and the service judges what is missing in them."""
+    empty: dict[str, object] = {"issuedToken": {}, "subjectToken": {}, "limits": {}, "parameters": {}}
+    values = {"issuerProfiles": {"profiles": [{**PROFILE, **empty, "proxy": "", "bearerRealm": None, "clientID": "id"}]}}
+    (text,) = only(render(values), "ConfigMap", "exchanger-issuer-profiles")["data"].values()
+    (profile,) = yaml.safe_load(text)["issuers"]
+    assert {name: profile[name] for name in empty} == empty
+    assert profile.keys().isdisjoint({"proxy", "bearerRealm"})
+
+
 @pytest.mark.parametrize("name", ["1e3", "null", "0x1f", "true"])
 def test_a_key_that_yaml_would_read_as_something_else_stays_what_it_is(name: str) -> None:
     path = f"/etc/ext-authz-token-exchange/{name}"

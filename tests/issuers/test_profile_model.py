@@ -352,9 +352,10 @@ def test_a_limit_of_secrets() -> None:
     [
         ('"http://proxy.example.com:3128"', Proxy(False, "proxy.example.com", 3128)),
         ('" https://canary-user:canary%40@proxy.example.com "', Proxy(True, "proxy.example.com", 443, Secret("canary-user:canary@"))),
+        ("null", None),
     ],
 )
-def test_a_profile_has_its_own_proxy(proxy: str, expected: Proxy) -> None:
+def test_a_profile_has_its_own_proxy(proxy: str, expected: Proxy | None) -> None:
     plan = good_plan(profiles(f"  - {{name: a, {ENDPOINT}, clientID: i, clientSecret: s, proxy: {proxy}}}\n"))
     assert plan.profiles[0].proxy == expected
     assert "canary" not in repr(plan)

@@ -296,10 +296,10 @@ def material(plan: Plan) -> "HashTrieMap[ValueSource, Found]":
 
 # Law: null, or a blank text, switches nothing off. A field with either is rejected, or means what its profile says without the field.
 
-# Fields that the Go service has, and one that protects nothing.
+# Fields that the Go service has, and two that protect nothing.
 NULLABLE: Final = frozenset(
     {
-        *("tokenEndpoint", "bearerRealm", "tokenEndpointAuthMethod", "tokenEndpointProtocol", "namespace"),
+        *("tokenEndpoint", "bearerRealm", "tokenEndpointAuthMethod", "tokenEndpointProtocol", "proxy", "namespace"),
         *("clientID", "clientSecret", "clientIDSecretRef", "clientSecretSecretRef"),
     }
 )

@@ -113,8 +113,8 @@ default
 
 {{/* The profiles as the service reads them (JSON of a list), with the credentials of `oauth` if a profile names none. */}}
 {{- define "exchanger.issuers" -}}
-{{- /* Fields without a protection, which may be empty. Others reach the service as they are: `issuedToken: {}` means the defaults. */ -}}
-{{- $emptied := list "tokenEndpoint" "bearerRealm" "tokenEndpointAuthMethod" "tokenEndpointProtocol" "clientID" "clientSecret" "clientIDSecretRef" "clientSecretSecretRef" -}}
+{{- /* Fields that protect nothing, which may be empty. Others reach the service as they are: `issuedToken: {}` means the defaults. */ -}}
+{{- $emptied := list "tokenEndpoint" "bearerRealm" "tokenEndpointAuthMethod" "tokenEndpointProtocol" "proxy" "clientID" "clientSecret" "clientIDSecretRef" "clientSecretSecretRef" -}}
 {{- $issuers := list -}}
 {{- range (include "exchanger.profiles" . | fromJsonArray) -}}
 {{- $issuer := dict -}}
