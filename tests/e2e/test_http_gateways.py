@@ -487,6 +487,18 @@ def test_more_locations_rewrites_and_try_files_of_nginx_open_nothing(tmp_path: P
         assert found.ask(b"/exchanger-auth", BEARER).status in {403, 404}
 
 
+@pytest.mark.nginx
+def test_nginx_decides_in_http_1_0_as_well(tmp_path: Path) -> None:
+    """Before 1.29.7 NGINX asks in HTTP/1.0 unless it is told otherwise."""
+    with running("nginx", tmp_path, lambda config: config.replace("proxy_http_version 1.1;", "proxy_http_version 1.0;")) as found:
+        assert found.ask(b"/orders", BEARER).status == 200
+        (arrived,) = found.arrived
+        assert arrived.credentials == ("Bearer new",)
+        assert found.ask(b"/admin", BEARER).status == 403
+        assert found.ask(b"/orders").status == 401
+        assert len(found.arrived) == 1
+
+
 @pytest.mark.parametrize("name", EACH)
 def test_without_an_answer_of_the_service_nothing_passes(name: str, tmp_path: Path) -> None:
     with running(name, tmp_path) as found:
