@@ -202,6 +202,14 @@ def test_each_alternative_that_a_page_searches_the_log_for_is_in_a_line(page: Pa
                 assert any(re.search(alternative, one) for one in LINES), (line, alternative)
 
 
+def test_what_only_the_log_has_is_in_no_alert() -> None:
+    page = ROOT / "docs" / "explanation" / "review" / "what-if-something-is-down.md"
+    (sentence,) = re.findall(r"Only the log has ([^;.]*(?:\.[a-z_]+[^;.]*)*)", page.read_text())
+    only = set(re.findall(r"`(\w+\.\w+)`", sentence))
+    assert only
+    assert only & {event for event in events() if event in RULES.read_text()} == set()
+
+
 def test_severities_wake_for_symptoms_only() -> None:
     critical = {name for name, rule in alerts().items() if rule["labels"]["severity"] == "critical"}
 
