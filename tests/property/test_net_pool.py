@@ -12,9 +12,15 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.exchange.pipeline import ExchangePipeline
-from exchanger.net.pool import Connections
+from exchanger.net.call import EndpointCall, NoAnswer
+from exchanger.net.dial import DialLimits, Origin
+from exchanger.net.endpoint import Endpoint as TokenEndpoint
+from exchanger.net.network import SYSTEM
+from exchanger.net.pool import Connections, PoolLimits
 from exchanger.net.proxies import NoProxy
 from exchanger.net.quarantine import LEAST_QUARANTINE
+from exchanger.net.reactor import Reactor
+from exchanger.net.tls.client_contexts import TlsContexts
 from exchanger.values.secret import Secret
 from exchanger.values.token import ExchangedToken, TokenOutcome
 from tests.examples import examples
@@ -396,3 +402,61 @@ def test_a_name_covers_itself_and_what_is_below_it(name: str, below: str, port: 
 @given(st.text(), st.sampled_from(["localhost", "LOCALHOST.", "127.0.0.1", "127.1.2.3", "::1"]), ports)
 def test_no_proxy_always_excepts_this_machine(text: str, host: str, port: int) -> None:
     assert NoProxy.of(text).covers(host, port)
+
+
+# Where the time of a call went.
+
+HOST = Origin(secure=False, host="one.example", port=80)
+QUEUE_LIMITS = PoolLimits(
+    dial=DialLimits(60.0, 60.0),
+    response_header=60.0,
+    max_idle=1,
+    max_idle_per_host=1,
+    idle_timeout=90.0,
+    longest_call=1.0,
+    max_quarantined=8,
+    max_busy_per_host=1,
+)
+
+
+async def _never(_host: str, _port: int) -> trio.SocketStream:
+    await trio.sleep_forever()
+    raise AssertionError
+
+
+async def _ends_of(gaps: list[int]) -> tuple[list[EndpointCall], list[object]]:
+    """Return calls of 100 ticks to a host that accepts no connection, each begun so many ticks after the one before, and their ends."""
+    calls: list[EndpointCall] = []
+    ends: list[object] = []
+    reactor = Reactor(attrs.evolve(SYSTEM, connect=_never))
+    pool = Connections(QUEUE_LIMITS, reactor, TlsContexts(lambda: NO_TLS))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reactor.run)
+        await nursery.start(pool.run)
+        for gap in gaps:
+            await trio.sleep(gap / 128)  # exact in binary
+            endpoint = TokenEndpoint(HOST, HOST.host, "/token")
+            head = endpoint.head(())
+            assert head is not None
+            calls.append(EndpointCall(endpoint, head, (), b"", trio.current_time() + 100 / 128, ends.append))
+            pool.begin(calls[-1])
+        await trio.sleep(2)
+        reactor.turn(pool.close)
+        nursery.cancel_scope.cancel()
+    reactor.close()
+    return calls, ends
+
+
+@settings(max_examples=examples(25))
+@given(st.lists(st.integers(1, 99), min_size=1, max_size=5))
+def test_a_call_that_is_cut_off_names_what_took_most_of_its_time(gaps: list[int]) -> None:
+    calls, ends = trio.run(_ends_of, gaps, clock=MockClock(autojump_threshold=0))
+    free, began = 0, 0
+    expected: list[str] = []
+    for gap in gaps:  # each has its turn when the one before has ended, at its own deadline
+        began += gap
+        queued = max(free - began, 0)
+        expected.append("waiting for a free connection" if queued and 2 * queued >= 100 else "connecting")
+        free = began + 100
+    assert [end.why for end in ends if isinstance(end, NoAnswer)] == [f"timed out while {phase}" for phase in expected]
+    assert all(call.over for call in calls)
