@@ -16,7 +16,7 @@ from rpds import HashTrieMap
 from exchanger.codes.grants import NOT_GRANTED, PARTLY_OUTSIDE_GRANTS
 from exchanger.codes.manifests import DEEP_ENTRIES, MANY_ENTRIES
 from exchanger.codes.problem import Problem
-from exchanger.policy.documents.document import PolicyDocument
+from exchanger.policy.documents.document import PolicyDocument, PolicyRefusal
 from exchanger.policy.grants.allowance import ANYTHING, UNLIMITED, Allowance, Granted, common_hosts, missing
 from exchanger.policy.prefix import fold, prefix_spellings, spellings_of
 from exchanger.policy.routing.scope import PathSet, Route, covers_host, covers_path
@@ -30,6 +30,7 @@ _HEADERS: Final = 4
 _KEPT_SETS: Final = 1_024
 # Missing grants that a reason names.
 _NAMED: Final = 4
+_OUTSIDE: Final = "is outside the hosts and paths that its namespace is granted"
 _PARTLY: Final = "covers more than its namespace is granted"
 _OVER_QUOTA: Final = "the document is over its namespace's quota, so it closes the hosts that it names, and is otherwise ignored"
 _OVER_DEPTH: Final = f"the prefixes of its namespace that cover one path of this host are more than {MAX_DEPTH}"
@@ -201,6 +202,28 @@ def _left_of(claim: Claim, allowance: Allowance, *, enforced: bool) -> Iterator[
         paths = paths_of(*grants, in_any_reading=True)
         if paths.intersects(match):
             yield Route(closed, None if paths.covers(match) else paths)
+
+
+def refusals_of(document: PolicyDocument, allowances: tuple[Allowance, ...], *, enforced: bool = True) -> tuple[PolicyRefusal, ...]:
+    """Return what has no effect in ``document`` because grants leave nothing of it, or would have none if they were ``enforced``."""
+    found: dict[int | None, PolicyRefusal] = {}
+    for entry in document.entries:
+        routes = routes_of(entry, allowances)
+        is_enforced = enforced or isinstance(entry, AllowEntry)
+        regions = [route.effect for route in routes if isinstance(route.effect, FailClosedRegion)]
+        if not routes:
+            reason = f"{'' if is_enforced else 'would be refused: '}entries[{entry.index}] {_OUTSIDE}"
+            found[entry.index] = PolicyRefusal(entry.source, entry.index, reason, line=entry.line)
+        elif regions and not is_enforced:
+            problem = regions[0].problems[0]
+            found[entry.index] = PolicyRefusal(entry.source, entry.index, f"would be invalid: {problem.text}", problem.code, entry.line)
+    closing = {region.index for region in document.regions if enforced and routes_of(region, allowances)}
+    for region in document.regions if enforced else ():
+        if region.index not in closing and region.index not in found:
+            what = "the document" if region.index is None else f"entries[{region.index}]"
+            reason = f"{what} {_OUTSIDE}; it is invalid too: {region.reason}"
+            found[region.index] = PolicyRefusal(region.source, region.index, reason, line=region.line)
+    return tuple(found.values())
 
 
 @lru_cache(maxsize=_KEPT_SETS)

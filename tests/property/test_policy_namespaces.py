@@ -12,9 +12,10 @@ from rpds import HashTrieMap
 
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import UNLIMITED, Allowance, Granted, Grants
+from exchanger.policy.grants.restriction import restrict
 from exchanger.policy.headers import RequestHeaders
 from exchanger.policy.lookup import UnreadableReach
-from exchanger.policy.namespace import MAX_DEPTH, Changes, NamespacePolicy, closing, depth_of, paths_of, routes_of
+from exchanger.policy.namespace import MAX_DEPTH, Changes, NamespacePolicy, closing, depth_of, paths_of, refusals_of, routes_of
 from exchanger.policy.revocation import Revocation
 from exchanger.policy.routing.lookup import Permits, decide
 from exchanger.policy.routing.scope import PathSet, Route
@@ -242,6 +243,24 @@ def test_inside_its_grants_a_namespace_lets_no_more_pass_than_without_them(
         assert not isinstance(found, AllowEntry)
         inside = [grant for grant in own if path in MODEL.granted(grant) and any(is_on(host, pattern) for pattern in grant.hosts)]
         assert not isinstance(found, NoMatch) or not any(is_asked(alone, [grant]) for grant in inside)
+
+
+# Law: authors learn the same of their entries as before.
+
+
+@given(policies, all_grants, st.booleans())
+def test_what_grants_refuse_is_told_as_before(policy: list[PolicyDocument], grants: Grants, enforced: bool) -> None:
+    grants = attrs.evolve(grants, enforced=enforced)
+    for document in policy:
+        namespace = document.source.namespace
+        before = restrict(document, grants, ())
+        found = refusals_of(document, grants.allowances(namespace, ()), enforced=enforced)
+        event(f"{len(found)} refused")
+        assert {(one.index, one.code, one.reason) for one in found} == {(one.index, one.code, one.reason) for one in before.refused}
+        routes = [route for entry in document.entries for route in routes_of(entry, grants.allowances(namespace, ()), enforced=enforced)]
+        invalid = {(route.effect.index, route.effect.coded) for route in routes if isinstance(route.effect, FailClosedRegion)}
+        counted = {region.index for region in document.regions}
+        assert invalid == {(region.index, region.coded) for region in before.regions if region.index not in counted}
 
 
 # Law: a namespace that is described in several ways has what all descriptions are granted.

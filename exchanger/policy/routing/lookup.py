@@ -134,7 +134,7 @@ def possible_paths(near: Near, marked: Interpretation, room: Steps) -> tuple[Int
     """Return the paths that the ``!`` of ``marked`` may stand for, as far as prefixes ``near`` tell them apart.
 
     Whatever the path is, one of these begins with all prefixes there that it has and that may decide, and with no others. So each is looked
-    up like any other path. ``None`` if too many prefixes have to be compared, or if there are more paths than ``room``.
+    up like any other path. ``None`` if too many characters have to be compared, or if there are more paths than ``room``.
     """
     markers, work = marked.markers, Steps(MAX_MARKER_WORK)
     if markers is None:
@@ -148,9 +148,10 @@ def possible_paths(near: Near, marked: Interpretation, room: Steps) -> tuple[Int
         without_case = ((prefix, True) for prefix in there.folded.prefixes_of(fold(certain)))
         for prefix, is_folded in chain(plain, without_case, *there.hidden.covering(fold(certain))):
             text = folded if is_folded else path
-            if not work.take(1):
+            end, compared = after(prefix, text, 0, markers)
+            if not work.take(compared):
                 return None
-            if after(prefix, text, 0, markers)[0] >= 0 and (not text.startswith(prefix) or "!" in text[: len(prefix) + 1]):
+            if end >= 0 and (not text.startswith(prefix) or "!" in text[: len(prefix) + 1]):
                 found.update(dict.fromkeys(markers.written(prefix, path, text)))
     if not room.take(len(found)):
         return None
