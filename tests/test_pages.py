@@ -130,6 +130,15 @@ def test_the_reference_has_every_log_event() -> None:
     assert code(REFERENCE / "log-events.md") & set(events()) == set(events()) - NOT_EVENTS
 
 
+def test_the_reference_has_every_field_of_a_decision_and_no_other() -> None:
+    source = (ROOT / "exchanger" / "telemetry" / "decision_log.py").read_text().partition("# Fields that differ between")[0]
+    made = set(re.findall(r'(?:line\["|^ {8}")([a-z_]+)"', source, re.MULTILINE)) - {"subject_token", "exchanged_token"}
+    made |= {f"{side}_{name}" for side in ("requested", "issued") for name in ("iss", "aud", "scope")}
+    table = (REFERENCE / "log-events.md").read_text().partition("## Decisions")[2].partition("\n## ")[0]
+    cells = re.findall(r"^\| (`[^|]*) \|", table, re.MULTILINE)
+    assert {name for cell in cells for name in re.findall(r"`(\w+)`", cell)} | {"timestamp", "level", "event"} == made
+
+
 def test_the_reference_has_every_value_of_cache() -> None:
     (row,) = [line for line in (DOCS / "reference" / "gateway.md").read_text().splitlines() if line.startswith("| `cache` |")]
     assert {value.value for value in Cache} <= set(re.findall(r"`([a-z]+)`", row))
