@@ -43,7 +43,8 @@ class Tls:
                 await secured.do_handshake()
             except trio.BrokenResourceError as error:
                 cause = error.__cause__
-                if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
+                # A peer that has gone is not reported. CPython 3.11.2 has the second name for it.
+                if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
                     self.on_failed(_peer(stream), why_no_handshake(cause))
                 return None
         if patience.cancelled_caught:
