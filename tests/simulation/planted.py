@@ -231,12 +231,6 @@ PLANTED: Final = {
         "return File(None, None if before is None else before.manifests, unreadable(error))",
         "return File(None, (), unreadable(error))",
     ),
-    "half-a-file-counts": Planted(
-        "a file that is being written is used as soon as half of it can be read",
-        "exchanger.util.follow_file",
-        "if await self.look() != found:",
-        "if False:",
-    ),
     "stream-overtakes": Planted(
         "a message on a stream is answered before the one ahead of it, whose exchange is under way",
         "exchanger.grpc.dispatcher",

@@ -41,7 +41,6 @@ FOUND_BY: Final = {
     "another-endpoint-sees-the-credentials": 187,
     "refusal-of-new-credentials-is-final": 24,
     "exchange-without-end": 97,
-    "half-a-file-counts": 53,
     "stream-overtakes": 2,
     "empty-file-withdraws": 9,
     "missing-folder-withdraws": 94,
