@@ -29,6 +29,7 @@ LIES: Final = {
     "two audiences": "TXE-3008",
     "number": "TXE-3008",
 }
+_ENDED: Final = "TXE-3008"
 CODES: Final = frozenset(LIES.values())
 # Seconds for which the longest honest token is valid, and more than the wall clock is set back by.
 _LONGEST: Final = "600s"
@@ -42,7 +43,7 @@ _SHARED: Final = 10.0
 class Proof(Part):
     """Has the service compare tokens with requests, and lies in a share of them. ``early``: some tokens end before the response says.
 
-    ``told``: when each lie left (seconds), whose issuer's, for whom, and its code.
+    ``told``: when each lie left (seconds), whose issuer's, for whom, and its code. ``ends``: the same of each token, with its ``exp``.
     """
 
     kernel: Kernel
@@ -52,6 +53,7 @@ class Proof(Part):
     early: bool
     quiet: bool = False
     told: list[tuple[float, str, str, str]] = attrs.field(factory=list, init=False)
+    ends: list[tuple[float, str, str, float]] = attrs.field(factory=list, init=False)
     chance: Random = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -92,17 +94,23 @@ class Proof(Part):
         if lie == "scope of the response":
             said = {"scope": f"{issued.scope} admin"}
         token = f"{issuer.name}-{number}-opaque" if lie == "opaque" else signed(claims, '"aud":"z"' if lie == "two audiences" else "")
+        self.ends.append((self.kernel.now, issuer.name, issued.subject, issued.until))
         if lie:
             self.kernel.tell(issuer.name, "lies about", lie)
             self.told.append((self.kernel.now, issuer.name, issued.subject, LIES[lie]))
         return token, said, attrs.evolve(issued, lie=lie)
 
     def excuses(self, issuer: str, question: Question, code: str) -> bool:
-        since = question.asked - _SHARED
-        return code in CODES and any(
-            since <= at <= question.answered and (issuer, question.token, code) == (name, subject, told)
-            for at, name, subject, told in self.told
+        since, who = question.asked - _SHARED, (issuer, question.token)
+        lied = code in CODES and any(
+            since <= at <= question.answered and (*who, code) == (name, subject, told) for at, name, subject, told in self.told
         )
+        # The wall clock may be set, or the answer take so long that the token has ended when it arrives.
+        ended = code == _ENDED and any(
+            since <= at <= question.answered and who == (name, subject) and until <= self.kernel.wall()
+            for at, name, subject, until in self.ends
+        )
+        return lied or ended
 
     def accuses(self, _issuer: str, _question: Question, issued: Issued) -> Iterator[str]:
         if issued.lie:
