@@ -105,3 +105,14 @@ def test_a_host_over_depth_closes_what_all_descriptions_are_granted() -> None:
         hosts = VirtualHosts().replaced(HOST, (), namespace.on(HOST))
         assert decide(hosts, HOST, "/b", "GET", RequestHeaders(NO_FIELDS), raw=True) is NO_MATCH
         assert decide(hosts, HOST, "/aaa/x", "GET", RequestHeaders(NO_FIELDS), raw=True) is not NO_MATCH
+
+
+def test_a_denial_counts_on_no_host_where_other_paths_are_granted() -> None:
+    denies = frozenset({"deny"})
+    anything = ("*",)
+    on = [
+        Granted(frozenset({host}), frozenset({prefix}), denies, frozenset(), anything, anything, anything)
+        for host, prefix in (("*.example.com", "/a"), (HOST, "/zzz"))
+    ]
+    entry = deny("/a", host="*.example.com")
+    assert routes_of(entry, [Allowance(tuple(on))]) == (Route(entry, PathSet(("/a",), in_any_reading=True)),)

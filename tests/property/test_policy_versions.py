@@ -9,6 +9,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 from rpds import HashTrieMap
 
+from exchanger.policy import namespace as namespaces
 from exchanger.policy import shares
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import Allowance, Grants
@@ -16,13 +17,14 @@ from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.revocation import Revocation
 from exchanger.policy.routing.lookup import Outcome, Trace
 from exchanger.policy.routing.table import VirtualHosts
+from exchanger.policy.shares import NamespaceLimits
 from exchanger.policy.snapshot import stricter
 from exchanger.policy.version import EMPTY, PolicyVersion
 from exchanger.values.entry import BASELINE, AllowEntry, DenyEntry, Entry, MatchScope, Source
 from exchanger.values.request import HeaderFields
 from exchanger.values.verdict import NO_MATCH, Ambiguous, NoMatch, Unhealthy, Verdict
 from tests.examples import examples
-from tests.property.policy_fuzz import plain, requests
+from tests.property.policy_fuzz import document, plain, requests
 from tests.property.policy_fuzz import policies as random_policies
 from tests.property.strategies_policy import header_fields, hosts, methods, odd_paths, plain_paths, policies, queries, reaches, snapshot_of
 from tests.property.test_policy_grants import HOSTS, PATHS, all_grants
@@ -37,8 +39,8 @@ def version_of(
     policy: list[PolicyDocument], reach: UnreadableReach = UnreadableReach.UNMATCHED, baseline: VirtualHosts | None = None
 ) -> PolicyVersion:
     there = attrs.evolve(EMPTY, is_global=reach is UnreadableReach.GLOBAL, baseline=baseline)
-    for document in policy:
-        there = there.changed({document.source: document}, MAY)
+    for one in policy:
+        there = there.changed({one.source: one}, MAY)
     return there
 
 
@@ -128,6 +130,46 @@ def test_any_order_of_grants_and_documents_ends_as_a_fresh_start(
     assert one == other or isinstance(one, Unhealthy) is isinstance(other, Unhealthy) is True
     assert set(edited.namespaces) == set(fresh.namespaces)
     assert set(edited.hosts.by_name) == set(fresh.hosts.by_name)
+
+
+NAMES = [Source(namespace, name) for namespace in ("red", "blue") for name in "abcd"]
+SETS = [("",), ("/a",), ("/a", "/ab"), ("/é",), ("/b",)]
+
+
+def some_allowances(rng: random.Random) -> tuple[Allowance, ...]:
+    """Draw what a namespace is granted, by one or two descriptions."""
+    few = may("a.example", "*.a.example", prefixes=rng.choice(SETS))
+    return tuple(rng.choice([FREE, NOTHING, few, may("*", actions=["deny", "exchange"])]) for _ in range(rng.choice([1, 1, 1, 2])))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_random_histories_end_as_a_fresh_start_within_limits(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    monkeypatch.setattr(namespaces, "MAX_DEPTH", 6)
+    rng = random.Random(seed)
+    for _ in range(examples(60)):
+        limits = NamespaceLimits(rng.randint(2, 12), rng.randint(0, 4), rng.randint(1, 4))
+        base = attrs.evolve(EMPTY, limits=limits, unknown=(NOTHING,), is_global=rng.random() < 0.3)
+        documents, allowances, edited = dict[Source, PolicyDocument](), dict[str, tuple[Allowance, ...]](), base
+        for _ in range(rng.randint(1, 12)):
+            changes = {source: None if rng.random() < 0.3 else document(rng, source) for source in rng.sample(NAMES, rng.randint(0, 3))}
+            given_now = {rng.choice(["red", "blue"]): some_allowances(rng)} if rng.random() < 0.4 else {}
+            documents = {source: one for source, one in {**documents, **changes}.items() if one is not None}
+            allowances.update(given_now)
+            edited = edited.changed(changes, given_now)
+        fresh = base.changed(documents, allowances)
+        assert set(edited.hosts.by_name) == set(fresh.hosts.by_name)
+        assert (edited.hosts.wildcards, edited.hosts.yielding) == (fresh.hosts.wildcards, fresh.hosts.yielding)
+        for name in (*edited.namespaces, *fresh.namespaces):
+            one, other = (
+                (there.over_quota, there.over_depth, there.entries, there.regions)
+                for there in (edited.namespaces[name], fresh.namespaces[name])
+            )
+            assert one == other
+        for asked in rng.sample(list(requests(rng)), 10):
+            verdicts = [
+                plain(there.match(asked.host, asked.path, asked.method, raw=asked.raw, headers=asked.fields)) for there in (edited, fresh)
+            ]
+            assert verdicts[0] == verdicts[1]
 
 
 EVIL = Source("evil", "p")
