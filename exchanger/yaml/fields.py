@@ -130,7 +130,7 @@ class Hints:
 class Findings:
     """The problems of one entry, or one file (``entry`` is ``None``): their ``count``, and the first ones.
 
-    ``strict``: null is a problem in ``nullable`` fields as well.
+    ``strict``: null is a problem in ``nullable`` fields as well, and so is a blank item of a list.
     """
 
     entry: int | None = None
@@ -362,7 +362,7 @@ class Fields:
         return value
 
     def texts(self, name: str) -> tuple[str, ...] | None:
-        """Return the trimmed texts of a list, without blank ones; ``None`` if it is not a list of texts."""
+        """Return the trimmed texts of a list, without blank ones, unless these are problems; ``None`` if it is not a list of texts."""
         node = self.nodes.get(name)
         if node is None:
             return ()
@@ -371,7 +371,10 @@ class Fields:
             present = [(place, item) for place, item in enumerate(node.items) if not (skips and is_null(item))]
             texts = [text for _, item in present if (text := text_of(item)) is not None]
             if len(texts) == len(present):
-                return tuple(trimmed for text in texts if (trimmed := text.strip()))
+                found = tuple(trimmed for text in texts if (trimmed := text.strip()))
+                if self.findings.strict and len(found) < len(texts):
+                    self.problem(codes.EMPTY_FIELD, name, "has a blank item: write a value, or remove the item")
+                return found
             path = self.path(name)
             whole = f"{path} must be a list of texts"
             for place, item in islice((pair for pair in present if text_of(pair[1]) is None), MAX_ITEMS):

@@ -48,7 +48,7 @@ from exchanger.values.entry import (
     Source,
     TokenTarget,
 )
-from exchanger.yaml.fields import MAX_ITEMS, Field, Fields, FieldType, Findings, Hints, Table, is_surely
+from exchanger.yaml.fields import MAX_ITEMS, Field, Fields, FieldType, Findings, Hints, Table, empty, is_surely
 from exchanger.yaml.nodes import Mapping, Node, text_of
 from exchanger.yaml.text_rules import EVERY_METHOD, NOT_BLANK, TextRule
 
@@ -163,8 +163,8 @@ def _complete_exchange() -> Schema:
 
 
 def _allow_without_null() -> Schema:
-    """Return the schema of an entry with the action allow: no field of the match may be null, which would open more than was meant."""
-    methods = {"type": "array", "items": {"type": "string"}}
+    """Return the schema of an entry with the action allow: null, or a blank method, would open more than was meant."""
+    methods = {"type": "array", "items": {"type": "string", "pattern": NOT_BLANK}}
     return _if_action(IS_ALLOW, {"properties": {"match": {"properties": {"methods": methods}}}})
 
 
@@ -357,8 +357,13 @@ def _read_path_type(match: Fields) -> PathType | None:
     """Return the path type, ``None`` if it cannot be read."""
     before = match.findings.count
     text = match.text("pathType")
+    if match.findings.count > before:
+        return None
+    if "pathType" not in match.nodes:
+        return PathType.PREFIX
     if not text:
-        return PathType.PREFIX if match.findings.count == before else None
+        match.problem(codes.EMPTY_FIELD, "pathType", empty(FieldType.TEXT))
+        return None
     found = next((path_type for path_type in PathType if path_type.value.lower() == text.lower()), None)
     if found is None:
         match.problem(codes.UNKNOWN_PATH_TYPE, "pathType", f"must be Prefix, Segment or Exact, not {quoted(text)}")

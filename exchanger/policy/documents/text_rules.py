@@ -87,7 +87,7 @@ def refusal_of(fault: Fault, pattern: str) -> TextRefusal:
 
 PATH_PREFIX: Final = TextRule(NOT_BLANK, tuple(refusal_of(fault, pattern) for fault, pattern in REFUSED_IN_PREFIXES))
 _PATH_TYPES: Final = ("Prefix", "Segment", "Exact")
-PATH_TYPE: Final = TextRule(whole(f"(?:{any_case(frozenset(_PATH_TYPES))})?"), words=_PATH_TYPES)
+PATH_TYPE: Final = TextRule(whole(any_case(frozenset(_PATH_TYPES))), words=_PATH_TYPES)
 HEADER_NAME: Final = TextRule(
     whole(TOKEN),
     (TextRefusal(whole("|".join(any_case(frozenset({name})) for name in sorted(FORBIDDEN))), "No entry matches this header."),),
