@@ -200,7 +200,9 @@ def _validity_fault(claims: Mapping[str, object], now: float) -> IssuedFault | N
 def _use_fault(read: Compact) -> IssuedFault | None:
     """Return why an upstream must not accept the token from the caller. Whatever ``cnf`` holds, nobody here can prove its key."""
     algorithm = read.header.get("alg")
-    if not isinstance(algorithm, str) or algorithm.strip().casefold() in _UNSIGNED_ALGORITHMS:
+    # All names of algorithms are visible ASCII. A careless reader may cut others, or take them for "none".
+    name = algorithm if isinstance(algorithm, str) and algorithm.isascii() and algorithm.isprintable() else ""
+    if name.strip().lower() in _UNSIGNED_ALGORITHMS:
         return IssuedFault(Diagnostic.ISSUED_UNJUDGED, "alg", "the issued token is not signed")
     if "cnf" in read.claims:
         return IssuedFault(Diagnostic.ISSUED_FOR_OTHERS, "cnf", "the issued token is bound to a key, which no caller can prove for it")

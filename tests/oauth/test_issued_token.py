@@ -159,6 +159,7 @@ def test_a_token_that_its_upstream_must_refuse_is_refused_whatever_the_profile_c
     ("header", "passes"),
     [
         *(({"alg": algorithm}, False) for algorithm in ("none", "None", "NONE", "nOnE", " none ", "", " ", None, 5, [], ["none"])),
+        *(({"alg": algorithm}, False) for algorithm in ("none\0", "no\u200bne", "\uff4e\uff4f\uff4e\uff45", "ES256\0none")),
         ({}, False),
         ({"typ": "JWT"}, False),
         *(({"alg": algorithm}, True) for algorithm in ("ES256", "RS256", "HS256", "EdDSA", "PS512", "x-of-its-own")),
