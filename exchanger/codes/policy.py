@@ -381,3 +381,11 @@ HOST_PORT: Final = Code(
     policy(host="api.example.com:8443"),
     severity=Severity.WARNING,
 )
+NO_ENTRIES: Final = Code(
+    "POL-1906",
+    "entries is there, but has no value (null), so the policy decides nothing.",
+    ("The lines below it were commented out or removed.", "A template rendered to nothing."),
+    "Write the entries, [] for none on purpose, or delete the ConfigMap.",
+    "version: v1\nentries:\n",
+    severity=Severity.NOTICE,
+)

@@ -389,6 +389,16 @@ def test_a_misspelt_method_is_a_warning_at_its_place() -> None:
     assert text.splitlines()[(found.place.line or 0) - 1][(found.place.column or 0) - 1 :].startswith("DELTE")
 
 
+@pytest.mark.parametrize("written", ["", " ~", " null  # for now"])
+def test_entries_that_were_commented_out_are_a_notice(written: str) -> None:
+    (found,) = checked(config_map(f"version: v1\nentries:{written}\n")).problems
+    assert (found.problem.code.name, found.problem.code.severity, found.problem.field) == ("POL-1906", Severity.NOTICE, "entries")
+
+
+def test_empty_entries_are_meant() -> None:
+    assert codes(checked(config_map("version: v1\nentries: []\n"))) == []
+
+
 def test_a_method_beside_the_one_it_resembles_is_meant() -> None:
     assert codes(checked(config_map(entries("{match: {host: a, pathPrefix: /, methods: [HEAD, READ]}, action: deny}")))) == []
 

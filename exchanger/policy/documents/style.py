@@ -1,6 +1,7 @@
 """What the service accepts although its author probably meant something else, or would write it differently. Pure.
 
-Methods that do not exist, ports of hosts, methods in lower case, a missing slash, texts that look like patterns or lists.
+Entries that are all gone, methods that do not exist, ports of hosts, methods in lower case, a missing slash, texts that look like patterns
+or lists.
 """
 
 from collections.abc import Iterable, Iterator
@@ -27,6 +28,9 @@ def style_of(document: PolicyDocument) -> tuple[Problem, ...]:
     root = read_nodes(written.text or "") if written.text else None
     entries = field(root, "entries") if isinstance(root, Mapping) else None
     found: list[Problem] = []
+    if entries is not None and nodes.is_null(entries):
+        text = "entries is empty, and the policy decides nothing: write its items, or [] for none"
+        found.append(Problem(codes.NO_ENTRIES, text, None, "entries", entries.line, entries.column))
     for index, entry in enumerate(entries.items if isinstance(entries, Sequence) else ()):
         if len(found) < MAX_NOTICES:
             match, exchange = field(entry, "match"), field(entry, "exchange")
