@@ -87,6 +87,11 @@ def test_no_rivals_are_named_for_what_cannot_be_read(host: str, path: str) -> No
     assert contenders(snapshot, host, path, "GET", raw=True) == ()
 
 
+def test_no_rivals_are_named_where_only_a_mark_hints_at_them() -> None:
+    snapshot, _ = documents(MatchScope("h", "/é"), MatchScope("h", "/é"))
+    assert contenders(snapshot, "h", "/!", "GET", raw=False) == ()
+
+
 def test_entries_of_one_document_tie_too() -> None:
     source = Source("team", "p")
     first, second = (DenyEntry(source, index, MatchScope("h", "/a")) for index in range(2))

@@ -9,7 +9,7 @@ from exchanger.policy.grants.allowance import Allowance, Granted
 from exchanger.policy.headers import MAX_POSSIBLE_VALUES, RequestHeaders
 from exchanger.policy.interpretation import MAX_MARKER_WORK, MAX_POSSIBLE, InvalidByteMarkers
 from exchanger.policy.namespace import NamespacePolicy, routes_of
-from exchanger.policy.routing.lookup import Trace, decide
+from exchanger.policy.routing.lookup import Outcome, Trace, decide
 from exchanger.policy.routing.scope import PathSet, Route
 from exchanger.policy.routing.table import VirtualHosts
 from exchanger.policy.snapshot import PolicySnapshot
@@ -37,6 +37,13 @@ def test_of_two_denials_of_the_baseline_in_one_place_one_denies(method: str, met
 
 def test_a_trace_without_a_denial_names_none() -> None:
     assert Trace().denial("GET") is AMBIGUOUS_PATH
+
+
+def test_a_trace_names_what_fails_closed_on_every_host() -> None:
+    trace = Trace()
+    unknown = region("/x", host=None)
+    decide(VirtualHosts.of([unknown]), HOST, "/x", "GET", RequestHeaders(NO_FIELDS), raw=True, trace=trace)
+    assert [(step.host, step.outcome) for step in trace.steps if step.outcome is Outcome.CLOSED] == [(None, Outcome.CLOSED)]
 
 
 def test_a_host_that_cannot_be_known_is_refused_where_something_covers_every_host() -> None:

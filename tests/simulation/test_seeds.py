@@ -29,7 +29,7 @@ FOUND_BY: Final = {
     "what-has-no-room-closes-nothing": 8,
     "size-has-no-limit": 20,
     "invalid-entry-closes-nothing": 16,
-    "withdrawal-opens-what-others-close": 7,
+    "withdrawal-opens-what-others-close": 8,
     "mended-document-stays-closed": 1,
     "verdict-outlives-its-key": 2,
     "deletions-are-lost": 1,
