@@ -24,8 +24,8 @@ import tools  # beside this file
 ROOT: Final = Path(__file__).resolve().parent.parent
 UV: Final = ROOT / ".venv" / "bin" / "uv"
 DISTRIBUTION: Final = Path("/usr/bin/python3")
-# Hidden, since some tests read the checkout as a folder of policies.
-ENVIRONMENTS: Final = Path(".cache") / "pythons"
+# Below a hidden folder, since some tests read the checkout as a folder of policies; the site's build empties .cache.
+ENVIRONMENTS: Final = Path(".venv") / "pythons"
 # What reads texts of others, and what decides. All tests take too long for each version. Laws would draw other examples with each, so
 # they run only where all tests without real parts do.
 ROOMS: Final = ("policy", "values", "yaml", "decision", "oauth", "jwt", "net", "grpc")
