@@ -6,7 +6,9 @@ from unittest import mock
 import attrs
 import pytest
 
+from exchanger.policy.headers import RequestHeaders
 from exchanger.policy.interpretation import MAX_NODES, Interpretation, InvalidByteMarkers, path_interpretations
+from exchanger.policy.lookup import Beyond, UnreadableReach, find
 from exchanger.policy.path import MAX_ODD_PATH, MAX_QUERY, MalformedPath, read_path
 from exchanger.policy.policy_trie import Cell
 from exchanger.policy.prefix import MAX_PREFIX
@@ -14,6 +16,7 @@ from exchanger.policy.shares import MAX_CLOSING_ABOVE, MAX_LOOKUPS, Lookups
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.trie import PrefixTrie, Steps
 from exchanger.values.entry import Claim, MatchScope, PathType
+from exchanger.values.request import NO_FIELDS
 from exchanger.values.verdict import AMBIGUOUS_PATH, NO_MATCH, Unhealthy
 from tests.policy.examples import BLUE, HOST, RED, deny, exchange, region, snapshot_of
 
@@ -192,3 +195,11 @@ def test_regions_beyond_count_for_head_where_they_count_for_both_of_its_decision
     assert isinstance(snapshot_of(itself, own, closed).match(HOST, "/a", "HEAD"), Unhealthy)
     assert isinstance(snapshot_of(itself, closed).match(HOST, "/a", "HEAD"), Unhealthy)
     assert isinstance(snapshot_of(as_get, closed, region("/", index=8, host=None, source=BLUE)).match(HOST, "/a", "HEAD"), Unhealthy)
+
+
+def test_a_search_among_scopes_of_unknown_host_is_bounded() -> None:
+    prefixes = [region(f"/{'a' * length}b", index=length, host=None) for length in range(20)]
+    trie = snapshot_of(*prefixes).trie
+    interpretation = Interpretation(f"/{'a' * 30}", work=5)
+    beyond = Beyond(trie, HOST, UnreadableReach.UNMATCHED)
+    assert find(trie, (), beyond, interpretation, "GET", RequestHeaders(NO_FIELDS)) is AMBIGUOUS_PATH

@@ -283,6 +283,7 @@ def test_an_entry_that_is_no_mapping_closes_everything(entry: str) -> None:
             MatchScope("*.a", "/b"),
             '@.match.pathPrefix is a prefix already: write /b instead of "/b/*"',
         ),
+        ("match: {host: a, pathPrefix: /b/, pathType: 5}", MatchScope("a", "/b"), "@.match.pathType must be text"),
         (
             "match: {host: a, pathPrefix: /b/, pathType: Regex}",
             MatchScope("a", "/b"),
