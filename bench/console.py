@@ -45,8 +45,9 @@ from exchanger.evaluation.evaluator import Evaluator
 from exchanger.grpc.routes import CallInfo
 from exchanger.grpc.server import GrpcServer, ServerSettings
 from exchanger.net.reactor import Reactor
+from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.documents.document import parse_document
-from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
+from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.telemetry.decision_log import decision_line
 from exchanger.telemetry.metrics import Gauges, Metrics
 from exchanger.values.entry import Source

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from exchanger.policy.version import EMPTY
+
 from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.path import read_path
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.policy.version import EMPTY
 from exchanger.values.entry import (
     BASELINE,
     EVERYWHERE,

@@ -34,10 +34,10 @@ from exchanger.kube.source import KubernetesSource
 from exchanger.net.network import SYSTEM, Network
 from exchanger.net.tls.handshake_log import HandshakeLog
 from exchanger.net.tls.rotation import Rotation
+from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.documents.document import Labels
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.selection import AnyIssuer
-from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.telemetry.log import Logging, logging_to_stdout
 from exchanger.util.address import format_address
 

@@ -15,7 +15,7 @@ import trio
 from exchanger.net.network import SYSTEM, RunSync
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants, told
-from exchanger.policy.shares import NamespaceLimits
+from exchanger.policy.limits import NamespaceLimits
 from exchanger.util.follow_file import HANGS, POLL_S, FileFollower
 from exchanger.util.regular_file import UnusableFile, read_text
 

@@ -11,7 +11,7 @@ from exchanger.app.variable_names import Notes
 from exchanger.directory.source import DirectorySettings
 from exchanger.kube.namespaces_file import read_namespaces
 from exchanger.kube.settings import KubernetesSettings, parse_namespaces
-from exchanger.policy.shares import NamespaceLimits
+from exchanger.policy.limits import NamespaceLimits
 from exchanger.util.duration import parse_duration
 from exchanger.util.regular_file import UnusableFile
 from exchanger.util.shown import shown_file

@@ -25,8 +25,8 @@ from exchanger.kube.namespaces_file import NamespacesFile
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import KubernetesSource, ListWatches
 from exchanger.net.network import Network
+from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.selection import Change
-from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.values.entry import Source
 from exchanger.values.issuer import Issuer
 from exchanger.values.notice import Notices

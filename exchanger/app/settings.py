@@ -36,7 +36,7 @@ from exchanger.net.tls.certificates import check_files
 from exchanger.net.tls.settings import TlsSettings
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.oauth.token_response import TokenResponseRules
-from exchanger.policy.lookup import UnreadableReach
+from exchanger.policy.snapshot import UnreadableReach
 from exchanger.telemetry.log import LogDecisions, LogFormat, LogLevel, LogSettings
 from exchanger.telemetry.metrics import MetricsSettings
 from exchanger.telemetry.otlp.settings import OtlpSettings

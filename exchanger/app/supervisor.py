@@ -47,7 +47,8 @@ from exchanger.kube.source import ListWatches
 from exchanger.net.network import SYSTEM, Network
 from exchanger.net.reactor import Reactor
 from exchanger.net.tls.rotation import RotationStatistics
-from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
+from exchanger.policy.current import CurrentPolicy
+from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.telemetry.decision_log import decision_line
 from exchanger.telemetry.log import LogDecisions, Logging
 from exchanger.telemetry.metrics import CHECK_BUCKETS, Gauges, HttpAuthzCounts, Metrics

@@ -17,9 +17,9 @@ from exchanger.directory.folder import FOLDER, File, Scan, notices_of, scan
 from exchanger.errors import ExchangerError
 from exchanger.net.network import SYSTEM, Network
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
+from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.notices import of_allowance, of_snapshot
 from exchanger.policy.selection import Change, DocumentText, UnknownText, select
-from exchanger.policy.shares import NamespaceLimits
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.typing import PolicySink
 from exchanger.values.entry import UNKNOWN_NAMESPACE, Source

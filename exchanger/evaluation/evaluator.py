@@ -15,7 +15,7 @@ from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.net.deferred import Deferred
 from exchanger.net.network import SYSTEM
-from exchanger.policy.snapshot import CurrentPolicy
+from exchanger.policy.current import CurrentPolicy
 from exchanger.typing import DecisionObserver, Ticket, TokenExchanger, Tracer
 from exchanger.util.frozen import changer_of, maker_of
 from exchanger.values.request import HttpRequest

@@ -13,8 +13,8 @@ from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import ListWatches
 from exchanger.kube.store import Complete, ListBounds, ReflectorStore, list_all
 from exchanger.policy.documents.document import Labels
+from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.selection import ConfigMap, DocumentText
-from exchanger.policy.shares import NamespaceLimits
 from exchanger.values.entry import Source
 
 T = TypeVar("T")

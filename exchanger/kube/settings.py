@@ -8,7 +8,7 @@ from typing import Final, final
 import attrs
 
 from exchanger.kube.store import ListBounds
-from exchanger.policy.shares import NamespaceLimits
+from exchanger.policy.limits import NamespaceLimits
 from exchanger.util.backoff import BackOffSettings
 from exchanger.values.selector import Selector
 

@@ -13,8 +13,8 @@ import trio
 
 from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, ListWatch, Opened, Put, WatchEvent
 from exchanger.policy.intake import Intake
+from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.selection import ConfigMap
-from exchanger.policy.shares import NamespaceLimits
 
 T = TypeVar("T")
 

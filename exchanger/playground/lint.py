@@ -12,8 +12,8 @@ from exchanger.codes.manifests import EMPTY_FILE
 from exchanger.directory.manifest import UnreadableFile, objects_of, read_manifests
 from exchanger.playground.policy_files import NotSaved, encoded
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
-from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.selection import ConfigMap, Namespace, PolicyObject
+from exchanger.policy.snapshot import UnreadableReach
 from exchanger.tools.check.engine import Rules, check
 from exchanger.tools.check.files import ManifestFile, Object, PlacedProblem, read_file
 from exchanger.tools.check.source_map import NOWHERE, Place

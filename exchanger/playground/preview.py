@@ -10,7 +10,7 @@ from typing import Final
 from exchanger.console.policy_view import shown_place
 from exchanger.decision.check import DecisionRules
 from exchanger.playground.lint import TEXT_LIMIT, LintRules, objects_in
-from exchanger.policy.lookup import CONFLICT
+from exchanger.policy.routing.table import CONFLICT
 from exchanger.policy.selection import PolicyObject, advance, select
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.scenarios.scenario import GatewayCall

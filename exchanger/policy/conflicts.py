@@ -22,8 +22,8 @@ from exchanger.policy.methods import MethodTable, each
 from exchanger.policy.path import MalformedPath
 from exchanger.policy.policy_trie import PathClaims, Paths, Sifting
 from exchanger.policy.prefix import fold, spellings_of
+from exchanger.policy.routing.steps import Steps
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.policy.trie import Steps
 from exchanger.util.text import printable
 from exchanger.values.entry import BASELINE, Entry, Source
 from exchanger.values.request import NO_FIELDS, HeaderFields

@@ -23,8 +23,8 @@ from exchanger.policy.path import MalformedPath
 from exchanger.policy.policy_trie import Paths, PolicyTrie, is_wildcard
 from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.routing.lookup import possible_paths as possible_denied_paths
+from exchanger.policy.routing.steps import Steps
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.policy.trie import Steps
 from exchanger.values.entry import (
     BASELINE,
     UNKNOWN_NAMESPACE,

@@ -1,4 +1,4 @@
-"""Headers in a match: the names and values that an entry may have, a request's values, and the table of entries by their headers.
+"""Headers in a match: the names and values that an entry may have, and a request's values.
 
 A header must not be a way around an entry. So if an entry that otherwise matches names a header, the request must leave no doubt about its
 value: it occurs at most once, without a comma, and no other name differs from it only in ``_`` and ``-``, since some servers treat these as
@@ -11,16 +11,11 @@ import base64
 import binascii
 import enum
 import re
-from collections.abc import Iterator
-from operator import itemgetter
-from typing import Final, TypeAlias, TypeVar, final
+from typing import Final, final
 
 import attrs
-from rpds import HashTrieMap
 
-from exchanger.policy.methods import MethodTable
-from exchanger.policy.path import certain_part
-from exchanger.values.entry import Entry, HeaderMatch
+from exchanger.values.entry import HeaderMatch
 from exchanger.values.request import HeaderFields
 
 # Headers of one entry; the Model Context Protocol needs two or three.
@@ -28,8 +23,6 @@ MAX_HEADERS: Final = 8
 # Characters of a name or a value in a policy; gateways have limits of the same order for all headers together.
 MAX_NAME: Final = 256
 MAX_VALUE: Final = 4096
-# Values that differ only in what a ``!`` may hide and that are compared for one request, in some 30 µs; none but a flood has as many.
-MAX_POSSIBLE_VALUES: Final = 64
 
 TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110 section 5.6.2
 # Headers that other parts of a match cover, and those that do not belong in a policy.
@@ -95,24 +88,15 @@ class _Doubt(enum.Enum):
     DOUBT = "doubt"
 
 
-# The number of headers and the entries of each node of a ``HeaderTable`` that a request reaches.
-Reached: TypeAlias = "list[tuple[int, MethodTable[Entry]]]"
-
-
 @final
 @attrs.define(eq=False, repr=False)
 class RequestHeaders:
-    """The headers of one request, read when a policy first needs one.
-
-    The result for a table is computed once for each table and method, since every interpretation of the path needs the same.
-    """
+    """The headers of one request, read when a policy first needs one."""
 
     _given: HeaderFields
     # By canonical name: the name in lower case and the value, ``None`` if there are several.
     _once: dict[str, tuple[str, str] | None] | None = attrs.field(default=None, init=False)
     _fields: "dict[str, _Field | _Doubt | None]" = attrs.field(factory=dict, init=False)
-    # By the identity of a table, which is kept so that no other object gets the same id.
-    _answers: "dict[tuple[int, str], tuple[HeaderTable, bool, Reached | None]]" = attrs.field(factory=dict, init=False)
 
     def field(self, key: str) -> "_Field | _Doubt | None":
         """Return the header with the canonical name ``key``; ``None`` if it did not occur."""
@@ -120,18 +104,6 @@ class RequestHeaders:
             return self._fields[key]
         except KeyError:
             return self._fields.setdefault(key, self._read(key))
-
-    def answer(self, table: "HeaderTable", method: str) -> "tuple[HeaderTable, bool, Reached | None]":
-        """Return ``table``, whether an entry of it for ``method`` names a header in doubt, and the part of it that the request reaches.
-
-        ``None`` if there is doubt, or if the result depends on the meaning of a ``!`` in a value.
-        """
-        key = (id(table), method)
-        known = self._answers.get(key)
-        if known is None:
-            doubtful = table.is_doubtful(method, self)
-            known = self._answers[key] = (table, doubtful, None if doubtful else table.matching(method, self))
-        return known
 
     def is_doubtful(self, key: str, name: str) -> bool:
         """Return whether servers may read the header ``name``, with the canonical name ``key``, in different ways."""
@@ -182,152 +154,3 @@ def _decoded(text: str) -> str | None:
         return base64.b64decode(text.encode("ascii"), validate=True).decode()
     except (UnicodeError, binascii.Error):
         return None
-
-
-T = TypeVar("T")
-
-
-# A value for each of some names, in their order; each preceded by its canonical name.
-_Named: TypeAlias = "tuple[tuple[str, str, T], ...]"
-
-
-@final
-@attrs.frozen
-class _Values:
-    """Nodes by the value of one header. ``hidden`` has the values of which less is certain, by that part."""
-
-    nodes: "HashTrieMap[str, _HeaderNode]" = attrs.field(factory=HashTrieMap)
-    hidden: "HashTrieMap[str, HashTrieMap[str, None]]" = attrs.field(factory=HashTrieMap)
-
-    def replaced(self, value: str, node: "_HeaderNode | None") -> "_Values | None":
-        """Return the values with another node for ``value``, ``None`` for none; ``None`` if nothing is left."""
-        nodes = self.nodes.discard(value) if node is None else self.nodes.insert(value, node)
-        certain, hidden = certain_part(value), self.hidden
-        if certain != value:
-            own: HashTrieMap[str, None] = hidden.get(certain) or HashTrieMap()
-            own = own.discard(value) if node is None else own.insert(value, None)
-            hidden = hidden.insert(certain, own) if own else hidden.discard(certain)
-        return _Values(nodes, hidden) if nodes else None
-
-    def possible(self, value: str) -> "tuple[_HeaderNode, ...] | None":
-        """Return the nodes of values that ``value`` may be, whose ``!`` may stand for other characters or for none; ``None`` if many."""
-        certain = certain_part(value)
-        others: HashTrieMap[str, None] = self.hidden.get(certain) or HashTrieMap()
-        if len(others) > MAX_POSSIBLE_VALUES:
-            return None
-        return tuple([self.nodes[one] for one in (certain, *others) if one in self.nodes])
-
-
-@final
-@attrs.frozen
-class _HeaderNode:
-    """The entries with exactly the headers up to here, and by name and value the nodes of those with one more, in order of names."""
-
-    entries: MethodTable[Entry] | None = None
-    more: "tuple[tuple[str, str, _Values], ...]" = ()
-
-    def changed(self, headers: tuple[HeaderMatch, ...], entry: Entry, *, adds: bool) -> "_HeaderNode | None":
-        """Return the node with or without ``entry``, whose remaining headers are ``headers``; ``None`` if the node is then empty."""
-        if not headers:
-            entries = _changed(self.entries, entry, adds=adds)
-            return None if entries is None and not self.more else _HeaderNode(entries, self.more)
-        name, value = headers[0]
-        values = _get(self.more, name) or _Values()
-        child = (values.nodes.get(value) or _HeaderNode()).changed(headers[1:], entry, adds=adds)
-        more = _put(self.more, name, values.replaced(value, child))
-        return None if self.entries is None and not more else _HeaderNode(self.entries, more)
-
-
-def _changed(table: MethodTable[Entry] | None, entry: Entry, *, adds: bool) -> MethodTable[Entry] | None:
-    if adds:
-        return (table or MethodTable()).with_claim(entry)
-    return None if table is None else table.without_claim(entry)
-
-
-def _get(named: "_Named[T]", name: str) -> T | None:
-    return next((value for _, other, value in named if other == name), None)
-
-
-def _put(named: "_Named[T]", name: str, value: T | None) -> "_Named[T]":
-    """Return ``named`` with ``value`` for ``name``, without the name for ``None``."""
-    rest = [item for item in named if item[1] != name]
-    if value is not None:
-        rest.append((canonical(name), name, value))
-    return tuple(sorted(rest, key=itemgetter(1)))
-
-
-@final
-@attrs.frozen
-class HeaderTable:
-    """The entries of one place that name headers; ``named`` has them by each name.
-
-    Names are in tuples, which are the quickest to iterate: the share of a namespace allows only a few of them (see ``shares``).
-    """
-
-    root: _HeaderNode = attrs.field(factory=_HeaderNode)
-    named: tuple[tuple[str, str, MethodTable[Entry]], ...] = ()
-
-    def changed(self, entry: Entry, *, adds: bool) -> "HeaderTable | None":
-        """Return the table with or without ``entry``; ``None`` if nothing is left. Costs its headers times its methods."""
-        headers, named = entry.match.headers, self.named
-        root = self.root.changed(headers, entry, adds=adds)
-        if root is None:
-            return None
-        for name, _ in headers:
-            named = _put(named, name, _changed(_get(named, name), entry, adds=adds))
-        return HeaderTable(root, named)
-
-    def at(self, headers: tuple[HeaderMatch, ...]) -> MethodTable[Entry] | None:
-        """Return the entries with exactly these headers."""
-        node = self.root
-        for name, value in headers:
-            values = _get(node.more, name)
-            child = None if values is None else values.nodes.get(value)
-            if child is None:
-                return None
-            node = child
-        return node.entries
-
-    def members(self) -> Iterator[Entry]:
-        """Yield every entry, more than once if it has more than one method."""
-        rest = [self.root]
-        while rest:
-            node = rest.pop()
-            if node.entries is not None:
-                yield from node.entries.members()
-            rest.extend(child for _, _, values in node.more for child in values.nodes.values())
-
-    def is_doubtful(self, method: str, request: RequestHeaders) -> bool:
-        """Return whether an entry for ``method`` names a header whose value in ``request`` is in doubt."""
-        for key, name, entries in self.named:
-            field = request.field(key)
-            if field is None or (isinstance(field, _Field) and field.name == name):
-                continue
-            if entries.of(method) is not None:
-                return True
-        return False
-
-    def matching(self, method: str, request: RequestHeaders) -> "Reached | None":
-        """Return the nodes that ``request`` reaches with an entry for ``method``; ``None`` if a ``!`` in a value may be another byte.
-
-        A request has one value of each name, so it reaches at most as many nodes as there are combinations of names.
-        """
-        found: list[tuple[int, MethodTable[Entry]]] = []
-        rest = [(0, self.root, True)]
-        for depth, node, is_certain in rest:  # grows meanwhile
-            if node.entries is not None and node.entries.of(method) is not None:
-                if not is_certain:
-                    return None
-                found.append((depth, node.entries))
-            for key, name, values in node.more:
-                field = request.field(key)
-                if not isinstance(field, _Field) or field.name != name:
-                    continue
-                if field.masked:
-                    possible = values.possible(field.value)
-                    if possible is None:
-                        return None
-                    rest += [(depth + 1, child, False) for child in possible]
-                elif (child := values.nodes.get(field.value)) is not None:
-                    rest.append((depth + 1, child, is_certain))
-        return found

@@ -12,7 +12,7 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.policy.shares import NamespaceLimits
+from exchanger.policy.limits import NamespaceLimits
 
 # ConfigMaps beyond the limits that are reported, the first by name: each of them closes all that its namespace may decide, so more of them
 # would change nothing, and there may be a hundred thousand.

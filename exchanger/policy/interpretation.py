@@ -5,8 +5,7 @@ Must not know: hosts, headers, or the policy's verdict on an interpretation.
 
 import enum
 import re
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Final, assert_never, final
 
@@ -20,11 +19,6 @@ from exchanger.values.entry import PathType
 MAX_MARKERS: Final = 64
 # Characters of prefixes that are compared one by one for one request, in less than a millisecond. An ordinary policy needs dozens.
 MAX_MARKER_WORK: Final = 640
-# Trie nodes that the look-ups of one request may visit, in a fifth of a millisecond. An ordinary policy needs a dozen for each
-# interpretation; a thousand prefixes that fork from one long path have as many.
-MAX_NODES: Final = 1_024
-# With this few interpretations no such bound is needed: a prefix has 2,048 characters.
-_FEW: Final = 2
 # Look-ups of one request: its interpretations times the labels of its host, each of which may be below a wildcard. A host of five labels
 # has room for all interpretations that a path may have, one of ten for those of a path with three oddities.
 MAX_LOOKUPS: Final = 80
@@ -32,8 +26,6 @@ MAX_LOOKUPS: Final = 80
 # Paths that the ``!`` of one request may stand for and that are looked up, 25 µs each at the limits of a namespace. An ordinary policy
 # needs one for each prefix with a character beyond ASCII, or ``!``, that the path may begin with.
 MAX_POSSIBLE: Final = 32
-# Trie nodes that the look-up of one of these may visit.
-NODES_OF_POSSIBLE: Final = 64
 # No prefix has this character.
 NO_CHARACTER: Final = "\0"
 
@@ -56,23 +48,6 @@ class InvalidByteMarkers(enum.Enum):
     SOME = "some"
     DROPPED = "dropped"
 
-    def children(self, chars: str, text: str, at: int) -> Iterable[int]:
-        """Return the positions in ``chars``, which are sorted, of those that may match at ``at``, which may be the end of the text."""
-        char = text[at : at + 1]
-        if char != "!" and self is not InvalidByteMarkers.DROPPED:  # most characters
-            place = chars.find(char) if char else -1
-            return (place,) if place >= 0 else ()
-        wanted = {char}
-        if self is InvalidByteMarkers.DROPPED:
-            wanted.add("!")
-        elif char == "!" and self is InvalidByteMarkers.SOME:
-            end = _dropped(text, at)
-            wanted.add(text[end : end + 1])
-        places = [place for one in wanted if one and (place := chars.find(one)) >= 0]
-        if char == "!" and self is InvalidByteMarkers.STAND:
-            places += range(bisect_right(chars, "\x7f"), len(chars))
-        return places
-
     def after(self, key: str, text: str, at: int) -> int:
         """Return where the text continues after matching the character ``key`` of a prefix at ``at``, -1 if it does not match."""
         char = text[at : at + 1]
@@ -83,6 +58,17 @@ class InvalidByteMarkers(enum.Enum):
         if char == "!" and self is InvalidByteMarkers.SOME and text.startswith(key, end := _dropped(text, at)):
             return end + 1
         return -1
+
+    def after_prefix(self, prefix: str, text: str) -> tuple[int, int]:
+        """Return where ``text`` continues after ``prefix``, -1 if it does not begin with it, and how many characters that took."""
+        if text.startswith(prefix):
+            return len(prefix), 1
+        at = 0
+        for place, char in enumerate(prefix, 1):
+            at = self.after(char, text, at)
+            if at < 0:
+                return -1, place
+        return at, len(prefix)
 
     def written(self, prefix: str, path: str, text: str) -> Iterator[str]:
         """Yield what ``path`` may be that begins with ``prefix``; ``text`` is the path as it was compared with the prefix.
@@ -123,13 +109,12 @@ class Interpretation:
 
     ``rewritten``: it is not the path as received. Decoded spellings of prefixes then count as much as literal ones; for the path as
     received they count only if no literal one applies. ``markers``: it is not looked up itself, but the paths that its ``!`` may stand for.
-    ``supposed``: it is one of these. ``work`` bounds the search; 0 is no bound if there are no ``markers``.
+    ``supposed``: it is one of these.
     """
 
     path: str
     rewritten: bool = False
     markers: InvalidByteMarkers | None = None
-    work: int = 0
     supposed: bool = False
 
     @cached_property
@@ -165,8 +150,7 @@ def _interpretations(path: str, method: str, *, raw: bool) -> tuple[Interpretati
     found = read_path(path, method)
     if isinstance(found, MalformedPath):
         return found
-    nodes = MAX_NODES // len(found) if len(found) > _FEW else 0
-    interpretations = [Interpretation(text, place > 0, work=nodes) for place, text in enumerate(found)]
+    interpretations = [Interpretation(text, place > 0) for place, text in enumerate(found)]
     if raw or "!" not in path:
         return tuple(interpretations)
     if path.partition("?")[0].count("!") > MAX_MARKERS:
@@ -175,11 +159,10 @@ def _interpretations(path: str, method: str, *, raw: bool) -> tuple[Interpretati
     unmasked = read_path(without, method) if without != path else ()
     if isinstance(unmasked, MalformedPath):
         return unmasked
-    work = MAX_MARKER_WORK // (len(found) + len(unmasked))
-    interpretations += [Interpretation(text, place > 0, InvalidByteMarkers.STAND, work) for place, text in enumerate(found)]
+    interpretations += [Interpretation(text, place > 0, InvalidByteMarkers.STAND) for place, text in enumerate(found)]
     for place, text in enumerate(unmasked):
         marked, markers = (text, InvalidByteMarkers.DROPPED) if place else (path, InvalidByteMarkers.SOME)
-        interpretations += [Interpretation(text, place > 0, work=nodes), Interpretation(marked, place > 0, markers, work)]
+        interpretations += [Interpretation(text, place > 0), Interpretation(marked, place > 0, markers)]
     return tuple(interpretations)
 
 
@@ -188,11 +171,3 @@ def fits(path_type: PathType, text: str, at: int, end: int) -> bool:
     if path_type is PathType.PREFIX:
         return True
     return at == end or (path_type is PathType.SEGMENT and at < end and text[at] == "/")
-
-
-def is_within(interpretation: Interpretation, prefix: str) -> bool:
-    """Return whether the path of ``interpretation`` is ``prefix``, or continues with a slash after it; all are within "/"."""
-    if prefix == "/":
-        return True
-    text = interpretation.path
-    return text.startswith(prefix) and fits(PathType.SEGMENT, text, len(prefix), interpretation.end)

@@ -1,7 +1,7 @@
 """The policy of one namespace: its documents, what it is granted, and its limits, and the routes that follow, by host.
 
-A document counts whole, or it is over quota: then it closes the hosts that it names, as far as they are granted. Everything depends on the
-namespace's own documents alone, in whatever order they came.
+A document counts whole, or it is over quota: then it fails closed on the hosts that it names, as far as they are granted. Everything
+depends on the namespace's own documents alone, in whatever order they came.
 
 Must not know: other namespaces, or requests.
 """
@@ -13,14 +13,15 @@ from typing import Final, TypeAlias, final
 import attrs
 from rpds import HashTrieMap
 
+from exchanger.codes.code import Code
 from exchanger.codes.grants import NOT_GRANTED, PARTLY_OUTSIDE_GRANTS
-from exchanger.codes.manifests import DEEP_ENTRIES, MANY_ENTRIES
+from exchanger.codes.manifests import DEEP_ENTRIES, MANY_AREAS, MANY_DOCUMENTS, MANY_ENTRIES
 from exchanger.codes.problem import Problem
-from exchanger.policy.documents.document import PolicyDocument, PolicyRefusal
+from exchanger.policy.documents.document import Labels, PolicyDocument, PolicyRefusal
 from exchanger.policy.grants.allowance import ANYTHING, UNLIMITED, Allowance, Granted, common_hosts, missing
+from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.prefix import fold, prefix_spellings, spellings_of
 from exchanger.policy.routing.scope import PathSet, Route, covers_host, covers_path
-from exchanger.policy.shares import NamespaceLimits
 from exchanger.values.entry import AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType, Source
 
 # Levels that the routes of one namespace may add to a path on one host, each about a microsecond; header names count as four.
@@ -32,8 +33,9 @@ _KEPT_SETS: Final = 1_024
 _NAMED: Final = 4
 _OUTSIDE: Final = "is outside the hosts and paths that its namespace is granted"
 _PARTLY: Final = "covers more than its namespace is granted"
-_OVER_QUOTA: Final = "the document is over its namespace's quota, so it closes the hosts that it names, and is otherwise ignored"
 _OVER_DEPTH: Final = f"the prefixes of its namespace that cover one path of this host are more than {MAX_DEPTH}"
+# The codes of what fails closed because of a namespace's limits.
+QUOTA_CODES: Final = frozenset({MANY_ENTRIES, MANY_AREAS, MANY_DOCUMENTS, DEEP_ENTRIES})
 
 Routes: TypeAlias = tuple[Route, ...]
 # The document of each source from now on, ``None`` for none.
@@ -44,62 +46,207 @@ Differences: TypeAlias = dict[str | None, tuple[list[Route], list[Route]]]
 
 @final
 @attrs.frozen(eq=False)
-class NamespacePolicy:
-    """The documents of a namespace, and their ``routes`` by host and document. ``entries`` and ``regions`` count towards the quota.
+class EffectiveDocument:
+    """A document, and what grants and limits leave of it in its namespace.
 
-    It is granted what all ``allowances`` grant: there is one for each description of the namespace by its labels.
-    ``over_quota`` are the documents that close the hosts that they name, and ``over_depth`` the hosts on which all routes close.
-    ``enforced``: if false, grants restrict nothing but what lets requests pass.
+    ``document`` is as its author wrote it. ``entries`` are those that decide requests, ``problems`` the first region of the document or of
+    each invalid entry, and ``refused`` what is outside the grants. ``used_entries`` and ``used_regions`` count towards the quota. Of a
+    document that ``is_over_quota``, only the text and the hosts that it names are kept: it must be read again when there is room.
     """
 
+    document: PolicyDocument
+    routes: Mapping[str | None, Routes] = attrs.field(repr=False)
+    entries: tuple[Entry, ...]
+    problems: tuple[FailClosedRegion, ...]
+    refused: tuple[PolicyRefusal, ...]
+    used_entries: int
+    used_regions: int
+    is_over_quota: bool = False
+
+    @property
+    def source(self) -> Source:
+        """The object that the document is from."""
+        return self.document.source
+
+    @property
+    def text(self) -> str | None:
+        """The document as its author wrote it, ``None`` if it is missing or unknown."""
+        return self.document.text
+
+    @property
+    def entry_count(self) -> int:
+        """The number of entries that decide requests."""
+        return len(self.entries)
+
+    @property
+    def findings(self) -> tuple[Problem, ...]:
+        """Everything that is wrong: its author's mistakes, and what exceeds grants and limits, in the order of entries."""
+        found = [problem for region in self.problems for problem in region.problems]
+        found += [Problem(refusal.code, refusal.reason, refusal.index, line=refusal.line) for refusal in self.refused]
+        return tuple(sorted(found, key=lambda problem: -1 if problem.entry is None else problem.entry))
+
+
+@final
+@attrs.frozen(eq=False)
+class NamespacePolicy:
+    """The documents of a namespace, and their ``routes`` by host and document. ``used_entries`` and ``used_regions`` count for the quota.
+
+    ``labels`` describe the namespace, several times if files disagree. It is granted what all ``allowances`` grant, of which there is one
+    for each description. ``over_quota`` has the documents over quota, with the limit that the first of them exceeds, and ``over_depth``
+    the hosts on which all routes fail closed. ``enforced``: if false, grants restrict nothing but what lets requests pass.
+    """
+
+    labels: tuple[Labels, ...] = ()
     allowances: tuple[Allowance, ...] = (UNLIMITED,)
     limits: NamespaceLimits = attrs.field(factory=NamespaceLimits)
     enforced: bool = True
-    documents: "HashTrieMap[Source, PolicyDocument]" = attrs.field(factory=HashTrieMap, repr=False)
+    documents: "HashTrieMap[Source, EffectiveDocument]" = attrs.field(factory=HashTrieMap, repr=False)
     routes: "HashTrieMap[str | None, HashTrieMap[Source, Routes]]" = attrs.field(factory=HashTrieMap, repr=False)
-    entries: int = 0
-    regions: int = 0
-    over_quota: frozenset[Source] = frozenset()
+    used_entries: int = 0
+    used_regions: int = 0
+    over_quota: Mapping[Source, Code] = attrs.field(factory=dict)
     over_depth: frozenset[str | None] = frozenset()
+    entry_count: int = 0
+    invalid_documents: int = 0
+    refused_count: int = 0
+    # Documents that were over quota, and for which there is room now: of these only the text is known.
+    to_read_again: frozenset[Source] = frozenset()
 
     def changed(self, documents: Changes) -> "tuple[NamespacePolicy, Differences]":
         """Return the namespace with other documents, and how its routes differ."""
-        after, entries, regions = self.documents, self.entries, self.regions
-        for source, document in documents.items():
-            for known, sign in ((after.get(source), -1), (document, 1)):
-                entries += 0 if known is None else sign * (len(known.entries) + len(known.problems))
-                regions += 0 if known is None else sign * len(known.regions)
-            after = after.discard(source) if document is None else after.insert(source, document)
-        exceeds = entries > self.limits.entries or regions > self.limits.areas or len(after) > self.limits.documents
-        over_quota = frozenset(_over_quota(after, self.limits)) if exceeds else frozenset[Source]()
-        routes, differences = self.routes, Differences()
-        for source in dict.fromkeys([*documents, *sorted(self.over_quota ^ over_quota)]):
-            now = self._by_host(after.get(source), is_over_quota=source in over_quota)
-            before = self._by_host(self.documents.get(source), is_over_quota=source in self.over_quota)
-            for host in {**before, **now}:
-                own = routes.get(host, _NO_ROUTES)
-                own = own.insert(source, now[host]) if host in now else own.discard(source)
-                routes = routes.insert(host, own) if own else routes.discard(host)
-                removed, added = differences.setdefault(host, ([], []))
-                removed += before.get(host, ())
-                added += now.get(host, ())
-        over_depth = self.over_depth.difference(differences).union(host for host in differences if depth_of(_all(routes, host)) > MAX_DEPTH)
-        changed = attrs.evolve(
-            self, documents=after, routes=routes, entries=entries, regions=regions, over_quota=over_quota, over_depth=over_depth
-        )
-        for host in differences.keys() & (self.over_depth | over_depth):
-            differences[host] = (list(self.on(host)), list(changed.on(host)))
-        return changed, differences
+        return self._with({source: None if one is None else _Content.of(one) for source, one in documents.items()})
 
-    def granted(self, allowances: tuple[Allowance, ...], *, enforced: bool = True) -> "tuple[NamespacePolicy, Differences]":
-        """Return the namespace with other allowances, and how its routes differ."""
-        after, added = NamespacePolicy(allowances, self.limits, enforced).changed(dict(self.documents.items()))
-        return after, {host: (list(self.on(host)), list(after.on(host))) for host in {**dict(self.routes.items()), **added}}
+    def granted(
+        self, labels: tuple[Labels, ...], allowances: tuple[Allowance, ...], limits: NamespaceLimits, *, enforced: bool = True
+    ) -> "NamespacePolicy":
+        """Return the namespace under other allowances and limits."""
+        contents = {
+            one.source: _Content(one.document, one.used_entries, one.used_regions, one.is_over_quota) for one in self.documents.values()
+        }
+        return NamespacePolicy(labels, allowances, limits, enforced)._with(contents)[0]  # noqa: SLF001 - of the same class
 
     def on(self, host: str | None) -> Routes:
         """Return the routes on ``host``; if they make too many levels, what closes them all."""
         routes = _all(self.routes, host)
         return closing(routes, self._granted_on(host)) if host in self.over_depth else routes
+
+    def _with(self, contents: "Mapping[Source, _Content | None]") -> "tuple[NamespacePolicy, Differences]":
+        used_entries, used_regions, count = self.used_entries, self.used_regions, len(self.documents)
+        for source, content in contents.items():
+            known = self.documents.get(source)
+            used_entries += (0 if content is None else content.used_entries) - (0 if known is None else known.used_entries)
+            used_regions += (0 if content is None else content.used_regions) - (0 if known is None else known.used_regions)
+            count += (content is not None) - (known is not None)
+        exceeds = used_entries > self.limits.entries or used_regions > self.limits.areas or count > self.limits.documents
+        over_quota = self._over_quota(contents) if exceeds else {}
+        otherwise = [source for source in {**over_quota, **self.over_quota} if over_quota.get(source) is not self.over_quota.get(source)]
+        documents, routes, differences = self.documents, self.routes, Differences()
+        affected = dict.fromkeys([*contents, *sorted(otherwise)])
+        for source in affected:
+            before = documents.get(source)
+            content = contents[source] if source in contents else before and _Content.known(before)
+            if content is not None:
+                content = content.within(over_quota.get(source), self.limits)
+                if before is not None and content.document is before.document:
+                    continue
+            after = None if content is None else self._effective(content)
+            documents = documents.discard(source) if after is None else documents.insert(source, after)
+            old, new = ({} if one is None else one.routes for one in (before, after))
+            for host in {**old, **new}:
+                own = routes.get(host, _NO_ROUTES)
+                own = own.insert(source, new[host]) if host in new else own.discard(source)
+                routes = routes.insert(host, own) if own else routes.discard(host)
+                removed, added = differences.setdefault(host, ([], []))
+                removed += old.get(host, ())
+                added += new.get(host, ())
+        over_depth = self.over_depth.difference(differences).union(host for host in differences if depth_of(_all(routes, host)) > MAX_DEPTH)
+        if over_depth or self.over_depth:
+            hosts = (over_depth ^ self.over_depth) | (over_depth & differences.keys())
+            deep = {source: None for host in hosts for source in routes.get(host, _NO_ROUTES)}
+            affected.update(deep)
+            for source in deep:
+                documents = documents.insert(source, self._effective(_Content.known(documents[source]), over_depth))
+        entries, invalid, refused = self.entry_count, self.invalid_documents, self.refused_count
+        for source in affected:
+            for one, sign in ((self.documents.get(source), -1), (documents.get(source), 1)):
+                entries += 0 if one is None else sign * one.entry_count
+                invalid += 0 if one is None else sign * bool(one.problems)
+                refused += 0 if one is None else sign * len(one.refused)
+        to_read_again = self.to_read_again.difference(contents) | (self.over_quota.keys() - over_quota.keys() - contents.keys())
+        changed = attrs.evolve(
+            self,
+            documents=documents,
+            routes=routes,
+            used_entries=used_entries,
+            used_regions=used_regions,
+            over_quota=over_quota,
+            over_depth=over_depth,
+            entry_count=entries,
+            invalid_documents=invalid,
+            refused_count=refused,
+            to_read_again=frozenset(source for source in to_read_again if source in documents and documents[source].is_over_quota),
+        )
+        for host in differences.keys() & (self.over_depth | over_depth):
+            differences[host] = (list(self.on(host)), list(changed.on(host)))
+        return changed, differences
+
+    def _over_quota(self, contents: "Mapping[Source, _Content | None]") -> dict[Source, Code]:
+        """Return the documents over quota, in the order of their names: the first that exceeds a limit, and all that follow."""
+        limits, found = self.limits, dict[Source, Code]()
+        entries = regions = count = 0
+        exceeded: Code | None = None
+        for source in sorted({**dict(self.documents.items()), **contents}):
+            content = contents[source] if source in contents else self.documents[source]
+            if content is None:
+                continue
+            count, entries, regions = count + 1, entries + content.used_entries, regions + content.used_regions
+            if exceeded is None and count > limits.documents:
+                exceeded = MANY_DOCUMENTS
+            elif exceeded is None and entries > limits.entries:
+                exceeded = MANY_ENTRIES
+            elif exceeded is None and regions > limits.areas:
+                exceeded = MANY_AREAS
+            if exceeded is not None:
+                found[source] = exceeded
+        return found
+
+    def _effective(self, content: "_Content", over_depth: frozenset[str | None] = frozenset()) -> EffectiveDocument:
+        """Return what grants and limits leave of a document."""
+        document = content.document
+        found = [(claim, routes_of(claim, self.allowances, enforced=self.enforced)) for claim in (*document.entries, *document.regions)]
+        by_host: dict[str | None, list[Route]] = {}
+        for _, routes in found:
+            for route in routes:
+                by_host.setdefault(route.match.host, []).append(route)
+        entries, problems, refused = document.entries, document.problems, tuple[PolicyRefusal, ...]()
+        if self.allowances != (UNLIMITED,) or any(isinstance(entry, AllowEntry) for entry in entries):
+            granted = {claim.index for claim, routes in found if routes}
+            effects = [route.effect for _, routes in found for route in reversed(routes)]
+            closed = {effect.index: effect for effect in effects if isinstance(effect, FailClosedRegion)}
+            if not self.enforced or not all(routes for _, routes in found):
+                refused = refusals_of(document, self.allowances, enforced=self.enforced)
+            problems = tuple([region for region in problems if region.index in granted])
+            problems += tuple([closed[entry.index] for entry in entries if entry.index in closed])
+            entries = tuple([entry for entry in entries if entry.index in granted and entry.index not in closed])
+        deep = {
+            route.effect.index: _too_deep(route.effect)
+            for host in over_depth & by_host.keys()
+            for route in by_host[host]
+            if not isinstance(route.effect, FailClosedRegion)
+        }
+        if deep:
+            problems = (*problems, *[deep[entry.index] for entry in entries if entry.index in deep])
+            entries = tuple([entry for entry in entries if entry.index not in deep])
+        return EffectiveDocument(
+            document,
+            {host: tuple(routes) for host, routes in by_host.items()},
+            entries,
+            problems,
+            refused,
+            content.used_entries,
+            content.used_regions,
+            content.is_over_quota,
+        )
 
     def _granted_on(self, host: str | None) -> PathSet | None:
         """Return the paths that the namespace is granted on all of ``host``; ``None`` for all paths."""
@@ -110,14 +257,34 @@ class NamespacePolicy:
                 granted = paths if granted is None else granted.common(paths) or _NO_PATHS
         return granted
 
-    def _by_host(self, document: PolicyDocument | None, *, is_over_quota: bool) -> dict[str | None, Routes]:
-        """Return the routes of ``document`` by host."""
-        found: dict[str | None, list[Route]] = {}
-        claims: Iterable[Claim] = () if document is None else (*document.entries, *document.regions)
-        for claim in _closed_hosts(document) if is_over_quota and document is not None else claims:
-            for route in routes_of(claim, self.allowances, enforced=self.enforced):
-                found.setdefault(route.match.host, []).append(route)
-        return {host: tuple(own) for host, own in found.items()}
+
+@final
+@attrs.frozen(eq=False)
+class _Content:
+    """A document, and what it counts towards the quota, also if only its text and hosts are kept."""
+
+    document: PolicyDocument
+    used_entries: int
+    used_regions: int
+    is_over_quota: bool = False
+
+    @classmethod
+    def of(cls, document: PolicyDocument) -> "_Content":
+        return cls(document, len(document.entries) + len(document.problems), len(document.regions))
+
+    @classmethod
+    def known(cls, effective: EffectiveDocument) -> "_Content":
+        return cls(effective.document, effective.used_entries, effective.used_regions, effective.is_over_quota)
+
+    def within(self, exceeded: Code | None, limits: NamespaceLimits) -> "_Content":
+        """Return the content, reduced if its document is over quota for the limit ``exceeded``."""
+        is_small = not self.document.entries and len(self.document.regions) <= 1  # what is unreadable keeps its own reason
+        if exceeded is None or (is_small and not self.is_over_quota):
+            return self
+        regions = tuple(_closed_hosts(self.document, exceeded, limits))
+        if self.is_over_quota and regions == self.document.regions:
+            return self
+        return attrs.evolve(self, document=attrs.evolve(self.document, entries=(), regions=regions), is_over_quota=True)
 
 
 _NO_ROUTES: "Final[HashTrieMap[Source, Routes]]" = HashTrieMap()
@@ -129,26 +296,26 @@ def _all(routes: "HashTrieMap[str | None, HashTrieMap[Source, Routes]]", host: s
     return tuple([route for source in sorted(own) for route in own[source]])
 
 
-def _over_quota(documents: "HashTrieMap[Source, PolicyDocument]", limits: NamespaceLimits) -> Iterator[Source]:
-    """Yield the documents over quota: in the order of their names, the first that exceeds it and all that follow."""
-    entries = regions = 0
-    for count, source in enumerate(sorted(documents), 1):
-        document = documents[source]
-        entries += len(document.entries) + len(document.problems)
-        regions += len(document.regions)
-        if count > limits.documents or entries > limits.entries or regions > limits.areas:
-            yield source
-
-
-def _closed_hosts(document: PolicyDocument) -> Iterator[FailClosedRegion]:
-    """Yield what closes all hosts that ``document`` names, for everybody; it yields to others only where all that it has there does."""
+def _closed_hosts(document: PolicyDocument, exceeded: Code, limits: NamespaceLimits) -> Iterator[FailClosedRegion]:
+    """Yield what fails closed on all hosts that ``document`` names, for everybody; it yields to others only where all of it there does."""
     hosts: dict[str | None, bool] = {}
     for claim in (*document.entries, *document.regions):
         hosts[claim.match.host] = Route(claim).yields_to_others and hosts.get(claim.match.host, True)
+    limit = {
+        MANY_ENTRIES: f"{limits.entries} entries",
+        MANY_AREAS: f"{limits.areas} scopes that fail closed",
+        MANY_DOCUMENTS: f"{limits.documents} documents",
+    }[exceeded]
+    text = f"the namespace has more than {limit}, and this document is over that quota: it fails closed on the hosts that it names"
     for host, yields in hosts.items():
-        problem = Problem(MANY_ENTRIES, _OVER_QUOTA)
         guessed = yields and host is not None
-        yield FailClosedRegion(document.source, MatchScope(host), _OVER_QUOTA, guessed=guessed, problems=(problem,))
+        yield FailClosedRegion(document.source, MatchScope(host), text, guessed=guessed, problems=(Problem(exceeded, text),))
+
+
+def _too_deep(entry: Entry) -> FailClosedRegion:
+    text = f"entries[{entry.index}] fails closed: {_OVER_DEPTH}"
+    problems = (Problem(DEEP_ENTRIES, text, entry.index, line=entry.line),)
+    return FailClosedRegion(entry.source, entry.match.closed, text, entry.index, entry.line, problems=problems)
 
 
 def routes_of(claim: Claim, allowances: Iterable[Allowance], *, enforced: bool = True) -> Routes:

@@ -13,9 +13,9 @@ from exchanger.codes.manifests import FOUND_TWICE, MANY_DOCUMENTS, UNREADABLE_FI
 from exchanger.codes.problem import Problem
 from exchanger.policy.documents.document import UNREADABLE_REACH, Labels, PolicyDocument, parse_document
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
-from exchanger.policy.grants.restriction import restrict
 from exchanger.policy.intake import Intake, beyond
-from exchanger.policy.shares import NamespaceLimits
+from exchanger.policy.limits import NamespaceLimits
+from exchanger.policy.namespace import EffectiveDocument
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import closest, printable
 from exchanger.values.entry import FailClosedRegion, Source
@@ -137,7 +137,7 @@ class Change:
     """A new version of the policy; ``documents`` are new or changed in it, ``withdrawn`` ones are gone."""
 
     snapshot: PolicySnapshot
-    documents: tuple[PolicyDocument, ...]
+    documents: tuple[EffectiveDocument, ...]
     withdrawn: tuple[Source, ...]
 
 
@@ -185,32 +185,28 @@ def advance(
     With ``afresh`` all of them are read again, because ``issuers`` changed.
     """
     withdrawn = tuple(source for source in before if source not in after)
-    changed = tuple(
-        read(source, document, issuers, grants) for source, document in after.items() if afresh or before.get(source) != document
-    )
-    snapshot = snapshot.with_limits(grants.limits).changed(
-        {**dict.fromkeys(withdrawn), **{document.source: document for document in changed}}, grants
-    )
-    return Change(snapshot, tuple(snapshot.documents[document.source] for document in changed), withdrawn)
+    changed = {source: text for source, text in after.items() if afresh or before.get(source) != text}
+    read_now = {source: read(source, text, issuers, known_document(snapshot, source)) for source, text in changed.items()}
+    labels = {source.namespace: text.namespace_labels for source, text in after.items()}
+    snapshot = snapshot if grants is snapshot.grants else snapshot.with_grants(grants)
+    snapshot = snapshot.changed({**dict.fromkeys(withdrawn), **read_now}, labels)
+    return Change(snapshot, tuple([document for source in changed if (document := snapshot.document(source)) is not None]), withdrawn)
 
 
-def read(
-    source: Source, document: DocumentText, issuers: frozenset[str], grants: Grants = NO_GRANTS, known: PolicyDocument | None = None
-) -> PolicyDocument:
-    """Parse a document, and restrict it by ``grants``; ``issuers`` are the profiles that its entries may refer to.
+def known_document(snapshot: PolicySnapshot, source: Source) -> PolicyDocument | None:
+    """Return the document of ``source`` as its author wrote it, ``None`` if it is not in ``snapshot``, or only its text is kept."""
+    known = snapshot.document(source)
+    return None if known is None or known.is_over_quota else known.document
 
-    ``known`` is the previous document of the source. If its text is the same, other labels alone need no reading.
+
+def read(source: Source, document: DocumentText, issuers: frozenset[str], known: PolicyDocument | None = None) -> PolicyDocument:
+    """Parse a document; ``issuers`` are the profiles that its entries may refer to.
+
+    ``known`` is the previous document of the source, returned if its text and ``issuers`` are the same.
     """
-    known = known and (known.alone or known)
-    written = None if known is None else known.written or known
-    if (
-        written is None
-        or written.text is None
-        or written.aside is not None
-        or (written.text, written.issuers) != (_text(document), issuers)
-    ):
-        written = _written(source, document, issuers)
-    return restrict(written, grants, document.namespace_labels)
+    if known is not None and known.text is not None and (known.text, known.issuers) == (_text(document), issuers):
+        return known
+    return _written(source, document, issuers)
 
 
 def _text(document: DocumentText) -> str | None:

@@ -29,9 +29,10 @@ from exchanger.issuers.resolve import completed
 from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.value_sources import references
 from exchanger.kube.settings import KubernetesSettings
+from exchanger.policy.current import CurrentPolicy
+from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.selection import AnyIssuer, ConfigMap, DocumentText, Namespace, PolicyObject, Text, UnknownText, advance, select
-from exchanger.policy.shares import NamespaceLimits
-from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
+from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.regular_file import open_regular, unreadable
 from exchanger.util.terminal import read_input
 from exchanger.util.text import printable

@@ -4,7 +4,6 @@ Must not know: YAML, Kubernetes, or how entries are found for a request.
 """
 
 import enum
-from collections.abc import Iterator
 from typing import Final, final
 
 import attrs
@@ -58,9 +57,7 @@ class MatchScope:
 
     ``host``: a canonical host, or a wildcard (``*.`` and a host): all hosts below it, with one or more additional labels.
     ``case_insensitive``: ``path_prefix`` ignores the case of ASCII letters. ``headers``: sorted by name; the request must have all of them.
-    Regions have none. ``within``: a whole-segment, case-sensitive prefix that the path must have, too; "" and "/" are every path. Only
-    parts that grants leave of a claim have one. ``narrowed``: grants reduced a plain prefix to whole segments. It covers what ``path_type``
-    says, and keeps the place of a plain prefix in the order of entries. Regions have no place.
+    Regions have none.
     """
 
     host: str | None = None
@@ -69,29 +66,14 @@ class MatchScope:
     case_insensitive: bool = False
     path_type: PathType = PathType.PREFIX
     headers: tuple[HeaderMatch, ...] = ()
-    within: str = ""
-    narrowed: bool = False
 
     @property
     def closed(self) -> "MatchScope":
         """The scope of a region that closes it whatever headers a request has."""
-        return attrs.evolve(self, headers=(), narrowed=False) if self.headers or self.narrowed else self
-
-    @property
-    def rank(self) -> PathType:
-        """The path type that determines an entry's place in the order of entries."""
-        return PathType.PREFIX if self.narrowed else self.path_type
+        return attrs.evolve(self, headers=()) if self.headers else self
 
 
 EVERYWHERE = MatchScope()
-
-
-@final
-@attrs.frozen(cache_hash=True)
-class GrantedArea:
-    """All that a namespace is granted, as scopes. One value, which every region that closes all of it shares."""
-
-    scopes: tuple[MatchScope, ...] = attrs.field(repr=False)
 
 
 @final
@@ -161,8 +143,7 @@ class FailClosedRegion:
     closes, and these differ only in their scopes. ``line`` and ``column`` are the place to look at, counted from 1 (``None``: unknown);
     regions that differ only in their column are equal. ``guessed``: the host is not the author's text, which may have meant any host, but
     one that the namespace was granted; such a region reaches as far as one without a host. ``problems`` are the single problems of
-    ``reason``, each with its place. ``area`` confines a region over everything to what its namespace is granted, if that has too many parts
-    for a region each.
+    ``reason``, each with its place.
     """
 
     source: Source
@@ -173,14 +154,6 @@ class FailClosedRegion:
     column: int | None = attrs.field(default=None, eq=False)
     guessed: bool = False
     problems: tuple[Problem, ...] = attrs.field(default=(), eq=False, repr=False, kw_only=True)
-    area: GrantedArea | None = attrs.field(default=None, repr=False, kw_only=True)
-
-    def parts(self) -> Iterator["FailClosedRegion"]:
-        """Yield a region for each scope of its ``area``; itself without an area."""
-        if self.area is None:
-            yield self
-        for scope in () if self.area is None else self.area.scopes:
-            yield attrs.evolve(self, match=scope, guessed=scope.host is not None, area=None)
 
     @property
     def code(self) -> str:

@@ -16,8 +16,8 @@ from exchanger.codes.manifests import MANY_DOCUMENTS
 from exchanger.policy.documents.document import parse_document
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
+from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.selection import Text, UnknownText, read
-from exchanger.policy.shares import NamespaceLimits
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
 from exchanger.values.selector import parse_selector

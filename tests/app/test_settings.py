@@ -19,7 +19,7 @@ from exchanger.http_authz.settings import HttpAuthzSettings
 from exchanger.issuers.rules import ProfileRules
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.net.tls.settings import TlsSettings
-from exchanger.policy.lookup import UnreadableReach
+from exchanger.policy.snapshot import UnreadableReach
 from exchanger.telemetry.log import LogDecisions, LogFormat, LogLevel
 from exchanger.telemetry.otlp.settings import OtlpSettings
 from exchanger.values.issuer import AuthMethod

@@ -28,8 +28,8 @@ from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.grants import restriction
 from exchanger.policy.grants.allowance import Grants, NamespaceGrant
 from exchanger.policy.grants.reader import read_grants
+from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.selection import Change, Text
-from exchanger.policy.shares import NamespaceLimits
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, ExchangeEntry, MatchScope, Source
 from exchanger.values.selector import parse_selector

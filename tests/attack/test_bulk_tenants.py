@@ -25,8 +25,8 @@ from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import KubernetesSource
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants, NamespaceGrant
 from exchanger.policy.intake import MAX_TOLD
+from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.selection import Change, ConfigMap, Namespace
-from exchanger.policy.shares import NamespaceLimits
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, Source
 from exchanger.values.selector import parse_selector

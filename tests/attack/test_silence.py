@@ -17,7 +17,7 @@ from exchanger.app.policy_sync import PolicySync
 from exchanger.app.settings import read_settings
 from exchanger.errors import ConfigurationError
 from exchanger.net.network import SYSTEM
-from exchanger.policy.snapshot import CurrentPolicy
+from exchanger.policy.current import CurrentPolicy
 from exchanger.values.notice import Notices
 from tests.e2e.service import ISSUERS, environment
 from tests.kube.cluster import Cluster, Record, source

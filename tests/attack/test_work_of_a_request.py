@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import Final
 
 import pytest
+from exchanger.policy.shares import MAX_LOOKUPS
 
 from exchanger.policy.selection import AnyIssuer, Text, read
-from exchanger.policy.shares import MAX_LOOKUPS
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, Source
 from exchanger.values.request import HeaderFields

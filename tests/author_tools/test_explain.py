@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from exchanger.console.access import ConsoleSettings
-from exchanger.policy.snapshot import CurrentPolicy
+from exchanger.policy.current import CurrentPolicy
 from exchanger.tools.explain import NO_TELLING, PASSES, REFUSED, ExplainOptions, console_target, run_explain
 from exchanger.tools.policies import Chosen, policy_of_paths
 from exchanger.tools.question import Question, read_question

@@ -16,7 +16,7 @@ from exchanger.console.console import Console, Sources
 from exchanger.console.page.assets import Asset, Page
 from exchanger.decision.check import DecisionRules
 from exchanger.decision.outcome import DecisionRecord
-from exchanger.policy.snapshot import CurrentPolicy
+from exchanger.policy.current import CurrentPolicy
 from tests.lines import Lines
 from tests.waiting import PATIENCE_S
 

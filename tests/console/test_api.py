@@ -13,12 +13,13 @@ from exchanger.console.message import TimeSlice
 from exchanger.console.policy_view import Lines, claims_of, shown_document, shown_problem
 from exchanger.http.message import Request, Response
 from exchanger.policy.conflicts import documents_in_conflict
+from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.documents.document import PolicyDocument, entry_lines, parse_document
 from exchanger.policy.explanation import MAX_CANDIDATES
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.selection import Text, advance
-from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
+from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, MatchScope, Source
 from exchanger.values.issuer import SubjectRules
 from exchanger.values.notice import Notice, Notices

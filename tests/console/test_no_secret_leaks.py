@@ -7,8 +7,9 @@ import pytest
 
 from exchanger.console import access
 from exchanger.console.access import ConsoleSettings
+from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.documents.document import parse_document
-from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
+from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.telemetry.decision_log import decision_line
 from exchanger.values.entry import Source
 from tests.console import running as console_running

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from exchanger.console.policy_health import MAX_NAMES, RECOUNT_S, Freshness, PolicyHealth
 from exchanger.http.message import Request
-from exchanger.policy.snapshot import CurrentPolicy
+from exchanger.policy.current import CurrentPolicy
 from tests.console.test_api import BROKEN, ORDERS, api_of, policy
 
 BOTH: Final = ORDERS + "  - match: {host: broken.example.com, pathPrefix: /}\n    action: exchnge\n"

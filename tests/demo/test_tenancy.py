@@ -5,6 +5,7 @@ from typing import Final
 import attrs
 import pytest
 import yaml
+from exchanger.policy.grants.restriction import restrict
 
 from exchanger.demo.service import sample_grants, sample_policy, violet_policy, wrong_policy
 from exchanger.demo.setup import own_setup
@@ -12,7 +13,6 @@ from exchanger.playground.lint import lint
 from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
-from exchanger.policy.grants.restriction import restrict
 from exchanger.values.entry import Source
 from tests.playground.labs import RULES
 

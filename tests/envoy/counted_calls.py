@@ -35,8 +35,9 @@ from exchanger.grpc.session import Session
 from exchanger.net.network import SYSTEM
 from exchanger.net.reactor import Reactor
 from exchanger.net.tcp import SocketTransport
+from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.documents.document import parse_document
-from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
+from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.telemetry.decision_log import DecisionLog, json_line
 from exchanger.telemetry.log_writer import LogWriter
 from exchanger.telemetry.metrics import Metrics

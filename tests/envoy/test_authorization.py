@@ -13,7 +13,7 @@ from exchanger.errors import Diagnostic
 from exchanger.evaluation.evaluator import Evaluator
 from exchanger.grpc.routes import CallInfo
 from exchanger.grpc.status import StatusCode
-from exchanger.policy.snapshot import CurrentPolicy
+from exchanger.policy.current import CurrentPolicy
 from exchanger.telemetry.decision_log import decision_line
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangeFailure

@@ -18,7 +18,7 @@ from exchanger.envoy.external_processor import PROCESS_PATH, ExternalProcessor
 from exchanger.evaluation.evaluator import Evaluator
 from exchanger.grpc.routes import CallInfo
 from exchanger.grpc.status import StatusCode
-from exchanger.policy.snapshot import CurrentPolicy
+from exchanger.policy.current import CurrentPolicy
 from exchanger.values.request import HttpRequest
 from tests.decision.examples import RULES, snapshot
 from tests.envoy.exchangers import BrokenExchanger, FakeExchanger, WaitingExchanger, answered

@@ -21,7 +21,7 @@ from exchanger.exchange.cache.token_cache import TokenCache
 from exchanger.grpc.routes import MARGIN_S, Followed
 from exchanger.grpc.status import StatusCode
 from exchanger.net.network import SYSTEM
-from exchanger.policy.snapshot import CurrentPolicy
+from exchanger.policy.current import CurrentPolicy
 from exchanger.values.issuer import CachePolicy
 from exchanger.values.secret import Secret
 from exchanger.values.token import Cache, ExchangedToken, TokenOutcome, TokenRequest

@@ -9,7 +9,7 @@ import trio.testing
 
 from exchanger.decision.outcome import Deny, Exchange, ExchangePending, Filter, Outcome
 from exchanger.evaluation.evaluator import Evaluator, WaitingRequest
-from exchanger.policy.snapshot import CurrentPolicy
+from exchanger.policy.current import CurrentPolicy
 from exchanger.values.entry import TokenTarget
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret

@@ -15,7 +15,7 @@ from exchanger.http_authz.server import HttpAuthz
 from exchanger.http_authz.settings import HttpAuthzSettings
 from exchanger.net.reactor import Reactor
 from exchanger.net.tcp import SocketTransport
-from exchanger.policy.snapshot import CurrentPolicy
+from exchanger.policy.current import CurrentPolicy
 from exchanger.typing import TokenExchanger
 from tests.decision.examples import RULES, snapshot
 from tests.envoy.exchangers import FakeExchanger

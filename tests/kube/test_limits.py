@@ -14,8 +14,8 @@ from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.store import Complete, ListBounds, ReflectorStore, list_all
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.intake import MAX_TOLD
+from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.selection import ConfigMap
-from exchanger.policy.shares import NamespaceLimits
 from exchanger.values.entry import DenyEntry, Source
 from exchanger.values.selector import parse_selector
 from exchanger.values.verdict import Unhealthy

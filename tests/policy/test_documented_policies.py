@@ -7,13 +7,13 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from exchanger.policy.grants.restriction import restrict
 
 from exchanger.decision.check import DecisionRules, begin
 from exchanger.decision.outcome import Deny
 from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants
-from exchanger.policy.grants.restriction import restrict
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, ExchangeEntry, Source
 from exchanger.values.request import HeaderFields, HttpRequest

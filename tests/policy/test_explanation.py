@@ -2,8 +2,7 @@ import pytest
 
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.explanation import MAX_CANDIDATES, MAX_LOOKED_AT, Candidate, Standing, explain
-from exchanger.policy.lookup import UnreadableReach
-from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
 from exchanger.values.entry import Claim, DenyEntry, MatchScope
 from exchanger.values.request import HeaderFields
 from exchanger.values.verdict import AMBIGUOUS_PATH, NO_MATCH, Unhealthy

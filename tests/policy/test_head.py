@@ -2,11 +2,11 @@
 
 import attrs
 import pytest
+from exchanger.policy.lookup import CONFLICT, UnreadableReach
 
 from exchanger.policy.conflicts import contenders
 from exchanger.policy.explanation import Standing, explain
 from exchanger.policy.grants.allowance import Grants
-from exchanger.policy.lookup import CONFLICT, UnreadableReach
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import BASELINE, AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, MatchScope, PathType
 from exchanger.values.request import HeaderFields

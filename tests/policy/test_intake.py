@@ -3,8 +3,8 @@
 from exchanger.codes.manifests import MANY_DOCUMENTS
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.intake import MAX_TOLD, Intake
+from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.selection import USUAL_LABELS, ConfigMap, Namespace, PolicyObject, advance, select
-from exchanger.policy.shares import NamespaceLimits
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, Source
 from exchanger.values.selector import Selector

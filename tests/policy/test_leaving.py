@@ -6,10 +6,10 @@ from unittest import mock
 
 import attrs
 import pytest
+from exchanger.policy.policy_trie import MAX_LOOKED_AT, MAX_SIFTED, Cell, PolicyTrie
 
 from exchanger.policy import conflicts
 from exchanger.policy.documents.document import PolicyDocument
-from exchanger.policy.policy_trie import MAX_LOOKED_AT, MAX_SIFTED, Cell, PolicyTrie
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Claim, DenyEntry, Entry, Source
 from exchanger.values.verdict import NO_MATCH, Unhealthy

@@ -4,10 +4,10 @@ from unittest import mock
 
 import attrs
 import pytest
+from exchanger.policy.lookup import find
 
 from exchanger.policy import snapshot
 from exchanger.policy.interpretation import MAX_MARKER_WORK, MAX_MARKERS, MAX_POSSIBLE
-from exchanger.policy.lookup import find
 from exchanger.policy.routing.table import VirtualHosts
 from exchanger.values.entry import AllowEntry, DenyEntry, PathType
 from exchanger.values.request import HeaderFields

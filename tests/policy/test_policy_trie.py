@@ -4,13 +4,13 @@ from itertools import permutations
 
 import attrs
 import pytest
-
-from exchanger.policy.headers import RequestHeaders
-from exchanger.policy.interpretation import Interpretation
 from exchanger.policy.lookup import CONFLICT, SEVERAL_REGIONS, Beyond, Found, UnreadableReach, find
 from exchanger.policy.methods import CONTESTED, MethodTable
 from exchanger.policy.policy_trie import PolicyTrie
 from exchanger.policy.trie import PrefixTrie
+
+from exchanger.policy.headers import RequestHeaders
+from exchanger.policy.interpretation import Interpretation
 from exchanger.values.entry import EVERYWHERE, Claim, Entry, GrantedArea, MatchScope, Source
 from exchanger.values.request import NO_FIELDS
 from exchanger.values.verdict import Unhealthy

@@ -5,14 +5,14 @@ from functools import partial
 
 import attrs
 import pytest
+from exchanger.policy.grants.restriction import closed_whole, restrict_again
+from exchanger.policy.shares import MAX_CLOSING, MAX_LOOKUPS, Division, NamespaceLimits, Whole, _closing, shared
 from rpds import HashTrieMap
 
 from exchanger.codes.manifests import DEEP_ENTRIES, MANY_ENTRIES
 from exchanger.policy import snapshot as snapshot_module
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
-from exchanger.policy.grants.restriction import closed_whole, restrict_again
-from exchanger.policy.shares import MAX_CLOSING, MAX_LOOKUPS, Division, NamespaceLimits, Whole, _closing, shared
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import EVERYWHERE, Entry, FailClosedRegion, MatchScope, PathType, Source
 from exchanger.values.verdict import NO_MATCH, Unhealthy

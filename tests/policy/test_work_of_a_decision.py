@@ -5,16 +5,16 @@ from unittest import mock
 
 import attrs
 import pytest
+from exchanger.policy.lookup import Beyond, UnreadableReach, find
+from exchanger.policy.policy_trie import Cell
+from exchanger.policy.shares import MAX_CLOSING_ABOVE, MAX_LOOKUPS, Lookups
+from exchanger.policy.trie import PrefixTrie, Steps
 
 from exchanger.policy.headers import RequestHeaders
 from exchanger.policy.interpretation import MAX_NODES, Interpretation, InvalidByteMarkers, path_interpretations
-from exchanger.policy.lookup import Beyond, UnreadableReach, find
 from exchanger.policy.path import MAX_ODD_PATH, MAX_QUERY, MalformedPath, read_path
-from exchanger.policy.policy_trie import Cell
 from exchanger.policy.prefix import MAX_PREFIX
-from exchanger.policy.shares import MAX_CLOSING_ABOVE, MAX_LOOKUPS, Lookups
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.policy.trie import PrefixTrie, Steps
 from exchanger.values.entry import Claim, MatchScope, PathType
 from exchanger.values.request import NO_FIELDS
 from exchanger.values.verdict import AMBIGUOUS_PATH, NO_MATCH, Unhealthy

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from unittest import mock
 
 import attrs
-
-from exchanger.policy.headers import HeaderTable, RequestHeaders
 from exchanger.policy.policy_trie import Cell
 from exchanger.policy.trie import PrefixTrie, Steps
+
+from exchanger.policy.headers import HeaderTable, RequestHeaders
 
 
 @attrs.define

@@ -15,9 +15,9 @@ from exchanger.policy import shares
 from exchanger.policy.authority import read_authority
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.headers import RequestHeaders
-from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.routing.lookup import decide
 from exchanger.policy.routing.table import VirtualHosts
+from exchanger.policy.snapshot import UnreadableReach
 from exchanger.values.entry import AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType, Source, TokenTarget
 from exchanger.values.request import HeaderFields
 from exchanger.values.verdict import Unhealthy, Verdict

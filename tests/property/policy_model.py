@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import product
 
 from exchanger.policy.documents.document import PolicyDocument
-from exchanger.policy.lookup import UnreadableReach
+from exchanger.policy.snapshot import UnreadableReach
 from exchanger.values.entry import AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType
 
 # The answer is 500: a region covers the request, or entries tie.

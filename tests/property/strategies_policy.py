@@ -5,8 +5,7 @@ from typing import TypeAlias, TypeVar
 from hypothesis import strategies as st
 
 from exchanger.policy.documents.document import PolicyDocument
-from exchanger.policy.lookup import UnreadableReach
-from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
 from exchanger.values.entry import AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType, Source, TokenTarget
 
 ISSUERS = frozenset({"primary", "other"})

@@ -5,10 +5,10 @@ from rpds import HashTrieMap
 
 from exchanger.decision.answer import asked_request
 from exchanger.decision.check import DecisionRules
+from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import Grants
-from exchanger.policy.lookup import UnreadableReach
-from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
+from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
 from exchanger.tools.policies import AssembledPolicy
 from exchanger.values.entry import BASELINE, DenyEntry
 from exchanger.values.issuer import AuthMethod, Credentials, Issuer

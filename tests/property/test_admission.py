@@ -23,8 +23,8 @@ from exchanger.policy import shares
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants
+from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.selection import Change, DocumentText, Text, advance
-from exchanger.policy.shares import NamespaceLimits
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
 from exchanger.values.selector import Selector

@@ -6,6 +6,7 @@ from typing import Any, Final
 import attrs
 import pytest
 import trio
+from exchanger.policy.grants.restriction import restrict_again
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
@@ -14,7 +15,6 @@ from exchanger.assembly import assembler, backlog
 from exchanger.assembly.assembler import EXPIRY_LOOK_S, HOLD_S, INLINE_BATCH, INLINE_WORK, Assembler
 from exchanger.assembly.backlog import CHANGE_WORK, LIGHT_WORK, Backlog, Lane
 from exchanger.policy.grants.allowance import Grants, NamespaceGrant
-from exchanger.policy.grants.restriction import restrict_again
 from exchanger.policy.selection import DocumentText, Text, UnknownText, advance
 from exchanger.policy.snapshot import PolicySnapshot, stricter
 from exchanger.values.entry import DenyEntry, MatchScope, Source

@@ -26,7 +26,7 @@ from exchanger.evaluation.evaluator import Evaluator
 from exchanger.grpc.routes import CallInfo
 from exchanger.http.message import Request, Response
 from exchanger.http.names import is_ours, read_host
-from exchanger.policy.snapshot import CurrentPolicy
+from exchanger.policy.current import CurrentPolicy
 from exchanger.telemetry.decision_log import decision_line
 from exchanger.telemetry.spans import FinishedSpan
 from exchanger.telemetry.trace_context import SamplingSettings, TraceContexts

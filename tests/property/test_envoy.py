@@ -24,8 +24,8 @@ from exchanger.evaluation.evaluator import Evaluator
 from exchanger.grpc.routes import CallInfo, Followed
 from exchanger.grpc.status import GrpcError, StatusCode
 from exchanger.net.deferred import Deferred
+from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.documents.document import PolicyDocument
-from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome

@@ -13,8 +13,8 @@ from exchanger.evaluation.evaluator import Evaluator
 from exchanger.http_authz.server import HttpAuthz
 from exchanger.http_authz.settings import HttpAuthzSettings
 from exchanger.net.reactor import Reactor
+from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.documents.document import PolicyDocument
-from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.values.token import TokenOutcome
 from tests.decision.examples import RULES
 from tests.envoy.exchangers import FakeExchanger, answered

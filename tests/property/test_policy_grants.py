@@ -4,6 +4,10 @@ from typing import TypeAlias
 
 import attrs
 import pytest
+from exchanger.policy.grants.restriction import Cut, restrict, restrict_again
+from exchanger.policy.lookup import CONFLICT, UnreadableReach
+from exchanger.policy.policy_trie import MAX_SIFTED, Hosts
+from exchanger.policy.shares import weight
 from hypothesis import assume, event, example, given, reject, settings
 from hypothesis import strategies as st
 from rpds import HashTrieMap
@@ -13,13 +17,9 @@ from exchanger.policy.conflicts import contenders, documents_in_conflict
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.explanation import explain
 from exchanger.policy.grants.allowance import Grants, NamespaceGrant
-from exchanger.policy.grants.restriction import Cut, restrict, restrict_again
 from exchanger.policy.interpretation import path_interpretations
-from exchanger.policy.lookup import CONFLICT, UnreadableReach
 from exchanger.policy.path import MalformedPath, interpretations_of, read_path
-from exchanger.policy.policy_trie import MAX_SIFTED, Hosts
 from exchanger.policy.prefix import prefix_spellings, read_prefix
-from exchanger.policy.shares import weight
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import (
     BASELINE,

@@ -7,6 +7,7 @@ from functools import partial
 from unittest import mock
 
 import attrs
+from exchanger.policy.grants.restriction import closed_whole
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,12 +18,11 @@ from exchanger.policy import shares
 from exchanger.policy.authority import wildcards_above
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants, NamespaceGrant
-from exchanger.policy.grants.restriction import closed_whole
 from exchanger.policy.intake import Intake, beyond
 from exchanger.policy.interpretation import Interpretation, path_interpretations
+from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.prefix import fold
 from exchanger.policy.selection import ConfigMap, Namespace, advance, select
-from exchanger.policy.shares import NamespaceLimits
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import AllowEntry, DenyEntry, Entry, ExchangeEntry, MatchScope, PathType, Source, TokenTarget
 from exchanger.values.request import HeaderFields

@@ -3,16 +3,16 @@
 from collections.abc import Callable
 
 import attrs
+from exchanger.policy.lookup import CONFLICT, UnreadableReach
+from exchanger.policy.trie import PrefixTrie
 from hypothesis import assume, event, example, given
 from hypothesis import strategies as st
 
 from exchanger.policy.conflicts import contenders
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.explanation import Standing, explain
-from exchanger.policy.lookup import CONFLICT, UnreadableReach
 from exchanger.policy.path import MAX_INTERPRETATIONS, MalformedPath, interpretations_of, read_path
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.policy.trie import PrefixTrie
 from exchanger.values.entry import (
     EVERYWHERE,
     AllowEntry,

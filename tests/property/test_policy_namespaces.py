@@ -6,21 +6,21 @@ from typing import TypeAlias
 
 import attrs
 import pytest
+from exchanger.policy.grants.restriction import restrict
 from hypothesis import event, example, given
 from hypothesis import strategies as st
 from rpds import HashTrieMap
 
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import UNLIMITED, Allowance, Granted, Grants
-from exchanger.policy.grants.restriction import restrict
 from exchanger.policy.headers import RequestHeaders
-from exchanger.policy.lookup import UnreadableReach
+from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.namespace import MAX_DEPTH, Changes, NamespacePolicy, closing, depth_of, paths_of, refusals_of, routes_of
 from exchanger.policy.revocation import Revocation
 from exchanger.policy.routing.lookup import Permits, decide
 from exchanger.policy.routing.scope import PathSet, Route
 from exchanger.policy.routing.table import VirtualHosts
-from exchanger.policy.shares import NamespaceLimits
+from exchanger.policy.snapshot import UnreadableReach
 from exchanger.values.entry import (
     EVERYWHERE,
     AllowEntry,

@@ -13,12 +13,11 @@ from exchanger.policy import shares
 from exchanger.policy.authority import read_authority
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.headers import RequestHeaders
-from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.routing.lookup import Outcome, Trace, decide
 from exchanger.policy.routing.scope import PathSet, Route, all_readings, covers, covers_host, covers_methods, covers_path
 from exchanger.policy.routing.table import VirtualHost, VirtualHosts
 from exchanger.policy.routing.trie import PathTrie
-from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
 from exchanger.values.entry import (
     BASELINE,
     AllowEntry,

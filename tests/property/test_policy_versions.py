@@ -5,6 +5,7 @@ from unittest import mock
 
 import attrs
 import pytest
+from exchanger.policy.version import EMPTY, PolicyVersion
 from hypothesis import event, given
 from hypothesis import strategies as st
 from rpds import HashTrieMap
@@ -13,13 +14,11 @@ from exchanger.policy import namespace as namespaces
 from exchanger.policy import shares
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import Allowance, Grants
-from exchanger.policy.lookup import UnreadableReach
+from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.revocation import Revocation
 from exchanger.policy.routing.lookup import Outcome, Trace
 from exchanger.policy.routing.table import VirtualHosts
-from exchanger.policy.shares import NamespaceLimits
-from exchanger.policy.snapshot import stricter
-from exchanger.policy.version import EMPTY, PolicyVersion
+from exchanger.policy.snapshot import UnreadableReach, stricter
 from exchanger.values.entry import BASELINE, AllowEntry, DenyEntry, Entry, MatchScope, Source
 from exchanger.values.request import HeaderFields
 from exchanger.values.verdict import NO_MATCH, Ambiguous, NoMatch, Unhealthy, Verdict

@@ -24,11 +24,11 @@ from exchanger.envoy.authorization import decode_check
 from exchanger.http.message import Request
 from exchanger.policy import shares
 from exchanger.policy.authority import read_authority, wildcards_above
+from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS
-from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.path import is_plain_with_query
-from exchanger.policy.snapshot import CurrentPolicy
+from exchanger.policy.snapshot import UnreadableReach
 from exchanger.tools.areas import NO_HOST, PathKind
 from exchanger.tools.diff import Area, compare
 from exchanger.tools.explain import console_target, shown_question

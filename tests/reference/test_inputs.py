@@ -16,8 +16,7 @@ from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.secrets import SecretName
 from exchanger.issuers.value_sources import Reference
 from exchanger.policy.documents.document import parse_document
-from exchanger.policy.lookup import UnreadableReach
-from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
 from exchanger.values.entry import DenyEntry, ExchangeEntry, Source
 from exchanger.values.issuer import AuthMethod, Issuer
 from exchanger.values.secret import Secret

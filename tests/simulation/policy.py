@@ -10,7 +10,7 @@ from typing import Any, Final, final
 import attrs
 
 from exchanger.policy.documents.document import PolicyDocument
-from exchanger.policy.lookup import UnreadableReach
+from exchanger.policy.snapshot import UnreadableReach
 from exchanger.values.entry import EVERYWHERE, Claim, DenyEntry, ExchangeEntry, FailClosedRegion, MatchScope, Source, TokenTarget
 from tests.property.policy_model import CLOSED, Answer, answer, strictness
 from tests.simulation.cluster import LABELS, NAMESPACE_LABELS, RECOVERY, Cluster

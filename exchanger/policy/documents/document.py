@@ -16,7 +16,7 @@ from exchanger.codes.manifests import MISSING_DOCUMENT
 from exchanger.codes.problem import Problem
 from exchanger.policy.documents.entry_reader import ENTRY_FIELDS, MatchReader, read_entry
 from exchanger.util.text import bounded, quoted
-from exchanger.values.entry import EVERYWHERE, Claim, Entry, FailClosedRegion, GrantedArea, MatchScope, Source
+from exchanger.values.entry import EVERYWHERE, Entry, FailClosedRegion, MatchScope, Source
 from exchanger.yaml.fields import Field, FieldType, Findings, Table, report_unknown
 from exchanger.yaml.nodes import Mapping, Node, Scalar, ScalarKind, Sequence, is_null, text_of
 from exchanger.yaml.reader import BREAK, MAX_BYTES, UnreadableYaml, read_nodes
@@ -83,39 +83,21 @@ class PolicyRefusal:
 
 @final
 @attrs.frozen
-class Aside:
-    """What counts towards the limits of a document that is set aside: its entries, invalid ones included, and the areas that they close."""
-
-    entries: int
-    areas: int
-
-
-@final
-@attrs.frozen
 class PolicyDocument:
-    """The content of one ConfigMap. All entries and regions belong to it.
+    """The content of one ConfigMap, as its author wrote it. All entries and regions belong to it.
 
     No two have the same index, except the regions of one invalid entry: there is one for each part that it closes.
 
     ``text`` is its source text, ``None`` if it is missing; documents that differ only in their text are equal. ``problems`` has the first
-    region of each invalid entry, or that of the document. ``refused`` are the parts that its namespace is not granted. ``written`` is the
-    document as its author wrote it if grants have changed it, and ``namespace_labels`` are the labels by which its namespace is described.
-    ``alone`` is the document without the effects of others in its namespace, and ``closing`` its regions that count, if these make a
-    difference; ``aside`` holds the counts if the document is set aside. ``areas`` are those that regions close as a whole. ``issuers``
-    are the issuer names that were known when it was read, ``None`` if it was not read.
+    region of each invalid entry, or that of the document. ``issuers`` are the issuer names that were known when it was read, ``None`` if it
+    was not read.
     """
 
     source: Source
     entries: tuple[Entry, ...] = ()
     regions: tuple[FailClosedRegion, ...] = ()
     text: str | None = attrs.field(default=None, eq=False, repr=False)
-    refused: tuple[PolicyRefusal, ...] = attrs.field(default=(), kw_only=True)
-    written: "PolicyDocument | None" = attrs.field(default=None, eq=False, repr=False, kw_only=True)
-    namespace_labels: tuple[Labels, ...] = attrs.field(default=(), eq=False, repr=False, kw_only=True)
     issuers: frozenset[str] | None = attrs.field(default=None, eq=False, repr=False, kw_only=True)
-    alone: "PolicyDocument | None" = attrs.field(default=None, eq=False, repr=False, kw_only=True)
-    closing: tuple[FailClosedRegion, ...] | None = attrs.field(default=None, eq=False, repr=False, kw_only=True)
-    aside: Aside | None = attrs.field(default=None, repr=False, kw_only=True)
     problems: tuple[FailClosedRegion, ...] = attrs.field(init=False, eq=False, repr=False)
 
     @problems.default
@@ -125,48 +107,19 @@ class PolicyDocument:
             first.setdefault(region.index, region)
         return tuple(first.values())
 
-    areas: frozenset[GrantedArea] = attrs.field(init=False, eq=False, repr=False)
-
-    @areas.default
-    def _closed_as_a_whole(self) -> frozenset[GrantedArea]:
-        return frozenset(region.area for region in self.regions if region.area is not None)
-
-    @property
-    def entry_count(self) -> int:
-        """The number of entries as their author counts them, without the additional parts that grants make of one."""
-        return sum(not entry.match.within for entry in self.entries)
-
-    @property
-    def claims(self) -> tuple[Claim, ...]:
-        """What decides requests: the entries, and what closes."""
-        return (*self.entries, *(self.regions if self.closing is None else self.closing))
-
     @property
     def findings(self) -> tuple[Problem, ...]:
-        """Everything that is wrong within this document: its author's mistakes, and what exceeds the grants.
-
-        In the order of entries. An invalid entry has one problem for each mistake.
-        """
-        written = self if self.written is None else self.written
-        invalid = {region.index: region.problems for region in written.problems}
-        found = [problem for problems in invalid.values() for problem in problems]
-        found += [problem for region in self.problems if region.index not in invalid for problem in region.problems]
-        found += [Problem(refusal.code, refusal.reason, refusal.index, line=refusal.line) for refusal in self.refused]
+        """Its author's mistakes, in the order of entries. An invalid entry has one problem for each mistake."""
+        found = [problem for region in self.problems for problem in region.problems]
         return tuple(sorted(found, key=lambda problem: -1 if problem.entry is None else problem.entry))
-
-    def is_like(self, other: "PolicyDocument") -> bool:
-        """Return whether an equal document also has the same text and, for other grants, the same origin."""
-        origin = (self.text, self.namespace_labels, self.written)
-        return origin == (other.text, other.namespace_labels, other.written)
 
     def __attrs_post_init__(self) -> None:
         claims = (*self.entries, *self.regions)
         if any(claim.source != self.source for claim in claims):
             raise ValueError("an entry or region is of another source")
-        whole = {entry.index for entry in self.entries if not entry.match.within}
-        parts = {(entry.index, entry.match) for entry in self.entries if entry.match.within}
+        indices = {entry.index for entry in self.entries}
         closed = {(region.index, region.match, region.guessed) for region in self.regions}
-        if len(whole) + len(parts) + len(closed) != len(claims) or not whole.isdisjoint(index for index, *_ in closed):
+        if len(indices) + len(closed) != len(claims) or not indices.isdisjoint(index for index, *_ in closed):
             raise ValueError("two entries or regions have the same index")
 
 

@@ -6,7 +6,6 @@ Must not know: the text of the grants file, or documents.
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from itertools import product
 from typing import Final, final
 
 import attrs
@@ -14,13 +13,13 @@ from rpds import HashTrieMap
 
 from exchanger.policy.authority import WILDCARD, wildcards_above
 from exchanger.policy.documents.document import Labels
+from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.path import read_path
 from exchanger.policy.prefix import Spellings, prefix_spellings, read_prefix
 from exchanger.policy.routing.scope import PathSet
 from exchanger.policy.routing.table import VirtualHosts
-from exchanger.policy.shares import NamespaceLimits
 from exchanger.util.text import bounded
-from exchanger.values.entry import DenyEntry, Entry, ExchangeEntry, GrantedArea, MatchScope, PathType
+from exchanger.values.entry import DenyEntry, Entry, ExchangeEntry
 from exchanger.values.selector import Selector
 
 ANYTHING: Final = "*"
@@ -185,7 +184,6 @@ class Grants:
     # The grants that name each namespace, and under ``None`` those without names.
     _naming: dict[str | None, list[NamespaceGrant]] = attrs.field(init=False, repr=False)
     _known: dict[tuple[str, Labels], Allowance] = attrs.field(factory=dict, init=False, repr=False)
-    _areas: dict[Allowance, GrantedArea] = attrs.field(factory=dict, init=False, repr=False)
     # The areas of the grants that name each namespace, and of those without names.
     _counts: dict[str | None, int] = attrs.field(init=False, repr=False)
 
@@ -214,15 +212,6 @@ class Grants:
         counts = [allowance.area_count for allowance in known if allowance is not None]
         return min(counts, default=self._counts.get(namespace, 0) + self._counts[None])
 
-    def area(self, allowance: Allowance) -> GrantedArea:
-        """Return all that ``allowance`` grants, made once."""
-        known = self._areas.get(allowance)
-        if known is None:
-            if len(self._areas) >= _KEPT:
-                self._areas.clear()
-            known = self._areas.setdefault(allowance, GrantedArea(tuple(dict.fromkeys(_scopes(allowance)))))
-        return known
-
     def allowance(self, namespace: str, labels: Labels) -> Allowance:
         """Return the allowance of a namespace with ``labels``."""
         if not self.limited:
@@ -245,15 +234,6 @@ class Grants:
 
 
 NO_GRANTS: Final = Grants(limited=False)
-
-
-def _scopes(allowance: Allowance) -> Iterator[MatchScope]:
-    for granted in allowance.granted:
-        hosts: tuple[str | None, ...] = (None,) if ANYTHING in granted.hosts else tuple(sorted(granted.hosts))
-        for prefix, spellings in granted.spelled:
-            # A decoded spelling alone would yield to another author's literal one.
-            for text, host in product((prefix, *spellings.rewritten), hosts):
-                yield MatchScope(host, text, path_type=PathType.SEGMENT if prefix else PathType.PREFIX)
 
 
 def _filled(grant: NamespaceGrant, namespace: str, labels: dict[str, str]) -> tuple[Granted, list[str]]:

@@ -30,8 +30,8 @@ from exchanger.policy.interpretation import (
 from exchanger.policy.path import MalformedPath, certain_part
 from exchanger.policy.prefix import MAX_PREFIX, fold
 from exchanger.policy.routing.scope import PathSet, all_readings
+from exchanger.policy.routing.steps import Steps
 from exchanger.policy.routing.table import CONFLICT, Level, Rules, VirtualHost, VirtualHosts
-from exchanger.policy.trie import Steps, after
 from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, Entry, ExchangeEntry, PathType
 from exchanger.values.request import NO_FIELDS
 from exchanger.values.verdict import (
@@ -148,7 +148,7 @@ def possible_paths(near: Near, marked: Interpretation, room: Steps) -> tuple[Int
         without_case = ((prefix, True) for prefix in there.folded.prefixes_of(fold(certain)))
         for prefix, is_folded in chain(plain, without_case, *there.hidden.covering(fold(certain))):
             text = folded if is_folded else path
-            end, compared = after(prefix, text, 0, markers)
+            end, compared = markers.after_prefix(prefix, text)
             if not work.take(compared):
                 return None
             if end >= 0 and (not text.startswith(prefix) or "!" in text[: len(prefix) + 1]):

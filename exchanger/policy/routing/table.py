@@ -179,13 +179,15 @@ class VirtualHost:
 class VirtualHosts:
     """Routes by host, and by wildcard; ``every`` has those of every host.
 
-    ``wildcards`` counts the wildcards, ``yielding`` the routes that fail closed only where no entry of another namespace decides.
+    ``wildcards`` counts the wildcards, ``yielding`` the routes that fail closed only where no entry of another namespace decides, and
+    ``with_headers`` those that name headers.
     """
 
     by_name: "HashTrieMap[str, VirtualHost]" = attrs.field(factory=HashTrieMap, repr=False)
     every: VirtualHost | None = None
     wildcards: int = 0
     yielding: int = 0
+    with_headers: int = 0
 
     @classmethod
     def of(cls, effects: Iterable[Entry | FailClosedRegion]) -> "VirtualHosts":
@@ -203,11 +205,12 @@ class VirtualHosts:
         known = self.every if host is None else self.by_name.get(host)
         left = (known or VirtualHost()).replaced(removed, added)
         yielding = self.yielding + (0 if left is None else left.yielding) - (0 if known is None else known.yielding)
+        with_headers = self.with_headers + (0 if left is None else left.with_headers) - (0 if known is None else known.with_headers)
         if host is None:
-            return VirtualHosts(self.by_name, left, self.wildcards, yielding)
+            return VirtualHosts(self.by_name, left, self.wildcards, yielding, with_headers)
         by_name = self.by_name.discard(host) if left is None else self.by_name.insert(host, left)
         wildcards = self.wildcards + host.startswith(WILDCARD) * ((left is not None) - (known is not None))
-        return VirtualHosts(by_name, self.every, wildcards, yielding)
+        return VirtualHosts(by_name, self.every, wildcards, yielding, with_headers)
 
     def near(self, host: str | None) -> "tuple[tuple[str | None, VirtualHost], ...]":
         """Return the routes that may decide requests for ``host``, the nearest first; ``None`` is a host that cannot be known."""

@@ -1,6 +1,7 @@
 """What grants take away is cut at look-up until documents are held against them: from both decisions of HEAD, and at a bounded cost."""
 
 import pytest
+from exchanger.policy.grants.restriction import Cut, restrict, restrict_again
 from rpds import HashTrieMap
 
 from exchanger.assembly.assembler import changed_allowances
@@ -8,7 +9,6 @@ from exchanger.policy.documents.document import parse_document
 from exchanger.policy.grants import restriction
 from exchanger.policy.grants.allowance import UNLIMITED, Grants
 from exchanger.policy.grants.reader import read_grants
-from exchanger.policy.grants.restriction import Cut, restrict, restrict_again
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, Entry, ExchangeEntry, MatchScope, Source
 from exchanger.values.verdict import Unhealthy

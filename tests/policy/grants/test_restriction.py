@@ -2,6 +2,9 @@
 
 import attrs
 import pytest
+from exchanger.policy.grants.restriction import MAX_REGIONS, restrict, restrict_again
+from exchanger.policy.lookup import CONFLICT, SEVERAL_REGIONS
+from exchanger.policy.policy_trie import Hosts
 
 from exchanger.admission.judgement import KnownPolicy, judge
 from exchanger.policy.conflicts import conflicts_with
@@ -10,9 +13,6 @@ from exchanger.policy.explanation import Standing, explain
 from exchanger.policy.grants import allowance
 from exchanger.policy.grants.allowance import Grants, NamespaceGrant, common_hosts
 from exchanger.policy.grants.reader import read_grants
-from exchanger.policy.grants.restriction import MAX_REGIONS, restrict, restrict_again
-from exchanger.policy.lookup import CONFLICT, SEVERAL_REGIONS
-from exchanger.policy.policy_trie import Hosts
 from exchanger.policy.selection import Text, read
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import (
