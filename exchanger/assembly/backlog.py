@@ -22,10 +22,6 @@ from exchanger.values.entry import Source
 LIGHT_WORK: Final = 8 * 1024
 # Characters that a change costs in addition to its documents, however short they are.
 CHANGE_WORK: Final = 64
-# The same for a claim that is not in the text, but made from it by grants: 15 µs.
-CLAIM_WORK: Final = 3
-# The same for each claim that the namespace has, since its share is divided again: 4 µs.
-SHARE_WORK: Final = 1
 # Withdrawals that are taken, or applied, in one step: 2 ms.
 WITHDRAWN_SLICE: Final = 128
 
@@ -120,12 +116,10 @@ class _Queue:
 class Backlog:
     """Keeps the newest change of each source.
 
-    ``in_force`` returns the work of removing the document that a change of a source replaces, and ``beside`` what a new document may cost
-    in addition to its text, both in characters.
+    ``in_force`` returns the work of removing the document that a change of a source replaces, in characters.
     """
 
     in_force: Callable[[Source], int]
-    beside: Callable[[Source, DocumentText], int] = lambda _source, _document: 0
     _pending: dict[Source, Pending] = attrs.field(factory=dict, init=False, repr=False)
     # New ones, and those that are only read again.
     _queues: dict[tuple[Lane, bool], _Queue] = attrs.field(init=False, repr=False)
@@ -250,7 +244,7 @@ class Backlog:
 
     def _queue(self, source: Source, document: DocumentText, before: Pending | None) -> None:
         text = document.text if isinstance(document, Text) else None
-        work = CHANGE_WORK + len(text or "") + self.beside(source, document) + self.in_force(source)
+        work = CHANGE_WORK + len(text or "") + self.in_force(source)
         pending = self._pending[source] = attrs.evolve(self._pending[source], work=work)
         if before is not None and (before.lane, before.reread) != (pending.lane, pending.reread):
             self._queues[before.lane, before.reread].drop(source)

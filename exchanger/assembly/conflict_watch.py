@@ -55,7 +55,7 @@ class ConflictIndex:
             del pending[source]
             done.add(source)
             found: list[Conflict] = []
-            for conflict in conflicts_of(snapshot.documents.get(source), snapshot):
+            for conflict in conflicts_of(snapshot.document(source), snapshot):
                 if conflict is None:
                     yield None
                     continue

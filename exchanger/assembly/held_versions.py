@@ -92,7 +92,7 @@ def _may_loosen(before: PolicySnapshot, change: Change) -> bool:
     """Return whether ``change`` has anything but documents that are new and only deny."""
     if change.withdrawn or len(change.documents) > MAX_DOCUMENTS:
         return True
-    if any(document.source in before.documents for document in change.documents):
+    if any(before.document(document.source) is not None for document in change.documents):
         return True
     entries = list(islice(chain.from_iterable(document.entries for document in change.documents), MAX_LOOKED_AT))
     return len(entries) == MAX_LOOKED_AT or not all(isinstance(entry, DenyEntry) for entry in entries)

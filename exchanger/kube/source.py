@@ -17,7 +17,7 @@ import structlog
 import trio
 from rpds import HashTrieMap
 
-from exchanger.assembly.assembler import INLINE_AREAS, Assembler, granted
+from exchanger.assembly.assembler import INLINE_AREAS, Assembler
 from exchanger.assembly.held_versions import HeldVersions
 from exchanger.kube.index import EVERY_NAMESPACE, STEP, PolicyIndex
 from exchanger.kube.informer import Informer
@@ -25,8 +25,8 @@ from exchanger.kube.list_watch import Key, ListWatch
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.net.network import SYSTEM, Network
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
-from exchanger.policy.grants.restriction import Cut
 from exchanger.policy.notices import not_enabled, of_allowance, of_snapshot
+from exchanger.policy.revocation import Revocation
 from exchanger.policy.selection import Change, ConfigMap, Namespace
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.typing import PolicySink
@@ -116,9 +116,8 @@ class KubernetesSource:
     # A version is no longer held, and no version without it was published yet.
     _released: bool = attrs.field(default=False, init=False)
     # The grants of the held versions, those that they are to have, and the cut that applies to them at each look-up until then.
-    _held_grants: Grants = attrs.field(default=NO_GRANTS, init=False)
     _next_held_grants: Grants = attrs.field(default=NO_GRANTS, init=False)
-    _held_cut: Cut | None = attrs.field(default=None, init=False, repr=False)
+    _held_revocation: Revocation | None = attrs.field(default=None, init=False, repr=False)
     _regranted: trio.Event = attrs.field(factory=trio.Event, init=False)
     # What each Namespace is granted less than it seems, according to ``_grants_seen``.
     _ungranted: dict[str, tuple[Notice, ...]] = attrs.field(factory=dict, init=False, repr=False)
@@ -126,7 +125,7 @@ class KubernetesSource:
 
     def __attrs_post_init__(self) -> None:
         settings = self.settings
-        self._held_while_behind, self._held_grants = HeldVersions(settings.max_staleness), self.grants
+        self._held_while_behind = HeldVersions(settings.max_staleness)
         self._next_held_grants = self.grants
         self._assembler = Assembler(self.issuers, self.grants, run_sync=self.network.run_sync, cpu=self.network.cpu)
         self.index = PolicyIndex(
@@ -396,7 +395,7 @@ class KubernetesSource:
             released, self._released = self._released, False
             if differs and not (first or reopened):
                 self._hold(before, change)
-            await self._cut_held()
+            await self._revoke_held()
             self._emptied = 0 if change.documents else self._emptied + len(change.withdrawn)
             if first or reopened:
                 self._hurry(False)
@@ -419,24 +418,24 @@ class KubernetesSource:
             self._hand_over()
 
     def _hand_over(self) -> None:
-        held = [version.cut_by(self._held_cut) for version in self._held_while_behind.snapshots]
+        held = [version.revoked_by(self._held_revocation) for version in self._held_while_behind.snapshots]
         self.sink.publish(attrs.evolve(self._snapshot, held=(*self._snapshot.held, *held)))
 
     def _hold(self, before: PolicySnapshot, change: Change) -> None:
         """Hold the version ``before`` the present one, unless every feed knows everything."""
-        now, alone = trio.current_time(), attrs.evolve(before, cut=None, held=())
+        now, alone = trio.current_time(), attrs.evolve(before, revocation=None, held=())
         if (self._held_while_behind or self._caught_up_until(now) < now) and self._held_while_behind.hold(alone, change, now):
             text = "not all resources are followed: what policies no longer deny or exchange stays in force until all are up to date"
             self._log.warning("policy.withdrawals_held_back", text=text)
             self._waits.set()
 
-    async def _cut_held(self) -> None:
+    async def _revoke_held(self) -> None:
         """Check held versions against new grants at each look-up: they belong to no feed, and revoked rights end at once."""
         grants, held = self._assembler.grants, self._held_while_behind.snapshots
         if grants is not self._next_held_grants:
             self._next_held_grants = grants
             if held:
-                self._held_cut = await self.network.run_sync(_cut_of, held, grants, abandon_on_cancel=True)
+                self._held_revocation = await self.network.run_sync(_revocation, held, grants, abandon_on_cancel=True)
             self._regranted.set()
 
     async def _hold_against_grants(self) -> None:
@@ -445,12 +444,11 @@ class KubernetesSource:
             await self._regranted.wait()
             self._regranted = trio.Event()
             # Those that are held from now on have these grants, or later ones.
-            before, grants, held = self._held_grants, self._next_held_grants, self._held_while_behind.snapshots
-            made = await self.network.run_sync(_against, held, before, grants, abandon_on_cancel=True) if held else []
-            self._held_grants = grants
+            grants, held = self._next_held_grants, self._held_while_behind.snapshots
+            made = await self.network.run_sync(_against, held, grants, abandon_on_cancel=True) if held else []
             self._held_while_behind.replace(held, made)
-            if grants is self._next_held_grants and self._held_cut is not None:
-                self._held_cut = None
+            if grants is self._next_held_grants and self._held_revocation is not None:
+                self._held_revocation = None
                 if self._phase is _Phase.OPEN:
                     self._hand_over()
 
@@ -486,14 +484,12 @@ class KubernetesSource:
             self._hurry(True)
 
 
-def _cut_of(versions: tuple[PolicySnapshot, ...], grants: Grants) -> Cut:
+def _revocation(versions: tuple[PolicySnapshot, ...], grants: Grants) -> Revocation:
     """Return what ``grants`` leave of ``versions``. The cost depends on their namespaces, not on their entries."""
-    described = {
-        source.namespace: document.namespace_labels for version in reversed(versions) for source, document in version.documents.items()
-    }
-    allowances = {namespace: grants.allowances(namespace, labels) for namespace, labels in described.items()}
-    return Cut(HashTrieMap(allowances), grants.denials, grants.enforced)
+    described = {name: namespace.labels for version in reversed(versions) for name, namespace in version.namespaces.items()}
+    allowances = {name: grants.allowances(name, labels) for name, labels in described.items()}
+    return Revocation(HashTrieMap(allowances), grants.denials, grants.enforced)
 
 
-def _against(versions: tuple[PolicySnapshot, ...], before: Grants, grants: Grants) -> list[PolicySnapshot]:
-    return [granted(version, before, grants).snapshot for version in versions]
+def _against(versions: tuple[PolicySnapshot, ...], grants: Grants) -> list[PolicySnapshot]:
+    return [version.with_grants(grants) for version in versions]
