@@ -391,8 +391,8 @@ class Assembler:
         labels = {**relabelled, **self._labels_of(changes)}
         every = tuple(chain.from_iterable(slices))
         made = await self._in_thread(Lane.LIGHT, make, self._snapshot, every, labels, self.issuers, self.cpu)
-        while late := self._late(made):
-            made = await self._in_thread(Lane.LIGHT, made.with_later, late, {})
+        while later := self._later_than(made):
+            made = await self._in_thread(Lane.LIGHT, made.with_later, *later)
         self._adopt(made)
         self._meanwhile.update(made.documents)
         self._relabelled_meanwhile.update(labels)
@@ -448,16 +448,21 @@ class Assembler:
         """Adopt what the heavy lane made, with what the light lane has applied meanwhile."""
         while True:
             async with self._changing:
-                later = {**self._meanwhile, **self._late(made)}
-                labels, self._meanwhile, self._relabelled_meanwhile = self._relabelled_meanwhile, {}, {}
-                if not (later or labels):
+                documents, labels = self._later_than(made) or ({}, {})
+                documents, labels = {**self._meanwhile, **documents}, {**self._relabelled_meanwhile, **labels}
+                self._meanwhile, self._relabelled_meanwhile = {}, {}
+                if not (documents or labels):
                     self._adopt(made)
                     return
-            made = await self._in_thread(Lane.HEAVY, made.with_later, later, labels)
+            made = await self._in_thread(Lane.HEAVY, made.with_later, documents, labels)
 
-    def _late(self, made: Made) -> Documents:
-        """Return, as withdrawals, the documents that were withdrawn while they were read."""
-        return {source: None for source, document in made.documents.items() if document is not None and self._backlog.is_withdrawn(source)}
+    def _later_than(self, made: Made) -> tuple[Documents, NamespaceLabels] | None:
+        """Return the documents of ``made`` that were withdrawn while they were read, and newer labels; ``None`` if there are none."""
+        withdrawn = [source for source, document in made.documents.items() if document is not None and self._backlog.is_withdrawn(source)]
+        names = {source.namespace for source in made.documents} & self._labels.keys()
+        known = {name: namespace.labels for name in sorted(names) if (namespace := made.snapshot.namespace(name)) is not None}
+        labels = {name: self._labels[name] for name, described in known.items() if self._labels[name] != described}
+        return (dict.fromkeys(withdrawn), labels) if withdrawn or labels else None
 
     async def _next(self, lane: Lane) -> tuple[Pending, ...]:
         while True:

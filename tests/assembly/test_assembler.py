@@ -9,28 +9,23 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from exchanger.assembly import assembler
 from exchanger.assembly.assembler import (
     APART_S,
     FIRST_BUDGET_S,
     HOLD_S,
     INLINE_AREAS,
-    INLINE_WORK,
     Assembler,
     changed_allowances,
-    granted,
     make,
 )
-from exchanger.assembly.backlog import CLAIM_WORK, LIGHT_WORK
+from exchanger.assembly.backlog import LIGHT_WORK, Lane
 from exchanger.codes.manifests import MANY_AREAS
 from exchanger.policy import selection
 from exchanger.policy.documents.document import PolicyDocument, parse_document
-from exchanger.policy.grants import restriction
 from exchanger.policy.grants.allowance import Grants, NamespaceGrant
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.selection import Change, Text
-from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, ExchangeEntry, MatchScope, Source
 from exchanger.values.selector import parse_selector
 from exchanger.values.verdict import NoMatch, Unhealthy
@@ -44,13 +39,16 @@ def deny(path: str, *, heavy: bool = False) -> Text:
 
 
 class Gate:
-    """Holds what is run in a thread until it is opened; ``reached`` counts what waits."""
+    """Holds the heavy work of threads until it is opened; ``reached`` counts what waits."""
 
     def __init__(self) -> None:
         self.event = trio.Event()
         self.reached = 0
 
-    async def run_sync(self, function: Callable[..., object], *args: object, **_options: object) -> Any:
+    async def run_sync(self, function: Callable[..., object], *args: Any, **_options: object) -> Any:
+        if function is changed_allowances or (function is make and all(change.lane is Lane.LIGHT for change in args[1])):
+            await trio.lowlevel.checkpoint()
+            return function(*args)
         self.reached += 1
         await self.event.wait()
         return function(*args)
@@ -75,27 +73,6 @@ async def taken(made: Assembler) -> Change:
     change = made.take()
     assert change is not None
     return change
-
-
-async def test_small_documents_are_read_together_whatever_their_namespace_has(autojump_clock: MockClock) -> None:
-    threads = 0
-
-    async def run_sync(function: Callable[..., object], *args: object, **_options: object) -> Any:
-        nonlocal threads
-        threads += 1
-        await trio.lowlevel.checkpoint()
-        return function(*args)
-
-    made = Assembler(frozenset(), run_sync=run_sync)
-    entries = "".join(f"- {{match: {{host: h{number}, pathPrefix: /}}, action: deny}}\n" for number in range(LIGHT_WORK))
-    async with running(made):
-        made.put(A, Text(f"version: v1\nentries:\n{entries}"))
-        await taken(made)
-        before = threads
-        for number in range(200):
-            made.put(Source("a", f"small-{number}"), deny(f"/{number}"))
-        await made.until_read()
-    assert threads - before <= 20
 
 
 async def test_nothing_is_out_before_what_is_required(autojump_clock: MockClock) -> None:
@@ -133,7 +110,7 @@ async def test_what_is_required_may_wait_for_an_older_change_of_its_source_and_f
 
 
 async def test_a_moment_that_is_put_in_parts_loosens_nothing_before_its_end(autojump_clock: MockClock) -> None:
-    made = Assembler(frozenset())
+    made = Assembler(frozenset(), run_sync=Gate().run_sync)
     made.put(A, deny("/a"))
     async with running(made):
         await taken(made)
@@ -176,32 +153,6 @@ async def test_edits_beside_a_large_document_take_effect_at_once_and_few_version
             assert len(change.snapshot.held) <= HOLD_S / APART_S + 1
 
 
-async def test_what_comes_and_leaves_while_a_large_document_is_read_is_not_left_to_sweep(autojump_clock: MockClock) -> None:
-    gate = Gate()
-    gate.event.set()
-    made = Assembler(frozenset(), run_sync=gate.run_sync)
-    made.put(A, deny("/a", heavy=True))
-    small = [Source("b", f"p{number}") for number in range(6)]
-    async with running(made):
-        await taken(made)
-        gate.step()
-        made.put(A, deny("/a", heavy=True))
-        await trio.sleep(1)
-        for source in small:
-            made.put(source, deny("/b"))
-        await taken(made)
-        await made.withdraw(small)
-        assert len((await taken(made)).snapshot.trie.leaving) == len(small)
-        await trio.sleep(2 * HOLD_S)
-        made.refreshed()  # no version is held any longer
-        gate.event.set()
-        await trio.sleep(1)
-        assert made.take() is None
-        snapshot = made.refreshed()
-        assert snapshot is not None
-        assert not snapshot.trie.leaving
-
-
 async def test_the_first_version_does_not_wait_for_ever_for_one_namespace(autojump_clock: MockClock) -> None:
     seconds = iter(range(0, 1000 * int(FIRST_BUDGET_S), int(FIRST_BUDGET_S)))
     gate = Gate()
@@ -214,7 +165,7 @@ async def test_the_first_version_does_not_wait_for_ever_for_one_namespace(autoju
     async with running(made):
         while (change := made.take()) is None:
             await made.news()
-        assert len(change.snapshot.documents) == 300
+        assert change.snapshot.document_count == 300
         assert 1 < change.snapshot.entry_count < 10
         assert isinstance(change.snapshot.match("h", "/299", "GET"), Unhealthy)
         while made.unread:
@@ -222,35 +173,6 @@ async def test_the_first_version_does_not_wait_for_ever_for_one_namespace(autoju
         change = made.take()
         assert change is not None
         assert (change.snapshot.entry_count, change.snapshot.invalid_documents) == (300, 0)
-
-
-async def test_what_was_short_when_it_came_runs_in_a_thread_once_its_namespace_is_large(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    in_thread, inline = False, list[int]()
-
-    async def run_sync(function: Callable[..., object], *args: object, **_options: object) -> Any:
-        nonlocal in_thread
-        in_thread = True
-        try:
-            return function(*args)
-        finally:
-            in_thread = False
-
-    def recorded(snapshot: PolicySnapshot, *args: Any) -> object:
-        part = snapshot.namespaces.get("a")
-        if not in_thread and part is not None:
-            inline.append(part.claims)
-        return make(snapshot, *args)
-
-    monkeypatch.setattr(assembler, "make", recorded)
-    made = Assembler(frozenset(), run_sync=run_sync)
-    async with running(made):
-        for number in range(3 * INLINE_WORK):
-            made.put(Source("a", f"p{number}"), deny(f"/{number}"))
-        while made.unread:
-            await made.news()
-    assert max(inline, default=0) <= INLINE_WORK
 
 
 async def test_full_collections_wait_and_threads_switch_often_while_documents_are_read(autojump_clock: MockClock) -> None:
@@ -279,56 +201,6 @@ async def test_full_collections_wait_and_threads_switch_often_while_documents_ar
     assert (gc.get_threshold(), sys.getswitchinterval()) == (usual, interval)
 
 
-async def test_a_document_is_as_heavy_as_what_its_namespace_is_granted(autojump_clock: MockClock) -> None:
-    gate = Gate()
-    many = NamespaceGrant(frozenset({"a"}), None, tuple(f"h{number}" for number in range(LIGHT_WORK // CLAIM_WORK + 1)))
-    made = Assembler(frozenset(), Grants((many, NamespaceGrant(frozenset({"b"}), None, ("h",)))), run_sync=gate.run_sync)
-    async with running(made):
-        made.put(A, Text("version: v2"))
-        made.put(OTHER, Text("version: v2"))
-        change = await taken(made)
-        assert ([document.source for document in change.documents], gate.reached) == ([OTHER], 1)
-        gate.step()
-        assert (await taken(made)).snapshot.region_count == 2
-        made.put(B, Text("version: v2"))  # which closes what is closed already
-        assert (await taken(made)).snapshot.region_count == 3
-        assert gate.reached == 1
-        made.put(A, Text("version: v1"))
-        made.put(B, Text("version: v1"))
-        gate.event.set()
-        change = await taken(made)
-        assert (change.snapshot.region_count, len(change.snapshot.trie.closed)) == (1, 0)
-
-
-async def test_a_document_that_comes_back_counts_again(autojump_clock: MockClock) -> None:
-    gate = Gate()
-    gate.event.set()
-    made = Assembler(frozenset(), run_sync=gate.run_sync)
-    made.put(A, Text("version: v1\nentries:\n" + "- {match: {host: h, pathPrefix: /a}, action: deny}\n" * LIGHT_WORK))
-    async with running(made):
-        await taken(made)
-        gate.step()
-        await made.withdraw([A])
-        assert (await taken(made)).withdrawn == (A,)
-        made.put(A, deny("/again"))
-        await trio.sleep(1)
-        assert made.take() is None  # it is as heavy as what was left behind
-        gate.event.set()
-        change = await taken(made)
-        assert (made.unread, len(change.snapshot.trie.leaving)) == (0, 0)
-        assert isinstance(change.snapshot.match("h", "/a", "GET"), NoMatch)
-        assert isinstance(change.snapshot.match("h", "/again", "GET"), DenyEntry)
-
-
-class HeavyGate(Gate):
-    """Holds everything but the look at what may no longer be done."""
-
-    async def run_sync(self, function: Callable[..., object], *args: Any, **options: object) -> Any:
-        if function is changed_allowances:
-            return function(*args)
-        return await super().run_sync(function, *args, **options)
-
-
 def exchange(path: str) -> Text:
     does = "action: exchange, exchange: {issuerRef: one, scope: s}"
     return Text(f"version: v1\nentries: [{{match: {{host: h, pathPrefix: {path}}}, {does}}}]\n{'#' * LIGHT_WORK}", namespace_labels=RED)
@@ -339,18 +211,10 @@ BY_LABEL = NamespaceGrant(None, parse_selector("team=red"), ("h",), issuers=("on
 OF_B = NamespaceGrant(frozenset({"b"}), None, ("h",), ("/b",), issuers=("one",), scopes=("s",))
 
 
-def held_again(again: list[object]) -> Callable[[PolicyDocument, Grants], PolicyDocument]:
-    def hold(document: PolicyDocument, grants: Grants) -> PolicyDocument:
-        again.append(document.source)
-        return restriction.restrict_again(document, grants)
-
-    return hold
-
-
 @asynccontextmanager
 async def two_teams(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[tuple[Assembler, Gate, list[object]]]:
-    """Run an assembler with a document of each of two teams, behind a gate; the list gets what is read or held against grants again."""
-    gate, again = HeavyGate(), list[object]()
+    """Run an assembler with a document of each of two teams, behind a gate; the list tells when a document is read again."""
+    gate, again = Gate(), list[object]()
     gate.event.set()
     made = Assembler(frozenset({"one"}), Grants((BY_LABEL, OF_B)), run_sync=gate.run_sync)
     made.put(A, exchange("/a"))
@@ -359,16 +223,10 @@ async def two_teams(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[tuple[Ass
         assert (await taken(made)).snapshot.entry_count == 2
         gate.step()
 
-        def restrict(document: PolicyDocument, *args: Any) -> PolicyDocument:
-            again.append(document.source)
-            return restriction.restrict(document, *args)
-
         def parse(*args: Any) -> PolicyDocument:
             again.append("read")
             return parse_document(*args)
 
-        monkeypatch.setattr(assembler, "restrict_again", held_again(again))
-        monkeypatch.setattr(selection, "restrict", restrict)
         monkeypatch.setattr(selection, "parse_document", parse)
         yield made, gate, again
 
@@ -390,34 +248,26 @@ async def test_narrower_grants_take_effect_before_documents_are_held_against_the
         gate.event.set()
         change = await taken(made)
         assert isinstance(change.snapshot.match("h", "/a", "GET"), NoMatch)
-        assert change.snapshot.cut is None
-        assert set(again) == {A, OTHER}
-        again.clear()
+        assert change.snapshot.revocation is None
         made.use_grants(Grants((wider, OF_B)))
         made.use_grants(Grants((wider,)))
         assert isinstance((await taken(made)).snapshot.match("other", "/", "GET"), NoMatch)
-        assert again == []  # which is only done for namespaces that may do something else
+        assert again == []
 
 
-async def test_labels_take_effect_before_the_documents_and_read_nothing_again(
+async def test_labels_take_effect_for_all_documents_of_a_namespace_and_read_nothing_again(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with two_teams(monkeypatch) as (made, gate, again):
-        made.put(A, attrs.evolve(exchange("/a"), namespace_labels=BLUE))
-        await trio.sleep(1)
-        snapshot = made.refreshed()
-        assert (made.take(), again) == (None, [])
-        assert snapshot is not None
-        assert isinstance(snapshot.match("h", "/a", "GET"), Unhealthy)
-        assert isinstance(snapshot.match("h", "/b", "GET"), ExchangeEntry)
+        made.put(B, attrs.evolve(deny("/c"), namespace_labels=BLUE))
         gate.event.set()
         change = await taken(made)
         assert isinstance(change.snapshot.match("h", "/a", "GET"), NoMatch)
-        assert (change.snapshot.cut, again) == (None, [A])
+        assert isinstance(change.snapshot.match("h", "/b", "GET"), ExchangeEntry)
         made.put(A, attrs.evolve(exchange("/a"), namespace_labels=RED))
         change = await taken(made)
         assert isinstance(change.snapshot.match("h", "/a", "GET"), ExchangeEntry)
-        assert (change.snapshot.cut, again) == (None, [A, A])
+        assert again == ["read"]  # of the new document
 
 
 async def test_a_document_that_comes_while_grants_change_is_held_against_both(
@@ -436,7 +286,7 @@ async def test_a_document_that_comes_while_grants_change_is_held_against_both(
         assert isinstance(change.snapshot.match("h", "/d", "GET"), Unhealthy)
         gate.event.set()
         change = await taken(made)
-        assert (change.snapshot.entry_count, change.snapshot.cut) == (0, None)
+        assert (change.snapshot.entry_count, change.snapshot.revocation) == (0, None)
 
 
 async def test_a_document_that_is_read_for_the_first_time_is_held_against_the_newest_labels(autojump_clock: MockClock) -> None:
@@ -462,30 +312,12 @@ async def test_a_document_that_is_read_for_the_first_time_is_held_against_the_ne
         gate.event.set()
 
 
-async def test_a_document_that_comes_during_a_sweep_is_held_against_the_grants(autojump_clock: MockClock) -> None:
-    gate = Gate()
-    gate.event.set()
-    made = Assembler(frozenset(), Grants((NamespaceGrant(frozenset({"a"}), None, ("h",), ("/a",)),)), run_sync=gate.run_sync)
-    async with running(made):
-        made.put(A, deny("/a", heavy=True))
-        await taken(made)
-        gate.event = trio.Event()
-        made.put(A, None)
-        assert (await taken(made)).withdrawn == (A,)
-        made.put(OTHER, deny("/b"))
-        await trio.sleep(1)
-        gate.event.set()
-        await taken(made)
-        assert isinstance(made._snapshot.match("h", "/b", "GET"), NoMatch)
-
-
 BROKEN = Text("version: v1\nentries: [{match: {host: h, pathPrefix: /a}, action: no}, {match: {host: h, pathPrefix: /b}, action: no}]")
 
 
-@pytest.mark.parametrize("change", ["repaired", "withdrawn", "grants"])
+@pytest.mark.parametrize("change", ["repaired", "withdrawn"])
 async def test_what_was_set_aside_is_read_again_when_there_is_room(autojump_clock: MockClock, change: str) -> None:
     last, limits = Source("a", "z"), NamespaceLimits(areas=3)
-    narrow = NamespaceGrant(frozenset({"a"}), None, ("h",), ("/c",))
     gate = Gate()
     gate.event.set()
     made = Assembler(frozenset(), Grants((NamespaceGrant(None, None, ("*",)),), limits=limits), run_sync=gate.run_sync)
@@ -493,27 +325,18 @@ async def test_what_was_set_aside_is_read_again_when_there_is_room(autojump_cloc
         for source in (A, last, OTHER):
             made.put(source, BROKEN)
         snapshot = (await taken(made)).snapshot
-        assert [len(snapshot.documents[source].regions) for source in (A, last, OTHER)] == [2, 1, 2]
-        assert [problem.code for problem in snapshot.documents[last].findings] == [MANY_AREAS]
-        assert isinstance(snapshot.match("i", "/c", "GET"), Unhealthy)
-        if change == "grants":
-            made.use_grants(Grants((narrow,), limits=limits))
-        else:
-            made.put(A, deny("/c") if change == "repaired" else None)
+        found = snapshot.document(last)
+        assert found is not None
+        assert [problem.code for problem in found.findings] == [MANY_AREAS]
+        assert isinstance(snapshot.match("h", "/c", "GET"), Unhealthy)
+        made.put(A, deny("/c") if change == "repaired" else None)
         snapshot = (await taken(made)).snapshot
         await trio.sleep(1)
         later = made.take()
         snapshot = snapshot if later is None else later.snapshot
-        assert isinstance(snapshot.match("i", "/c", "GET"), NoMatch)
-        assert snapshot.documents[last].aside is None
-        assert len(snapshot.documents[last].regions) == (0 if change == "grants" else 2)
+        found = snapshot.document(last)
+        assert found is not None
+        assert not found.is_over_quota
+        assert len(found.problems) == 2
+        assert isinstance(snapshot.match("h", "/d", "GET"), NoMatch)
         assert made.unread == 0
-
-
-def test_grants_change_documents_in_the_order_of_their_names_in_every_process() -> None:
-    """Logs and Events follow this order, and replicas are compared by them."""
-    sources = [Source(f"team-{number % 7}", f"policy-{number}") for number in range(40)]
-    snapshot = PolicySnapshot.EMPTY
-    for source in sources:
-        snapshot = snapshot.apply(PolicyDocument(source, (DenyEntry(source, 0, MatchScope("a.example", "/a")),)))
-    assert [*granted(snapshot, Grants(limited=False), Grants()).documents] == sorted(sources)
