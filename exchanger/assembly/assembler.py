@@ -397,7 +397,7 @@ class Assembler:
         self._meanwhile.update(made.documents)
         self._relabelled_meanwhile.update(labels)
         for taken in slices:
-            await self._done(tuple(change for change in taken if not change.early), made)
+            await self._done(taken, made)
             await trio.lowlevel.checkpoint()
 
     def _labels_of(self, changes: Iterable[Pending]) -> dict[str, tuple[Labels, ...]]:
@@ -506,7 +506,7 @@ class Assembler:
 
     async def _done(self, changes: tuple[Pending, ...], made: Made) -> None:
         sources = [change.source for change in changes]
-        self._backlog.done(sources)
+        self._backlog.done([change.source for change in changes if not change.early])
         for name in {source.namespace for source in sources}:
             if self._snapshot.namespace(name) is None and not self._backlog.documents(name):
                 self._labels.pop(name, None)

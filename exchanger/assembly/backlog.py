@@ -146,13 +146,8 @@ class Backlog:
         return not self._pending and self._under_way.keys() <= self._dropped
 
     def sources(self) -> dict[Source, int]:
-        """Return the sources of all changes that wait or are in progress, and after how many ``done`` these are.
-
-        Two if a source has both, unless one is a withdrawal, which may be taken before the other is done.
-        """
-        once = dict.fromkeys(self._under_way.keys() | self._pending.keys(), 1)
-        twice = (source for source in self._under_way.keys() & self._pending.keys() if self._pending[source].document is not None)
-        return {**once, **dict.fromkeys(twice, 2)}
+        """Return the sources of all changes that wait or are in progress, and how many these are: two if a source has both."""
+        return {source: (source in self._under_way) + (source in self._pending) for source in {**self._under_way, **self._pending}}
 
     def is_under_way(self, source: Source) -> bool:
         """Return whether a change of the source was taken and is not done."""
