@@ -1,5 +1,6 @@
 """Waiting for what threads, files and other machines do, which no event tells, and doing without threads."""
 
+import sys
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -19,6 +20,11 @@ async def until(condition: Callable[[], object], patience: float = PATIENCE_S) -
 
 
 async def at_once(function: Callable[..., T], *args: object, **_options: object) -> T:
-    """Stand for a thread (``Network.run_sync``): a clock that jumps does not wait for those."""
+    """Stand for a thread (``Network.run_sync``): a clock that jumps does not wait for those. It is no part of a step of the loop."""
     await trio.lowlevel.checkpoint()
-    return function(*args)
+    counted = sys.getprofile()
+    sys.setprofile(None)
+    try:
+        return function(*args)
+    finally:
+        sys.setprofile(counted)

@@ -402,7 +402,7 @@ class Assembler:
 
     def _labels_of(self, changes: Iterable[Pending]) -> dict[str, tuple[Labels, ...]]:
         namespaces = {change.source.namespace for change in changes if change.document is not None}
-        return {name: self._labels[name] for name in sorted(namespaces)}
+        return {name: self._labels[name] for name in sorted(namespaces) if name in self._labels}
 
     async def _cut(self) -> None:
         """Check at each look-up what the next grants revoke, before documents are held against them."""

@@ -97,7 +97,7 @@ def of_snapshot(snapshot: PolicySnapshot, namespaces: str, config_maps: Selector
     ``namespaces`` says which Namespaces count; ``emptied`` documents were in force until all of them went away at once.
     """
     remedy = f"policies are ConfigMaps with labels that match {config_maps}, in {namespaces}"
-    if not snapshot.documents:
+    if not snapshot.document_count:
         gone = f"{emptied} that were in force are gone" if emptied else "nothing is selected"
         otherwise = "unless the baseline, the default or POLICY_REQUIRED refuses them"
         text = f"is not in force: {gone}, and all requests pass unchanged {otherwise}"

@@ -12,7 +12,7 @@ import trio
 from exchanger.kube.list_watch import ApiFailure, FailureKind, Key
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import KubernetesSource, ListWatches
-from exchanger.net.network import SYSTEM
+from exchanger.net.network import SYSTEM, RunSync
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.selection import Change, ConfigMap, Namespace
 from exchanger.policy.snapshot import PolicySnapshot
@@ -26,7 +26,7 @@ SELECTED: Final = {"policy": "enabled"}
 ENABLED: Final = {"enabled": "true"}
 PATIENCE_S: Final = 30.0
 REFUSED: Final = ApiFailure(FailureKind.UNREACHABLE, message="connection refused")
-
+from tests.waiting import at_once
 
 # What ``Record.said`` has for each event of the log.
 SAID: Final = {
@@ -96,6 +96,7 @@ class Cluster:
 class Record:
     """Sink, log and callbacks of a source in one, with everything that happened in its order."""
 
+    run_sync: RunSync = at_once
     said: list[str] = attrs.field(factory=list)
     changes: list[Change] = attrs.field(factory=list)
     snapshots: list[PolicySnapshot] = attrs.field(factory=list)
@@ -141,7 +142,7 @@ class Record:
             self,
             list_watches,
             self.on_stale,
-            attrs.evolve(SYSTEM, random=random or Random()),
+            attrs.evolve(SYSTEM, random=random or Random(), run_sync=self.run_sync),
             grants=grants,
             on_published=self.published,
             log=logger_to(self._logged),
@@ -187,9 +188,11 @@ class Followed:
 
 
 @asynccontextmanager
-async def following(cluster: Cluster, *, namespaces: tuple[str, ...] = (), max_staleness: float = 0.0) -> AsyncGenerator[Followed]:
+async def following(
+    cluster: Cluster, *, namespaces: tuple[str, ...] = (), max_staleness: float = 0.0, run_sync: RunSync = at_once
+) -> AsyncGenerator[Followed]:
     """Follow ``cluster`` from its first version on; afterwards nothing may be left of it."""
-    record = Record()
+    record = Record(run_sync)
     followed = source(cluster, record, namespaces=namespaces, max_staleness=max_staleness)
     async with trio.open_nursery() as nursery:
         await nursery.start(followed.run)

@@ -103,7 +103,7 @@ class Stage:
     def read_all_again(self) -> None:
         """Publish what differs after every document was read again, as when issuers or grants are others."""
         change = advance(self._snapshot, self._texts, self._texts, self.issuers, afresh=True, grants=self.grants)
-        changed = tuple(document for document in change.documents if self._snapshot.documents.get(document.source) != document)
+        changed = tuple(document for document in change.documents if self._snapshot.document(document.source) is not document)
         self._snapshot = change.snapshot
         self._publish(attrs.evolve(change, documents=changed))
 

@@ -117,11 +117,13 @@ async def test_those_beyond_close_and_count_again_within_two_minutes(autojump_cl
         cluster.put("n", name, deny(f"/{name}"))
     async with running(cluster, TWO) as told:
         snapshot = told.snapshots[-1]
-        assert [problem.code for problem in snapshot.documents[Source("n", "c")].findings] == [MANY_DOCUMENTS]
+        over_limit = snapshot.document(Source("n", "c"))
+        assert over_limit is not None
+        assert [problem.code for problem in over_limit.findings] == [MANY_DOCUMENTS]
         assert isinstance(snapshot.match("h", "/c", "GET"), Unhealthy)
         cluster.delete("n", "a")
         await told.until(lambda: isinstance(told.snapshots[-1].match("h", "/c", "GET"), DenyEntry), 2 * REREAD_S)
-        assert told.snapshots[-1].documents.keys() == {Source("n", "b"), Source("n", "c")}
+        assert {one.source for one in told.snapshots[-1].documents()} == {Source("n", "b"), Source("n", "c")}
 
 
 async def test_no_team_can_have_everything_listed_again_and_again(autojump_clock: MockClock) -> None:

@@ -189,7 +189,7 @@ async def test_a_name_that_takes_the_place_of_another_does_not_open_what_moved_w
         for _ in range(200):
             await trio.sleep(0.1)
             assert followed.record.denies()
-        assert {found.namespace for found in followed.record.snapshots[-1].documents} == {"b"}
+        assert {found.source.namespace for found in followed.record.snapshots[-1].documents()} == {"b"}
 
 
 def test_nothing_waits_longer_than_the_limit() -> None:

@@ -47,7 +47,7 @@ async def test_cancellation_does_not_wait_for_the_thread_which_ends_with_its_par
     monkeypatch.setattr(selection, "parse_document", parse)
     for number in range(10):
         cluster.put("a", f"p{number}", deny(f"/{number}") + " " * LIGHT_WORK)
-    record = Record()
+    record = Record(trio.to_thread.run_sync)
     followed = source(cluster, record)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(followed.run)
@@ -77,7 +77,7 @@ async def test_thousands_of_config_maps_are_parsed_once_each(monkeypatch: pytest
         cluster.put(f"n{number % 20}", f"p{number}", "version: v1")
     async with following(cluster) as followed:
         record = followed.record
-        assert len(record.snapshots[0].documents) == len(parsed) == len(set(parsed)) == 2_000
+        assert record.snapshots[0].document_count == len(parsed) == len(set(parsed)) == 2_000
         assert len(cluster.server.requests) == 2
         cluster.put("n7", "p7", deny())
         await record.until(record.denies)
@@ -85,7 +85,7 @@ async def test_thousands_of_config_maps_are_parsed_once_each(monkeypatch: pytest
         cluster.delete_namespace("n7")
         await record.until(record.passes)
         assert len(parsed) == 2_001
-        assert len(record.snapshots[-1].documents) == 1_900
+        assert record.snapshots[-1].document_count == 1_900
 
 
 async def test_contact_that_is_lost_again_before_it_was_of_use_opens_nothing(cluster: Cluster, autojump_clock: MockClock) -> None:
@@ -116,17 +116,17 @@ async def test_versions_follow_while_held_ones_are_held_against_new_grants(
 ) -> None:
     reached, opened, passed, against = threading.Event(), threading.Event(), threading.Event(), source_module._against
 
-    def hold(versions: tuple[PolicySnapshot, ...], before: Grants, grants: Grants) -> list[PolicySnapshot]:
+    def hold(versions: tuple[PolicySnapshot, ...], grants: Grants) -> list[PolicySnapshot]:
         reached.set()
         assert opened.wait(THREAD_S)
-        made = against(versions, before, grants)
+        made = against(versions, grants)
         if len(grants.grants) > 1:
             passed.set()
         return made
 
     monkeypatch.setattr(source_module, "_against", hold)
     of_a, of_b = (NamespaceGrant(frozenset({name}), None, ("h",), (f"/{name}",)) for name in "ab")
-    record = Record()
+    record = Record(trio.to_thread.run_sync)
     cluster.put("a", "p")
     cluster.put_namespace("b")
     followed = source(cluster, record, grants=Grants((of_a, of_b)))
@@ -147,6 +147,6 @@ async def test_versions_follow_while_held_ones_are_held_against_new_grants(
         opened.set()
         await _happens(passed)
         # The cut goes once the held version is held against the grants in force, which may be a version later.
-        await record.until(lambda: record.passes() and all(version.cut is None for version in record.snapshots[-1].held), 60)
+        await record.until(lambda: record.passes() and all(version.revocation is None for version in record.snapshots[-1].held), 60)
         assert record.denies("/b")
         nursery.cancel_scope.cancel()
