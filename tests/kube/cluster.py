@@ -21,13 +21,12 @@ from exchanger.values.selector import parse_selector
 from exchanger.values.verdict import NoMatch, Unhealthy
 from tests.kube.fake_api_server import FakeApiServer, FakeListWatch, FakeResource
 from tests.lines import logger_to
+from tests.waiting import at_once
 
 SELECTED: Final = {"policy": "enabled"}
 ENABLED: Final = {"enabled": "true"}
 PATIENCE_S: Final = 30.0
 REFUSED: Final = ApiFailure(FailureKind.UNREACHABLE, message="connection refused")
-from tests.waiting import at_once
-
 # What ``Record.said`` has for each event of the log.
 SAID: Final = {
     "policy.source_listed": "listed {objects} {resource}",
