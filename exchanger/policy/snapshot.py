@@ -216,16 +216,19 @@ class PolicySnapshot:
         found = self._at_once(host, path, method, raw=raw) if trace is None else None
         if found is not None:
             return found
+        denied: Verdict | None = None
         for denials in (self.baseline, None if self.revocation is None else self.revocation.denials):
             near = () if denials is None else denials.near(host)
             if near:
                 is_plain = is_plain_with_query(path, raw=raw)
                 read = (Interpretation(path),) if is_plain else path_interpretations(host, path, method, raw=raw)
-                if (denied := denied_by(near, read, path, method)) is not None:
+                denied = denied or denied_by(near, read, path, method, trace)
+                if denied is not None and trace is None:
                     return denied
         permits, is_global = None if self.revocation is None else self.revocation.permits, self.reach is UnreadableReach.GLOBAL
         given = RequestHeaders(headers)
-        return decide(self.hosts, host, path, method, given, raw=raw, is_global=is_global, permits=permits, trace=trace)
+        decided = decide(self.hosts, host, path, method, given, raw=raw, is_global=is_global, permits=permits, trace=trace)
+        return denied or decided
 
     def _at_once(self, host: str | None, path: str, method: str, *, raw: bool) -> Found | None:
         """Return the verdict in the usual case, where host, path and method decide; ``None`` in any other case."""

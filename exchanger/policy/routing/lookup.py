@@ -1,7 +1,7 @@
 """Looks up requests among the routes of hosts, the nearest first, and on each down the path trie; a trace of the look-up explains it.
 
-What fails closed comes first, then doubt about a header, then the first entry in the order of entries. A ``Trace`` has each level that a
-look-up met, and what became of it.
+What fails closed comes first, then doubt about a header, then the first entry in the order of entries. A ``Trace`` has each level whose
+prefix begins the path, and its outcome. With a trace, a look-up goes on where it is decided, and says what else covers the path.
 
 Handlers of GET answer HEAD (RFC 9110 section 9.3.2, https://www.rfc-editor.org/rfc/rfc9110#section-9.3.2). So HEAD gets the stricter
 of what covers HEAD itself and what decides GET; no host counts that is farther than the one which decides GET.
@@ -10,8 +10,8 @@ Must not know: documents, or where routes come from.
 """
 
 import enum
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from itertools import chain, groupby
 from operator import attrgetter, itemgetter
 from typing import Final, TypeAlias, final
@@ -32,7 +32,7 @@ from exchanger.policy.prefix import MAX_PREFIX, fold
 from exchanger.policy.routing.scope import PathSet, all_readings
 from exchanger.policy.routing.steps import Steps
 from exchanger.policy.routing.table import CONFLICT, Level, Rules, VirtualHost, VirtualHosts
-from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, Entry, ExchangeEntry, PathType
+from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, Entry, ExchangeEntry, HeaderMatch, PathType
 from exchanger.values.request import NO_FIELDS
 from exchanger.values.verdict import (
     AMBIGUOUS_AUTHORITY,
@@ -62,47 +62,96 @@ _order = attrgetter("order")
 
 @enum.unique
 class Outcome(enum.Enum):
-    """What became of a level whose prefix begins the path."""
+    """The outcome of a level whose prefix begins the path, or of an entry or region in it. The nearer to a decision comes first."""
 
     WON = "decides"
     CLOSED = "fails closed"
-    OTHER_PATH = "covers other paths only"
-    NOT_GRANTED = "is not granted this path"
-    OTHER_METHOD = "has other methods"
-    OTHER_HEADERS = "has other headers"
+    YIELDED = "yields to an entry of another namespace"
     IN_DOUBT = "names a header whose value is ambiguous"
     LATER = "comes later in the order of entries"
+    AS_WRITTEN = "counts only if no entry has the path as written"
+    FARTHER = "is for a farther host"
+    OTHER_HEADERS = "has other headers"
+    NOT_GRANTED = "is not granted this path"
+    OTHER_METHOD = "has other methods"
+    OTHER_PATH = "covers other paths only"
 
 
 @final
 @attrs.frozen
 class Step:
-    """A level that a look-up of ``path`` met on ``host``, and what became of it."""
+    """A level that a look-up met on ``host``, and its outcome.
+
+    ``namespace``: the step is about what fails closed of this namespace, unless an entry of another one decides.
+    """
 
     host: str | None
-    path: str
     level: Level
     outcome: Outcome
+    namespace: str | None = None
+
+
+@final
+@attrs.define(eq=False)
+class Look:
+    """The look-up of one reading of the path for one method, which ``found`` this. HEAD has two: as GET, and for itself."""
+
+    reading: Interpretation
+    method: str
+    steps: list[Step] = attrs.field(factory=list, init=False)
+    found: Found = attrs.field(default=NO_MATCH, init=False)
+
+    def first(self, headers: RequestHeaders) -> Iterator[Entry]:
+        """Yield the entries that come first in the order of entries: one, or all of those that conflict."""
+        levels = [step.level for step in self.steps if step.outcome is Outcome.WON]
+        reached = {one for level in levels for one in _reached(level.rules(self.method), headers)}
+        most = max(map(len, reached), default=0)
+        for route in chain.from_iterable(level.routes for level in levels):
+            entry, scope = route.effect, route.match
+            is_asked = scope.methods is None or self.method in scope.methods
+            if isinstance(entry, Entry) and is_asked and len(scope.headers) == most and scope.headers in reached:
+                yield entry
 
 
 @final
 @attrs.define(eq=False)
 class Trace:
-    """The steps of a look-up."""
+    """The look-ups of one request: in the policy, and in the denials that come before it."""
 
-    steps: list[Step] = attrs.field(factory=list)
-    host: str | None = None
+    looks: list[Look] = attrs.field(factory=list, init=False)
+    denials: list[Look] = attrs.field(factory=list, init=False)
+    host: str | None = attrs.field(default=None, init=False)
 
-    def saw(self, path: str, level: Level, outcome: Outcome) -> None:
-        """Record what became of ``level`` on the current host."""
-        self.steps.append(Step(self.host, path, level, outcome))
+    def begin(self, reading: Interpretation, method: str) -> None:
+        """Record that a look-up begins."""
+        self.looks.append(Look(reading, method))
+
+    def saw(self, level: Level, outcome: Outcome, namespace: str | None = None) -> None:
+        """Record the outcome of ``level`` on the current host."""
+        self.looks[-1].steps.append(Step(self.host, level, outcome, namespace))
+
+    def saw_closed(self, levels: Iterable[Level], method: str) -> None:
+        """Record the outcome of ``levels``, of which one fails closed."""
+        for level in levels:
+            if (rules := level.rules(method)) is not None:
+                self.saw(level, Outcome.LATER if rules.closed is None else Outcome.CLOSED)
 
     def denial(self, method: str) -> DenyEntry | Ambiguous:
         """Return one of the denials that decide, ``Ambiguous`` if none does."""
-        levels = (step.level for step in self.steps if step.outcome is Outcome.WON)
+        levels = (step.level for look in self.looks for step in look.steps if step.outcome is Outcome.WON)
         denials = (route.effect for level in levels for route in level.routes if isinstance(route.effect, DenyEntry))
         asked = {method, "GET"} if method == "HEAD" else {method}
         return next((one for one in denials if one.match.methods is None or asked & one.match.methods), AMBIGUOUS_PATH)
+
+
+def _reached(rules: Rules | None, headers: RequestHeaders) -> Iterator[tuple[HeaderMatch, ...]]:
+    """Yield the headers of entries that the request has."""
+    if rules is not None and rules.entry is not None:
+        yield ()
+    for names, by_values, _ in () if rules is None else rules.by_headers:
+        values = headers.values_of(names)
+        if values is not None and values.texts in by_values:
+            yield tuple(zip(names, values.texts, strict=True))
 
 
 def stricter_for_head(itself: Found, as_get: Found) -> Found:
@@ -164,22 +213,25 @@ def _fits(level: Level, path: str) -> bool:
     return fits(level.path_type, path, level.length, len(path) if query < 0 else query)
 
 
-def nearest(levels: Sequence[Level], path: str, method: str, headers: RequestHeaders, trace: Trace | None = None) -> Found:
-    """Return what decides among ``levels`` that cover ``path``, in the order of entries."""
-    saw = _saw_nothing if trace is None else partial(trace.saw, path)
+def nearest(levels: Sequence[Level], method: str, headers: RequestHeaders, trace: Trace | None = None) -> Found:
+    """Return what decides among ``levels`` that cover a path, in the order of entries."""
+    saw = _saw_nothing if trace is None else trace.saw
     those: list[tuple[Level, Rules]] = []
     for level in levels:
         rules = level.rules(method)
         if rules is None:
             saw(level, Outcome.OTHER_METHOD)
         elif rules.closed is not None:
-            saw(level, Outcome.CLOSED)
+            if trace is not None:
+                trace.saw_closed(levels, method)
             return rules.closed
         else:
             those.append((level, rules))
     for level, rules in those:
         if any(headers.is_doubtful(*name) for name in rules.names):
             saw(level, Outcome.IN_DOUBT)
+            for other, _ in those:
+                saw(other, Outcome.LATER)
             return AMBIGUOUS_HEADER
     winner: Found = NO_MATCH
     for _, equal in groupby(those, lambda pair: pair[0].order):
@@ -240,17 +292,20 @@ class Walk:
         method = "GET" if self.method == "HEAD" else self.method
         as_asked, decoded, heard = self._decided(reading, method, self.near)
         found = self._permitted(reading, self._unless_closed(reading, method, as_asked, (as_asked,), decoded=decoded))
-        if self.method != "HEAD" or isinstance(as_asked, Unhealthy):
+        if self.method != "HEAD" or (isinstance(as_asked, Unhealthy) and self.trace is None):
             return found
         itself, decoded_too, _ = self._decided(reading, "HEAD", heard)
         itself = self._unless_closed(reading, "HEAD", itself, (itself, as_asked), decoded=decoded and decoded_too)
-        return stricter_for_head(self._permitted(reading, itself), found)
+        itself = self._permitted(reading, itself)
+        return found if isinstance(as_asked, Unhealthy) else stricter_for_head(itself, found)
 
     def _permitted(self, reading: Interpretation, found: Found) -> Found:
         """Return ``found``, closed if it is an entry that may no longer decide."""
-        if self.permits is None or isinstance(found, NoMatch | Ambiguous | Unhealthy) or self.permits(found, reading.path):
-            return found
-        return Unhealthy(_REVOKED, found.source, found.index)
+        if self.permits is not None and isinstance(found, Entry) and not self.permits(found, reading.path):
+            found = Unhealthy(_REVOKED, found.source, found.index)
+        if self.trace is not None:
+            self.trace.looks[-1].found = found
+        return found
 
     def verdicts(self, room: Steps) -> Iterator[tuple[Interpretation, Found]]:
         """Yield each reading, or each path that its ``!`` may stand for, with its verdict; ``AMBIGUOUS_PATH`` beyond ``room``."""
@@ -286,7 +341,9 @@ class Walk:
         for trie, path in ((there.exact, reading.path), (there.folded, reading.folded if there.folded else "")):
             for levels in trie.covering(path):
                 for level in levels:
-                    if (level.decoded and not decoded) or (level.path_type is not PathType.PREFIX and not _fits(level, path)):
+                    if level.decoded and not decoded:
+                        continue
+                    if level.path_type is not PathType.PREFIX and not _fits(level, path):
                         outcome = Outcome.OTHER_PATH
                     elif level.granted_paths is None or self._is_granted(level.granted_paths, reading.path):
                         found.append(level)
@@ -294,13 +351,15 @@ class Walk:
                     else:
                         outcome = Outcome.NOT_GRANTED
                     if self.trace is not None:
-                        self.trace.saw(reading.path, level, outcome)
+                        self.trace.saw(level, outcome)
         if len(found) > 1:
             found.sort(key=_order, reverse=True)
         return found
 
     def _decided(self, reading: Interpretation, method: str, near: Near) -> tuple[Found, bool, Near]:
         """Return what the nearest host with a route decides, whether decoded spellings counted, and the hosts up to this one."""
+        if self.trace is not None:
+            self.trace.begin(reading, method)
         for count, (host, there) in enumerate(near, 1):
             if self.trace is not None:
                 self.trace.host = host
@@ -311,34 +370,50 @@ class Walk:
             # In the path as received, what was written so comes first.
             for decoded in (True,) if reading.rewritten else (False, True):
                 levels = self._covering(there, reading, decoded=decoded)
-                found = nearest(levels, reading.path, method, self.headers, self.trace) if levels else NO_MATCH
+                found = nearest(levels, method, self.headers, self.trace) if levels else NO_MATCH
                 if found is not NO_MATCH:
+                    if self.trace is not None:
+                        self._pass_over(self.trace, reading, self.near[count - 1 :], decoded=decoded, is_decided=True)
                     return found, decoded or isinstance(found, Ambiguous), near[:count]
+        if self.trace is not None:
+            self._pass_over(self.trace, reading, self.near[len(near) :], decoded=True)
         return NO_MATCH, True, near
+
+    def _pass_over(self, trace: Trace, reading: Interpretation, near: Near, *, decoded: bool, is_decided: bool = False) -> None:
+        """Record what else covers ``reading``. ``is_decided``: on the first host, where ``decoded`` spellings counted."""
+        for number, (host, there) in enumerate(near):
+            is_here = is_decided and not number
+            trace.host = host
+            for level in () if is_here and decoded else self._covering(there, reading, decoded=True):
+                if level.decoded or not is_here:
+                    trace.saw(level, Outcome.AS_WRITTEN if is_here else Outcome.FARTHER)
 
     def _unless_closed(self, reading: Interpretation, method: str, found: Found, deciding: tuple[Found, ...], *, decoded: bool) -> Found:
         """Return ``found`` unless something fails closed whose author may have meant any host, and that yields to none of ``deciding``."""
-        if isinstance(found, Unhealthy):
-            return found
+        closed: Unhealthy | None = found if isinstance(found, Unhealthy) else None
+        if closed is not None and self.trace is None:
+            return closed
         for host, there in self.near:
             if not there.yielding:
                 continue
+            if self.trace is not None:
+                self.trace.host = host
             for level in self._covering(there, reading, decoded=decoded):
                 rules = level.rules(method)
-                for namespace, closed in () if rules is None else rules.yielding:
-                    if self.is_global or all(_concerns(namespace, one) for one in deciding):
-                        if self.trace is not None:
-                            self.trace.host = host
-                            self.trace.saw(reading.path, level, Outcome.CLOSED)
-                        return closed
-        return found
+                for namespace, why in () if rules is None else rules.yielding:
+                    closes = self.is_global or all(_concerns(namespace, one) for one in deciding)
+                    if self.trace is not None:
+                        self.trace.saw(level, Outcome.CLOSED if closes else Outcome.YIELDED, namespace)
+                    if closes:
+                        closed = closed or why
+                        if self.trace is None:
+                            return closed
+        return closed or found
 
 
 def _concerns(namespace: str, found: Found) -> bool:
     """Return whether a mistake of ``namespace`` closes what gets ``found``: not what an entry of another namespace decides."""
-    if isinstance(found, NoMatch | Ambiguous):
-        return True
-    return not isinstance(found, Unhealthy) and (namespace == UNKNOWN_NAMESPACE or found.source.namespace in {namespace, UNKNOWN_NAMESPACE})
+    return not isinstance(found, Entry) or namespace == UNKNOWN_NAMESPACE or found.source.namespace in {namespace, UNKNOWN_NAMESPACE}
 
 
 def decide(
@@ -371,37 +446,56 @@ def decide(
         return NO_MATCH if host is not None else AMBIGUOUS_AUTHORITY
     read = path_interpretations(host, path, method, raw=raw)
     readings = (Interpretation(path),) if isinstance(read, MalformedPath) else read
-    walk = Walk(near, method, headers, readings, is_global, permits, trace)
-    found = walk.verdict(readings[0])
+    found = Walk(near, method, headers, readings, is_global, permits, trace).verdicts(Steps(MAX_POSSIBLE))
+    verdict = _agreed(found, host, is_malformed=isinstance(read, MalformedPath))
+    if trace is not None:
+        deque(found, maxlen=0)  # the trace has every reading
+    return verdict
+
+
+def _agreed(verdicts: Iterator[tuple[Interpretation, Found]], host: str | None, *, is_malformed: bool) -> Verdict:
+    """Return the verdict of the path as received if that of every other reading agrees."""
+    _, found = next(verdicts)
     if isinstance(found, Unhealthy):
         return found
     if host is None:
         return AMBIGUOUS_AUTHORITY
-    if isinstance(read, MalformedPath):
+    if is_malformed:
         return AMBIGUOUS_PATH
     is_agreed = True
-    for reading, other in walk.verdicts(Steps(MAX_POSSIBLE)):
-        if reading is readings[0]:
-            continue
+    for reading, other in verdicts:
         if isinstance(other, Unhealthy) and (other is not CONFLICT or not reading.supposed):  # a ``!`` only hints at a conflict
             return other
         is_agreed = is_agreed and (other is found or any(isinstance(other, kind) and isinstance(found, kind) for kind in _ALIKE))
     return found if is_agreed else AMBIGUOUS_PATH
 
 
-def denied_by(near: Near, read: tuple[Interpretation, ...] | MalformedPath, path: str, method: str) -> DenyEntry | Ambiguous | None:
+def denied_by(
+    near: Near, read: tuple[Interpretation, ...] | MalformedPath, path: str, method: str, trace: Trace | None = None
+) -> DenyEntry | Ambiguous | None:
     """Return a denial that covers one of the readings of ``path``; all routes ``near`` deny, and name no headers.
 
-    ``Ambiguous`` if there are such routes and the path cannot be read; ``None`` if no denial concerns the request.
+    ``Ambiguous`` if there are such routes and the path cannot be read; ``None`` if no denial concerns the request. ``trace`` receives the
+    look-ups among ``denials``.
     """
-    walk = Walk(near, method, _NO_HEADERS, (Interpretation(path),) if isinstance(read, MalformedPath) else read)
-    denied: DenyEntry | Ambiguous | None = AMBIGUOUS_PATH if near and isinstance(read, MalformedPath) else None
-    for reading, found in walk.verdicts(Steps(MAX_POSSIBLE)):
+    own = None if trace is None else Trace()
+    readings = (Interpretation(path),) if isinstance(read, MalformedPath) else read
+    found = Walk(near, method, _NO_HEADERS, readings, trace=own).verdicts(Steps(MAX_POSSIBLE))
+    denied = _first_denial(found, near, method)
+    if trace is not None and own is not None:
+        deque(found, maxlen=0)  # the trace has every reading
+        trace.denials += own.looks
+    return denied if denied is not None or not (near and isinstance(read, MalformedPath)) else AMBIGUOUS_PATH
+
+
+def _first_denial(verdicts: Iterator[tuple[Interpretation, Found]], near: Near, method: str) -> DenyEntry | Ambiguous | None:
+    denied: Ambiguous | None = None
+    for reading, found in verdicts:
         if isinstance(found, DenyEntry):
             return found
         if isinstance(found, Unhealthy):  # several denials are equal in the order of entries
             trace = Trace()
-            Walk(near, method, _NO_HEADERS, walk.readings, trace=trace).verdict(reading)
+            Walk(near, method, _NO_HEADERS, (reading,), trace=trace).verdict(reading)
             return trace.denial(method)
         if not isinstance(found, NoMatch):  # the ``!`` of the path may stand for too much
             denied = AMBIGUOUS_PATH
