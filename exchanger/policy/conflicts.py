@@ -1,44 +1,48 @@
 """Which entries conflict: they share a host, a method and a path prefix, so no such request can be decided.
 
-Costs nothing while policies come and go: the trie that answers requests has conflicting entries side by side.
+Costs nothing while policies come and go: the levels that decide requests have conflicting entries side by side.
 
 Must not know: requests, or who learns of a conflict.
 """
 
-from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice, product
 from typing import ClassVar, Final, final
 
 import attrs
 
 from exchanger.codes.code import Code
 from exchanger.codes.manifests import CONFLICT
-from exchanger.policy import lookup
-from exchanger.policy.authority import read_authority
-from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.headers import RequestHeaders
-from exchanger.policy.interpretation import path_interpretations
-from exchanger.policy.methods import MethodTable, each
-from exchanger.policy.path import MalformedPath
-from exchanger.policy.policy_trie import PathClaims, Paths, Sifting
+from exchanger.policy.namespace import EffectiveDocument, Routes
 from exchanger.policy.prefix import fold, spellings_of
+from exchanger.policy.routing import table
+from exchanger.policy.routing.lookup import Trace
+from exchanger.policy.routing.scope import PathSet, covers_host
 from exchanger.policy.routing.steps import Steps
+from exchanger.policy.routing.table import Level, VirtualHost
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import printable
 from exchanger.values.entry import BASELINE, Entry, Source
 from exchanger.values.request import NO_FIELDS, HeaderFields
+from exchanger.values.verdict import Unhealthy
 
 # Rivals of one entry that are searched for: more do not help its author, and thousands of entries may have the same place.
 MAX_RIVALS: Final = 3
-# Claims on one place that are considered, in a tenth of a millisecond: one entry may name 100,000 methods.
+# Methods of one entry that are considered, in a tenth of a millisecond: it may name 100,000.
 MAX_CLAIMS: Final = 256
+# Hosts of a document that are considered for an entry that grants left on other hosts than its own.
+MAX_HOSTS: Final = 256
 # Characters of a prefix whose other spellings are considered, in a quarter of a millisecond in the worst case: escapes have long ones.
 MAX_PREFIX: Final = 1024
 # Characters of a source in the name of an entry: so that two names fit into a line.
 MAX_SOURCE: Final = 200
-# Nodes and characters that are visited for entries whose prefix differs only in case, in 4 ms. The entries of one document share the same
-# amount again, plus twice the length of their prefixes: other authors may write 8,000 prefixes that differ only in case.
+# Characters that are compared for entries whose prefix differs only in case, in 4 ms. The entries of one document share the same amount
+# again, plus twice the length of their prefixes: other authors may write 8,000 prefixes that differ only in case.
 MAX_VARIANT_WORK: Final = 2_048
+# Entries of one place that are searched for rivals and count as one such character.
+ROUTES_PER_STEP: Final = 8
 # The same in one step.
 VARIANT_STEP: Final = 512
 # Conflicts of one document that are reported: more do not fit into a message.
@@ -80,22 +84,18 @@ def contenders(
 ) -> tuple[Entry, ...]:
     """Return two of the entries for which ``snapshot.match``, with the same arguments, found a conflict, in the order of their sources.
 
-    Costs about as much as the match. Returns nothing if they cannot be found within its bounds; the verdict stands anyway.
+    Costs some times as much as the match, and the entries of one place. Returns nothing where an earlier version found it.
     """
-    authority = read_authority(host)
-    interpretations, seen, sifting = path_interpretations(authority, path, method, raw=raw), RequestHeaders(headers), Sifting()
-    if authority is None or isinstance(interpretations, MalformedPath):
-        return ()
-    for interpretation in interpretations:
-        if interpretation.markers is not None:  # they only hint at a conflict
-            continue
-        found = lookup.contenders(snapshot.trie, authority, interpretation, method, seen, sifting)
-        if len(found) > 1:
-            return tuple(sorted(found, key=lambda entry: (entry.source, entry.index)))
+    trace, given = Trace(), RequestHeaders(headers)
+    verdict = snapshot.match(host, path, method, raw=raw, headers=headers, trace=trace)
+    for look in trace.looks if verdict is table.CONFLICT else ():
+        if look.found is table.CONFLICT and not look.reading.supposed:  # a ``!`` only hints at a conflict
+            found = dict.fromkeys(islice(look.first(given), 2))
+            return tuple(sorted(found, key=_place))
     return ()
 
 
-def conflicts_of(document: PolicyDocument | None, snapshot: PolicySnapshot) -> Iterator[Conflict | None]:
+def conflicts_of(document: EffectiveDocument | None, snapshot: PolicySnapshot) -> Iterator[Conflict | None]:
     """Yield the first ``MAX_CONFLICTS`` conflicts of ``document``, and ``None`` between steps of bounded work."""
     found = 0
     entries = () if document is None else document.entries
@@ -119,78 +119,129 @@ def documents_in_conflict(snapshot: PolicySnapshot) -> Iterator[Source | None]:
 
     One side finds a rival that the other misses within its bounds, so both are yielded.
     """
-    for source, document in snapshot.documents.items():
+    for document in snapshot.documents():
         for conflict in conflicts_of(document, snapshot):
             if conflict is not None:
-                yield source
-                yield from {rival.source for rival in conflict.rivals} - {source}
+                yield document.source
+                yield from {rival.source for rival in conflict.rivals} - {document.source}
                 break
             yield None
 
 
-@final
-@attrs.frozen
-class _AnyCase:
-    """Compares prefixes with a folded text, ignoring the case of ASCII letters."""
-
-    def children(self, chars: str, text: str, at: int) -> Iterable[int]:
-        char = text[at : at + 1]
-        wanted = {char, char.upper()} if char.isascii() else {char}
-        return [place for one in wanted if one and (place := chars.find(one)) >= 0]
-
-    def after(self, key: str, text: str, at: int) -> int:
-        return at + 1 if fold(key) == text[at : at + 1] else -1
-
-
 def conflicts_with(entry: Entry, snapshot: PolicySnapshot, reserve: Steps | None = None) -> tuple[Entry, ...]:
-    """Return at most ``MAX_RIVALS`` other entries that conflict with ``entry``, which is in ``snapshot``, in the order of their sources.
+    """Return at most ``MAX_RIVALS`` other entries that conflict with ``entry``, in the order of their sources; none if it is not there.
 
-    ``reserve`` is what is left of the budget for rivals whose prefix differs only in case.
+    ``reserve`` is what is left of the budget for rivals whose prefix differs only in case, and for finding them among many entries of one
+    place.
 
     Costs the length of its prefix and the number of its methods; for an entry for all methods, the number of methods that others name
-    there. Both are bounded: beyond the bounds, rivals may be missing.
-
-    Raises:
-        KeyError: ``snapshot`` does not contain ``entry``
+    there. All are bounded: beyond the bounds, rivals may be missing.
     """
-    if entry.match.within:
-        return ()  # part of another entry, which has the same rivals
-    paths = None if entry.match.host is None else snapshot.trie.hosts.paths.get(entry.match.host)
-    if paths is None:
-        raise KeyError(entry.match.host)
-    found: dict[tuple[object, int], Entry] = {}
-    prefix = entry.match.path_prefix
-    own = fold(prefix) if entry.match.case_insensitive else prefix
-    for spelling in (own,) if len(prefix) > MAX_PREFIX else spellings_of(entry.match).literal:
-        for claims in _at(paths, spelling, entry, reserve or Steps(MAX_VARIANT_WORK)):
-            table = claims.entries_like(entry)
-            for rival in () if table is None else islice(_members(table, entry.match.methods), MAX_CLAIMS):
-                if (rival.source, rival.index) != (entry.source, entry.index) and rival.source not in snapshot.trie.leaving:
-                    found[rival.source, rival.index] = rival
+    found: dict[tuple[Source, int], Entry] = {}
+    prefix, folded, budget = entry.match.path_prefix, entry.match.case_insensitive, reserve or Steps(MAX_VARIANT_WORK)
+    literal = (fold(prefix) if folded else prefix,) if len(prefix) > MAX_PREFIX else spellings_of(entry.match).literal
+    for there, spelling in product(_hosts_of(entry, snapshot), literal):
+        levels = _equal((there.folded if folded else there.exact).get(spelling), entry)
+        granted = [level.granted_paths for level in levels if _has(level, entry)]
+        for level in chain(levels, _twins(there, spelling, entry, budget)) if granted else ():
+            if not any(_have_common_paths(level.granted_paths, own) for own in granted):
+                continue
+            for rival in _rivals(level, entry, budget):
+                found[_place(rival)] = rival
                 if len(found) == MAX_RIVALS:
-                    break
-    return tuple(sorted(found.values(), key=lambda rival: (rival.source, rival.index))[:MAX_RIVALS])
+                    return tuple(sorted(found.values(), key=_place))
+    return tuple(sorted(found.values(), key=_place))
 
 
-def _at(paths: Paths, spelling: str, entry: Entry, reserve: Steps) -> Iterator[PathClaims]:
-    """Yield the claims at the place of ``entry`` under ``spelling``: of its own trie, which must have it, and of the other."""
-    own = paths.folded if entry.match.case_insensitive else paths.exact
-    cells = [] if own is None else own.prefixes_of(spelling)
-    claims = cells[-1].of(entry.match) if cells and cells[-1].length == len(spelling) else None
-    if claims is None or claims.entries_like(entry) is None:
-        raise KeyError(spelling)
-    yield from cells[-1].level(entry.match.rank)
-    if entry.match.case_insensitive:
-        most = max(0, min(MAX_VARIANT_WORK, reserve.left))
-        steps = Steps(most)
-        twins = [cell for _, cell in paths.exact.alike(spelling, _AnyCase(), steps) or []]
-        reserve.left -= most - steps.left
-    else:
-        twins = [] if paths.folded is None else paths.folded.prefixes_of(fold(spelling))
-    yield from chain.from_iterable(cell.level(entry.match.rank) for cell in twins if cell.length == len(spelling))
+def _place(entry: Entry) -> tuple[Source, int]:
+    return entry.source, entry.index
 
 
-def _members(table: MethodTable[Entry], methods: frozenset[str] | None) -> Iterator[Entry]:
-    yield from each(table.every)
-    for method in table.named if methods is None else methods:
-        yield from each(table.named.get(method))
+def _hosts_of(entry: Entry, snapshot: PolicySnapshot) -> Iterator[VirtualHost]:
+    """Yield the hosts on which ``entry`` decides: its own, unless grants left only others."""
+    document = snapshot.document(entry.source)
+    routes: Mapping[str | None, Routes] = {} if document is None else document.routes
+    host = entry.match.host
+    for name in (host,) if host in routes else islice(routes, MAX_HOSTS):
+        there = snapshot.hosts.by_name.get(name) if name is not None and covers_host(host, name) else None
+        if there is not None:
+            yield there
+
+
+def _equal(levels: Iterable[Level] | None, entry: Entry) -> list[Level]:
+    """Return those of ``levels``, at a prefix of ``entry``, that are equal in the order of entries."""
+    return [level for level in levels or () if not level.decoded and level.path_type is entry.match.path_type]
+
+
+def _decided_at(level: Level, entry: Entry) -> Iterator[Entry | Unhealthy]:
+    """Yield what ``level`` decides for the headers of ``entry`` and each of its methods, at most ``MAX_CLAIMS``."""
+    methods, own = entry.match.methods, level.named
+    names, values = tuple(zip(*entry.match.headers, strict=True)) or ((), ())
+    rules = [] if level.every is None or (methods and level.methods and methods.isdisjoint(level.methods)) else [level.every]
+    named = () if own is None else (own[method] for method in (own if methods is None else methods) if method in own)
+    for one in chain(rules, islice(named, MAX_CLAIMS)):
+        decides = (
+            one.entry if not names else next((by_values.get(values) for known, by_values, _ in one.by_headers if known == names), None)
+        )
+        if decides is not None:
+            yield decides
+
+
+def _has(level: Level, entry: Entry) -> bool:
+    return any(isinstance(one, Unhealthy) or _place(one) == _place(entry) for one in _decided_at(level, entry))
+
+
+def _rivals(level: Level, entry: Entry, budget: Steps) -> Iterator[Entry]:
+    """Yield entries at ``level`` that conflict with ``entry``, some of them more than once."""
+    decided = list(_decided_at(level, entry))
+    others: Iterable[Entry] = (one for one in decided if isinstance(one, Entry))
+    if any(isinstance(one, Unhealthy) for one in decided):
+        others = chain(others, _members(level, entry, budget))
+    yield from (other for other in others if _place(other) != _place(entry))
+
+
+def _members(level: Level, entry: Entry, budget: Steps) -> Iterator[Entry]:
+    """Yield the entries at ``level`` with the headers of ``entry``, and one of its methods."""
+    methods = entry.match.methods
+    for number, route in enumerate(level.routes):
+        if number % ROUTES_PER_STEP == 0 and not budget.take(1):
+            return
+        other, scope = route.effect, route.match
+        meets = methods is None or scope.methods is None or not methods.isdisjoint(scope.methods)
+        if meets and isinstance(other, Entry) and scope.headers == entry.match.headers:
+            yield other
+
+
+def _have_common_paths(one: PathSet | None, other: PathSet | None) -> bool:
+    return one is None or other is None or one == other or one.common(other) is not None
+
+
+def _twins(there: VirtualHost, spelling: str, entry: Entry, reserve: Steps) -> Iterator[Level]:
+    """Yield the levels equal to that of ``entry`` under ``spelling`` that treat case in the other way."""
+    if not entry.match.case_insensitive:
+        yield from _equal(there.folded.get(fold(spelling)), entry)
+        return
+    most = max(0, min(MAX_VARIANT_WORK, reserve.left))
+    steps = Steps(most)
+    for prefix in alike_but_for_case(there.exact.prefixes, spelling, steps):
+        yield from _equal(there.exact.get(prefix), entry)
+    reserve.left -= most - steps.left
+
+
+def alike_but_for_case(prefixes: Sequence[str], folded: str, steps: Steps) -> Iterator[str]:
+    """Yield those of the sorted ``prefixes`` that differ from a ``folded`` text in the case of ASCII letters alone.
+
+    Each character compared takes a step; stops when there are none left.
+    """
+    begun = [("", 0)]
+    while begun and steps.take(1):
+        text, place = begun.pop()
+        if len(text) == len(folded):
+            yield from (text,) if text in prefixes[place : place + 1] else ()
+            continue
+        char = folded[len(text)]
+        for other in {char, char.upper()} if char.isascii() else (char,):
+            longer = text + other
+            found = bisect_left(prefixes, longer, place)
+            if found < len(prefixes) and prefixes[found].startswith(longer):
+                begun.append((longer, found))

@@ -1,54 +1,38 @@
-"""Why a request gets its verdict: the interpretations of its path, which entry won or what blocks it, and why the others did not.
+"""Why a request gets its verdict: the look-up as its trace shows it, with what won or fails closed, and why everything else did not win.
 
-For people who inspect one request, so it may cost as much as the entries of its host; the verdict itself is the snapshot's.
+An explanation has the entries and regions whose prefix begins the path, and not the rest of the host. For people who inspect one request.
 
 Must not know: YAML, or what follows from a verdict.
 """
 
 import enum
 import sys
-from collections.abc import Iterator, Sequence
-from itertools import chain, islice, takewhile
-from operator import eq
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+from operator import attrgetter
 from typing import Final, TypeAlias, final
 
 import attrs
 
-from exchanger.policy.authority import read_authority
+from exchanger.policy.authority import WILDCARD, read_authority
 from exchanger.policy.conflicts import named
-from exchanger.policy.headers import HeaderTable, RequestHeaders
-from exchanger.policy.interpretation import MAX_POSSIBLE, Interpretation, fits, is_within, path_interpretations
-from exchanger.policy.lookup import CONFLICT, ROOT, Found, UnreadableReach, possible_paths, stricter_for_head
+from exchanger.policy.headers import RequestHeaders, canonical
+from exchanger.policy.interpretation import path_interpretations
 from exchanger.policy.path import MalformedPath
-from exchanger.policy.policy_trie import Paths, PolicyTrie, is_wildcard
-from exchanger.policy.prefix import fold, spellings_of
-from exchanger.policy.routing.lookup import possible_paths as possible_denied_paths
-from exchanger.policy.routing.steps import Steps
-from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import (
-    BASELINE,
-    UNKNOWN_NAMESPACE,
-    AllowEntry,
-    Claim,
-    DenyEntry,
-    Entry,
-    ExchangeEntry,
-    FailClosedRegion,
-    MatchScope,
-    PathType,
-    Source,
-)
+from exchanger.policy.routing.lookup import Look, Outcome, Step, Trace, stricter_for_head
+from exchanger.policy.routing.scope import Route
+from exchanger.policy.routing.table import CONFLICT, SEVERAL_REGIONS, Level
+from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
+from exchanger.values.entry import BASELINE, Claim, DenyEntry, Entry, FailClosedRegion, PathType, Source
 from exchanger.values.request import NO_FIELDS, HeaderFields
 from exchanger.values.text import loggable_path
-from exchanger.values.verdict import AMBIGUOUS_HEADER, NO_MATCH, Ambiguous, Unhealthy, Verdict
+from exchanger.values.verdict import AMBIGUOUS_HEADER, Ambiguous, Unhealthy, Verdict
 
 # As many as a person reads; the nearest come first.
 MAX_CANDIDATES: Final = 50
 # Rivals that are named; the others are candidates, too.
 MAX_RIVALS: Final = 3
-# Kinds of prefixes that a ``!`` in a path may hide: of entries, of regions of unknown host, and of the baseline.
-_KINDS: Final = 3
-# Entries and regions that are considered, those that cover the request first.
+# Entries and regions that are considered, besides those that come first or fail closed.
 MAX_LOOKED_AT: Final = 1_000
 
 
@@ -65,7 +49,7 @@ class Standing(enum.Enum):
 @final
 @attrs.frozen
 class Candidate:
-    """An entry or region that could concern the request, with its outcome and the reason in words."""
+    """An entry, as its author wrote it, or a region that could concern the request, with its outcome and the reason in words."""
 
     claim: Claim
     standing: Standing
@@ -92,335 +76,283 @@ def explain(
     snapshot: PolicySnapshot, host: str, path: str, method: str, *, raw: bool = False, headers: HeaderFields = NO_FIELDS
 ) -> Explanation:
     """Return the verdict of ``snapshot`` on a request, and how it came about; the arguments are those of ``PolicySnapshot.match``."""
-    authority, trie = read_authority(host), snapshot.trie
-    found = path_interpretations(authority, path, method, raw=raw)
-    places = [paths for hosts in (trie.hosts, trie.any_host) if hosts is not None for paths in hosts.places(authority)]
-    denials = () if snapshot.baseline is None else snapshot.baseline.near(authority)
-    readings = (Interpretation(path),) if isinstance(found, MalformedPath) else found
-    room = Steps(_KINDS * MAX_POSSIBLE)
-    possible = chain.from_iterable(
-        chain(possible_paths(places, one, room) or (), possible_denied_paths(denials, one, room) or ()) for one in readings
-    )
-    interpretations = tuple(dict.fromkeys(possible))
-    denying = dict.fromkeys(route.effect for _, there in denials for route in there.routes())
-    claims = tuple(islice(chain(denying, _claims(trie, places, interpretations)), MAX_LOOKED_AT))
+    found = _explained(snapshot, host, path, method, raw=raw, headers=headers)
     verdict = snapshot.match(host, path, method, raw=raw, headers=headers)
-    question = _Question.of(verdict, method, interpretations, claims, snapshot.reach, RequestHeaders(headers))
-    ranked = sorted(claims, key=question.rank)
-    shown = tuple(question.candidate(claim) for claim in ranked[:MAX_CANDIDATES])
-    texts = dict.fromkeys(one.path for one in readings)
-    return Explanation(question.verdict, tuple(texts), shown, len(ranked) - len(shown))
+    if verdict == found.verdict:
+        return found
+    versions = (_explained(version, host, path, method, raw=raw, headers=headers) for version in snapshot.held)
+    earlier = [
+        one for version in versions if version.verdict == verdict for one in version.candidates if one.standing is not Standing.OTHER
+    ]
+    first = dict.fromkeys(attrs.evolve(one, why=f"{_EARLIER}: {one.why}") for one in earlier)
+    later = [one if one.standing is Standing.OTHER else Candidate(one.claim, Standing.OTHER, _STRICTER) for one in found.candidates]
+    return attrs.evolve(found, verdict=verdict, candidates=(*first, *later))
 
 
-def _claims(trie: PolicyTrie, places: Sequence[Paths], interpretations: tuple[Interpretation, ...]) -> Iterator[Claim]:
-    """Yield every entry and region once, although it has several spellings and methods; first those above ``interpretations``."""
-    seen: set[tuple[Source, int | None, MatchScope]] = set()
-    above = (cell for paths in places for one in interpretations for part, text in paths.tries_for(one) for cell in part.prefixes_of(text))
-    others = (cell for paths in places for part, _ in paths.tries_for(Interpretation("")) for _, cell in part.items())
-    for cell in chain(above, others):
-        for member in cell.members():
-            for claim in trie.meant(member) if isinstance(member, FailClosedRegion) else (member,):
-                key = (claim.source, claim.index, claim.match)
-                if key not in seen and claim.source not in trie.leaving:
-                    seen.add(key)
-                    yield claim
+def _explained(snapshot: PolicySnapshot, host: str, path: str, method: str, *, raw: bool, headers: HeaderFields) -> Explanation:
+    """Return the explanation of this version alone."""
+    trace, authority = Trace(), read_authority(host)
+    verdict = attrs.evolve(snapshot, held=()).match(host, path, method, raw=raw, headers=headers, trace=trace)
+    read = path_interpretations(authority, path, method, raw=raw)
+    texts = (path,) if isinstance(read, MalformedPath) else tuple(dict.fromkeys(one.path for one in read))
+    given = RequestHeaders(headers)
+    looks = (*trace.denials, *trace.looks)
+    first = {id(look): dict.fromkeys(look.first(given)) for look in looks}
+    cases = _cases(looks, first, given)
+    explainer = _Explainer(verdict, method, snapshot.reach, first, _deciding(trace.looks))
+    ranked = sorted(cases, key=explainer.rank)
+    shown = tuple(explainer.candidate(case, snapshot) for case in ranked[:MAX_CANDIDATES])
+    return Explanation(verdict, texts, shown, len(ranked) - len(shown))
 
 
-def _itself(claim: Claim, method: str) -> bool:
-    return claim.match.methods is None or method in claim.match.methods
-
-
-def _concerns(claim: Claim, method: str) -> bool:
-    return _itself(claim, method) or (method == "HEAD" and _itself(claim, "GET"))
-
-
-def _nearness(claim: Claim) -> int:
-    """Return how near a claim's host is to that of the request: its own, then the longest wildcard."""
-    host = claim.match.host
-    return 0 if host is None else len(host) if is_wildcard(host) else sys.maxsize
-
-
-# How a prefix covers a path: exactly, its length, by whole segments, literally. The greater comes first.
-_Cover = tuple[bool, int, bool, bool]
-
-
-def _cover(claim: Claim, interpretation: Interpretation, *, decoded: bool) -> _Cover | None:
-    """Return how the claim's prefix covers ``interpretation``, in the spelling that comes first; ``None`` if it does not."""
-    scope = claim.match
-    if scope.within and not is_within(interpretation, scope.within):
-        return None
-    spellings = spellings_of(scope)
-    path = fold(interpretation.path) if scope.case_insensitive else interpretation.path
-    found: list[_Cover] = []
-    for spelling in spellings.literal + spellings.rewritten if decoded else spellings.literal:
-        if path.startswith(spelling) and fits(scope.path_type, path, len(spelling), interpretation.end):
-            rank = scope.rank
-            found.append((rank is PathType.EXACT, max(len(spelling), ROOT), rank is PathType.SEGMENT, spelling in spellings.literal))
-    return max(found, default=None)
-
-
-# The place of a claim.
-Place: TypeAlias = tuple[Source, int | None]
-# The order of entries: nearness of the host, cover, and number of headers.
-_Order = tuple[int, _Cover, int]
+# The place of an entry or region, and whether it is a region.
+_Key: TypeAlias = tuple[Source, int | None, bool]
+# Entries that come first in a look-up, by its identity.
+_First: TypeAlias = Mapping[int, dict[Entry, None]]
 
 
 @final
-@attrs.frozen(eq=False)
-class _Look:
-    """One look-up of ``interpretation``, and its first claim unless a region decides. HEAD has two: for itself and as GET.
+@attrs.define(eq=False)
+class _Case:
+    """An entry or region, and in which look-ups it had which outcome. ``steps`` has those of its nearest ``outcome``."""
 
-    ``decoded``: the hosts on which decoded spellings count. ``nearest``: the distance of the nearest host with a claim that covers.
-    ``in_doubt``: an entry there names a header in doubt. ``beside``: for HEAD, the look-up as GET, which limits how far this one counts.
-    """
+    claim: Claim
+    outcome: Outcome
+    steps: list[tuple[Look, Step]] = attrs.field(factory=list)
 
-    interpretation: Interpretation
-    method: str
-    order: _Order | None
-    entries: tuple[Entry, ...]
-    decoded: frozenset[str | None]
-    nearest: int
-    in_doubt: bool
-    beside: "_Look | None" = None
-
-    @classmethod
-    def of(
-        cls, path: Interpretation, method: str, claims: list[Claim], doubtful: frozenset[Place], beside: "_Look | None" = None
-    ) -> "_Look":
-        """Look ``path`` up among ``claims``; those at ``doubtful`` places name headers in doubt, and all others the request has."""
-        concerned = [claim for claim in claims if _itself(claim, method) and _counts(claim, beside)]
-        hosts = {claim.match.host for claim in concerned}
-        written = {claim.match.host for claim in concerned if not _is_apart(claim) and _cover(claim, path, decoded=False) is not None}
-        decoded = frozenset(hosts if path.rewritten else hosts - written)
-        covering = [
-            (claim, cover)
-            for claim in concerned
-            if not _is_apart(claim) and (cover := _cover(claim, path, decoded=claim.match.host in decoded)) is not None
-        ]
-        nearest = max((_nearness(claim) for claim, _ in covering), default=0)
-        in_doubt = any(_place(claim) in doubtful and _nearness(claim) == nearest for claim, _ in covering)
-        orders = [
-            (_order(claim, cover), claim)
-            for claim, cover in covering
-            if not isinstance(claim, FailClosedRegion) and _place(claim) not in doubtful
-        ]
-        first = max((order for order, _ in orders), default=None)
-        winners = tuple(entry for order, entry in orders if order == first)
-        return cls(path, method, first, winners, decoded, nearest, in_doubt, beside)
-
-    def cover(self, claim: Claim) -> _Cover | None:
-        """Return how the prefix of ``claim`` covers the path, ``None`` if it does not, or not this method."""
-        return _cover(claim, self.interpretation, decoded=claim.match.host in self.decoded) if _itself(claim, self.method) else None
-
-    def order_of(self, entry: Entry) -> _Order | None:
-        """Return the place of ``entry`` in the order of entries, ``None`` if it does not count."""
-        cover = self.cover(entry) if _counts(entry, self.beside) else None
-        return None if cover is None else _order(entry, cover)
+    def add(self, look: Look, step: Step, outcome: Outcome) -> None:
+        """Record the ``outcome`` at one step."""
+        if _RANKS[outcome] < _RANKS[self.outcome]:
+            self.outcome = outcome
+            self.steps.clear()
+        if outcome is self.outcome:
+            self.steps.append((look, step))
 
     @property
-    def found(self) -> Found:
-        """What comes first, or what comes before that."""
-        if self.in_doubt:
-            return AMBIGUOUS_HEADER
-        return NO_MATCH if not self.entries else self.entries[0] if len(self.entries) == 1 else CONFLICT
+    def looks(self) -> list[Look]:
+        """The look-ups in which it had its nearest outcome."""
+        return [look for look, _ in self.steps]
 
 
-def _is_apart(claim: Claim) -> bool:
-    return isinstance(claim, FailClosedRegion) and claim.reaches_any_host
+def _key(claim: Claim) -> _Key:
+    return claim.source, claim.index, isinstance(claim, FailClosedRegion)
 
 
-def _counts(claim: Claim, beside: _Look | None) -> bool:
-    return beside is None or _is_apart(claim) or _nearness(claim) >= beside.nearest
+def _cases(looks: Iterable[Look], first: _First, headers: RequestHeaders) -> Iterable[_Case]:
+    """Return the cases of all that ``looks`` met: what comes first or fails closed, and at most ``MAX_LOOKED_AT`` others."""
+    cases, left = dict[_Key, _Case](), MAX_LOOKED_AT
+    steps = [(look, step) for look in looks for step in look.steps]
+    nearest: dict[_Key, None] = dict.fromkeys(_key(entry) for entries in first.values() for entry in entries)
+    closing = (route.effect for _, step in steps if step.outcome is Outcome.CLOSED for route in step.level.routes)
+    nearest.update(dict.fromkeys(_key(effect) for effect in closing if isinstance(effect, FailClosedRegion)))
+    for look, step in steps:
+        for route in step.level.routes:
+            key = _key(route.effect)
+            if key not in cases and key not in nearest and left <= 0:
+                continue
+            outcome = _outcome(look, step, route, first, headers)
+            if outcome is not None:
+                left -= key not in cases and key not in nearest
+                cases.setdefault(key, _Case(route.effect, outcome)).add(look, step, outcome)
+    return cases.values()
 
 
-def _order(entry: Entry, cover: _Cover) -> _Order:
-    return _nearness(entry), cover, len(entry.match.headers)
+def _outcome(look: Look, step: Step, route: Route, first: _First, headers: RequestHeaders) -> Outcome | None:
+    """Return the outcome of ``route`` where its level had that of ``step``; ``None`` if the step is about other routes."""
+    effect, outcome = route.effect, step.outcome
+    if outcome in _OF_OTHERS:
+        return outcome
+    if effect.match.methods is not None and look.method not in effect.match.methods:
+        return Outcome.OTHER_METHOD
+    if outcome is not Outcome.AS_WRITTEN and step.namespace != (effect.source.namespace if route.yields_to_others else None):
+        return None
+    if isinstance(effect, FailClosedRegion) or effect in first[id(look)]:
+        return outcome
+    names_doubt = any(headers.is_doubtful(canonical(name), name) for name, _ in effect.match.headers)
+    if outcome is Outcome.IN_DOUBT and names_doubt:
+        return outcome
+    if not headers.has(effect.match.headers):
+        return Outcome.OTHER_HEADERS
+    return outcome if outcome in {Outcome.AS_WRITTEN, Outcome.FARTHER} else Outcome.LATER
 
 
-def _place(claim: Claim) -> Place:
-    return claim.source, claim.index
-
-
-def _names_in_doubt(claim: Claim, headers: RequestHeaders) -> bool:
-    """Return whether ``claim`` is an entry that names a header in doubt."""
-    if isinstance(claim, FailClosedRegion) or not claim.match.headers:
-        return False
-    table = HeaderTable().changed(claim, adds=True)
-    return table is not None and any(table.is_doubtful(method, headers) for method in claim.match.methods or ("GET",))
+def _deciding(looks: Iterable[Look]) -> tuple[Look, ...]:
+    """Return for each reading of the path the look-up that counts: for HEAD the stricter of two."""
+    by_reading: dict[int, Look] = {}
+    for look in looks:
+        as_get = by_reading.get(id(look.reading), look)
+        by_reading[id(look.reading)] = as_get if stricter_for_head(look.found, as_get.found) != look.found else look
+    return tuple(by_reading.values())
 
 
 @final
 @attrs.frozen
-class _Question:
-    """A request with its interpretations. ``looks`` has every look-up, ``deciding`` for each interpretation the one that counts.
-
-    ``rivals`` are the entries that conflict over the request, for each look-up, and ``tied`` their places.
-    ``unmet`` are the places of entries whose headers the request does not have.
-    """
+class _Explainer:
+    """Puts the outcomes of one request into words. ``deciding`` has for each reading of its path the look-up that counts."""
 
     verdict: Verdict
     method: str
-    interpretations: tuple[Interpretation, ...]
     reach: UnreadableReach
-    looks: tuple[_Look, ...]
-    deciding: tuple[_Look, ...]
-    rivals: tuple[tuple[Entry, ...], ...]
-    tied: frozenset[Place]
-    unmet: frozenset[Place]
+    first: _First
+    deciding: tuple[Look, ...]
 
-    @classmethod
-    def of(
-        cls,
-        verdict: Verdict,
-        method: str,
-        interpretations: tuple[Interpretation, ...],
-        claims: tuple[Claim, ...],
-        reach: UnreadableReach,
-        headers: RequestHeaders,
-    ) -> "_Question":
-        """Return the question with ``claims`` as candidates."""
-        unmet = frozenset(
-            _place(claim) for claim in claims if not isinstance(claim, FailClosedRegion) and not headers.has(claim.match.headers)
-        )
-        doubtful = frozenset(_place(claim) for claim in claims if _names_in_doubt(claim, headers))
-        met = [claim for claim in claims if isinstance(claim, FailClosedRegion) or _place(claim) in doubtful or _place(claim) not in unmet]
-        looks: list[_Look] = []
-        deciding: list[_Look] = []
-        for interpretation in interpretations:
-            if method == "HEAD":
-                as_get = _Look.of(interpretation, "GET", met, doubtful)
-                itself = _Look.of(interpretation, method, met, doubtful, as_get)
-                looks += (itself, as_get)
-                deciding.append(itself if stricter_for_head(itself.found, as_get.found) == itself.found else as_get)
-            else:
-                looks.append(_Look.of(interpretation, method, met, doubtful))
-                deciding.append(looks[-1])
-        rivals = tuple(
-            tuple(sorted(look.entries, key=_place))
-            for look in looks
-            if verdict == look.found == CONFLICT and not look.interpretation.supposed  # markers only hint at one, as in the snapshot
-        )
-        tied = frozenset(_place(entry) for entries in rivals for entry in entries)
-        return cls(verdict, method, interpretations, reach, tuple(looks), tuple(deciding), rivals, tied, unmet)
-
-    def covers(self, claim: Claim) -> list[_Cover | None]:
-        """Return for each look-up how the claim's prefix covers the path."""
-        return [look.cover(claim) for look in self.looks]
-
-    def rank(self, claim: Claim) -> tuple[bool, bool, bool, int, Source, int]:
-        """Return the sort key of candidates: first what decides or blocks, then the nearest."""
-        nearness = max(sum(takewhile(bool, map(eq, claim.match.path_prefix, one.path))) for one in self.interpretations)
+    def rank(self, case: _Case) -> tuple[bool, int, bool, int, Source, int]:
+        """Return the sort key of candidates: what decides or fails closed, then by nearness of the host and the order of entries."""
         return (
-            self._standing(claim) is Standing.OTHER,
-            not _concerns(claim, self.method),
-            not any(self.covers(claim)),
-            -nearness,
-            claim.source,
-            -1 if claim.index is None else claim.index,
+            self._standing(case) is Standing.OTHER,
+            -max(_nearness(step.host) for _, step in case.steps),
+            case.outcome in _OF_OTHERS,
+            -max(step.level.order for _, step in case.steps),
+            case.claim.source,
+            -1 if case.claim.index is None else case.claim.index,
         )
 
-    def candidate(self, claim: Claim) -> Candidate:
-        """Explain how ``claim`` fared."""
-        return Candidate(claim, self._standing(claim), self._why(claim))
+    def candidate(self, case: _Case, snapshot: PolicySnapshot) -> Candidate:
+        """Explain how ``case`` fared."""
+        standing = self._standing(case)
+        return Candidate(_as_written(case.claim, snapshot), standing, self._why(case, standing))
 
-    def _standing(self, claim: Claim) -> Standing:
-        if isinstance(claim, FailClosedRegion):
-            closes = isinstance(self.verdict, Unhealthy) and _concerns(claim, self.method) and any(self._closes(claim))
+    def _standing(self, case: _Case) -> Standing:
+        if isinstance(case.claim, FailClosedRegion):
+            closes = case.outcome is Outcome.CLOSED and isinstance(self.verdict, Unhealthy)
             return Standing.BLOCKS if closes else Standing.OTHER
-        if claim is self.verdict or claim == self.verdict:
+        if case.outcome is not Outcome.WON:
+            return Standing.OTHER
+        if isinstance(self.verdict, Entry) and _key(self.verdict) == _key(case.claim):
             return Standing.WON
-        return Standing.CONFLICTS if _place(claim) in self.tied else Standing.OTHER
+        if isinstance(self.verdict, Unhealthy) and self._revoked(case) is not None:
+            return Standing.BLOCKS
+        return Standing.CONFLICTS if self._conflict(case) is not None else Standing.OTHER
 
-    def _closes(self, region: FailClosedRegion) -> list[bool]:
-        """Return for each look-up whether ``region`` closes the request in it."""
-        return [look.cover(region) is not None and not self._spared(look, region) for look in self.looks]
+    def _conflict(self, case: _Case) -> Look | None:
+        """Return the look-up in which ``case`` conflicts with others; a ``!`` in the path only hints at a conflict."""
+        found = (look for look in case.looks if self.verdict == look.found == CONFLICT and not look.reading.supposed)
+        return next(found, None)
 
-    def _spared(self, look: _Look, region: FailClosedRegion) -> bool:
-        """Return whether an entry decides in spite of ``region``: that of a nearer host, or one of another namespace."""
-        if look.beside is not None and (not _counts(region, look.beside) or self._spared(look.beside, region)):
-            return True
-        if not region.reaches_any_host:
-            return look.nearest > _nearness(region)
-        if self.reach is UnreadableReach.GLOBAL or not isinstance(found := look.found, DenyEntry | ExchangeEntry | AllowEntry):
-            return False
-        return region.source.namespace not in {found.source.namespace, UNKNOWN_NAMESPACE}
+    def _revoked(self, case: _Case) -> Unhealthy | None:
+        """Return why an entry that comes first may no longer decide."""
+        place = (case.claim.source, case.claim.index)
+        found = (look.found for look in case.looks if isinstance(look.found, Unhealthy))
+        return next((one for one in found if (one.source, one.index) == place), None)
 
-    def _why(self, claim: Claim) -> str:
-        if not _concerns(claim, self.method):
-            return f"its methods ({', '.join(sorted(claim.match.methods or ()))}) do not include {self.method}"
-        if not any(self.covers(claim)):
-            return _ELSEWHERE[claim.match.path_type].format(claim.match.path_prefix)
-        if isinstance(claim, FailClosedRegion):
-            return self._why_region(claim)
-        if claim is self.verdict or claim == self.verdict:
-            return _BASELINE if claim.source == BASELINE else _BY_HEADERS if claim.match.headers else _LONGEST
-        return self._why_tied(claim) if _place(claim) in self.tied else self._why_lost(claim)
+    def _why(self, case: _Case, standing: Standing) -> str:
+        scope = case.claim.match
+        if case.outcome is Outcome.OTHER_METHOD:
+            return f"its methods ({', '.join(sorted(scope.methods or ()))}) do not include {self.method}"
+        if case.outcome is Outcome.OTHER_PATH:
+            return _ELSEWHERE[scope.path_type].format(scope.path_prefix)
+        if case.outcome is Outcome.NOT_GRANTED:
+            return _NOT_GRANTED
+        if isinstance(case.claim, FailClosedRegion):
+            return self._why_region(case.claim, case.outcome)
+        if standing is Standing.WON:
+            return _BASELINE if case.claim.source == BASELINE else _BY_HEADERS if scope.headers else _LONGEST
+        if (look := self._conflict(case)) is not None:
+            return self._why_tied(case.claim, look)
+        if case.outcome is Outcome.WON:
+            revoked = self._revoked(case)
+            return self._why_first(case) if revoked is None else revoked.reason
+        if case.outcome is Outcome.OTHER_HEADERS:
+            return f"the request does not have its headers ({', '.join(name for name, _ in scope.headers)}) with their values"
+        return self._why_later(case) if case.outcome is Outcome.LATER else _WHY[case.outcome]
 
-    def _why_tied(self, entry: Entry) -> str:
-        rivals = next(entries for entries in self.rivals if entry in entries)
-        others = (named(rival) for rival in rivals if rival != entry)
-        names = ", ".join(islice(others, MAX_RIVALS))
-        more = ", …" if len(rivals) > MAX_RIVALS + 1 else ""
-        return f"it shares a host, method and pathPrefix with {names}{more}, so neither can decide"
-
-    def _why_region(self, region: FailClosedRegion) -> str:
-        closes = any(self._closes(region))
-        if not region.reaches_any_host and not closes:
-            return f"it cannot be understood, but an entry for a nearer host decides the request: {region.coded}"
+    def _why_region(self, region: FailClosedRegion, outcome: Outcome) -> str:
+        if outcome is not Outcome.CLOSED:
+            return f"{_SPARED[outcome]}: {region.coded}"
+        if isinstance(self.verdict, DenyEntry) and self.verdict.source == BASELINE:
+            return _BASELINE
         if not region.reaches_any_host or self.reach is UnreadableReach.GLOBAL:
             return f"it cannot be understood, so it closes what it covers: {region.coded}"
-        if closes:
-            return f"its host is unknown, so it closes what no entry of another namespace decides: {region.coded}"
-        return f"its host is unknown, but an entry of another namespace decides the request: {region.coded}"
+        return f"its host is unknown, so it closes what no entry of another namespace decides: {region.coded}"
 
-    def _why_lost(self, entry: Entry) -> str:
-        if _place(entry) in self.unmet:
-            names = ", ".join(name for name, _ in entry.match.headers)
-            return f"the request does not have its headers ({names}) with their values"
-        wins = [look for look in self.looks if (order := look.order_of(entry)) is not None and order == look.order]
-        if not wins:
-            return self._why_later(entry)
-        first = [look in wins for look in self.deciding]
-        decides = isinstance(self.verdict, DenyEntry | ExchangeEntry | AllowEntry) and self.verdict.source != BASELINE
-        if decides and not any(first):
-            return _AS_GET if any(look.beside is not None for look in wins) else _ITSELF
-        if any(first) and not all(first):
-            read = [look.interpretation.path for look in self.deciding if look in wins and not look.interpretation.supposed]
+    def _why_tied(self, entry: Entry, look: Look) -> str:
+        rivals = sorted((one for one in self.first[id(look)] if _key(one) != _key(entry)), key=lambda one: (one.source, one.index))
+        names = ", ".join(map(named, rivals[:MAX_RIVALS]))
+        more = ", …" if len(rivals) > MAX_RIVALS else ""
+        return f"it shares a host, method and pathPrefix with {names}{more}, so neither can decide"
+
+    def _why_first(self, case: _Case) -> str:
+        """Explain why an entry that comes first in a look-up does not decide the request."""
+        verdict = self.verdict
+        wins = [look in case.looks for look in self.deciding]
+        decides = isinstance(verdict, Entry) and verdict.source != BASELINE
+        if (decides or verdict == CONFLICT) and not any(wins):
+            return _AS_GET if any(look.method == "HEAD" for look in case.looks) else _ITSELF
+        if any(wins) and not all(wins):
+            read = [look.reading.path for look in self.deciding if look in case.looks and not look.reading.supposed]
             otherwise = (
                 f"the path were read as {loggable_path(read[0])}" if read else "a ! in the path stood for another character, or for none"
             )
             return f"it would win only if {otherwise}"
-        if isinstance(self.verdict, Ambiguous):
-            return f"the request's {self.verdict.part.value} can be read in ways that lead to different decisions"
-        if isinstance(self.verdict, Unhealthy) and self.verdict.source is not None:
-            return "an invalid entry or unreadable document covers the request, and wins over all others"
-        if isinstance(self.verdict, DenyEntry) and self.verdict.source == BASELINE:
+        if isinstance(verdict, Ambiguous):
+            return _IN_WAYS.format(verdict.part.value)
+        if isinstance(verdict, DenyEntry) and verdict.source == BASELINE:
             return _BASELINE
-        return "more than one invalid entry or unreadable document covers the request, and these win over all others"
+        return _UNHEALTHY if isinstance(verdict, Unhealthy) and verdict.source is not None else _SEVERAL
 
-    def _why_later(self, entry: Entry) -> str:
-        """Explain why an entry comes first in no look-up, by the one in which it comes nearest to that."""
-        places = [(order, look.order) for look in self.looks if look.order is not None and (order := look.order_of(entry)) is not None]
-        if not places:  # it covers HEAD, on a host where GET is not decided
-            return _NEARER
-        (nearness, cover, _), (first_nearness, first_cover, _) = max(places)
-        if first_nearness > nearness:
-            return _NEARER
-        if first_cover[:2] > cover[:2]:
+    def _why_later(self, case: _Case) -> str:
+        """Explain why an entry comes later, by the look-up in which it comes nearest to the first."""
+        rivals = ((_first_level(look), step.level) for look, step in case.steps)
+        first, own = max(rivals, key=lambda pair: (pair[0] is not None, pair[1].order))
+        if first is None:
+            is_closed = any(step.outcome is Outcome.CLOSED and step.namespace is None for look in case.looks for step in look.steps)
+            return (
+                (_SEVERAL if self.verdict == SEVERAL_REGIONS else _UNHEALTHY) if is_closed else _IN_WAYS.format(AMBIGUOUS_HEADER.part.value)
+            )
+        if first.path_type is PathType.EXACT and own.path_type is not PathType.EXACT:
+            return "an entry for exactly this path matches"
+        if first.length > own.length:
             return "an entry with a longer pathPrefix matches"
-        if first_cover > cover:
+        if first.order > own.order:
             return "an entry with this pathPrefix matches more closely: by whole segments, or as written"
         return "an entry with more headers matches"
 
 
+def _first_level(look: Look) -> Level | None:
+    return next((step.level for step in look.steps if step.outcome is Outcome.WON), None)
+
+
+def _nearness(host: str | None) -> int:
+    """Return how near a host is to that of the request: its own, then the longest wildcard."""
+    return 0 if host is None else len(host) if host.startswith(WILDCARD) else sys.maxsize
+
+
+def _as_written(claim: Claim, snapshot: PolicySnapshot) -> Claim:
+    """Return an entry as its author wrote it, of which grants may have left another host."""
+    document = snapshot.document(claim.source)
+    if document is None or isinstance(claim, FailClosedRegion):
+        return claim
+    entries = document.document.entries
+    place = bisect_left(entries, claim.index, key=attrgetter("index"))
+    return entries[place] if place < len(entries) and entries[place].index == claim.index else claim
+
+
+_RANKS: Final = {outcome: rank for rank, outcome in enumerate(Outcome)}
+# Outcomes of what does not cover the request: of all routes of a level.
+_OF_OTHERS: Final = frozenset({Outcome.NOT_GRANTED, Outcome.OTHER_METHOD, Outcome.OTHER_PATH})
+
 _BASELINE: Final = "the platform's baseline denies the request before any policy applies"
 _LONGEST: Final = "the longest pathPrefix that matches host and method"
 _BY_HEADERS: Final = f"{_LONGEST}, with the most headers that the request has"
-_NEARER: Final = "an entry for the host itself, or for a longer wildcard, matches"
 _AS_GET: Final = "HEAD gets the stricter of two decisions, and the one for GET is stricter than this entry for HEAD"
 _ITSELF: Final = "HEAD gets the stricter of two decisions, and an entry for HEAD itself is at least as strict as this one for GET"
+_IN_WAYS: Final = "the request's {} can be read in ways that lead to different decisions"
+_UNHEALTHY: Final = "an invalid entry or unreadable document covers the request, and wins over all others"
+_SEVERAL: Final = "more than one invalid entry or unreadable document covers the request, and these win over all others"
+_NOT_GRANTED: Final = "its namespace is not granted this path"
+_EARLIER: Final = "in the previous version of the policy, which still counts"
+_STRICTER: Final = "the previous version of the policy still counts, and decides more strictly"
+_WHY: Final = {
+    Outcome.IN_DOUBT: "it names a header whose value is ambiguous: repeated, with a comma, or with a name that differs in _ and -",
+    Outcome.AS_WRITTEN: "an entry whose pathPrefix is written like the path matches",
+    Outcome.FARTHER: "an entry for the host itself, or for a longer wildcard, matches",
+}
+_SPARED: Final = {
+    Outcome.YIELDED: "its host is unknown, but an entry of another namespace decides the request",
+    Outcome.AS_WRITTEN: "it cannot be understood, but an entry whose pathPrefix is written like the path decides the request",
+    Outcome.FARTHER: "it cannot be understood, but an entry for a nearer host decides the request",
+}
 _ELSEWHERE: Final = {
-    PathType.PREFIX: "the path does not start with its pathPrefix {}",
     PathType.SEGMENT: "the path is not below its pathPrefix {}",
     PathType.EXACT: "the path is not its pathPrefix {}",
 }

@@ -319,11 +319,21 @@ def _too_deep(entry: Entry) -> FailClosedRegion:
 
 
 def routes_of(claim: Claim, allowances: Iterable[Allowance], *, enforced: bool = True) -> Routes:
-    """Return what all ``allowances`` leave of an entry or region."""
+    """Return what all ``allowances`` leave of an entry or region: one route for each host."""
     routes: Routes = (Route(claim),)
     for allowance in allowances:
-        routes = tuple([left for route in routes for left in _restricted(route, allowance, enforced=enforced)])
+        left = [left for route in routes for left in _restricted(route, allowance, enforced=enforced)]
+        routes = tuple(left if len(routes) == 1 else _together(left))
     return routes
+
+
+def _together(routes: Iterable[Route]) -> Iterator[Route]:
+    """Yield one route for each effect: two of the same entry would conflict."""
+    together: dict[Claim, PathSet | None] = {}
+    for route in routes:
+        paths, known = route.granted_paths, together.get(route.effect, route.granted_paths)
+        together[route.effect] = None if known is None or paths is None else known.union(paths)
+    yield from (Route(effect, paths) for effect, paths in together.items())
 
 
 def _restricted(route: Route, allowance: Allowance, *, enforced: bool) -> Iterator[Route]:

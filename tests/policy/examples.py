@@ -5,6 +5,7 @@ from typing import TypedDict, Unpack
 import attrs
 
 from exchanger.policy.documents.document import PolicyDocument, parse_document
+from exchanger.policy.grants.allowance import Grants, NamespaceGrant
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import (
     AllowEntry,
@@ -26,6 +27,12 @@ ISSUERS = frozenset({"primary"})
 TARGET = TokenTarget("primary", scope="read:orders")
 
 
+_ANYTHING = ("*",)
+_ACTIONS = frozenset({"allow", "deny", "exchange"})
+# Grants everything to every namespace: without grants, no entry may let requests pass.
+EVERYTHING_GRANTED = Grants((NamespaceGrant(None, None, _ANYTHING, ("",), _ACTIONS, _ANYTHING, _ANYTHING, _ANYTHING, _ANYTHING),))
+
+
 class Where(TypedDict, total=False):
     """The rest of an entry's area."""
 
@@ -34,8 +41,6 @@ class Where(TypedDict, total=False):
     case_insensitive: bool
     path_type: PathType
     headers: tuple[HeaderMatch, ...]
-    within: str
-    narrowed: bool
 
 
 def exchange(prefix: str, *, source: Source = RED, index: int = 0, **where: Unpack[Where]) -> ExchangeEntry:
@@ -64,12 +69,12 @@ def region(
 
 def snapshot_of(*claims: Claim) -> PolicySnapshot:
     """Return a snapshot of one document for each source among ``claims``."""
-    snapshot = PolicySnapshot.EMPTY
+    snapshot = PolicySnapshot.EMPTY.with_grants(EVERYTHING_GRANTED)
     for source in dict.fromkeys(claim.source for claim in claims):
         own = [claim for claim in claims if claim.source == source]
         entries = tuple(claim for claim in own if not isinstance(claim, FailClosedRegion))
         regions = tuple(claim for claim in own if isinstance(claim, FailClosedRegion))
-        snapshot = snapshot.apply(PolicyDocument(source, entries, regions))
+        snapshot = snapshot.changed({source: PolicyDocument(source, entries, regions)})
     return snapshot
 
 

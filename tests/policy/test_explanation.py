@@ -1,12 +1,11 @@
 import pytest
 
-from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.explanation import MAX_CANDIDATES, MAX_LOOKED_AT, Candidate, Standing, explain
-from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
-from exchanger.values.entry import Claim, DenyEntry, MatchScope
+from exchanger.policy.snapshot import UnreadableReach
+from exchanger.values.entry import Claim, PathType
 from exchanger.values.request import HeaderFields
 from exchanger.values.verdict import AMBIGUOUS_PATH, NO_MATCH, Unhealthy
-from tests.policy.examples import BLUE, HOST, RED, deny, exchange, region, snapshot_of
+from tests.policy.examples import BLUE, HOST, deny, exchange, region, snapshot_of
 
 ORDERS = exchange("/orders")
 INTERNAL = deny("/orders/internal", index=1)
@@ -21,7 +20,6 @@ LOSES_TO_A_REGION = "an invalid entry or unreadable document covers the request,
 SEVERAL_CLOSE = "more than one invalid entry or unreadable document covers the request, and these win over all others"
 AS_STRICT = "HEAD gets the stricter of two decisions, and an entry for HEAD itself is at least as strict as this one for GET"
 WON, BLOCKS, CONFLICT, NO = Standing.WON, Standing.BLOCKS, Standing.CONFLICTS, Standing.OTHER
-ELSEWHERE = "the path does not start with its pathPrefix /carts"
 
 
 def tied(*rivals: str) -> str:
@@ -41,12 +39,11 @@ def as_path(path: str) -> str:
             [
                 (INTERNAL, WON, WINS),
                 (ORDERS, NO, "an entry with a longer pathPrefix matches"),
-                (OTHER, NO, ELSEWHERE),
                 (WRITES, NO, "its methods (POST, PUT) do not include GET"),
             ],
         ),
         ([ORDERS, CLOSED], "GET /orders/a", [(CLOSED, BLOCKS, CLOSES), (ORDERS, NO, LOSES_TO_A_REGION)]),
-        ([ORDERS, region("/carts", index=2)], "GET /orders", [(ORDERS, WON, WINS), (region("/carts", index=2), NO, ELSEWHERE)]),
+        ([ORDERS, region("/carts", index=2)], "GET /orders", [(ORDERS, WON, WINS)]),
         (
             [ORDERS, deny("/orders", source=BLUE)],
             "GET /orders",
@@ -71,6 +68,31 @@ def as_path(path: str) -> str:
             [ORDERS, CLOSED, region("/orders/a", source=BLUE, index=1)],
             "GET /orders/a",
             [(CLOSED, BLOCKS, CLOSES), (region("/orders/a", source=BLUE, index=1), BLOCKS, CLOSES), (ORDERS, NO, SEVERAL_CLOSE)],
+        ),
+        (
+            [ORDERS, deny("/ord", index=1, path_type=PathType.SEGMENT), deny("/orders/a", index=2, path_type=PathType.EXACT)],
+            "GET /orders/a/b",
+            [
+                (ORDERS, WON, WINS),
+                (deny("/orders/a", index=2, path_type=PathType.EXACT), NO, "the path is not its pathPrefix /orders/a"),
+                (deny("/ord", index=1, path_type=PathType.SEGMENT), NO, "the path is not below its pathPrefix /ord"),
+            ],
+        ),
+        (
+            [ORDERS, deny("/orders", index=1, path_type=PathType.EXACT)],
+            "GET /orders",
+            [
+                (deny("/orders", index=1, path_type=PathType.EXACT), WON, WINS),
+                (ORDERS, NO, "an entry for exactly this path matches"),
+            ],
+        ),
+        (
+            [deny("/%61dmin", index=1), exchange("/", index=2)],
+            "GET /admin",
+            [
+                (exchange("/", index=2), WON, WINS),
+                (deny("/%61dmin", index=1), NO, "an entry whose pathPrefix is written like the path matches"),
+            ],
         ),
         ([ORDERS, OTHER], "GET /orders/../carts", [(ORDERS, NO, as_path("/orders/../carts")), (OTHER, NO, as_path("/carts"))]),
         ([ORDERS], "GET /orders#x", [(ORDERS, NO, "the request's path can be read in ways that lead to different decisions")]),
@@ -104,23 +126,30 @@ def test_each_candidate_says_why_it_decides_or_not(
 
 
 @pytest.mark.parametrize(
-    ("path", "raw", "interpretations"),
+    ("path", "raw", "interpretations", "covering"),
     [
-        ("/orders/../carts", False, ("/orders/../carts", "/carts")),
-        ("/orders#x", False, ("/orders#x",)),
-        ("/car!ts", False, ("/car!ts", "/carts")),
-        ("/car!ts", True, ("/car!ts",)),
+        ("/orders/../carts", False, ("/orders/../carts", "/carts"), {ORDERS, OTHER}),
+        ("/orders#x", False, ("/orders#x",), {ORDERS}),
+        ("/car!ts", False, ("/car!ts", "/carts"), {OTHER}),
+        ("/car!ts", True, ("/car!ts",), set()),
     ],
 )
-def test_the_interpretations_of_a_path_are_shown(path: str, *, raw: bool, interpretations: tuple[str, ...]) -> None:
+def test_the_interpretations_of_a_path_and_what_covers_them_are_shown(
+    path: str, *, raw: bool, interpretations: tuple[str, ...], covering: set[Claim]
+) -> None:
     found = explain(snapshot_of(ORDERS, OTHER), HOST, path, "GET", raw=raw)
     assert (found.interpretations, found.verdict) == (interpretations, NO_MATCH if raw else AMBIGUOUS_PATH)
-    assert len(found.candidates) == 2
+    assert {one.claim for one in found.candidates} == covering
 
 
 def test_a_host_without_policy_has_no_candidates() -> None:
     found = explain(snapshot_of(ORDERS), "elsewhere.example.com", "/orders", "GET")
     assert (found.verdict, found.candidates) == (NO_MATCH, ())
+
+
+def test_the_rest_of_the_host_is_not_explained() -> None:
+    found = explain(snapshot_of(ORDERS, OTHER, CLOSED), HOST, "/orders", "GET")
+    assert [one.claim for one in found.candidates] == [ORDERS]
 
 
 def test_an_equal_place_under_another_spelling_is_another_entry_that_decides() -> None:
@@ -157,9 +186,10 @@ def test_doubt_about_a_header_spares_nothing_from_a_region_of_unknown_host(metho
 
 
 @pytest.mark.parametrize("count", [MAX_CANDIDATES, MAX_CANDIDATES + 7, MAX_LOOKED_AT + 50])
-def test_the_candidates_are_bounded_and_have_the_one_that_covers_the_request(count: int) -> None:
-    entries = tuple(DenyEntry(RED, index, MatchScope(HOST, f"/{index:05}")) for index in range(count))
-    found = explain(PolicySnapshot.EMPTY.apply(PolicyDocument(RED, entries)), HOST, f"/{count - 1:05}/x", "GET")
+def test_the_candidates_are_bounded_and_have_the_one_that_decides(count: int) -> None:
+    entries = tuple(deny("/", index=index, headers=(("x-tool", f"{index}"),)) for index in range(count))
+    headers = HeaderFields((("x-tool", f"{count - 1}"),), raw=True)
+    found = explain(snapshot_of(*entries), HOST, "/x", "GET", headers=headers)
     assert len(found.candidates) == MAX_CANDIDATES
-    assert found.candidates[0] == Candidate(entries[-1], WON, WINS)
-    assert found.more == min(count, MAX_LOOKED_AT) - MAX_CANDIDATES
+    assert found.candidates[0] == Candidate(entries[-1], WON, f"{WINS}, with the most headers that the request has")
+    assert found.more == min(count, MAX_LOOKED_AT + 1) - MAX_CANDIDATES

@@ -43,7 +43,8 @@ def test_a_trace_names_what_fails_closed_on_every_host() -> None:
     trace = Trace()
     unknown = region("/x", host=None)
     decide(VirtualHosts.of([unknown]), HOST, "/x", "GET", RequestHeaders(NO_FIELDS), raw=True, trace=trace)
-    assert [(step.host, step.outcome) for step in trace.steps if step.outcome is Outcome.CLOSED] == [(None, Outcome.CLOSED)]
+    steps = [step for look in trace.looks for step in look.steps if step.outcome is Outcome.CLOSED]
+    assert [(step.host, step.namespace) for step in steps] == [(None, unknown.source.namespace)]
 
 
 def test_a_host_that_cannot_be_known_is_refused_where_something_covers_every_host() -> None:

@@ -60,7 +60,7 @@ def in_doubt(area: MatchScope, fields: Fields) -> bool:
 
 def order(area: MatchScope) -> tuple[bool, int, bool, int]:
     """Return what is greater for entries of one host that come first."""
-    kind = area.rank
+    kind = area.path_type
     return (kind is PathType.EXACT, len(area.path_prefix or "/"), kind is PathType.SEGMENT, len(area.headers))
 
 

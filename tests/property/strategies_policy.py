@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
 from exchanger.values.entry import AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType, Source, TokenTarget
+from tests.policy.examples import EVERYTHING_GRANTED
 
 ISSUERS = frozenset({"primary", "other"})
 METHODS = ("GET", "HEAD", "PUT", "POST")
@@ -126,7 +127,7 @@ policies = st.lists(rarely(documents(), documents(max_regions=0), one_in=8), max
 
 def snapshot_of(policy: list[PolicyDocument], reach: UnreadableReach = UnreadableReach.UNMATCHED) -> PolicySnapshot:
     """Return the snapshot after ``policy`` has been applied in order."""
-    snapshot = PolicySnapshot.EMPTY.reaching(reach)
+    snapshot = PolicySnapshot.EMPTY.with_grants(EVERYTHING_GRANTED).reaching(reach)
     for document in policy:
-        snapshot = snapshot.apply(document)
+        snapshot = snapshot.changed({document.source: document})
     return snapshot

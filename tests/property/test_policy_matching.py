@@ -2,23 +2,18 @@
 
 from collections.abc import Callable
 
-import attrs
-from exchanger.policy.lookup import CONFLICT, UnreadableReach
+from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.trie import PrefixTrie
 from hypothesis import assume, event, example, given
 from hypothesis import strategies as st
 
-from exchanger.policy.conflicts import contenders
 from exchanger.policy.documents.document import PolicyDocument
-from exchanger.policy.explanation import Standing, explain
 from exchanger.policy.path import MAX_INTERPRETATIONS, MalformedPath, interpretations_of, read_path
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import (
     EVERYWHERE,
     AllowEntry,
-    Claim,
     DenyEntry,
-    Entry,
     ExchangeEntry,
     FailClosedRegion,
     MatchScope,
@@ -32,11 +27,8 @@ from tests.property.policy_model import (
     DISPUTED,
     UNMATCHED,
     Answer,
-    Fields,
     agreed,
     answer,
-    hosts_above,
-    on_hosts,
     read_otherwise,
     some_dropped,
     strictness,
@@ -136,25 +128,6 @@ def test_head_gets_the_stricter_of_its_own_verdict_and_that_of_get(
     assert strictness(found) >= strictness(said(snapshot.match(host, path, "GET", headers=headers)))
 
 
-@given(policies, hosts, plain_paths, queries, methods)
-def test_a_conflict_can_be_told_and_names_two_that_tie(policy: list[PolicyDocument], host: str, path: str, query: str, method: str) -> None:
-    policy = [*policy, *(attrs.evolve(document, regions=()) for document in policy)]
-    snapshot = snapshot_of(policy)
-    entries = [entry for document in snapshot.documents.values() for entry in document.entries]
-    names, claims = list(hosts_above(host)), list[Claim](entries)
-    asked = ["GET", "HEAD"] if method == "HEAD" else [method]
-    tied: list[Entry | str] = []
-    for one in asked:
-        here, names = on_hosts(claims, names, path + query, one, [])
-        tied += here if len(here) > 1 else []
-
-    found = contenders(snapshot, host, path + query, method, raw=True)
-
-    event(f"{len(found)} named")
-    assert set(found) <= set(tied)
-    assert len(found) == (2 if snapshot.match(host, path + query, method, raw=True) is CONFLICT else 0)
-
-
 @given(policies_over(masked_prefixes), reaches, hosts, masked_paths, methods)
 def test_a_raw_path_is_what_it_is(policy: list[PolicyDocument], reach: UnreadableReach, host: str, path: str, method: str) -> None:
     verdict = said(snapshot_of(policy, reach).match(host, path, method, raw=True))
@@ -219,55 +192,6 @@ def test_what_a_mark_in_a_header_may_hide_never_opens(policy: list[PolicyDocumen
 def test_nothing_is_disputed_about_a_policy_that_says_nothing() -> None:
     assert snapshot_of([]).match("a.example", "/a!", "GET") is NO_MATCH
     assert said(AMBIGUOUS_PATH) == DISPUTED
-
-
-@given(policies, reaches, hosts, odd_paths, methods, st.booleans(), header_fields)
-def test_an_explanation_tells_the_verdict_and_nothing_else_wins_or_blocks(
-    policy: list[PolicyDocument],
-    reach: UnreadableReach,
-    host: str,
-    path: str,
-    method: str,
-    raw: bool,
-    fields: Fields,
-) -> None:
-    snapshot, headers = snapshot_of(policy, reach), HeaderFields(tuple(fields), raw=True)
-
-    found = explain(snapshot, host, path, method, raw=raw, headers=headers)
-
-    by_standing = {standing: [one.claim for one in found.candidates if one.standing is standing] for standing in Standing}
-    won, blocks, tied = by_standing[Standing.WON], by_standing[Standing.BLOCKS], by_standing[Standing.CONFLICTS]
-    assert found.verdict == snapshot.match(host, path, method, raw=raw, headers=headers)
-    if isinstance(found.verdict, AllowEntry | DenyEntry | ExchangeEntry):
-        assert won == [found.verdict]
-        assert found.candidates[0].won
-        assert not blocks
-        assert not tied
-    elif isinstance(found.verdict, Unhealthy):
-        assert not won
-        assert all(isinstance(claim, FailClosedRegion) for claim in blocks)
-        assert found.verdict.source is None or found.verdict.source in {claim.source for claim in blocks}
-        if found.verdict == CONFLICT:
-            assert len(tied) > 1
-            assert not any(isinstance(claim, FailClosedRegion) for claim in tied)
-        else:
-            assert blocks
-            assert not tied
-    else:
-        assert not won + blocks + tied
-    assert all(candidate.why for candidate in found.candidates)
-
-
-@given(policies, hosts, odd_paths, methods)
-def test_every_claim_on_the_host_is_explained_once(policy: list[PolicyDocument], host: str, path: str, method: str) -> None:
-    snapshot = snapshot_of(policy)
-
-    found = [(candidate.claim.source, candidate.claim.index) for candidate in explain(snapshot, host, path, method).candidates]
-
-    in_force = [claim for document in snapshot.documents.values() for claim in (*document.entries, *document.regions)]
-    assert sorted(found, key=str) == sorted(
-        ((claim.source, claim.index) for claim in in_force if claim.match.host in {None, *hosts_above(host)}), key=str
-    )
 
 
 # Law: no document of one namespace changes what a healthy entry of another decides, unless it names the host.

@@ -171,15 +171,16 @@ def test_a_trace_changes_no_verdict_and_tells_what_decides(
 
     event(type(verdict).__name__)
     assert verdict == decided(policy, reach, host, path, method, headers)
-    outcomes = {step.outcome for step in trace.steps}
-    won = [route.effect for step in trace.steps if step.outcome is Outcome.WON for route in step.level.routes]
+    outcomes = {step.outcome for look in trace.looks for step in look.steps}
+    won = [entry for look in trace.looks for entry in look.first(RequestHeaders(headers))]
     if isinstance(verdict, Unhealthy):
         assert outcomes & {Outcome.CLOSED, Outcome.WON}
     elif verdict is AMBIGUOUS_HEADER:
         assert outcomes & {Outcome.IN_DOUBT, Outcome.WON}
     elif verdict is not NO_MATCH and not isinstance(verdict, Ambiguous):
         assert verdict in won
-    assert all(begins_with_its_prefix(step.path, step.level.routes[0]) for step in trace.steps)
+    for look in trace.looks:
+        assert all(begins_with_its_prefix(look.reading.path, step.level.routes[0]) for step in look.steps)
 
 
 def begins_with_its_prefix(path: str, route: Route) -> bool:

@@ -52,6 +52,10 @@ class PathSet:
     def __contains__(self, path: str) -> bool:
         return any(is_below(path, prefix) for prefix in self._trie.covering(path))
 
+    def union(self, other: "PathSet") -> "PathSet":
+        """Return the paths that either set has."""
+        return self if self == other else PathSet.of(self.prefixes + other.prefixes, in_any_reading=self.in_any_reading)
+
     def common(self, other: "PathSet") -> "PathSet | None":
         """Return the paths that both sets have; ``None`` if there is none."""
         in_any_reading = self.in_any_reading or other.in_any_reading
