@@ -8,8 +8,8 @@ import attrs
 from exchanger.console.policy_view import AnswerJson, EntryJson, Lines, VerdictJson, shown_answer, shown_entry, shown_verdict
 from exchanger.decision.answer import ExplainedDecision, answer
 from exchanger.decision.check import DecisionRules
-from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.explanation import Explanation, explain
+from exchanger.policy.namespace import EffectiveDocument
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import printable
 from exchanger.values.entry import Source
@@ -52,9 +52,10 @@ class Explained:
     answer: ExplainedDecision
     snapshot: PolicySnapshot
 
-    def documents(self) -> dict[Source, PolicyDocument]:
+    def documents(self) -> dict[Source, EffectiveDocument]:
         """Return the documents of the candidates."""
-        found = ((candidate.claim.source, self.snapshot.documents.get(candidate.claim.source)) for candidate in self.explanation.candidates)
+        sources = dict.fromkeys(candidate.claim.source for candidate in self.explanation.candidates)
+        found = ((source, self.snapshot.document(source)) for source in sources)
         return {source: document for source, document in found if document is not None}
 
     def shown(self, lines: Mapping[Source, Lines], revision: int) -> ExplainedJson:

@@ -45,7 +45,7 @@ def _explained(asked: str, shown: ExplainedJson) -> Iterator[str]:
     yield ""
     found = shown["candidates"]
     if not found:
-        yield "No entry covers this host."
+        yield "No entry covers this path."
     else:
         yield "Entries considered, nearest first"
     for candidate in found[:MAX_SHOWN]:

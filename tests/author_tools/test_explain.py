@@ -95,7 +95,7 @@ async def test_the_metadata_of_an_entry_is_told_with_its_exchange(tmp_path: Path
         ("https://orders.example.com/broken/x", (), REFUSED, "refused (500): entries[3]"),
         ("https://orders.example.com/broken/x", (), REFUSED, "  blocks    team-orders/orders entries[3], invalid"),
         ("https://nobody.example.org/", (), PASSES, "unmatched: no entry applies, so the request passes unchanged\n\nInterpretations"),
-        ("https://nobody.example.org/", (), PASSES, "  /\n\nNo entry covers this host.\n"),
+        ("https://nobody.example.org/", (), PASSES, "  /\n\nNo entry covers this path.\n"),
         ("https://x.example.com/mcp", ("Mcp-Name: drop",), REFUSED, "deny (403)"),
         ("https://x.example.com/mcp", ("Mcp-Name: drop, x",), REFUSED, "refused (400): the header cannot be read"),
         ("https://x.example.com/mcp", (), PASSES, "the request does not have its headers (mcp-name) with their values"),

@@ -316,11 +316,10 @@ def all_kinds(first: int = 1) -> list[Json]:
 
 
 def candidates(method: str, host: str, path: str) -> Json:
-    """Return ``/api/explain`` but for the revision: the longest prefix wins."""
-    known = [dict(entry) for document in documents().values() for entry in document["entries"] if entry["host"] in {host, None}]
-    fitting = [
-        entry for entry in known if path.startswith(entry["path_prefix"]) and (entry["methods"] is None or method in entry["methods"])
-    ]
+    """Return ``/api/explain`` but for the revision: what covers the path, of which the longest prefix wins."""
+    every = [dict(entry) for document in documents().values() for entry in document["entries"]]
+    known = [entry for entry in every if entry["host"] in {host, None} and path.startswith(entry["path_prefix"])]
+    fitting = [entry for entry in known if entry["methods"] is None or method in entry["methods"]]
     best = max(fitting, key=lambda entry: len(entry["path_prefix"]), default=None)
     tied = [entry for entry in fitting if best is not None and entry["path_prefix"] == best["path_prefix"]]
     for one in known:
@@ -329,11 +328,8 @@ def candidates(method: str, host: str, path: str) -> Json:
             one["why"] = "the longest pathPrefix that matches host and method"
         else:
             one["outcome"] = "no"
-            longer, elsewhere = (
-                "an entry with a longer pathPrefix matches",
-                f"the path does not start with its pathPrefix {one['path_prefix']}",
-            )
-            one["why"] = longer if one in fitting else elsewhere
+            others = f"its methods ({', '.join(one['methods'] or ())}) do not include {method}"
+            one["why"] = "an entry with a longer pathPrefix matches" if one in fitting else others
     known.sort(key=lambda entry: entry["outcome"] == "no")
     if len(tied) > 1:
         verdict = {"kind": "unhealthy", "policy": None, "reason": CONFLICT}

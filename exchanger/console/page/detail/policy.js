@@ -126,8 +126,8 @@ export function candidateTable(host, { readings, candidates: found, more }) {
     readings.length > 1 && el("p", { class: "muted", text: `The path can be read as ${readings.join(", ")}.` }),
     found.length
       ? table("Candidates, nearest first", ["outcome", "entry", "host and prefix", "methods", "why"], found.map(row), { className: "candidates", stacks: true })
-      : el("p", { class: "note", text: `No entry covers ${host}.` }),
-    more > 0 && el("p", { class: "muted", text: `${plural(more, "more entry", "more entries")} of this host are not shown.` }),
+      : el("p", { class: "note", text: `No entry covers this path on ${host}.` }),
+    more > 0 && el("p", { class: "muted", text: `${plural(more, "more entry", "more entries")} that cover it are not shown.` }),
   ];
 }
 
