@@ -1,11 +1,15 @@
+import attrs
 import pytest
+from rpds import HashTrieMap
 
 from exchanger.policy.explanation import MAX_CANDIDATES, MAX_LOOKED_AT, Candidate, Standing, explain
+from exchanger.policy.grants.allowance import Allowance, Grants
+from exchanger.policy.revocation import Revocation
 from exchanger.policy.snapshot import UnreadableReach
-from exchanger.values.entry import Claim, PathType
+from exchanger.values.entry import BASELINE, Claim, DenyEntry, MatchScope, PathType
 from exchanger.values.request import HeaderFields
-from exchanger.values.verdict import AMBIGUOUS_PATH, NO_MATCH, Unhealthy
-from tests.policy.examples import BLUE, HOST, deny, exchange, region, snapshot_of
+from exchanger.values.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Unhealthy
+from tests.policy.examples import BLUE, EVERYTHING_GRANTED, HOST, deny, exchange, region, snapshot_of
 
 ORDERS = exchange("/orders")
 INTERNAL = deny("/orders/internal", index=1)
@@ -193,3 +197,64 @@ def test_the_candidates_are_bounded_and_have_the_one_that_decides(count: int) ->
     assert len(found.candidates) == MAX_CANDIDATES
     assert found.candidates[0] == Candidate(entries[-1], WON, f"{WINS}, with the most headers that the request has")
     assert found.more == min(count, MAX_LOOKED_AT + 1) - MAX_CANDIDATES
+
+
+def granted(*path_prefixes: str, hosts: tuple[str, ...] = (HOST,)) -> Grants:
+    """Return grants of all actions on these paths alone."""
+    (everything,) = EVERYTHING_GRANTED.grants
+    return Grants((attrs.evolve(everything, hosts=hosts, path_prefixes=path_prefixes),))
+
+
+def test_a_path_that_is_not_granted_is_named_as_the_reason() -> None:
+    snapshot = snapshot_of(ORDERS).with_grants(granted("/orders"))
+    assert explain(snapshot, HOST, "/orders/1", "GET").candidates == (Candidate(ORDERS, WON, WINS),)
+    assert explain(snapshot, HOST, "/orders-old", "GET").candidates == (Candidate(ORDERS, NO, "its namespace is not granted this path"),)
+
+
+def test_what_grants_leave_on_a_narrower_host_is_the_entry_that_its_author_wrote() -> None:
+    wide = deny("/a", host="*.example.com")
+    both = Grants((*granted("/a", hosts=("*.example.com",)).grants, *granted("/ab").grants))
+    found = explain(snapshot_of(wide).with_grants(both), HOST, "/ab/x", "GET")
+    assert isinstance(found.verdict, DenyEntry)
+    assert found.verdict.match.host == HOST
+    assert found.candidates == (Candidate(wide, WON, WINS),)
+
+
+def test_an_entry_whose_right_was_revoked_blocks_what_it_would_decide() -> None:
+    revocation = Revocation(HashTrieMap({ORDERS.source.namespace: (Allowance(),)}))
+    found = explain(snapshot_of(ORDERS).revoked_by(revocation), HOST, "/orders", "GET")
+    assert isinstance(found.verdict, Unhealthy)
+    assert found.candidates == (Candidate(ORDERS, BLOCKS, found.verdict.reason),)
+    assert "granted less than before" in found.verdict.reason
+
+
+def test_a_header_whose_value_is_ambiguous_is_named_as_the_reason() -> None:
+    named = deny("/orders", index=1, headers=(("x-a", "1"),))
+    found = explain(snapshot_of(ORDERS, named), HOST, "/orders", "GET", headers=HeaderFields((("x-a", "1,2"),), raw=True))
+    assert found.verdict == AMBIGUOUS_HEADER
+    assert {one.claim: one.why for one in found.candidates} == {
+        named: "it names a header whose value is ambiguous: repeated, with a comma, or with a name that differs in _ and -",
+        ORDERS: "the request's header can be read in ways that lead to different decisions",
+    }
+
+
+def test_an_earlier_version_that_decides_more_strictly_is_explained() -> None:
+    before, after = deny("/orders", index=1), exchange("/orders", index=2)
+    snapshot = attrs.evolve(snapshot_of(after), held=(snapshot_of(OTHER), snapshot_of(before)))
+    found = explain(snapshot, HOST, "/orders", "GET")
+    assert found.verdict == before
+    assert found.candidates == (
+        Candidate(before, WON, f"in the previous version of the policy, which still counts: {WINS}"),
+        Candidate(after, NO, "the previous version of the policy still counts, and decides more strictly"),
+    )
+
+
+def test_everything_loses_to_the_baseline() -> None:
+    denial, closed = DenyEntry(BASELINE, 0, MatchScope(None, "/orders")), region("/orders", source=BLUE)
+    for claims in ((ORDERS,), (ORDERS, closed)):
+        snapshot = snapshot_of(*claims)
+        found = explain(snapshot.with_grants(attrs.evolve(snapshot.grants, baseline=(denial,))), HOST, "/orders", "GET")
+        whys = {one.claim: (one.standing, one.why) for one in found.candidates}
+        assert (found.verdict, found.candidates[0].claim) == (denial, denial)
+        assert whys[denial][0] is WON
+        assert whys[claims[-1]] == (NO, "the platform's baseline denies the request before any policy applies")
