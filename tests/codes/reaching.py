@@ -71,9 +71,7 @@ def manifest_codes(text: str) -> Iterator[Code]:
     rules = Rules(NAMESPACES, CONFIG_MAPS)
     checked = check((read_file("policy.yaml", text.encode()),), rules)
     yield from (placed.problem.code for placed in checked.problems)
-    snapshot = PolicySnapshot.EMPTY
-    for document in checked.documents:
-        snapshot = snapshot.apply(document.policy)
+    snapshot = PolicySnapshot.EMPTY.changed({document.policy.source: document.policy for document in checked.documents})
     yield from (notice.code for notice in of_snapshot(snapshot, "every Namespace", CONFIG_MAPS) if notice.code is not None)
 
 

@@ -49,7 +49,7 @@ entries:
 
 def snapshot(text: str = POLICY) -> PolicySnapshot:
     """Return the policy of one document."""
-    return PolicySnapshot().apply(parse_document(SOURCE, text, frozenset({"primary", "second"})))
+    return PolicySnapshot.EMPTY.changed({SOURCE: parse_document(SOURCE, text, frozenset({"primary", "second"}))})
 
 
 def request(

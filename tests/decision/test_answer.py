@@ -80,10 +80,10 @@ def test_each_decision_has_words(
 
 def test_what_passes_unchanged_and_what_the_platform_denies_is_told() -> None:
     entry = AllowEntry(Source("a", "b"), 3, MatchScope("api.example.com", "/"))
-    policy = PolicySnapshot(trie=PolicySnapshot().trie.with_claim(entry))
+    policy = attrs.evolve(PolicySnapshot.EMPTY, hosts=VirtualHosts.of([entry]))
     found = answer_of(begin(asked_request("GET", "api.example.com", "/x"), policy, RULES))
     assert (found.effect, found.source, found.index, found.status) == (Effect.ALLOW, entry.source, 3, None)
-    denied = policy.with_baseline(VirtualHosts.of([DenyEntry(BASELINE, 0, MatchScope(None, "/x"))]))
+    denied = attrs.evolve(policy, grants=Grants(baseline=(DenyEntry(BASELINE, 0, MatchScope(None, "/x")),)))
     found = answer_of(begin(asked_request("GET", "api.example.com", "/x"), denied, RULES))
     assert (found.effect, found.source, found.status) == (Effect.DENY, BASELINE, 403)
     assert "baseline" in found.reason

@@ -25,12 +25,10 @@ RED = Source("red", "policy")
 BLUE = Source("blue", "policy")
 ISSUERS = frozenset({"primary"})
 TARGET = TokenTarget("primary", scope="read:orders")
-
-
-_ANYTHING = ("*",)
-_ACTIONS = frozenset({"allow", "deny", "exchange"})
+ANYTHING = ("*",)
+ACTIONS = frozenset({"exchange", "deny", "allow"})
 # Grants everything to every namespace: without grants, no entry may let requests pass.
-EVERYTHING_GRANTED = Grants((NamespaceGrant(None, None, _ANYTHING, ("",), _ACTIONS, _ANYTHING, _ANYTHING, _ANYTHING, _ANYTHING),))
+EVERYTHING_GRANTED = Grants((NamespaceGrant(None, None, ANYTHING, ("",), ACTIONS, ANYTHING, ANYTHING, ANYTHING, ANYTHING),))
 
 
 class Where(TypedDict, total=False):
@@ -67,15 +65,37 @@ def region(
     return FailClosedRegion(source, MatchScope(host, prefix, methods, case_insensitive), f"region of {source}", index)
 
 
+def document_of(*claims: Claim, source: Source = RED, text: str | None = None) -> PolicyDocument:
+    """Return a document of ``claims``, with indices in this order."""
+    own = [attrs.evolve(claim, source=source, index=index) for index, claim in enumerate(claims)]
+    entries = tuple(claim for claim in own if not isinstance(claim, FailClosedRegion))
+    return PolicyDocument(source, entries, tuple(claim for claim in own if isinstance(claim, FailClosedRegion)), text=text)
+
+
+def with_documents(snapshot: PolicySnapshot, *documents: PolicyDocument) -> PolicySnapshot:
+    """Return ``snapshot`` with these documents besides its others."""
+    return snapshot.changed({document.source: document for document in documents})
+
+
+def without(snapshot: PolicySnapshot, *sources: Source) -> PolicySnapshot:
+    """Return ``snapshot`` without some of its documents."""
+    return snapshot.changed(dict.fromkeys(sources))
+
+
+def with_baseline(snapshot: PolicySnapshot, *denials: DenyEntry) -> PolicySnapshot:
+    """Return ``snapshot`` with a baseline instead of its present one."""
+    return snapshot.with_grants(attrs.evolve(snapshot.grants, baseline=denials))
+
+
 def snapshot_of(*claims: Claim) -> PolicySnapshot:
-    """Return a snapshot of one document for each source among ``claims``."""
-    snapshot = PolicySnapshot.EMPTY.with_grants(EVERYTHING_GRANTED)
+    """Return a snapshot of one document for each source among ``claims``, all of which are granted."""
+    documents = []
     for source in dict.fromkeys(claim.source for claim in claims):
         own = [claim for claim in claims if claim.source == source]
         entries = tuple(claim for claim in own if not isinstance(claim, FailClosedRegion))
         regions = tuple(claim for claim in own if isinstance(claim, FailClosedRegion))
-        snapshot = snapshot.changed({source: PolicyDocument(source, entries, regions)})
-    return snapshot
+        documents.append(PolicyDocument(source, entries, regions))
+    return with_documents(PolicySnapshot(grants=EVERYTHING_GRANTED), *documents)
 
 
 def parsed(text: str | None, source: Source = RED) -> PolicyDocument:

@@ -2,16 +2,15 @@
 
 import attrs
 import pytest
-from exchanger.policy.lookup import CONFLICT, UnreadableReach
 
 from exchanger.policy.conflicts import contenders
 from exchanger.policy.explanation import Standing, explain
-from exchanger.policy.grants.allowance import Grants
-from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.routing.table import CONFLICT
+from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
 from exchanger.values.entry import BASELINE, AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, MatchScope, PathType
 from exchanger.values.request import HeaderFields
 from exchanger.values.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
-from tests.policy.examples import BLUE, HOST, RED, deny, exchange, region, snapshot_of
+from tests.policy.examples import BLUE, HOST, RED, deny, exchange, region, snapshot_of, with_baseline
 from tests.policy.work import counting
 
 GET, HEAD, PUT = (frozenset({method}) for method in ("GET", "HEAD", "PUT"))
@@ -112,7 +111,7 @@ def test_what_is_not_there_is_no_verdict() -> None:
 @pytest.mark.parametrize("case_insensitive", [False, True])
 def test_a_baseline_denies_head_by_name_and_as_get(methods: frozenset[str] | None, *, denied: bool, case_insensitive: bool) -> None:
     denial = DenyEntry(BASELINE, 0, MatchScope(None, "/", methods, case_insensitive))
-    policy = snapshot_of(exchange("/orders")).with_baseline(Grants(baseline=(denial,)).denials)
+    policy = with_baseline(snapshot_of(exchange("/orders")), denial)
     for path in ("/orders", "/orders/%61"):
         assert (policy.match(HOST, path, "HEAD") == denial) == denied
 

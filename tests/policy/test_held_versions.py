@@ -4,18 +4,14 @@ import itertools
 from unittest import mock
 
 import attrs
-import pytest
-
 from exchanger.policy import snapshot
-from exchanger.policy.documents.document import PolicyDocument
-from exchanger.policy.headers import RequestHeaders
-from exchanger.policy.interpretation import path_interpretations
-from exchanger.policy.routing.table import VirtualHosts
-from exchanger.policy.snapshot import PolicySnapshot, stricter
-from exchanger.values.entry import AllowEntry, ExchangeEntry, MatchScope
+from exchanger.policy.revocation import Revocation
+from exchanger.policy.routing.lookup import Trace, decide_at_once
+from exchanger.policy.snapshot import UnreadableReach, stricter
+from exchanger.values.entry import AllowEntry, DenyEntry, MatchScope
 from exchanger.values.request import HeaderFields
 from exchanger.values.verdict import AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
-from tests.policy.examples import BLUE, HOST, RED, deny, exchange, region, snapshot_of
+from tests.policy.examples import BLUE, HOST, RED, deny, document_of, exchange, region, snapshot_of, with_baseline, with_documents, without
 
 # Each lets less pass than those before it.
 RANKS: tuple[Verdict, ...] = (
@@ -46,10 +42,16 @@ def test_of_two_that_refuse_alike_the_newer_counts_and_of_two_exchanges_the_earl
 
 def test_versions_are_alike_on_a_host_where_they_share_everything_that_decides_there() -> None:
     version = snapshot_of(deny("/"), exchange("/", source=BLUE, host="other.example.com"))
-    assert version.is_alike_on(HOST, version.withdraw(BLUE))
-    assert not version.is_alike_on(HOST, version.withdraw(RED))
-    assert not version.is_alike_on(HOST, version.leave(BLUE))  # to tell what leaves from the rest, it has to be asked
-    assert not version.is_alike_on(HOST, version.with_baseline(VirtualHosts.of([deny("/")])))
+    assert version.is_alike_on(HOST, without(version, BLUE))
+    assert not version.is_alike_on(HOST, without(version, RED))
+    assert not version.is_alike_on(HOST, with_baseline(version, deny("/")))
+    assert not version.is_alike_on(HOST, version.revoked_by(Revocation()))
+    wildcard = with_documents(version, document_of(deny("/", host="*.example.com"), source=BLUE))
+    assert not version.is_alike_on(HOST, wildcard)
+    assert version.is_alike_on("example.net", wildcard)
+    everywhere = with_documents(version, document_of(region("/", host=None), source=BLUE))
+    assert not version.is_alike_on("example.net", everywhere)
+    assert not version.is_alike_on(None, everywhere)
 
 
 def test_a_request_gets_the_strictest_verdict_of_all_versions() -> None:
@@ -59,21 +61,31 @@ def test_a_request_gets_the_strictest_verdict_of_all_versions() -> None:
     assert newest.match("other.example.com", "/a", "GET") is NO_MATCH
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_a_request_is_read_once_for_all_versions(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
-    named = deny("/", headers=(("x-a", "1"),))
-    versions = [snapshot_of(named, exchange(f"/{number}", source=BLUE)) for number in range(4)]
-    newest = attrs.evolve(versions[0], held=tuple(versions[1:]), baseline=VirtualHosts.of([deny("/denied")]))
-    read, fields = mock.Mock(wraps=path_interpretations), mock.Mock(wraps=RequestHeaders)
-    monkeypatch.setattr(snapshot, "path_interpretations", read)
-    monkeypatch.setattr(snapshot, "RequestHeaders", fields)
-    headers = HeaderFields((("x-a", "2"),), raw=True)
-    assert isinstance(newest.match(HOST, "/3/%61", method, raw=True, headers=headers), ExchangeEntry)
-    assert (read.call_count, fields.call_count) == (1, 1)
+def test_a_version_that_is_alike_on_a_host_is_not_asked_there() -> None:
+    earlier = snapshot_of(deny("/", source=BLUE, host="other.example.com"), exchange("/"))
+    newest = attrs.evolve(without(earlier, BLUE), held=(earlier,))
+    with mock.patch.object(snapshot, "decide_at_once", side_effect=decide_at_once) as looked_up:
+        assert newest.match(HOST, "/a", "GET") == exchange("/")
+        assert looked_up.call_count == 1
+        assert newest.match("other.example.com", "/a", "GET") == deny("/", source=BLUE, host="other.example.com")
+        assert looked_up.call_count == 2
 
 
-def test_a_document_of_the_same_text_keeps_the_claims_that_stay() -> None:
-    """Other grants leave more or less of it."""
-    more, less = (PolicyDocument(RED, entries, text="t") for entries in ((deny("/a"), deny("/b", index=1)), (deny("/a"),)))
-    for first, second in ((more, less), (less, more)):
-        assert PolicySnapshot.EMPTY.apply(first).apply(second) == PolicySnapshot.EMPTY.apply(second)
+def test_an_operators_reach_counts_in_earlier_versions() -> None:
+    earlier = snapshot_of(exchange("/"), region("/", source=BLUE, host=None))
+    newest = attrs.evolve(snapshot_of(exchange("/")), held=(earlier,))
+    assert newest.match(HOST, "/a", "GET") == exchange("/")
+    assert isinstance(newest.reaching(UnreadableReach.GLOBAL).match(HOST, "/a", "GET"), Unhealthy)
+
+
+def test_a_policy_needs_the_headers_that_an_earlier_version_names() -> None:
+    named = snapshot_of(deny("/", headers=(("x-a", "1"),)))
+    newest = attrs.evolve(snapshot_of(exchange("/")), held=(named,))
+    assert newest.needs_headers
+    assert isinstance(newest.match(HOST, "/", "GET", headers=HeaderFields((("x-a", "1"),), raw=True)), DenyEntry)
+
+
+def test_a_trace_has_the_newest_version_alone() -> None:
+    trace, newest = Trace(), attrs.evolve(snapshot_of(exchange("/")), held=(snapshot_of(deny("/", source=BLUE)),))
+    assert newest.match(HOST, "/a", "GET", trace=trace) == deny("/", source=BLUE)
+    assert {route.effect for step in trace.steps for route in step.level.routes} == {exchange("/")}

@@ -60,7 +60,7 @@ def test_those_beyond_are_unknown_and_close_as_an_unreadable_document_does() -> 
     objects += [config_map("red", name, f"/{name}") for name in "cab"]
     documents = select(objects, Selector(), Selector(), TWO)
     snapshot = advance(PolicySnapshot.EMPTY, {}, documents, frozenset(), grants=Grants(limited=False, limits=TWO)).snapshot
-    assert [problem.code for problem in snapshot.documents[Source("red", "c")].findings] == [MANY_DOCUMENTS]
+    assert [problem.code for one in snapshot.documents() if one.source.name == "c" for problem in one.findings] == [MANY_DOCUMENTS]
     assert isinstance(snapshot.match("red.example", "/c", "GET"), Unhealthy)
     assert isinstance(snapshot.match("red.example", "/a", "GET"), Unhealthy)
     assert isinstance(snapshot.match("blue.example", "/z", "GET"), DenyEntry)

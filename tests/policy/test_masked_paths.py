@@ -4,15 +4,14 @@ from unittest import mock
 
 import attrs
 import pytest
-from exchanger.policy.lookup import find
 
-from exchanger.policy import snapshot
+from exchanger.policy.grants.allowance import NamespaceGrant
 from exchanger.policy.interpretation import MAX_MARKER_WORK, MAX_MARKERS, MAX_POSSIBLE
-from exchanger.policy.routing.table import VirtualHosts
+from exchanger.policy.routing.lookup import Walk
 from exchanger.values.entry import AllowEntry, DenyEntry, PathType
 from exchanger.values.request import HeaderFields
 from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Ambiguous, Unhealthy
-from tests.policy.examples import BLUE, HOST, RED, allow, deny, exchange, region, snapshot_of
+from tests.policy.examples import ANYTHING, BLUE, EVERYTHING_GRANTED, HOST, RED, allow, deny, exchange, region, snapshot_of, with_baseline
 
 ORDERS, ADMIN = exchange("/orders"), deny("/admin", index=1)
 POLICY = snapshot_of(ORDERS, ADMIN)
@@ -101,14 +100,12 @@ def test_the_work_that_a_policy_makes_of_marks_is_bounded(prefixes: list[str]) -
 
 @pytest.mark.parametrize("count", [1, MAX_POSSIBLE - 3, MAX_POSSIBLE, 2 * MAX_POSSIBLE])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_the_paths_that_a_mark_may_stand_for_are_looked_up_within_a_bound(monkeypatch: pytest.MonkeyPatch, count: int, method: str) -> None:
+def test_the_paths_that_a_mark_may_stand_for_are_looked_up_within_a_bound(count: int, method: str) -> None:
     policy = snapshot_of(
         *(exchange(prefix, index=index) for index, prefix in enumerate(["/", *(f"/{chr(0x4E00 + n)}" for n in range(count))]))
     )
-    looked_up = mock.Mock(wraps=find)
-    monkeypatch.setattr(snapshot, "find", looked_up)
-
-    verdict = policy.match(HOST, "/!", method)
+    with mock.patch.object(Walk, "verdict", autospec=True, side_effect=Walk.verdict) as looked_up:
+        verdict = policy.match(HOST, "/!", method)
 
     assert verdict is AMBIGUOUS_PATH  # some exchange for another entry
     assert looked_up.call_count <= MAX_POSSIBLE + 4
@@ -127,19 +124,22 @@ def test_each_prefix_that_a_mark_may_hide_is_compared(prefixes: list[str], path_
 
 
 def test_a_prefix_within_which_an_entry_counts_may_be_hidden() -> None:
-    policy = snapshot_of(allow("/"), deny("/", index=1, path_type=PathType.PREFIX, within="/é"))
+    granted = NamespaceGrant(frozenset({"blue"}), None, ANYTHING, ("/é",))
+    grants = attrs.evolve(EVERYTHING_GRANTED, grants=(attrs.evolve(EVERYTHING_GRANTED.grants[0], namespaces=frozenset({"red"})), granted))
+    policy = snapshot_of(allow("/"), deny("/", source=BLUE)).with_grants(grants)
     assert policy.match(HOST, "/é/x", "GET", raw=True) is not allow("/")
     assert not isinstance(policy.match(HOST, "/!/x", "GET"), AllowEntry)
 
 
 def test_the_baseline_compares_each_prefix_that_a_mark_may_hide() -> None:
-    policy = snapshot_of().with_baseline(VirtualHosts.of([deny("/éb/c"), deny("/é", index=1, methods=frozenset({"PUT"}))]))
+    policy = with_baseline(snapshot_of(), deny("/éb/c"), deny("/é", index=1, methods=frozenset({"PUT"})))
     assert policy.match(HOST, "/!b/c", "GET") == deny("/éb/c")
     assert policy.match(HOST, "/!b", "PUT") == deny("/é", index=1, methods=frozenset({"PUT"}))
     assert policy.match(HOST, "/orders", "PUT") is NO_MATCH
-    crowded = VirtualHosts.of(deny(f"/{chr(0x4E00 + number)}/x", index=number) for number in range(MAX_MARKER_WORK + 1))
-    assert snapshot_of().with_baseline(crowded).match(HOST, "/!/y", "GET") is NO_MATCH
-    assert isinstance(snapshot_of().with_baseline(crowded).match(HOST, "/!/x", "GET"), DenyEntry | Ambiguous)
+    denials = [deny(f"/{chr(0x4E00 + number)}/x", index=number) for number in range(MAX_MARKER_WORK + 1)]
+    crowded = with_baseline(snapshot_of(), *denials)
+    assert crowded.match(HOST, "/!/y", "GET") is NO_MATCH
+    assert isinstance(crowded.match(HOST, "/!/x", "GET"), DenyEntry | Ambiguous)
 
 
 def test_a_header_value_with_a_mark_may_be_any_of_the_values_that_entries_name() -> None:
@@ -158,10 +158,12 @@ def test_regions_of_unknown_host_follow_the_interpretation() -> None:
     policy = snapshot_of(exchange("/"), region("/caf\u00e9", source=BLUE, host=None))
     assert policy.match(HOST, "/caf!", "GET") == exchange("/")
     assert policy.match("other.example.com", "/caf!", "GET") == Unhealthy(f"region of {BLUE}", BLUE, 0)
-    many = (region(f"/{chr(0x4E00 + number)}", source=BLUE, index=number, host=None) for number in range(MAX_MARKER_WORK + 1))
-    crowded = snapshot_of(exchange("/"), *many)
-    assert crowded.match(HOST, "/!", "GET") == exchange("/")
-    assert crowded.match("other.example.com", "/!", "GET") is AMBIGUOUS_PATH
+    many = [region(f"/{chr(0x4E00 + number)}", source=BLUE, index=number, host=None) for number in range(MAX_MARKER_WORK + 1)]
+    few, crowded = snapshot_of(exchange("/"), *many[: MAX_POSSIBLE // 2]), snapshot_of(exchange("/"), *many)
+    assert few.match(HOST, "/!", "GET") == exchange("/")
+    assert isinstance(few.match("other.example.com", "/!", "GET"), Unhealthy)
+    for host in (HOST, "other.example.com"):
+        assert crowded.match(host, "/!", "GET") is AMBIGUOUS_PATH
 
 
 @pytest.mark.parametrize("host", ["api!example.com", "!api.example.com", "api.example.com!", "[2001:db8::1!]", "!"])

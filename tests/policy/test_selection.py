@@ -65,7 +65,7 @@ def test_an_unreadable_file_closes_everything() -> None:
 def test_a_config_map_without_its_document_says_which_key_was_probably_meant() -> None:
     found = chosen(Namespace("a", SELECTED), ConfigMap("a", "p", ENABLED, None, instead="config.yml\n"))
     (document,) = advance(PolicySnapshot.EMPTY, {}, found, frozenset()).documents
-    (region,) = document.regions
+    (region,) = document.problems
     assert "the ConfigMap has config.yml\N{REPLACEMENT CHARACTER}, which was probably meant: rename it" in region.reason
 
 
@@ -107,4 +107,8 @@ def test_any_way_to_a_state_gives_the_policy_of_that_state(states: list[dict[Sou
         change = advance(snapshot, before, state, frozenset())
         assert {document.source for document in change.documents} == {source for source in state if before.get(source) != state[source]}
         snapshot, before = change.snapshot, state
-    assert snapshot == advance(PolicySnapshot.EMPTY, {}, states[-1], frozenset()).snapshot
+    fresh = advance(PolicySnapshot.EMPTY, {}, states[-1], frozenset()).snapshot
+    assert {one.source: (one.document, one.text) for one in snapshot.documents()} == {
+        one.source: (one.document, one.text) for one in fresh.documents()
+    }
+    assert dict(snapshot.hosts.by_name.items()) == dict(fresh.hosts.by_name.items())

@@ -9,7 +9,7 @@ from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
 from exchanger.values.entry import UNKNOWN_NAMESPACE, Claim, DenyEntry, PathType, Source
 from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
-from tests.policy.examples import BLUE, HOST, RED, deny, exchange, parsed, region, snapshot_of
+from tests.policy.examples import BLUE, HOST, RED, deny, exchange, parsed, region, snapshot_of, with_baseline, with_documents, without
 
 ORDERS, ADMIN = exchange("/orders"), deny("/admin", index=1)
 POLICY = snapshot_of(ORDERS, ADMIN)
@@ -56,6 +56,20 @@ def test_an_unhealthy_reading_makes_the_request_unhealthy() -> None:
     policy = snapshot_of(ORDERS, region("/closed", index=1))
     assert policy.match(HOST, "/orders/../closed", "GET") == Unhealthy(f"region of {RED}", RED, 1)
     assert policy.match(HOST, "/x/%2e%2e/orders/%2e%2e/closed", "GET") == Unhealthy(f"region of {RED}", RED, 1)
+
+
+CONNECT = frozenset({"CONNECT"})
+
+
+@pytest.mark.parametrize("path", ["/orders", "/", "", "*"])
+def test_connect_has_no_path_whatever_a_gateway_states_for_it(path: str) -> None:
+    for policy in (POLICY, snapshot_of(deny("", methods=CONNECT)), snapshot_of(exchange("", methods=CONNECT))):
+        assert policy.match(HOST, path, "CONNECT") is AMBIGUOUS_PATH
+        assert policy.match("other.example.com", path, "CONNECT") is NO_MATCH
+    closed = snapshot_of(region("", methods=CONNECT), region("/orders", source=BLUE))
+    assert closed.match(HOST, path, "CONNECT") == Unhealthy(f"region of {RED}", RED, 0)
+    assert with_baseline(POLICY, deny("")).match(HOST, path, "CONNECT") == deny("")
+    assert with_baseline(POLICY, deny("/orders")).match(HOST, path, "CONNECT") is AMBIGUOUS_PATH
 
 
 PATH_TYPE_HIT = {
@@ -115,10 +129,11 @@ def test_an_escaped_prefix_is_not_passed_by_another_spelling() -> None:
     assert policy.match(HOST, "/orders/secret", "GET") is ORDERS
 
 
-def test_an_equal_document_changes_nothing() -> None:
-    assert POLICY.apply(PolicyDocument(RED, (ORDERS, ADMIN))) is POLICY
-    assert POLICY.withdraw(BLUE) is POLICY
-    assert POLICY.withdraw(RED) == PolicySnapshot.EMPTY
+def test_an_unknown_document_that_goes_changes_nothing() -> None:
+    assert without(POLICY, BLUE).hosts is POLICY.hosts
+    assert set(without(POLICY, BLUE).namespaces) == {"red"}
+    empty = without(POLICY, RED)
+    assert (empty.document_count, len(empty.namespaces), bool(empty.hosts)) == (0, 0, False)
 
 
 @pytest.mark.parametrize("text", ["nonsense: [", None])
@@ -134,22 +149,23 @@ def test_an_equal_document_changes_nothing() -> None:
 def test_an_unreadable_document_closes_what_it_may_be_about(
     text: str | None, source: Source, reach: UnreadableReach, is_spared: bool
 ) -> None:
-    policy = POLICY.reaching(reach).apply(parsed(text, source))
+    policy = with_documents(POLICY.reaching(reach), parsed(text, source))
     for host, path in ((HOST, "/elsewhere"), ("other.example.com", "/orders"), ("", "/"), ("a,b", "/orders")):
         assert isinstance(policy.match(host, path, "GET"), Unhealthy)
     for entry in (ORDERS, ADMIN):
         verdict = policy.match(HOST, entry.match.path_prefix, "GET")
         assert verdict is entry if is_spared else isinstance(verdict, Unhealthy)
-    assert policy.withdraw(source).match(HOST, "/orders", "GET") is ORDERS
+    assert without(policy, source).match(HOST, "/orders", "GET") is ORDERS
 
 
 def test_another_text_with_the_same_meaning_changes_the_document_alone() -> None:
-    first = POLICY.apply(PolicyDocument(RED, (ORDERS,), text="one"))
-    second = first.apply(PolicyDocument(RED, (ORDERS,), text="another"))
-    assert second.documents[RED].text == "another"
-    assert second.trie is first.trie
+    first = with_documents(POLICY, PolicyDocument(RED, (ORDERS,), text="one"))
+    second = with_documents(first, PolicyDocument(RED, (ORDERS,), text="another"))
+    document = second.document(RED)
+    assert document is not None
+    assert document.text == "another"
+    assert second.hosts is first.hosts
     assert (second.entry_count, second.invalid_documents) == (first.entry_count, first.invalid_documents)
-    assert second.apply(PolicyDocument(RED, (ORDERS,), text="another")) is second
 
 
 def test_the_newest_snapshot_is_in_force_and_callbacks_learn_of_it() -> None:

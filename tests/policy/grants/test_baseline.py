@@ -3,11 +3,10 @@
 import pytest
 
 from exchanger.policy.explanation import explain
-from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import BASELINE, DenyEntry, MatchScope, PathType
 from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, NoMatch, Unhealthy, Verdict
-from tests.policy.examples import BLUE, HOST, RED, exchange, region, snapshot_of
+from tests.policy.examples import BLUE, HOST, RED, exchange, region, snapshot_of, with_baseline
 
 INTERNAL = DenyEntry(BASELINE, 0, MatchScope("*.example.com", "/internal", None, True, PathType.SEGMENT))
 EVERYWHERE = DenyEntry(BASELINE, 1, MatchScope(None, "/-/", frozenset({"GET"})))
@@ -16,7 +15,7 @@ OPENS = exchange("/internal/open")
 
 def denied(path: str, method: str = "POST", host: str = HOST, *, raw: bool = True) -> Verdict:
     policies = snapshot_of(OPENS, region("/internal/broken", source=BLUE))
-    return policies.with_baseline(Grants(baseline=(INTERNAL, EVERYWHERE)).denials).match(host, path, method, raw=raw)
+    return with_baseline(policies, INTERNAL, EVERYWHERE).match(host, path, method, raw=raw)
 
 
 @pytest.mark.parametrize(
@@ -61,10 +60,10 @@ def test_a_baseline_has_hosts_and_methods_too() -> None:
 
 def test_a_baseline_entry_for_other_methods_does_not_hide_the_one_behind_it() -> None:
     reads = DenyEntry(BASELINE, 0, MatchScope(HOST, "/internal/x", frozenset({"GET"}), True))
-    snapshot = PolicySnapshot.EMPTY.with_baseline(Grants(baseline=(reads, INTERNAL)).denials)
+    snapshot = with_baseline(PolicySnapshot.EMPTY, reads, INTERNAL)
     assert snapshot.match(HOST, "/internal/x", "GET") == reads
     assert snapshot.match(HOST, "/internal/X", "POST") == INTERNAL
-    only_reads = PolicySnapshot.EMPTY.with_baseline(Grants(baseline=(reads,)).denials)
+    only_reads = with_baseline(PolicySnapshot.EMPTY, reads)
     assert only_reads.match(HOST, "/internal/X", "POST") is NO_MATCH
 
 
@@ -72,16 +71,16 @@ def test_too_much_to_tell_is_refused() -> None:
     crowd = tuple(
         DenyEntry(BASELINE, number, MatchScope(HOST, f"/{chr(0x4E00 + number)}xy", frozenset({"PUT"}))) for number in range(2_000)
     )
-    snapshot = PolicySnapshot.EMPTY.with_baseline(Grants(baseline=crowd).denials)
+    snapshot = with_baseline(PolicySnapshot.EMPTY, *crowd)
     assert snapshot.match(HOST, "/!xy", "GET") == AMBIGUOUS_PATH
     assert snapshot.match(HOST, "/!x", "GET") is NO_MATCH  # none of them could be meant
     assert isinstance(snapshot.match("other.test", "/!y", "GET"), NoMatch)
 
 
 def test_an_explanation_names_the_baseline() -> None:
-    snapshot = snapshot_of(OPENS).with_baseline(Grants(baseline=(INTERNAL,)).denials)
+    snapshot = with_baseline(snapshot_of(OPENS), INTERNAL)
     found = explain(snapshot, HOST, "/internal/open", "POST")
     assert [(candidate.claim, candidate.won) for candidate in found.candidates] == [(INTERNAL, True), (OPENS, False)]
     assert found.candidates[1].why == "the platform's baseline denies the request before any policy applies"
     assert not isinstance(found.verdict, Unhealthy)
-    assert RED in snapshot.documents
+    assert snapshot.document(RED) is not None
