@@ -173,7 +173,7 @@ class NamespacePolicy:
                 entries += 0 if one is None else sign * one.entry_count
                 invalid += 0 if one is None else sign * bool(one.problems)
                 refused += 0 if one is None else sign * len(one.refused)
-        to_read_again = self.to_read_again.difference(contents) | (self.over_quota.keys() - over_quota.keys() - contents.keys())
+        read_again = (source for source in {*self.to_read_again, *affected} - over_quota.keys() if source in documents)
         changed = attrs.evolve(
             self,
             documents=documents,
@@ -185,7 +185,7 @@ class NamespacePolicy:
             entry_count=entries,
             invalid_documents=invalid,
             refused_count=refused,
-            to_read_again=frozenset(source for source in to_read_again if source in documents and documents[source].is_over_quota),
+            to_read_again=frozenset(source for source in read_again if documents[source].is_over_quota),
         )
         for host in differences.keys() & (self.over_depth | over_depth):
             differences[host] = (list(self.on(host)), list(changed.on(host)))

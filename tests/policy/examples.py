@@ -66,8 +66,8 @@ def region(
 
 
 def document_of(*claims: Claim, source: Source = RED, text: str | None = None) -> PolicyDocument:
-    """Return a document of ``claims``, with indices in this order."""
-    own = [attrs.evolve(claim, source=source, index=index) for index, claim in enumerate(claims)]
+    """Return a document of ``claims``, with indices in this order; regions of the document itself keep their ``None``."""
+    own = [attrs.evolve(claim, source=source, index=None if claim.index is None else index) for index, claim in enumerate(claims)]
     entries = tuple(claim for claim in own if not isinstance(claim, FailClosedRegion))
     return PolicyDocument(source, entries, tuple(claim for claim in own if isinstance(claim, FailClosedRegion)), text=text)
 

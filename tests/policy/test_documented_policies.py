@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
-from exchanger.policy.grants.restriction import restrict
 
 from exchanger.decision.check import DecisionRules, begin
 from exchanger.decision.outcome import Deny
@@ -18,7 +17,7 @@ from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, ExchangeEntry, Source
 from exchanger.values.request import HeaderFields, HttpRequest
 from exchanger.values.verdict import Ambiguous, NoMatch
-from tests.property.strategies_policy import snapshot_of
+from tests.policy.examples import with_documents
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 PAGES: Final = (
@@ -51,8 +50,8 @@ def grants_in(content: object) -> Grants:
 
 
 def snapshot(content: object, grants: Grants = NO_GRANTS) -> PolicySnapshot:
-    documents = [] if content is None else [restrict(document(content), grants, ())]
-    return snapshot_of(documents).with_baseline(grants.denials)
+    documents = [] if content is None else [document(content)]
+    return with_documents(PolicySnapshot(grants=grants), *documents)
 
 
 EXAMPLES: Final = [pytest.param(block, id=f"{page}-{number}") for page in PAGES for number, block in enumerate(blocks(page))]
@@ -76,13 +75,17 @@ def test_every_example_is_one_that_the_service_takes(example: Any) -> None:
 def test_entries_become_what_the_page_says(row: list[str]) -> None:
     grants = grants_in(blocks("reference/grants.md")[0])
     policy = {"version": "v1", "entries": [{"match": yaml.safe_load(row[0].strip("`")), "action": "deny"}]}
-    left = restrict(document(policy), grants, ())
-    verdict = "in force" if left.entries else "invalid" if left.regions else "refused"
+    there = snapshot(policy, grants)
+    (left,) = there.documents()
+    verdict = "in force" if left.entries else "invalid" if left.problems else "refused"
     assert (row[1].split(",")[0], bool(left.refused)) == (verdict, verdict == "refused")
-    if verdict == "in force":
-        assert (left.entries[0].match.path_type is not document(policy).entries[0].match.path_type) == ("`Segment`" in row[1])
+    if "`Segment`" in row[1]:
+        (entry,) = left.entries
+        host, prefix = entry.match.host, entry.match.path_prefix
+        assert host is not None
+        assert [there.match(host, prefix + rest, "GET") for rest in ("", "/x", "s")] == [entry, entry, NoMatch()]
     if "closes `/api` on" in row[1]:
-        assert {f"`{region.match.host}`" for region in left.regions} == set(re.findall("`[^`]*`", row[1])) - {"`/api`"}
+        assert {f"`{host}`" for host in left.routes} == set(re.findall("`[^`]*`", row[1])) - {"`/api`"}
 
 
 @pytest.mark.parametrize("row", rows("reference/policy.md", "Path types")[1:], ids=lambda row: row[0])

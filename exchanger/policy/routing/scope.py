@@ -18,6 +18,8 @@ from exchanger.values.entry import Entry, FailClosedRegion, MatchScope, PathType
 
 _EXACT: Final = 1 << 20  # more than any prefix has characters
 _ENDS_OF_SEGMENT: Final = ("", "/", "?")
+# What follows a prefix of each type in the longer prefixes that it covers.
+_ENDS_OF: Final = {PathType.PREFIX: ("",), PathType.SEGMENT: ("/", "?"), PathType.EXACT: ()}
 # Prefixes whose readings are kept: those of one document's entries are compared with the same grants.
 _KEPT: Final = 256
 
@@ -81,9 +83,9 @@ class PathSet:
     def intersects(self, scope: MatchScope) -> bool:
         """Return whether a server may read some path of ``scope`` as one in the set, however often it decodes."""
         trie, texts = self._readings[scope.case_insensitive], all_readings(scope.path_prefix)
-        is_exact = scope.path_type is PathType.EXACT
+        ends = _ENDS_OF[scope.path_type]
         return any(
-            any(is_below(text, prefix) for prefix in trie.covering(text)) or (not is_exact and trie.has_below(text))
+            any(is_below(text, prefix) for prefix in trie.covering(text)) or any(trie.has_below(text + end) for end in ends)
             for text in (map(fold, texts) if scope.case_insensitive else texts)
         )
 

@@ -1,0 +1,312 @@
+"""What grants leave of documents, in sentences and in the corners that the laws do not reach."""
+
+import attrs
+import pytest
+
+from exchanger.policy.documents.document import Labels, PolicyDocument, PolicyRefusal, parse_document
+from exchanger.policy.grants import allowance
+from exchanger.policy.grants.allowance import Grants, NamespaceGrant, common_hosts
+from exchanger.policy.grants.reader import read_grants
+from exchanger.policy.namespace import EffectiveDocument
+from exchanger.policy.routing.table import CONFLICT
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.entry import (
+    EVERYWHERE,
+    UNKNOWN_NAMESPACE,
+    Claim,
+    DenyEntry,
+    Entry,
+    ExchangeEntry,
+    FailClosedRegion,
+    MatchScope,
+    PathType,
+    Source,
+)
+from exchanger.values.request import HeaderFields
+from exchanger.values.selector import parse_selector
+from exchanger.values.verdict import NO_MATCH, Ambiguous, Unhealthy, Verdict
+from tests.policy.examples import ANYTHING, BLUE, HOST, RED, allow, deny, document_of, exchange, region, with_documents
+
+RED_ALONE = frozenset({"red"})
+OWN = NamespaceGrant(RED_ALONE, None, (HOST,), ("/orders",), issuers=("primary",), scopes=("read:*",))
+OWN_GRANTS = Grants((OWN,))
+OTHERS = NamespaceGrant(frozenset({"blue"}), None, ANYTHING, issuers=ANYTHING, scopes=ANYTHING)
+SEGMENT = PathType.SEGMENT
+OUTSIDE = "is outside the hosts and paths that its namespace is granted"
+
+
+def under(grants: Grants, *claims: Claim, labels: tuple[Labels, ...] = ()) -> PolicySnapshot:
+    """Return the policy of one document of red under ``grants``; its claims have indices in this order."""
+    return PolicySnapshot(grants=grants).changed({RED: document_of(*claims)}, {"red": labels})
+
+
+def left(*claims: Claim, grants: Grants = OWN_GRANTS, labels: tuple[Labels, ...] = ()) -> EffectiveDocument:
+    """Return what ``grants`` leave of these claims of red."""
+    found = under(grants, *claims, labels=labels).document(RED)
+    assert found is not None
+    return found
+
+
+def described(*paths_of_each: tuple[str, ...], actions: frozenset[str] = frozenset({"deny"})) -> tuple[Grants, tuple[Labels, ...]]:
+    """Return grants of paths by label, and the labels of a namespace that has all of them: what it may do is common to all."""
+    selectors = [parse_selector(f"a={number}") for number in range(len(paths_of_each))]
+    grants = [NamespaceGrant(None, selectors[number], (HOST,), paths, actions) for number, paths in enumerate(paths_of_each)]
+    return Grants(tuple(grants)), tuple((("a", str(number)),) for number in range(len(paths_of_each)))
+
+
+PATHS = ("/orders", "/orders/x", "/orders/x/y", "/ORDERS/x", "/orders-old", "/order", "/other")
+INSIDE = {"/orders", "/orders/x", "/orders/x/y"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "closed", "reason"),
+    [
+        (exchange("/orders/x", headers=(("a", "b"),)), set(), ""),
+        (exchange("/"), INSIDE, "covers more than its namespace is granted"),
+        (exchange("", path_type=SEGMENT), INSIDE, "covers more than its namespace is granted"),
+        (exchange("/order", path_type=SEGMENT), None, OUTSIDE),
+        (exchange("/orders-old"), None, OUTSIDE),
+        (deny("/X", case_insensitive=True), None, OUTSIDE),
+        (deny("/orders", host="other.example.com"), None, OUTSIDE),
+        (deny("/ORDERS/x", case_insensitive=True), {"/orders/x", "/orders/x/y"}, "covers more than its namespace is granted"),
+        (deny("/ORD", case_insensitive=True), INSIDE, "covers more than its namespace is granted"),
+        (deny("/orders%2Fx"), {"/orders/x", "/orders/x/y"}, "covers more than its namespace is granted"),
+        (
+            attrs.evolve(exchange("/orders/x"), target=attrs.evolve(exchange("/").target, scope="read:a write:b", audiences=("a",))),
+            {"/orders/x", "/orders/x/y"},
+            "requests what its namespace is not granted: audience a, scope write:b",
+        ),
+        (allow("/orders/x"), {"/orders/x", "/orders/x/y"}, "requests what its namespace is not granted: the action allow"),
+    ],
+)
+def test_an_entry_is_in_force_or_closes_what_is_granted_or_is_refused(entry: Entry, closed: set[str] | None, reason: str) -> None:
+    policy, found = under(OWN_GRANTS, entry), left(entry)
+    assert found.entries == ((entry,) if not reason else ())
+    assert [problem.reason for problem in found.problems] == [f"entries[0] {reason}"] * bool(closed)
+    assert found.refused == ((PolicyRefusal(RED, 0, f"entries[0] {reason}"),) if closed is None else ())
+    assert {path for path in PATHS if isinstance(policy.match(HOST, path, "GET"), Unhealthy)} == (closed or set())
+    assert policy.match("other.example.com", "/orders", "GET") is NO_MATCH
+
+
+def test_a_plain_prefix_that_is_granted_by_segments_counts_there_unless_another_grant_covers_it() -> None:
+    assert left(deny("/orders")).entries == (deny("/orders"),)
+    policy = under(OWN_GRANTS, deny("/orders"))
+    assert [policy.match(HOST, path, "GET") for path in ("/orders", "/orders?x", "/orders/x")] == [deny("/orders")] * 3
+    assert policy.match(HOST, "/orders-old", "GET") is NO_MATCH
+    wide = NamespaceGrant(RED_ALONE, None, (HOST,), ("",), actions=frozenset({"exchange"}))
+    (closed,) = left(deny("/orders"), grants=Grants((OWN, wide))).problems
+    assert closed.match == MatchScope(HOST, "/orders")
+    assert closed.reason == "entries[0] requests what its namespace is not granted: the action deny"
+
+
+def test_an_unreadable_document_closes_what_is_granted_and_yields_to_other_namespaces() -> None:
+    other = deny("/orders/x", source=BLUE)
+    policy = with_documents(under(Grants((OWN, OTHERS)), FailClosedRegion(RED, EVERYWHERE, "x")), document_of(other, source=BLUE))
+    assert policy.match(HOST, "/orders/x", "GET") == other
+    assert isinstance(policy.match(HOST, "/orders/y", "GET"), Unhealthy)
+    assert policy.match(HOST, "/", "GET") is NO_MATCH
+    assert policy.match("other.example.com", "/orders", "GET") is NO_MATCH
+
+
+def test_an_unreadable_document_of_a_namespace_that_is_granted_nothing_closes_nothing() -> None:
+    found = left(FailClosedRegion(RED, EVERYWHERE, "x"), grants=Grants())
+    assert found.problems == ()
+    assert [refusal.reason for refusal in found.refused] == [f"the document {OUTSIDE}; it is invalid too: x"]
+    assert under(Grants(), FailClosedRegion(RED, EVERYWHERE, "x")).match(HOST, "/", "GET") is NO_MATCH
+
+
+def test_a_document_of_an_unknown_namespace_closes_everything() -> None:
+    source = Source(UNKNOWN_NAMESPACE, "f")
+    policy = with_documents(PolicySnapshot(grants=OWN_GRANTS), PolicyDocument(source, regions=(FailClosedRegion(source, EVERYWHERE, "x"),)))
+    for host in (HOST, "other.example.com"):
+        assert policy.match(host, "/", "GET") == Unhealthy("x", source)
+
+
+def test_a_mistake_without_a_host_closes_every_granted_host() -> None:
+    hosts = tuple(f"h{number}" for number in range(65))
+    crowd = [region("/orders", host=None, methods=frozenset({f"M{number}"})) for number in range(200)]
+    policy = under(Grants((attrs.evolve(OWN, hosts=hosts),)), *crowd)
+    assert all(isinstance(policy.match(host, "/orders/x", "M199"), Unhealthy) for host in hosts)
+    assert policy.match("h65", "/orders/x", "M199") is NO_MATCH
+
+
+def test_two_descriptions_close_the_hosts_that_both_are_granted() -> None:
+    grants = Grants(
+        tuple(NamespaceGrant(None, parse_selector(f"a={hosts}"), tuple(hosts), ("/a",)) for hosts in ("pqr", "qrs")),
+    )
+    policy = under(grants, FailClosedRegion(RED, EVERYWHERE, "x"), labels=((("a", "pqr"),), (("a", "qrs"),)))
+    assert [host for host in "pqrs" if isinstance(policy.match(host, "/a", "GET"), Unhealthy)] == ["q", "r"]
+
+
+def test_an_entry_that_ignores_case_closes_within_the_granted_path() -> None:
+    policy = under(OWN_GRANTS, deny("/ORDERS/Admin", case_insensitive=True))
+    paths = ("/orders/admin", "/orders/ADMIN/x", "/ORDERS/admin", "/orders/list")
+    assert [path for path in paths if isinstance(policy.match(HOST, path, "GET"), Unhealthy)] == ["/orders/admin", "/orders/ADMIN/x"]
+    # A byte that a gateway could not put into text may have been dropped.
+    masked = ("/orders/adm!n", "/or!ders/admin", "/ORD!ERS/admin")
+    assert [path for path in masked if policy.match(HOST, path, "GET") is not NO_MATCH] == ["/or!ders/admin"]
+
+
+@pytest.mark.parametrize(
+    ("second", "closed"),
+    [("/orders/admin", ["/orders/admin/x"]), ("", ["/orders/admin/x"]), ("/orders", ["/orders/admin/x"]), ("/other", [])],
+)
+def test_a_namespace_that_is_described_twice_has_what_both_descriptions_are_granted(second: str, closed: list[str]) -> None:
+    grants, labels = described(("/orders",), (second,))
+    entry = deny("/ORDERS/Admin/x", case_insensitive=True)
+    policy, found = under(grants, entry, labels=labels), left(entry, grants=grants, labels=labels)
+    paths = ("/orders/admin/x", "/ORDERS/admin/x", "/orders/admin")
+    assert [path for path in paths if policy.match(HOST, path, "GET") is not NO_MATCH] == closed
+    assert (bool(found.problems), bool(found.refused)) == (bool(closed), not closed)
+
+
+def test_of_many_granted_prefixes_those_above_count() -> None:
+    many = Grants((attrs.evolve(OWN, path_prefixes=(*(f"/p{number}" for number in range(9)), "/a", "/a/b/c")),))
+    entries = (deny("/a/b"), deny("/a/b/c", index=1, path_type=SEGMENT), deny("/p1/", index=2), deny("/a/b/c", index=3))
+    assert left(*entries, grants=many).entries == entries
+    assert left(deny("/p1", path_type=PathType.EXACT), grants=many).entries
+    assert left(deny("/b"), grants=many).refused
+
+
+def test_wildcards_have_granted_hosts_in_common_below_them() -> None:
+    hosts = Grants((attrs.evolve(OWN, hosts=("x.a.example", "*.b.a.example", "a.example", "xa.example"), resources=("urn:x",)),))
+    found = left(deny("/orders", host="*.a.example"), grants=hosts)
+    assert sorted(host or "" for host in found.routes) == ["*.b.a.example", "x.a.example"]
+    wants = attrs.evolve(exchange("/").target, scope="", resources=("urn:x", "urn:y"))
+    (closed,) = left(attrs.evolve(exchange("/orders/", host="x.b.a.example"), target=wants), grants=hosts).problems
+    assert closed.reason.endswith("is not granted: resource urn:y")
+
+
+def test_grants_that_only_report_change_nothing_and_say_what_they_would() -> None:
+    entries = (deny("/orders"), deny("/", index=1), deny("/x", index=2))
+    found = left(*entries, region("/y", index=3), grants=attrs.evolve(OWN_GRANTS, enforced=False))
+    assert (found.entries, found.problems) == (entries, (region("/y", index=3),))
+    assert [(refusal.index, refusal.reason.split(":")[0]) for refusal in found.refused] == [
+        (1, "would be invalid"),
+        (2, "would be refused"),
+    ]
+
+
+@pytest.mark.parametrize("others", [0, 100])
+def test_a_decoded_spelling_of_a_granted_prefix_closes_although_an_entry_is_written_there(others: int) -> None:
+    prefixes = ("/a%2Fb", *(f"/{number}" for number in range(others)))
+    healthy = under(Grants((attrs.evolve(OWN, path_prefixes=prefixes),)), deny("/a/b/c"))
+    assert healthy.entry_count == 1
+    unreadable = Source("red", "unreadable")
+    policy = with_documents(healthy, PolicyDocument(unreadable, regions=(FailClosedRegion(unreadable, EVERYWHERE, "x"),)))
+    assert isinstance(policy.match(HOST, "/a/b/c", "GET"), Unhealthy)
+    assert policy.match(HOST, "/a/bc", "GET") is NO_MATCH
+
+
+def test_a_plain_prefix_denies_what_else_is_granted_and_goes_last_there() -> None:
+    both = Grants((attrs.evolve(OWN, path_prefixes=("/api", "/api-v2", "/api-v2/x", "/api/v1", "/b")),))
+    entries = (deny("/api"), deny("/api-v2/keys", index=1), exchange("/api-v2/free", index=2))
+    assert left(*entries, grants=both).entries == entries
+    policy = under(both, *entries)
+    decided = [policy.match(HOST, path, "GET") for path in ("/api", "/api/x", "/api-v2", "/api-v2/keys", "/api-v2/free/1")]
+    assert decided == [entries[0], entries[0], entries[0], entries[1], entries[2]]
+    assert all(policy.match(HOST, path, "GET") is NO_MATCH for path in ("/api-v3", "/api-v22", "/b"))
+    exchanged = under(both, exchange("/api"))
+    assert [exchanged.match(HOST, path, "GET") for path in ("/api/x", "/api-v2/x", "/api-v3")] == [exchange("/api")] * 2 + [NO_MATCH]
+
+
+def test_an_exchange_counts_on_other_paths_that_may_be_exchanged_alike_and_an_allow_on_none() -> None:
+    denies = attrs.evolve(OWN, path_prefixes=("/orders-v2",), actions=frozenset({"deny"}))
+    allows = attrs.evolve(OWN, path_prefixes=("/orders", "/orders-v2"), actions=frozenset({"allow"}))
+    for entry, grants in ((exchange("/orders"), Grants((OWN, denies))), (allow("/orders"), Grants((allows,)))):
+        policy = under(grants, entry)
+        assert policy.match(HOST, "/orders/x", "GET") == entry
+        assert policy.match(HOST, "/orders-v2", "GET") is NO_MATCH
+
+
+def test_a_plain_prefix_that_is_granted_by_segments_keeps_its_place_among_entries() -> None:
+    by_header = exchange("/orders", headers=(("a", "b"),))
+    fields = HeaderFields((("a", "b"),), raw=True)
+
+    def decided(*claims: Entry) -> Verdict:
+        return under(OWN_GRANTS, *claims).match(HOST, "/orders/x", "GET", headers=fields)
+
+    segments = deny("/orders", index=1, path_type=SEGMENT)
+    assert decided(by_header, segments) == segments
+    assert decided(exchange("/orders"), segments) == segments
+    assert decided(by_header, deny("/orders", index=1)) == by_header
+    assert decided(exchange("/orders"), deny("/orders", index=1)) == CONFLICT
+
+
+def test_a_plain_prefix_conflicts_with_one_of_another_namespace_where_it_is_granted() -> None:
+    rival = exchange("/orders", source=BLUE)
+    alone = under(Grants((OWN, OTHERS)), deny("/orders"))
+    policy = with_documents(alone, document_of(rival, source=BLUE))
+    for path in ("/orders", "/orders/x", "/orders?x", "/%6frders"):
+        assert isinstance(policy.match(HOST, path, "GET"), Unhealthy | Ambiguous)
+    assert policy.match(HOST, "/orders-old", "GET") == rival
+    assert alone.match(HOST, "/orders-old", "GET") is NO_MATCH
+
+
+def test_a_denial_counts_on_each_of_very_many_granted_prefixes() -> None:
+    many = Grants((attrs.evolve(OWN, path_prefixes=("/api", *(f"/api-{number}" for number in range(1_000)))),))
+    policy = under(many, deny("/api"))
+    assert policy.match(HOST, "/api-7/x", "GET") == deny("/api")
+    assert policy.match(HOST, "/api-1000", "GET") is NO_MATCH
+
+
+def test_a_denial_counts_where_two_descriptions_of_its_namespace_agree() -> None:
+    grants, labels = described(("/api", "/api-v2"), ("/api-v2/x",))
+    policy = under(grants, deny("/api"), labels=labels)
+    assert isinstance(policy.match(HOST, "/api-v2/x/y", "GET"), DenyEntry | Unhealthy)
+    assert policy.match(HOST, "/api-v2/y", "GET") is NO_MATCH
+    grants, labels = described(("/api", "/api-v2"), ("/api-v2",))
+    policy = under(grants, deny("/api"), labels=labels)
+    assert isinstance(policy.match(HOST, "/api-v2/y", "GET"), DenyEntry | Unhealthy)
+    assert policy.match(HOST, "/api/y", "GET") is NO_MATCH
+
+
+def test_a_plain_prefix_denies_all_that_it_covers_on_a_host_where_everything_is_granted() -> None:
+    wide = attrs.evolve(OWN, hosts=("*.example.com",), path_prefixes=("/api",))
+    narrow = attrs.evolve(OWN, hosts=(HOST,), path_prefixes=("", "/x"))
+    policy = under(Grants((wide, narrow)), deny("/api", host="*.example.com"))
+    assert isinstance(policy.match(HOST, "/api-v2", "GET"), DenyEntry)
+    assert isinstance(policy.match("other.example.com", "/api/x", "GET"), DenyEntry)
+    assert policy.match("other.example.com", "/api-v2", "GET") is NO_MATCH
+    by_label = tuple(attrs.evolve(grant, namespaces=None, selector=parse_selector("a=1")) for grant in (wide, narrow))
+    second = NamespaceGrant(None, parse_selector("a=2"), ANYTHING, ("/api-v2",))
+    policy = under(Grants((*by_label, second)), deny("/api", host="*.example.com"), labels=((("a", "1"),), (("a", "2"),)))
+    assert isinstance(policy.match(HOST, "/api-v2", "GET"), DenyEntry | Unhealthy)
+    assert policy.match(HOST, "/api", "GET") is NO_MATCH
+
+
+@pytest.mark.parametrize("host", ["a.x b.x c.x d.x e.x f.x g.x h.x i.x", "https://orders,user@a.x"])
+def test_a_host_that_is_granted_and_perhaps_another_closes_as_both(host: str) -> None:
+    """One region is on the named host, and one is where the author may have meant any: the same scope, for different reasons."""
+    grants = read_grants("version: v1\ngrants: [{namespaces: [a], hosts: [a.x], pathPrefixes: [/api], actions: [deny]}]", has_labels=True)
+    assert isinstance(grants, Grants)
+    source = Source("a", "p")
+    text = f'version: v1\nentries: [{{match: {{host: "{host}", pathPrefix: /api}}, action: deny}}]'
+    found = with_documents(PolicySnapshot(grants=grants), parse_document(source, text, frozenset())).document(source)
+    assert found is not None
+    assert {route.yields_to_others for routes in found.routes.values() for route in routes} == {False, True}
+    assert len(found.problems) == 1
+
+
+def test_hosts_that_are_not_granted_have_nothing_in_common_with_a_grant() -> None:
+    assert list(common_hosts("b.example.net", frozenset({"a.example.com"}))) == []
+
+
+def test_allowances_are_computed_again_where_too_many_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allowance, "_KEPT", 1)
+    grants = Grants((OWN, attrs.evolve(OWN, namespaces=frozenset({"blue"}), hosts=("b.example.com",))))
+    first, second = (grants.allowance(name, ()) for name in ("red", "blue"))
+    assert grants.allowance("red", ()) == first != second
+
+
+def test_a_prefix_above_one_spelling_of_a_granted_one_closes_that_spelling_alone() -> None:
+    policy = under(Grants((attrs.evolve(OWN, path_prefixes=("/a%2Fb",)),)), deny("/a/"))
+    assert [path for path in ("/a/b", "/a/b/c", "/a/c", "/a/") if policy.match(HOST, path, "GET") is not NO_MATCH] == ["/a/b", "/a/b/c"]
+
+
+def test_an_entry_that_is_granted_in_part_by_two_grants_is_not_in_force() -> None:
+    """Two grants that cover it only together do not."""
+    halves = Grants((attrs.evolve(OWN, path_prefixes=("/a",)), attrs.evolve(OWN, path_prefixes=("/b",))))
+    assert left(deny("/"), grants=halves).entries == ()
+    assert isinstance(under(halves, exchange("/")).match(HOST, "/b/x", "GET"), Unhealthy)
+    assert not isinstance(under(halves, exchange("/")).match(HOST, "/c", "GET"), ExchangeEntry)

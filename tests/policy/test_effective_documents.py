@@ -1,0 +1,180 @@
+"""Laws of what a version knows of documents: any way to a state is a fresh start of it, and nothing that differs goes unnoticed."""
+
+from collections.abc import Iterable, Mapping
+from unittest import mock
+
+import attrs
+from hypothesis import event, given
+from hypothesis import strategies as st
+
+from exchanger.policy import namespace as namespaces
+from exchanger.policy.documents.document import Labels, PolicyDocument
+from exchanger.policy.grants.allowance import NO_GRANTS, Grants, NamespaceGrant
+from exchanger.policy.limits import NamespaceLimits
+from exchanger.policy.snapshot import PolicySnapshot, changed_documents
+from exchanger.values.entry import Source
+from exchanger.values.selector import parse_selector
+from exchanger.values.verdict import Verdict
+from tests.policy.comparing import content
+from tests.policy.examples import ACTIONS, ANYTHING
+from tests.property.strategies_policy import documents, hosts, methods, odd_paths, plain_paths
+
+NAMES = ("red", "blue")
+Described = dict[str, tuple[Labels, ...]]
+sources = st.builds(Source, st.sampled_from(NAMES), st.sampled_from("abc"))
+some_labels = st.sampled_from([(), ((("team", "x"),),), ((("team", "y"),),), ((("team", "x"),), (("team", "y"),))])
+grant = st.builds(
+    NamespaceGrant,
+    st.sampled_from([None, frozenset({"red"}), frozenset(NAMES)]),
+    st.sampled_from([None, None, parse_selector("team=x")]),
+    st.sampled_from([ANYTHING, ("a.example",), ("b.example", "*.a.example", "a.example")]),
+    st.sampled_from([("",), ("/a",), ("/a", "/aa"), ("/b",)]),
+    st.sampled_from([ACTIONS, frozenset({"exchange"}), frozenset({"deny"})]),
+    st.just(ANYTHING),
+    st.just(ANYTHING),
+    st.just(ANYTHING),
+    st.just(ANYTHING),
+)
+limits = st.just(NamespaceLimits()) | st.builds(NamespaceLimits, st.integers(0, 8), st.integers(0, 3), st.integers(0, 3))
+all_grants = st.builds(
+    Grants, st.lists(grant, max_size=3).map(tuple), enforced=st.booleans(), limited=st.booleans(), limits=limits
+) | st.just(NO_GRANTS)
+
+
+@attrs.define
+class History:
+    """A version that is changed again and again, and what it should consist of."""
+
+    snapshot: PolicySnapshot = PolicySnapshot.EMPTY
+    documents: dict[Source, PolicyDocument] = attrs.field(factory=dict)
+    labels: Described = attrs.field(factory=dict)
+
+    def edit(self, changes: Mapping[Source, PolicyDocument | None]) -> None:
+        self.documents = {source: one for source, one in {**self.documents, **changes}.items() if one is not None}
+        described = {source.namespace: self.labels.get(source.namespace, ()) for source in changes}
+        self.snapshot = self.snapshot.changed(changes, described)
+
+    def describe(self, labels: Described) -> None:
+        self.labels |= labels
+        self.snapshot = self.snapshot.changed({}, labels)
+
+    def grant(self, grants: Grants) -> None:
+        self.snapshot = self.snapshot.with_grants(grants)
+
+    def read_again(self) -> None:
+        """Bring the documents back for which there is room again."""
+        while wanted := [source for one in self.snapshot.namespaces.values() for source in one.to_read_again]:
+            self.edit({source: self.documents[source] for source in wanted})
+
+    def fresh(self) -> PolicySnapshot:
+        return PolicySnapshot(grants=self.snapshot.grants).changed(self.documents, {**dict.fromkeys(NAMES, ()), **self.labels})
+
+
+@st.composite
+def changes(draw: st.DrawFn) -> dict[Source, PolicyDocument | None]:
+    found = draw(st.lists(sources, max_size=3, unique=True))
+    return {source: draw(st.none() | documents(of=st.just(source))) for source in found}
+
+
+described = st.dictionaries(st.sampled_from(NAMES), some_labels, max_size=2)
+histories = st.lists(changes() | described.map(lambda labels: ("labels", labels)) | all_grants, min_size=1, max_size=8)
+
+
+def lived(steps: Iterable[object]) -> History:
+    history = History()
+    for step in steps:
+        if isinstance(step, Grants):
+            history.grant(step)
+        elif isinstance(step, tuple):
+            history.describe(step[1])
+        else:
+            history.edit(step)  # type: ignore[arg-type]
+    return history
+
+
+def shallow() -> "mock._patch[int]":
+    """Allow few levels, so that small documents exceed them."""
+    return mock.patch.object(namespaces, "MAX_DEPTH", 6)
+
+
+@given(histories)
+def test_any_history_of_documents_labels_and_grants_ends_as_a_fresh_start(steps: list[object]) -> None:
+    with shallow():
+        history = lived(steps)
+        history.read_again()
+        fresh = history.fresh()
+    own = history.snapshot.namespaces
+    event(f"over quota {any(one.over_quota for one in own.values())}, over depth {any(one.over_depth for one in own.values())}")
+    assert content(history.snapshot) == content(fresh)
+    for name, namespace in own.items():
+        assert (namespace.over_quota, namespace.over_depth) == (fresh.namespaces[name].over_quota, fresh.namespaces[name].over_depth)
+        assert (namespace.labels, namespace.allowances) == (fresh.namespaces[name].labels, fresh.namespaces[name].allowances)
+
+
+@given(histories)
+def test_counts_are_those_of_all_documents_and_hosts(steps: list[object]) -> None:
+    with shallow():
+        snapshot = lived(steps).snapshot
+    there = list(snapshot.documents())
+    assert snapshot.document_count == len(there)
+    assert snapshot.entry_count == sum(len(one.entries) for one in there)
+    assert snapshot.invalid_documents == sum(bool(one.problems) for one in there)
+    assert snapshot.refused_count == sum(len(one.refused) for one in there)
+    for name, namespace in snapshot.namespaces.items():
+        own = [one for one in there if one.source.namespace == name]
+        assert sum(one.used_entries for one in own) == namespace.used_entries
+        assert sum(one.used_regions for one in own) == namespace.used_regions
+        assert {one.source for one in own if one.is_over_quota} >= namespace.to_read_again
+    on = [*snapshot.hosts.by_name.values(), *([] if snapshot.hosts.every is None else [snapshot.hosts.every])]
+    routes = {route for there in on for route in there.routes()}
+    assert snapshot.hosts.wildcards == sum(name.startswith("*.") for name in snapshot.hosts.by_name)
+    assert snapshot.hosts.yielding == sum(one.yields_to_others for one in routes) == sum(there.yielding for there in on)
+    assert snapshot.hosts.with_headers == sum(bool(one.match.headers) for one in routes)
+    assert snapshot.needs_headers == any(one.match.headers for one in routes)
+
+
+@given(histories)
+def test_the_findings_of_a_document_are_its_problems_and_refusals_in_the_order_of_entries(steps: list[object]) -> None:
+    with shallow():
+        snapshot = lived(steps).snapshot
+    for one in snapshot.documents():
+        places = [-1 if problem.entry is None else problem.entry for problem in one.findings]
+        assert places == sorted(places)
+        assert len(one.findings) == sum(len(region.problems) for region in one.problems) + len(one.refused)
+        indices = [entry.index for entry in one.entries]
+        closed = [region.index for region in one.problems]
+        assert len({*indices, *closed}) == len(indices) + len(closed)
+        assert one.is_over_quota is False or not one.entries
+
+
+@given(histories, changes(), all_grants, st.booleans())
+def test_every_document_that_differs_is_told(
+    steps: list[object], edit: dict[Source, PolicyDocument | None], grants: Grants, regrants: bool
+) -> None:
+    with shallow():
+        history = lived(steps)
+        before, known = history.snapshot, {one.source: one for one in history.snapshot.documents()}
+        if regrants:
+            history.grant(grants)
+        else:
+            history.edit(edit)
+        after = history.snapshot
+    found = changed_documents(before, after, () if regrants else edit, NAMES if regrants else ())
+    now = {one.source: one for one in after.documents()}
+    differ = {source for source in {**known, **now} if now.get(source) is not known.get(source)}
+    event(f"{len(differ)} differ")
+    assert found == {source: now.get(source) for source in differ}
+
+
+@given(histories, changes() | all_grants, hosts, plain_paths | odd_paths, methods)
+def test_versions_that_are_alike_on_a_host_decide_alike_there(
+    steps: list[object], change: object, host: str, path: str, method: str
+) -> None:
+    history = lived(steps)
+    before = history.snapshot
+    after = lived([*steps, change]).snapshot if not isinstance(change, Grants) else before.with_grants(change)
+    is_alike = before.is_alike_on(host, before if after is None else after)
+    verdicts: list[Verdict] = [one.match(host, path, method) for one in (before, after)]
+    event(f"alike {is_alike}")
+    assert verdicts[0] == verdicts[1] or not is_alike
+    assert before.is_alike_on(host, before)
