@@ -11,7 +11,6 @@ from exchanger.values.entry import BASELINE, AllowEntry, Claim, DenyEntry, Entry
 from exchanger.values.request import HeaderFields
 from exchanger.values.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
 from tests.policy.examples import BLUE, HOST, RED, deny, exchange, region, snapshot_of, with_baseline
-from tests.policy.work import counting
 
 GET, HEAD, PUT = (frozenset({method}) for method in ("GET", "HEAD", "PUT"))
 WILD = "*.example.com"
@@ -156,25 +155,6 @@ def test_an_entry_for_head_on_a_farther_host_is_explained_by_the_nearer_one() ->
     found = explain(snapshot_of(deny("/", methods=GET), far), HOST, "/a", "HEAD")
     (why,) = [candidate.why for candidate in found.candidates if candidate.claim == far]
     assert why == "an entry for the host itself, or for a longer wildcard, matches"
-
-
-@pytest.mark.parametrize(
-    "claims",
-    [
-        (PUTS,),
-        (PUTS, attrs.evolve(PUTS, source=BLUE, match=attrs.evolve(PUTS.match, host=WILD))),
-        (deny("/orders", index=2, methods=PUT, path_type=PathType.SEGMENT), HEADS),
-        (deny("/orders", index=2, headers=X, methods=PUT), ORDERS),
-    ],
-)
-@pytest.mark.parametrize("path", ["/orders/1", "/orders/%61//.;x"])
-def test_head_walks_no_more_prefixes_than_get(claims: tuple[Claim, ...], path: str) -> None:
-    policy, counts = snapshot_of(*claims), []
-    for method in ("GET", "HEAD"):
-        with counting() as counted:
-            policy.match(HOST, path, method, raw=True)
-        counts.append(counted.walks)
-    assert counts[1] <= counts[0]
 
 
 def test_marks_that_may_stand_for_too_much_leave_head_in_doubt() -> None:

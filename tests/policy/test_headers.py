@@ -14,7 +14,6 @@ from exchanger.values.entry import DenyEntry, Entry, PathType
 from exchanger.values.request import HeaderFields
 from exchanger.values.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
 from tests.policy.examples import BLUE, HOST, deny, exchange, parsed, region, snapshot_of
-from tests.policy.work import counting
 
 PLAIN = exchange("/mcp")
 DELETE = deny("/mcp", index=1, headers=(("mcp-name", "delete_order"),))
@@ -140,13 +139,6 @@ def test_a_policy_says_whether_it_needs_headers() -> None:
     plain, naming = snapshot_of(PLAIN), snapshot_of(PLAIN, DELETE)
     held = attrs.evolve(plain, held=(naming,))
     assert [one.needs_headers for one in (PolicySnapshot.EMPTY, plain, naming, held)] == [False, False, True, True]
-
-
-def test_a_table_is_asked_once_for_all_interpretations_of_a_path() -> None:
-    named = tuple(deny("/a"[:length], index=length, headers=(("x-name", "v"),)) for length in (1, 2))
-    with counting() as counted:
-        assert found(("x-name", "w"), entries=named, path="/a%2561;b/./c") is NO_MATCH
-    assert counted.tables == len(named)
 
 
 def test_many_combinations_and_spellings_do_not_decide_a_request() -> None:

@@ -1,131 +1,122 @@
-"""What one decision takes at the limits of a namespace, counted in operations: what is looked up once, and where a request ends in 400."""
-
-from collections.abc import Iterator
-from unittest import mock
+"""What one decision takes at the limits of a namespace, counted in look-ups and levels, and where a request ends in 400."""
 
 import attrs
 import pytest
-from exchanger.policy.lookup import Beyond, UnreadableReach, find
-from exchanger.policy.policy_trie import Cell
-from exchanger.policy.shares import MAX_CLOSING_ABOVE, MAX_LOOKUPS, Lookups
-from exchanger.policy.trie import PrefixTrie, Steps
+from hypothesis import event, given
+from hypothesis import strategies as st
 
-from exchanger.policy.headers import RequestHeaders
-from exchanger.policy.interpretation import MAX_NODES, Interpretation, InvalidByteMarkers, path_interpretations
-from exchanger.policy.path import MAX_ODD_PATH, MAX_QUERY, MalformedPath, read_path
+from exchanger.policy.interpretation import Interpretation, path_interpretations
+from exchanger.policy.namespace import MAX_DEPTH
+from exchanger.policy.path import MAX_INTERPRETATIONS, MAX_ODD_PATH, MAX_QUERY, MalformedPath, read_path
 from exchanger.policy.prefix import MAX_PREFIX
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import Claim, MatchScope, PathType
-from exchanger.values.request import NO_FIELDS
+from exchanger.values.entry import Claim, PathType
 from exchanger.values.verdict import AMBIGUOUS_PATH, NO_MATCH, Unhealthy
-from tests.policy.examples import BLUE, HOST, RED, deny, exchange, region, snapshot_of
+from tests.policy.examples import BLUE, HOST, RED, deny, document_of, exchange, region, snapshot_of, with_documents
+from tests.policy.work import Counted, counting
+from tests.property.strategies_policy import path_types
 
 PUT = frozenset({"PUT"})
 ODD = "/a;b//c/./d%41"  # 16 interpretations
 
 
-def forked(count: int, *, case_insensitive: bool = False) -> PolicySnapshot:
-    """Return a policy whose prefixes all leave the way of one path, each at its own character."""
-    return snapshot_of(
-        *(deny(f"/{'a' * length}b", index=length, methods=PUT, case_insensitive=case_insensitive) for length in range(count)),
-        exchange("/", index=count),
-    )
+def work_of(policy: PolicySnapshot, path: str, method: str, *, raw: bool = True) -> Counted:
+    with counting() as counted:
+        policy.match(HOST, path, method, raw=raw)
+    return counted
 
 
-@pytest.fixture
-def walked() -> Iterator[list[Steps]]:
-    """Collect the bounds of the searches, whose steps are taken."""
-    asked: list[Steps] = []
-    within = PrefixTrie.prefixes_within
+def readings_of(path: str) -> int:
+    found = path_interpretations(HOST, path, "GET", raw=True)
+    return len(found) if isinstance(found, tuple) else 1
 
-    def counted(trie: PrefixTrie[Cell], text: str, steps: Steps) -> list[Cell] | None:
-        asked.append(steps)
-        return within(trie, text, steps)
 
-    with mock.patch.object(PrefixTrie, "prefixes_within", counted):
-        yield asked
+texts = st.lists(st.sampled_from(["a", "b", "/", "%61", "%2F", "é"]), max_size=12).map(lambda parts: "/" + "".join(parts))
+places = st.tuples(texts, path_types, st.booleans(), st.sampled_from(["deny", "PUT", "header", "close", "unknown host"]))
+
+
+def claims_of(drawn: list[tuple[str, PathType, bool, str]], host: str = HOST) -> list[Claim]:
+    """Return an entry or region for each place."""
+    claims: list[Claim] = []
+    for index, (prefix, path_type, ignores_case, what) in enumerate(drawn):
+        if what == "unknown host":
+            claims.append(region(prefix, index=index, host=None, case_insensitive=ignores_case))
+        elif what == "close":
+            claims.append(region(prefix, index=index, host=host, case_insensitive=ignores_case))
+        else:
+            prefix = prefix.rstrip("/") if path_type is PathType.SEGMENT else prefix
+            entry = deny(prefix, index=index, host=host, case_insensitive=ignores_case, path_type=path_type)
+            match = attrs.evolve(entry.match, methods=PUT if what == "PUT" else None, headers=(("x", "1"),) if what == "header" else ())
+            claims.append(attrs.evolve(entry, match=match))
+    return claims
+
+
+@given(
+    st.lists(places, min_size=10, max_size=60),
+    st.sampled_from([HOST, "*.example.com"]),
+    texts,
+    st.sampled_from(["GET", "HEAD", "PUT"]),
+    st.booleans(),
+)
+def test_a_namespace_adds_a_bounded_number_of_levels_to_each_look_up(
+    drawn: list[tuple[str, PathType, bool, str]], host: str, path: str, method: str, raw: bool
+) -> None:
+    policy = snapshot_of(*claims_of(drawn, host))
+    namespace = policy.namespace("red")
+    assert namespace is not None
+    event(f"over depth {len(namespace.over_depth)}")
+    for there in (*policy.hosts.by_name.values(), *([] if policy.hosts.every is None else [policy.hosts.every])):
+        levels = [level for levels in (*there.exact.covering(path), *there.folded.covering(path.lower())) for level in levels]
+        assert len(levels) <= MAX_DEPTH
+    # Each reading of a path is looked up in two tries of each host for entries, and for what yields to them; HEAD also as GET.
+    counted, near = work_of(policy, path, method, raw=raw), len(policy.hosts.near(HOST))
+    most = 2 * 2 * 2 * near * (readings_of(path) + 1) * (2 if method == "HEAD" else 1)
+    assert counted.walks <= most
+    assert counted.levels <= most * MAX_DEPTH
 
 
 @pytest.mark.parametrize("case_insensitive", [False, True])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_a_path_of_many_interpretations_passes_a_bounded_number_of_nodes(
-    walked: list[Steps],
-    method: str,
-    case_insensitive: bool,
-) -> None:
-    count = 200
-    policy, path = forked(count, case_insensitive=case_insensitive), "/" + "a" * count
+@pytest.mark.parametrize("count", [20, 200])
+def test_prefixes_that_leave_the_way_of_a_path_cost_it_nothing(count: int, method: str, case_insensitive: bool) -> None:
+    """A trie of characters passed a node for each of them, in each reading of the path."""
+    forks = (deny(f"/{'a' * length}b", index=length, methods=PUT, case_insensitive=case_insensitive) for length in range(count))
+    policy, path = snapshot_of(*forks, exchange("/", index=count)), "/" + "a" * count + ODD
     assert policy.match(HOST, path, method, raw=True) == exchange("/", index=count)
-    assert policy.match(HOST, path + ODD, method, raw=True) is AMBIGUOUS_PATH
-    interpretations = path_interpretations(HOST, path + ODD, method, raw=True)
-    assert isinstance(interpretations, tuple)
-    assert walked
-    assert sum(interpretation.work for interpretation in interpretations) <= MAX_NODES
-    few = forked(20, case_insensitive=case_insensitive)
-    assert few.match(HOST, path + ODD, method, raw=True) == exchange("/", index=20)
+    assert work_of(policy, path, method).levels <= 4 * (MAX_INTERPRETATIONS + 1)
 
 
-def test_a_search_within_steps_finds_what_one_without_does_or_ends() -> None:
-    trie: PrefixTrie[str] = PrefixTrie()
-    for key in ("", "/a", "/ab", "/abc", "/b"):
-        trie = trie.updated(key, lambda _, key=key: key)  # type: ignore[misc]
-    for text in ("", "/abcd", "/ab", "/ax", "/c", "x"):
-        assert trie.prefixes_within(text, Steps(8)) == trie.prefixes_of(text)
-    assert trie.prefixes_within("/abcd", Steps(4)) == ["", "/a", "/ab", "/abc"]
-    assert trie.prefixes_within("/abcd", Steps(3)) is None
-    steps = Steps(5)
-    assert trie.prefixes_within("/ab", steps) == ["", "/a", "/ab"]
-    assert trie.prefixes_within("/ab", steps) is None
+@pytest.mark.parametrize("path", ["/orders/1", "/orders/%61//.;x", "/aaaa" + ODD])
+@pytest.mark.parametrize(
+    "claims",
+    [
+        (deny("/"),),
+        (deny("/", methods=PUT),),
+        (deny("/orders", methods=PUT, path_type=PathType.SEGMENT), deny("/", index=1, methods=frozenset({"HEAD"}))),
+        (deny("/orders", headers=(("x", "1"),), methods=PUT), exchange("/orders", index=1)),
+        tuple(region("/" + "a" * length, index=length, host=None, methods=PUT) for length in range(8)),
+    ],
+)
+def test_head_takes_twice_the_look_ups_of_get_at_most(claims: tuple[Claim, ...], path: str) -> None:
+    policy = snapshot_of(*claims)
+    as_get, itself = (work_of(policy, path, method) for method in ("GET", "HEAD"))
+    assert 0 < itself.walks <= 2 * as_get.walks
+    assert itself.levels <= 2 * as_get.levels
 
 
-@pytest.mark.parametrize("case_insensitive", [False, True])
-def test_head_looks_up_regions_of_unknown_host_once(case_insensitive: bool) -> None:
-    claims: list[Claim] = [
-        region("/" + "a" * length, index=length, host=None, methods=PUT, case_insensitive=case_insensitive) for length in range(8)
-    ]
-    policy, searched = snapshot_of(*claims), dict[str, int]()
-    for method in ("GET", "HEAD"):
-        with (
-            mock.patch.object(PrefixTrie, "prefixes_of", autospec=True, side_effect=PrefixTrie.prefixes_of) as free,
-            mock.patch.object(PrefixTrie, "prefixes_within", autospec=True, side_effect=PrefixTrie.prefixes_within) as bounded,
-        ):
-            assert policy.match(HOST, "/aaaaaaaaa" + ODD, method, raw=True) is NO_MATCH
-        searched[method] = free.call_count + bounded.call_count
-    assert searched["HEAD"] == searched["GET"] > 0
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_other_hosts_and_other_prefixes_make_no_look_up_longer(method: str) -> None:
+    alone = snapshot_of(deny("/orders"), exchange("/", index=1))
+    others = [deny(f"/{number}", index=number) for number in range(500)]
+    others += [deny("/", index=500 + number, host=f"h{number}.example.com") for number in range(500)]
+    crowded = with_documents(alone, document_of(*others, source=BLUE))
+    for path in ("/orders/1", "/orders" + ODD):
+        assert work_of(crowded, path, method) == work_of(alone, path, method)
 
 
-@pytest.mark.parametrize("host", [HOST, "*.example.com"])
-def test_each_tree_of_prefixes_and_each_part_that_grants_leave_counts(host: str) -> None:
-    def most_lookups(claims: list[Claim]) -> int:
-        return Lookups().added(claims).most
-
-    plain = deny("/a", host=host)
-    folded = deny("/a", host=host, case_insensitive=True)
-    guessed = region("/a", host=None)
-    assert most_lookups([plain]) == 1
-    assert most_lookups([folded]) == 2
-    assert most_lookups([plain, folded]) == 3
-    assert most_lookups([guessed]) == 2
-    assert most_lookups([plain, guessed]) == 3
-    assert most_lookups([deny("/a", host=host, within="/")]) == 2
-    assert most_lookups([deny("/" + "a" * length, index=length, host=host, case_insensitive=True) for length in range(MAX_LOOKUPS)]) == (
-        MAX_LOOKUPS + 1
-    )
-
-
-def test_what_closes_on_a_wildcard_is_nested_less_deeply_than_on_a_host() -> None:
-    excess = tuple(deny("/" + "a" * length, index=length, host="*.example.com", methods=PUT) for length in range(MAX_LOOKUPS))
-    other = tuple(
-        deny("/" + "a" * length, index=length, host="*.example.com", methods=frozenset({f"M{length}"}))
-        for length in range(MAX_LOOKUPS, MAX_LOOKUPS + 8)
-    )
-    policy = snapshot_of(*excess, *other)
-    closing = [scope.match for document in policy.documents.values() for scope in document.closing or ()]
-    assert len(closing) == MAX_CLOSING_ABOVE
-    for entry in other:
-        for method in entry.match.methods or ():
-            assert isinstance(policy.match(HOST, entry.match.path_prefix, method), Unhealthy)
-    assert policy.match(HOST, "/" + "a" * (MAX_LOOKUPS - 1), "PUT") == excess[-1]
+def test_a_header_is_looked_for_once_for_all_readings_of_a_path() -> None:
+    policy = snapshot_of(*(deny("/a"[:length], index=length, headers=(("x-name", "v"),)) for length in (1, 2)))
+    assert work_of(policy, "/a%2561;b/./c", "HEAD").headers == 1
 
 
 def test_a_long_query_is_neither_copied_nor_folded() -> None:
@@ -164,15 +155,6 @@ def test_a_reading_that_is_searched_for_counts_twice() -> None:
     assert isinstance(path_interpretations(HOST, "/a!;x%41", "GET", raw=True), tuple)
 
 
-@pytest.mark.parametrize(("path", "covers"), [("/Ab/c", True), ("/ab/c", False), ("/A/b", True)])
-def test_parts_of_one_prefix_are_kept_apart_by_what_they_are_within(path: str, covers: bool) -> None:
-    entries = [deny("/a", index=index, case_insensitive=True, within=within) for index, within in enumerate(("/A", "/Ab"))]
-    policy = snapshot_of(*entries, deny("/A", index=2, within="/Ab"), deny("/Ab", index=3, within="/Ab"))
-    assert (policy.match(HOST, path, "GET") is not NO_MATCH) == covers
-    assert InvalidByteMarkers.STAND.children("ab", "", 0) == ()
-    assert entries[0].match == MatchScope(HOST, "/a", case_insensitive=True, within="/A")
-
-
 @pytest.mark.parametrize(
     ("path_type", "path", "verdict"),
     [
@@ -195,11 +177,3 @@ def test_regions_beyond_count_for_head_where_they_count_for_both_of_its_decision
     assert isinstance(snapshot_of(itself, own, closed).match(HOST, "/a", "HEAD"), Unhealthy)
     assert isinstance(snapshot_of(itself, closed).match(HOST, "/a", "HEAD"), Unhealthy)
     assert isinstance(snapshot_of(as_get, closed, region("/", index=8, host=None, source=BLUE)).match(HOST, "/a", "HEAD"), Unhealthy)
-
-
-def test_a_search_among_scopes_of_unknown_host_is_bounded() -> None:
-    prefixes = [region(f"/{'a' * length}b", index=length, host=None) for length in range(20)]
-    trie = snapshot_of(*prefixes).trie
-    interpretation = Interpretation(f"/{'a' * 30}", work=5)
-    beyond = Beyond(trie, HOST, UnreadableReach.UNMATCHED)
-    assert find(trie, (), beyond, interpretation, "GET", RequestHeaders(NO_FIELDS)) is AMBIGUOUS_PATH

@@ -2,49 +2,41 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 from unittest import mock
 
 import attrs
-from exchanger.policy.policy_trie import Cell
-from exchanger.policy.trie import PrefixTrie, Steps
 
-from exchanger.policy.headers import HeaderTable, RequestHeaders
+from exchanger.policy.headers import RequestHeaders
+from exchanger.policy.routing.table import Level
+from exchanger.policy.routing.trie import PathTrie
+
+N = TypeVar("N")
 
 
 @attrs.define
 class Counted:
-    """Walks without a bound, prefixes at which something was looked up, and tables of headers that were asked, with their rows."""
+    """Look-ups in path tries, the levels that they found, and the header names that were looked for among a request's."""
 
     walks: int = 0
-    prefixes: int = 0
-    tables: int = 0
-    rows: int = 0
+    levels: int = 0
+    headers: int = 0
 
 
 @contextmanager
 def counting() -> Iterator[Counted]:
     counted = Counted()
-    prefixes_of, prefixes_within, is_doubtful = PrefixTrie.prefixes_of, PrefixTrie.prefixes_within, HeaderTable.is_doubtful
+    covering, read = PathTrie.covering, RequestHeaders._read
 
-    def counted_prefixes(trie: PrefixTrie[Cell], text: str) -> list[Cell]:
-        found = prefixes_of(trie, text)
+    def counted_walk(trie: PathTrie[N], path: str) -> list[N]:
+        found = covering(trie, path)
         counted.walks += 1
-        counted.prefixes += len(found)
+        counted.levels += sum(isinstance(one, Level) for node in found if isinstance(node, tuple) for one in node)
         return found
 
-    def counted_within(trie: PrefixTrie[Cell], text: str, steps: Steps) -> list[Cell] | None:
-        found = prefixes_within(trie, text, steps)
-        counted.prefixes += len(found or ())
-        return found
+    def counted_header(headers: RequestHeaders, key: str) -> object:
+        counted.headers += 1
+        return read(headers, key)
 
-    def counted_rows(table: HeaderTable, method: str, request: RequestHeaders) -> bool:
-        counted.tables += 1
-        counted.rows += len(table.named)
-        return is_doubtful(table, method, request)
-
-    with (
-        mock.patch.object(PrefixTrie, "prefixes_of", counted_prefixes),
-        mock.patch.object(PrefixTrie, "prefixes_within", counted_within),
-        mock.patch.object(HeaderTable, "is_doubtful", counted_rows),
-    ):
+    with mock.patch.object(PathTrie, "covering", counted_walk), mock.patch.object(RequestHeaders, "_read", counted_header):
         yield counted
