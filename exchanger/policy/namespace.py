@@ -25,7 +25,8 @@ from exchanger.policy.prefix import fold, prefix_spellings, spellings_of
 from exchanger.policy.routing.scope import PathSet, Route, covers_host, covers_path
 from exchanger.values.entry import AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType, Source
 
-# Levels that the routes of one namespace may add to a path on one host, each about a microsecond; header names count as four.
+# Levels that the routes of one namespace may add to a path on one host, each about a microsecond. Where entries name headers, their level
+# counts four more, and one for each combination of names.
 MAX_DEPTH: Final = 24
 _HEADERS: Final = 4
 # Sets of granted paths that are kept: the entries of a document are compared with the same grants.
@@ -450,24 +451,28 @@ def _grants_host(one: Granted, host: str | None) -> bool:
 
 def depth_of(routes: Routes) -> int:
     """Return the most levels that ``routes``, all on one host, make of one path."""
-    if len(routes) <= MAX_DEPTH // (1 + _HEADERS):
+    if len(routes) <= MAX_DEPTH // (2 + _HEADERS):
         return 0  # nearly always
-    levels: dict[str, set[tuple[object, ...]]] = {}
+    levels: dict[str, dict[tuple[object, ...], set[tuple[str, ...]]]] = {}
     for route in routes:
         match = route.match
-        place = (match.path_type, match.case_insensitive, route.granted_paths, tuple([name for name, _ in match.headers]))
+        place, names = (match.path_type, match.case_insensitive, route.granted_paths), tuple([name for name, _ in match.headers])
         spellings = spellings_of(match)
         for decoded, texts in ((False, spellings.literal), (True, spellings.rewritten)):
             for text in texts:
-                levels.setdefault(fold(text), set()).add((*place, decoded))
+                levels.setdefault(fold(text), {}).setdefault((*place, decoded), set()).add(names)
     most, above = 0, [("", 0)]
     for prefix in sorted(levels):
         while not prefix.startswith(above[-1][0]):
             above.pop()
-        depth = above[-1][1] + sum(1 + _HEADERS * bool(names) for *_, names, _ in levels[prefix])
+        depth = above[-1][1] + sum(_weight(names - {()}) for names in levels[prefix].values())
         above.append((prefix, depth))
         most = max(most, depth)
     return most
+
+
+def _weight(combinations: set[tuple[str, ...]]) -> int:
+    return 1 + _HEADERS * bool(combinations) + len(combinations)
 
 
 def closing(routes: Routes, granted_paths: PathSet | None = None) -> Routes:

@@ -9,6 +9,7 @@ from exchanger.values.entry import Source
 from exchanger.values.issuer import AuthMethod, Credentials, Issuer
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
+from tests.policy.examples import EVERYTHING_GRANTED
 
 SOURCE = Source("team", "policy")
 PRIMARY = Issuer(
@@ -49,7 +50,7 @@ entries:
 
 def snapshot(text: str = POLICY) -> PolicySnapshot:
     """Return the policy of one document."""
-    return PolicySnapshot.EMPTY.changed({SOURCE: parse_document(SOURCE, text, frozenset({"primary", "second"}))})
+    return PolicySnapshot(grants=EVERYTHING_GRANTED).changed({SOURCE: parse_document(SOURCE, text, frozenset({"primary", "second"}))})
 
 
 def request(

@@ -21,6 +21,7 @@ from exchanger.decision.bearer import NoToken, read_bearer
 from exchanger.decision.check import DENY_NO_POLICY, DecisionRules, begin, finish
 from exchanger.decision.outcome import Deny, ExchangePending
 from exchanger.oauth.token_request import encode_request
+from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.routing.table import VirtualHosts
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import BASELINE, AllowEntry, DenyEntry, MatchScope, Source

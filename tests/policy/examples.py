@@ -11,6 +11,7 @@ from exchanger.values.entry import (
     AllowEntry,
     Claim,
     DenyEntry,
+    Entry,
     ExchangeEntry,
     FailClosedRegion,
     HeaderMatch,
@@ -66,10 +67,14 @@ def region(
 
 
 def document_of(*claims: Claim, source: Source = RED, text: str | None = None) -> PolicyDocument:
-    """Return a document of ``claims``, with indices in this order; regions of the document itself keep their ``None``."""
-    own = [attrs.evolve(claim, source=source, index=None if claim.index is None else index) for index, claim in enumerate(claims)]
-    entries = tuple(claim for claim in own if not isinstance(claim, FailClosedRegion))
-    return PolicyDocument(source, entries, tuple(claim for claim in own if isinstance(claim, FailClosedRegion)), text=text)
+    """Return a document of ``claims``, with indices in this order; a region of the document itself keeps its ``None``."""
+    entries, regions = list[Entry](), list[FailClosedRegion]()
+    for index, claim in enumerate(claims):
+        if isinstance(claim, FailClosedRegion):
+            regions.append(attrs.evolve(claim, source=source, index=None if claim.index is None else index))
+        else:
+            entries.append(attrs.evolve(claim, source=source, index=index))
+    return PolicyDocument(source, tuple(entries), tuple(regions), text=text)
 
 
 def with_documents(snapshot: PolicySnapshot, *documents: PolicyDocument) -> PolicySnapshot:

@@ -12,7 +12,7 @@ from exchanger.policy.interpretation import MAX_LOOKUPS
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, Entry, PathType
 from exchanger.values.request import HeaderFields
-from exchanger.values.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
+from exchanger.values.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, Unhealthy, Verdict
 from tests.policy.examples import BLUE, HOST, deny, exchange, parsed, region, snapshot_of
 
 PLAIN = exchange("/mcp")

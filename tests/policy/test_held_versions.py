@@ -4,6 +4,7 @@ import itertools
 from unittest import mock
 
 import attrs
+
 from exchanger.policy import snapshot
 from exchanger.policy.revocation import Revocation
 from exchanger.policy.routing.lookup import Trace, decide_at_once
@@ -88,4 +89,4 @@ def test_a_policy_needs_the_headers_that_an_earlier_version_names() -> None:
 def test_a_trace_has_the_newest_version_alone() -> None:
     trace, newest = Trace(), attrs.evolve(snapshot_of(exchange("/")), held=(snapshot_of(deny("/", source=BLUE)),))
     assert newest.match(HOST, "/a", "GET", trace=trace) == deny("/", source=BLUE)
-    assert {route.effect for step in trace.steps for route in step.level.routes} == {exchange("/")}
+    assert {route.effect for look in trace.looks for step in look.steps for route in step.level.routes} == {exchange("/")}

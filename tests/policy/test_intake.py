@@ -6,7 +6,7 @@ from exchanger.policy.intake import MAX_TOLD, Intake
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.selection import USUAL_LABELS, ConfigMap, Namespace, PolicyObject, advance, select
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import DenyEntry, Source
+from exchanger.values.entry import DenyEntry
 from exchanger.values.selector import Selector
 from exchanger.values.verdict import NO_MATCH, Unhealthy
 

@@ -186,6 +186,7 @@ def test_a_change_of_one_document_tells_those_that_quotas_and_depth_affect() -> 
         nested(MAX_DEPTH),
         tuple(deny(f"/{number}", index=number) for number in range(500)),
         tuple(deny("/mcp", headers=(("mcp-method", "tools/call"), ("mcp-name", f"tool-{number}"))) for number in range(500)),
+        tuple(deny("/", headers=((f"x-{number}", "1"),)) for number in range(MAX_DEPTH - 5)) + nested(1),
         tuple(deny("/", host=f"{number}.example.com") for number in range(500)),
         tuple(deny(f"/{number}", host="*.example.com") for number in range(500)) + nested(MAX_DEPTH),
         tuple(deny("/", host="*." + ".".join("a" * labels)) for labels in range(1, MAX_DEPTH + 2)),
@@ -201,7 +202,8 @@ def test_width_adds_no_depth(entries: tuple[Entry, ...]) -> None:
     "entries",
     [
         nested(MAX_DEPTH // 2) + nested(MAX_DEPTH // 2 + 1, case_insensitive=True),
-        tuple(deny("/", headers=((f"x{'-' * number}a", "1"),)) for number in range(MAX_DEPTH)),
+        tuple(deny("/", headers=((f"x{'-' * number}a", "1"),)) for number in range(MAX_DEPTH - 4)),
+        tuple(deny(f"/{'a' * number}", headers=(("x", "1"),)) for number in range(5)),
         tuple(deny("/" + "a" * number, path_type=path_type) for number in range(1, 13) for path_type in (PathType.PREFIX, PathType.EXACT))
         + nested(1),
         nested(MAX_DEPTH + 1, host="*.example.com"),

@@ -44,8 +44,8 @@ def claims_of(drawn: list[tuple[str, PathType, bool, str]], host: str = HOST) ->
         elif what == "close":
             claims.append(region(prefix, index=index, host=host, case_insensitive=ignores_case))
         else:
-            prefix = prefix.rstrip("/") if path_type is PathType.SEGMENT else prefix
-            entry = deny(prefix, index=index, host=host, case_insensitive=ignores_case, path_type=path_type)
+            written = prefix.rstrip("/") if path_type is PathType.SEGMENT else prefix
+            entry = deny(written, index=index, host=host, case_insensitive=ignores_case, path_type=path_type)
             match = attrs.evolve(entry.match, methods=PUT if what == "PUT" else None, headers=(("x", "1"),) if what == "header" else ())
             claims.append(attrs.evolve(entry, match=match))
     return claims
