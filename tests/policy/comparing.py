@@ -6,7 +6,7 @@ from exchanger.policy.snapshot import PolicySnapshot
 
 def content(snapshot: PolicySnapshot) -> object:
     """Return all that makes a difference to requests or to people, in a form that can be compared."""
-    hosts: dict[str | None, VirtualHost | None] = {**snapshot.hosts.by_name, None: snapshot.hosts.every}
+    hosts: dict[str | None, VirtualHost | None] = {None: snapshot.hosts.every, **dict(snapshot.hosts.by_name.items())}
     documents = {
         one.source: (one.document, one.text, one.entries, one.problems, one.refused, one.is_over_quota) for one in snapshot.documents()
     }
