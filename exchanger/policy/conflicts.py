@@ -42,7 +42,7 @@ MAX_SOURCE: Final = 200
 # again, plus twice the length of their prefixes: other authors may write 8,000 prefixes that differ only in case.
 MAX_VARIANT_WORK: Final = 2_048
 # Entries of one place that are searched for rivals and count as one such character.
-ROUTES_PER_STEP: Final = 8
+ROUTES_PER_STEP: Final = 32
 # The same in one step.
 VARIANT_STEP: Final = 512
 # Conflicts of one document that are reported: more do not fit into a message.

@@ -183,3 +183,17 @@ def test_a_conflict_names_its_rivals() -> None:
     assert str(Conflict(here, (here, there))) == (
         "entries[1] shares a host, method and pathPrefix with entries[1], team/q entries[2]: such requests are refused"
     )
+
+
+def test_rivals_are_found_among_thousands_of_entries_of_one_place() -> None:
+    count = 4_000
+    written = [
+        PolicyDocument(
+            source, tuple(DenyEntry(source, index, MatchScope("h", "/a", headers=(("x", f"{value}"),))) for index, value in values)
+        )
+        for source, values in ((Source("red", "p"), enumerate(range(count))), (Source("blue", "p"), enumerate(reversed(range(count)))))
+    ]
+    snapshot = PolicySnapshot.EMPTY.changed({document.source: document for document in written})
+    first = next(conflict for conflict in conflicts_of(snapshot.document(Source("red", "p")), snapshot) if conflict is not None)
+    assert [(rival.source.namespace, rival.index) for rival in first.rivals] == [("blue", count - 1)]
+    assert set(documents_in_conflict(snapshot)) - {None} == {document.source for document in written}
