@@ -1,9 +1,9 @@
 """Example requests for each area in which two policies may decide differently: a finite set, made from the content of both.
 
-A decision depends on the claims (entries, regions and baseline denials) that cover the request. So only areas of claims that exist in only
-one of the policies can differ, and requests covered by the same claims are decided alike. For each host, wildcard and prefix there is one
-example of every kind of request: the prefix itself, below it, and continuing it; each group of methods; each set of headers, and a header
-whose value is in doubt. For paths with several interpretations, examples with escapes represent the rest.
+A decision depends on the routes that cover the request: those of entries, of what fails closed, and of the baseline. So only the scopes of
+routes that exist in one of the policies alone can differ, and requests covered by equal routes are decided alike. For each host, wildcard
+and prefix there is one example of every kind of request: the prefix itself, below it, and continuing it; each group of methods; each set
+of headers, and a header whose value is ambiguous. For paths with several interpretations, examples with escapes represent the rest.
 
 Must not know: how differences are shown.
 """
@@ -13,7 +13,6 @@ import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from functools import partial
 from itertools import chain, combinations, count, islice
 from typing import Final, final
 
@@ -22,12 +21,13 @@ import attrs
 from exchanger.decision.answer import STAND_INS, asked_request
 from exchanger.policy.authority import WILDCARD, wildcards_above
 from exchanger.policy.headers import canonical
-from exchanger.policy.policy_trie import Hosts, is_wildcard
 from exchanger.policy.prefix import fold, spellings_of
+from exchanger.policy.routing.scope import Route
+from exchanger.policy.routing.table import VirtualHosts
+from exchanger.policy.routing.trie import PathTrie
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.policy.trie import PrefixTrie
 from exchanger.tools.policies import AssembledPolicy
-from exchanger.values.entry import BASELINE, EVERYWHERE, Claim, ExchangeEntry, FailClosedRegion, GrantedArea, HeaderMatch
+from exchanger.values.entry import BASELINE, EVERYWHERE, ExchangeEntry, FailClosedRegion, HeaderMatch
 from exchanger.values.request import HttpRequest
 
 # Sets of headers of the entries at one place that are combined in every way; beyond, each of an entry that may differ is paired with each
@@ -83,81 +83,68 @@ class AreaExample:
 
 def examples(old: AssembledPolicy, new: AssembledPolicy) -> Iterator[AreaExample | None]:
     """Yield an example for each area that ``old`` and ``new`` may decide differently, and ``None`` if there are too many."""
-    snapshots = (old.newest, new.newest)
+    tables = tuple(chain.from_iterable(map(_tables, (old.newest, new.newest))))
     changed = _changed(old, new)
-    for host, label in _hosts(snapshots):
+    for host, label in _hosts(tables):
         above = frozenset((host, *wildcards_above(host))) if host else frozenset()
-        here = [claim for claim in changed if claim.match.host is None or claim.match.host in above]
+        here = [route for route in changed if route.match.host is None or route.match.host in above]
         if here:
-            yield from _on_host(host, label, here, snapshots)
-        elif label == OTHER_HOSTS:  # where no claim applies, nothing may differ, not even what cannot be read
-            yield from _Asking(host, label, PrefixTrie()).about(_BAD_PATH, NO_PATH, PathKind.UNREADABLE)
+            yield from _on_host(host, label, here, tables)
+        elif label == OTHER_HOSTS:  # where no route applies, nothing may differ, not even what cannot be read
+            yield from _Asking(host, label, PathTrie()).about(_BAD_PATH, NO_PATH, PathKind.UNREADABLE)
 
 
-def _changed(old: AssembledPolicy, new: AssembledPolicy) -> list[Claim]:
-    """Return the claims that only one of the policies has, and those of issuers that differ."""
+def _tables(snapshot: PolicySnapshot) -> Iterator[VirtualHosts]:
+    """Yield the routes of all documents, and those of the baseline."""
+    yield snapshot.hosts
+    if snapshot.baseline is not None:
+        yield snapshot.baseline
+
+
+def _changed(old: AssembledPolicy, new: AssembledPolicy) -> list[Route]:
+    """Return the routes that only one of the policies has, and those of issuers that differ."""
     if (old.snapshot is None) != (new.snapshot is None):
-        return [FailClosedRegion(BASELINE, EVERYWHERE, "")]
-    sides = [list(_claims(policy.newest)) for policy in (old, new)]
-    before, after = (Counter(map(_semantic_key, claims)) for claims in sides)
+        return [Route(FailClosedRegion(BASELINE, EVERYWHERE, ""))]
+    # A route is at each spelling of its prefix, and counts once.
+    sides = [dict.fromkeys(route for table in _tables(policy.newest) for route in table.routes()) for policy in (old, new)]
+    before, after = (Counter(map(_semantic_key, routes)) for routes in sides)
     first, second = old.profiles, new.profiles
     others = {name for names in (first, second) for name in names or () if (first or {}).get(name) != (second or {}).get(name)}
-    found: dict[object, Claim] = {}
-    for claim in chain(*sides):
-        key = _semantic_key(claim)
-        if before[key] != after[key] or (isinstance(claim, ExchangeEntry) and claim.target.issuer_ref in others):
-            found[key] = claim
+    found: dict[object, Route] = {}
+    for route in chain(*sides):
+        key, effect = _semantic_key(route), route.effect
+        if before[key] != after[key] or (isinstance(effect, ExchangeEntry) and effect.target.issuer_ref in others):
+            found[key] = route
     return list(found.values())
 
 
-def _semantic_key(claim: Claim) -> tuple[object, ...]:
-    """Return the content of a claim, wherever it is; regions spare the entries of other namespaces."""
+def _semantic_key(route: Route) -> tuple[object, ...]:
+    """Return the content of a route, wherever its document is; what yields to others does so by namespace."""
+    effect = route.effect
     return (
-        type(claim),
-        claim.match,
-        claim.source == BASELINE,
-        claim.source.namespace,
-        (claim.target, claim.resource_metadata) if isinstance(claim, ExchangeEntry) else None,
-        isinstance(claim, FailClosedRegion) and claim.guessed,
+        type(effect),
+        effect.match,
+        route.granted_paths,
+        effect.source == BASELINE,
+        effect.source.namespace,
+        (effect.target, effect.resource_metadata) if isinstance(effect, ExchangeEntry) else None,
+        route.yields_to_others,
     )
 
 
-def _claims(snapshot: PolicySnapshot) -> Iterator[Claim]:
-    areas: set[tuple[str, GrantedArea]] = set()
-    for document in snapshot.documents.values():
-        for claim in document.claims:
-            area = claim.area if isinstance(claim, FailClosedRegion) else None
-            if not isinstance(claim, FailClosedRegion):
-                yield claim
-            elif area is None or (claim.source.namespace, area) not in areas:
-                yield from claim.parts()
-                areas.update(() if area is None else ((claim.source.namespace, area),))
-    if snapshot.baseline is not None:
-        yield from {_semantic_key(route.effect): route.effect for route in snapshot.baseline.routes()}.values()
+def _at_prefixes(table: VirtualHosts, host: str | None) -> Iterator[tuple[str, bool, Iterator[Route]]]:
+    """Yield each prefix of routes that may apply on ``host``, whether it ignores case, and the routes there."""
+    for _, there in table.near(host):
+        for trie, is_folded in ((there.exact, False), (there.folded, True)):
+            for prefix, levels in zip(trie.prefixes, trie.nodes, strict=True):
+                yield prefix, is_folded, (route for level in levels for route in level.routes)
 
 
-def _kinds(snapshot: PolicySnapshot) -> Iterator[Hosts]:
-    yield from (hosts for hosts in (snapshot.trie.hosts, snapshot.trie.any_host) if hosts is not None)
-
-
-def _at_prefixes(snapshot: PolicySnapshot, host: str | None) -> Iterator[tuple[str, bool, Iterable[Claim]]]:
-    """Yield each prefix of claims that may apply on ``host``, whether it ignores case, and the claims there."""
-    for hosts in _kinds(snapshot):
-        for paths in hosts.places(host):
-            for trie, is_folded in ((paths.exact, False), (paths.folded, True)):
-                yield from ((key, is_folded, cell.members()) for key, cell in (() if trie is None else trie.items()))
-    for _, there in () if snapshot.baseline is None else snapshot.baseline.near(host):
-        for routes, is_folded in ((there.exact, False), (there.folded, True)):
-            for key, levels in zip(routes.prefixes, routes.nodes, strict=True):
-                yield key, is_folded, [route.effect for level in levels for route in level.routes]
-
-
-def _hosts(snapshots: Iterable[PolicySnapshot]) -> Iterator[tuple[str, str]]:
-    """Yield a host for each set of claims that hosts can have, and what it represents. "" is a host that cannot be read."""
-    names = {name for snapshot in snapshots for hosts in _kinds(snapshot) for name in hosts.paths}
-    names.update(name for snapshot in snapshots if snapshot.baseline is not None for name in snapshot.baseline.by_name)
+def _hosts(tables: Iterable[VirtualHosts]) -> Iterator[tuple[str, str]]:
+    """Yield a host for each set of routes that hosts can have, and what it represents. "" is a host that cannot be read."""
+    names = {name for table in tables for name in table.by_name}
     for name in sorted(names):
-        if not is_wildcard(name):
+        if not name.startswith(WILDCARD):
             yield name, name
         else:
             yield _fresh_host(name.removeprefix(WILDCARD), names), f"any other host below {name.removeprefix(WILDCARD)}"
@@ -172,38 +159,29 @@ def _fresh_host(parent: str, names: set[str]) -> str:
     return next(host for number in range(len(names) + 1) if (host := f"other{number or ''}.{parent}") not in names)
 
 
-def _on_host(host: str, label: str, changed: list[Claim], snapshots: tuple[PolicySnapshot, ...]) -> Iterator[AreaExample | None]:
+def _on_host(host: str, label: str, changed: list[Route], tables: Iterable[VirtualHosts]) -> Iterator[AreaExample | None]:
     exact: set[str] = {"/"}
     folded: set[str] = set()
-    at: dict[str, dict[object, Claim]] = {}
-    for snapshot in snapshots:
-        for key, is_folded, here in _at_prefixes(snapshot, host or None):
-            (folded if is_folded else exact).add(key)
-            claims = at.setdefault(fold(key), {})
-            for claim in here:
-                claims[_semantic_key(claim)] = claim
-                exact.update((claim.match.within,) if claim.match.within else ())
-    covering: PrefixTrie[tuple[Claim, ...]] = PrefixTrie()
-    for key, found in at.items():
-        covering = covering.updated(key, partial(_replaced, tuple(found.values())))
-    touched: PrefixTrie[bool] = PrefixTrie()
-    for claim in changed:
-        spellings = spellings_of(claim.match)
-        for spelling in spellings.literal + spellings.rewritten:
-            touched = touched.updated(fold(spelling), lambda _: True)
-    asking = _Asking(host or _BAD_HOST, label, covering, frozenset(claim.match.headers for claim in changed))
+    at: dict[str, dict[object, Route]] = {}
+    for table in tables:
+        for prefix, is_folded, here in _at_prefixes(table, host or None):
+            (folded if is_folded else exact).add(prefix)
+            routes = at.setdefault(fold(prefix), {})
+            for route in here:
+                routes[_semantic_key(route)] = route
+                exact.update(filter(None, () if route.granted_paths is None else route.granted_paths.prefixes))
+    covering = PathTrie.of({prefix: tuple(routes.values()) for prefix, routes in at.items()})
+    spelled = (spelling for route in changed for spelling in spellings_of(route.match).all)
+    touched = PathTrie.of(dict.fromkeys(map(fold, spelled), True))
+    asking = _Asking(host or _BAD_HOST, label, covering, frozenset(route.match.headers for route in changed))
     yield from asking.about(_BAD_PATH, NO_PATH, PathKind.UNREADABLE)
-    if touched.prefixes_of(""):
+    if touched.covering(""):
         yield asking.asterisk()
     ordered = sorted({*exact, *map(fold, exact), *folded})
     for key in _keys(exact, folded):
-        if key and touched.prefixes_of(fold(key)):
+        if key and touched.covering(fold(key)):
             for kind, path in _paths(key, ordered):
                 yield from asking.about(path, key, kind)
-
-
-def _replaced(claims: tuple[Claim, ...], _before: tuple[Claim, ...] | None) -> tuple[Claim, ...]:
-    return claims
 
 
 def _keys(exact: set[str], folded: set[str]) -> list[str]:
@@ -256,14 +234,14 @@ _Way = tuple[str, tuple[str, ...], tuple[HeaderMatch, ...]]
 @final
 @attrs.define(eq=False)
 class _Asking:
-    """Makes examples for the paths of one host. ``covering`` has claims by each folded spelling of their prefixes.
+    """Makes examples for the paths of one host. ``covering`` has routes by each folded spelling of their prefixes.
 
     ``changed`` are the headers of those that exist in only one of the policies.
     """
 
     host: str
     label: str
-    covering: PrefixTrie[tuple[Claim, ...]]
+    covering: PathTrie[tuple[Route, ...]]
     changed: frozenset[tuple[HeaderMatch, ...]] = frozenset()
     _ways: dict[frozenset[tuple[object, ...]], tuple[list[_Way], bool]] = attrs.field(factory=dict, init=False)
 
@@ -272,14 +250,13 @@ class _Asking:
 
         ``None`` follows if there are more sets of headers.
         """
-        claims = {_semantic_key(claim): claim for found in self.covering.prefixes_of(fold(path)) for claim in found}
-        if kind is PathKind.ODD:  # its interpretations begin with other prefixes, too
-            claims |= {_semantic_key(claim): claim for found in self.covering.prefixes_of(fold(prefix)) for claim in found}
-        key = frozenset(claims)
+        texts = (path, prefix) if kind is PathKind.ODD else (path,)  # other interpretations begin with the prefix
+        routes = {_semantic_key(route): route for text in texts for found in self.covering.covering(fold(text)) for route in found}
+        key = frozenset(routes)
         ways = self._ways.get(key)
         if ways is None:
-            sets, complete = _header_sets(claims.values(), self.changed)
-            made = [(method, label, headers) for method, label in _methods(claims.values()) for headers in sets]
+            sets, complete = _header_sets(routes.values(), self.changed)
+            made = [(method, label, headers) for method, label in _methods(routes.values()) for headers in sets]
             ways = self._ways[key] = made, complete
         for method, label, headers in ways[0]:
             yield self._example(method, path, prefix, kind, label, headers)
@@ -300,9 +277,9 @@ class _Asking:
         )
 
 
-def _methods(claims: Iterable[Claim]) -> list[tuple[str, tuple[str, ...]]]:
-    """Return one method for each set of claims that methods can have, and the names of all that have it."""
-    named = [(number, methods) for number, claim in enumerate(claims) if (methods := claim.match.methods) is not None]
+def _methods(routes: Iterable[Route]) -> list[tuple[str, tuple[str, ...]]]:
+    """Return one method for each set of routes that methods can have, and the names of all that have it."""
+    named = [(number, methods) for number, route in enumerate(routes) if (methods := route.match.methods) is not None]
     every = {method for _, methods in named for method in methods}
     other = next(method for method in (*_COMMON_METHODS, *(f"X-{number}" for number in range(len(every) + 1))) if method not in every)
     groups: dict[tuple[object, ...], list[str]] = {}
@@ -314,13 +291,13 @@ def _methods(claims: Iterable[Claim]) -> list[tuple[str, tuple[str, ...]]]:
     return [*found, (other, (OTHER_METHODS,) if every else ())]
 
 
-def _header_sets(claims: Iterable[Claim], changed: frozenset[tuple[HeaderMatch, ...]]) -> tuple[list[tuple[HeaderMatch, ...]], bool]:
-    """Return sets of headers: none, those of each entry, those of several together, and one header in doubt; and whether these are all.
+def _header_sets(routes: Iterable[Route], changed: frozenset[tuple[HeaderMatch, ...]]) -> tuple[list[tuple[HeaderMatch, ...]], bool]:
+    """Return sets of headers: none, those of each entry, those of several together, and an ambiguous one; and whether these are all.
 
-    Two policies differ only where a claim decides, or ties, that only one of them has. So of many sets, pairs with those of ``changed``
-    claims are enough.
+    Two policies differ only where a route decides, or ties, that only one of them has. So of many sets, pairs with those of ``changed``
+    routes are enough.
     """
-    sets = sorted({claim.match.headers for claim in claims if claim.match.headers})
+    sets = sorted({route.match.headers for route in routes if route.match.headers})
     few = len(sets) <= MAX_COMBINED
     differing = [one for one in sets if one in changed]
     groups = chain.from_iterable(combinations(sets, size) for size in range(2, len(sets) + 1)) if few else _pairs(differing, sets)
