@@ -6,7 +6,7 @@ with an entry of another document may come right with the next change, so they a
 Must not know: who asks, or how the cluster is followed.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import islice
 from typing import Final, final
 
@@ -17,12 +17,11 @@ from exchanger.codes.manifests import MANY_DOCUMENTS
 from exchanger.codes.policy import UNKNOWN_ISSUER
 from exchanger.codes.problem import Problem
 from exchanger.policy.conflicts import conflicts_of
-from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.intake import Intake
 from exchanger.policy.mistakes import mistakes_of
+from exchanger.policy.namespace import QUOTA_CODES, EffectiveDocument
 from exchanger.policy.selection import DOCUMENT_KEY, AnyIssuer, Text, bytes_of, read
-from exchanger.policy.shares import SHARE_CODES
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import printable
 from exchanger.values.entry import ExchangeEntry, Source
@@ -49,18 +48,21 @@ class KnownPolicy:
 
 def judge(source: Source, text: Text, known: KnownPolicy) -> ReviewAnswer:
     """Return whether a selected ConfigMap may have this document. This takes a second for the worst document, so call it in a thread."""
-    alone = read(source, text, _ANY_ISSUER, known.grants)
-    shares = known.snapshot.shares_with(alone, known.grants)
-    document = shares.get(source, alone)
+    written = read(source, text, _ANY_ISSUER)
+    before = known.snapshot if known.grants is known.snapshot.grants else known.snapshot.with_grants(known.grants)
+    later = before.changed({source: written}, {source.namespace: text.namespace_labels})
+    document = later.document(source)
+    if document is None:
+        raise ValueError("the document is not in the version")
     in_force = {entry.index for entry in document.entries}
+    findings = (*document.findings, *(written.findings if document.is_over_quota else ()))
     # For an entry in force, what grants would refuse if they were enforced.
     problems = (
-        *_without_room(source, bytes_of(text.text or ""), known.snapshot),
-        *(_placed(problem) for problem in document.findings if problem.entry not in in_force),
-        *islice(_pushed_out(source, shares, known.snapshot), 1),
+        *_without_room(source, bytes_of(text.text or ""), before),
+        *(_placed(problem) for problem in findings if problem.entry not in in_force),
+        *islice(_pushed_out(source, before, later), 1),
     )
-    reported = tuple(_placed(problem) for problem in document.findings if problem.entry in in_force)
-    later = _with_document(document, known.snapshot)
+    reported = tuple(_placed(problem) for problem in findings if problem.entry in in_force)
     warnings = (
         *reported,
         *_unknown_issuers(source, text, document, known),
@@ -69,7 +71,7 @@ def judge(source: Source, text: Text, known: KnownPolicy) -> ReviewAnswer:
     )
     if not problems:
         return ReviewAnswer(None, warnings)
-    code, reason = (422, "Invalid") if document.regions else (403, "Forbidden")
+    code, reason = (422, "Invalid") if document.problems else (403, "Forbidden")
     return ReviewAnswer(RefusedChange(_message(problems), code, reason), warnings)
 
 
@@ -80,56 +82,51 @@ def _placed(problem: Problem) -> str:
     return where + printable(str(problem), PROBLEM_CHARS)
 
 
-def _unknown_issuers(source: Source, text: Text, document: PolicyDocument, known: KnownPolicy) -> Iterator[str]:
+def _unknown_issuers(source: Source, text: Text, document: EffectiveDocument, known: KnownPolicy) -> Iterator[str]:
     """Yield a warning for each issuer that is not known, of entries that would be in force otherwise."""
     unknown = {
         entry.index for entry in document.entries if isinstance(entry, ExchangeEntry) and entry.target.issuer_ref not in known.issuers
     }
     if not unknown:
         return
-    findings = read(source, text, known.issuers, known.grants).findings
+    findings = read(source, text, known.issuers).findings
     found = [problem for problem in findings if problem.code is UNKNOWN_ISSUER and problem.entry in unknown]
     yield from map(_placed, found[:MAX_UNKNOWN])
     if len(found) > MAX_UNKNOWN:
         yield f"and {len(found) - MAX_UNKNOWN} more entries with an issuer that is not known"
 
 
-def _with_document(document: PolicyDocument, snapshot: PolicySnapshot) -> PolicySnapshot:
-    """Return ``snapshot`` with the entries of ``document``, without its regions: each costs as much as all that a namespace is granted."""
-    before = snapshot.documents.get(document.source)
-    trie = snapshot.trie
-    for entry in () if before is None else before.entries:
-        trie = trie.without_claim(entry)
-    for entry in document.entries:
-        trie = trie.with_claim(entry)
-    return attrs.evolve(snapshot, trie=trie)
-
-
-def _pushed_out(source: Source, shares: Mapping[Source, PolicyDocument], snapshot: PolicySnapshot) -> Iterator[str]:
-    """Yield the entries of other documents that would be closed because the one of ``source`` takes from the share of its namespace."""
-    for document in shares.values():
-        before = snapshot.documents.get(document.source)
-        if document.source == source or before is None:
+def _pushed_out(source: Source, before: PolicySnapshot, later: PolicySnapshot) -> Iterator[str]:
+    """Yield what would fail closed in other documents because the one of ``source`` counts towards the limits of its namespace."""
+    for document in _documents(source.namespace, later):
+        known = before.document(document.source)
+        if document.source == source or known is None or document is known:
             continue
-        healthy = {entry.index for entry in before.entries}
-        told = {problem.code for problem in before.findings}
+        healthy = {entry.index for entry in known.entries}
+        told = {problem.code for problem in known.findings}
         for problem in document.findings:
             is_new = problem.code not in told if problem.entry is None else problem.entry in healthy
-            if is_new and problem.code in SHARE_CODES:
-                yield printable(f"{problem.code}: with this document, {problem.text} of {document.source}", PROBLEM_CHARS)
+            if is_new and problem.code in QUOTA_CODES:
+                yield printable(f"{problem.code}: this document would affect {document.source}: {problem.text}", PROBLEM_CHARS)
+
+
+def _documents(namespace: str, snapshot: PolicySnapshot) -> tuple[EffectiveDocument, ...]:
+    """Return the documents of ``namespace`` in the order of their names."""
+    known = snapshot.namespace(namespace)
+    return () if known is None else tuple(sorted(known.documents.values(), key=lambda document: document.source))
 
 
 def _without_room(source: Source, size: int, snapshot: PolicySnapshot) -> Iterator[str]:
     """Yield why the ConfigMap would not be read, or which other one would not be, for lack of room in its namespace."""
     intake, left_out = Intake(snapshot.limits), set[str]()
-    part = snapshot.namespaces.get(source.namespace)
-    for other in () if part is None else part.sources:
-        document = snapshot.documents[other]
-        if any(problem.code is MANY_DOCUMENTS for region in document.problems for problem in region.problems):
+    documents = _documents(source.namespace, snapshot)
+    for document in documents:
+        other = document.source
+        if any(problem.code is MANY_DOCUMENTS for problem in document.findings):
             left_out.add(other.name)
         elif other != source:
             intake.put(other.namespace, other.name, bytes_of(document.text or ""))
-    read = [other.name for other in (() if part is None else part.sources) if intake.is_read(source.namespace, other.name)]
+    read = [document.source.name for document in documents if intake.is_read(source.namespace, document.source.name)]
     intake.put(source.namespace, source.name, size)
     if not intake.is_read(source.namespace, source.name) or any(name < source.name for name in left_out):
         yield f"{MANY_DOCUMENTS}: {intake.reason}"

@@ -158,7 +158,7 @@ class AdmissionProcess:
             await nursery.start(source.run)
             # The policy lives as long as the process, so the collector need not traverse it while documents are judged.
             gc.freeze()
-            self._log.info("admission.ready", documents=0 if self._policy.newest is None else len(self._policy.newest.documents))
+            self._log.info("admission.ready", documents=0 if self._policy.newest is None else self._policy.newest.document_count)
 
     async def _follow_profiles(self, profiles: ProfilesFile) -> None:
         while True:

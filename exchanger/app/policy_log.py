@@ -34,7 +34,7 @@ def log_version(log: structlog.stdlib.BoundLogger, change: Change) -> None:
     snapshot, gone = change.snapshot, change.withdrawn
     log.info(
         "policy.published",
-        documents=len(snapshot.documents),
+        documents=snapshot.document_count,
         entries=snapshot.entry_count,
         invalid_documents=snapshot.invalid_documents,
         changed=len(change.documents),
@@ -105,7 +105,7 @@ def log_notices(log: structlog.stdlib.BoundLogger, before: Notices, after: Notic
 
 def _log_invalid(log: structlog.stdlib.BoundLogger, change: Change) -> None:
     """Write one line per document with problems; at most ``MAX_LINES``, so that no author can block the event loop."""
-    invalid = [document for document in change.documents if document.regions]
+    invalid = [document for document in change.documents if document.problems]
     for document in invalid[:MAX_LINES]:
         first, *others = document.problems[:MAX_PROBLEMS]
         more = len(document.problems) - MAX_PROBLEMS

@@ -33,8 +33,9 @@ from exchanger.decision.withheld import CREDENTIALS, EMPTY, INVALID, stand_in
 from exchanger.http.message import Handler, Request, Response
 from exchanger.net.network import SYSTEM, RunSync
 from exchanger.policy.conflicts import documents_in_conflict
-from exchanger.policy.documents.document import PolicyDocument, entry_lines
-from exchanger.policy.policy_trie import is_wildcard
+from exchanger.policy.authority import WILDCARD
+from exchanger.policy.documents.document import entry_lines
+from exchanger.policy.namespace import EffectiveDocument
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import printable
 from exchanger.values.entry import Source
@@ -58,7 +59,7 @@ MAX_FIELDS: Final = 112
 MAX_KEPT_LINES: Final = 100_000
 
 # Documents and their health, by Namespace and name: strings sort fast, even thousands of them.
-_Shelf = dict[str, dict[str, tuple[PolicyDocument, str]]]
+_Shelf = dict[str, dict[str, tuple[EffectiveDocument, str]]]
 
 _NOT_FOUND: Final = error(404, "there is no such policy")
 _NO_NAME: Final = error(400, "the query needs namespace and name, once each")
@@ -155,7 +156,7 @@ class Api:
         if query is None:
             return _NO_NAME
         now = self._policy()
-        document = None if now.snapshot is None else now.snapshot.documents.get(Source(*query))
+        document = None if now.snapshot is None else now.snapshot.document(Source(*query))
         if now.snapshot is None or document is None:
             return _NOT_FOUND
         async with self._working:
@@ -182,8 +183,8 @@ class Api:
         """List hosts that the policy in force names, as suggestions for a question: at most ``MAX_HOSTS`` of them."""
         await trio.lowlevel.checkpoint()
         snapshot = self._policy().snapshot or PolicySnapshot.EMPTY
-        known = snapshot.trie.hosts.paths
-        listed = sorted(printable(host, HOST_LIMIT) for host in islice(known, MAX_HOSTS) if not is_wildcard(host))
+        known = snapshot.hosts.by_name
+        listed = sorted(printable(host, HOST_LIMIT) for host in islice(known, MAX_HOSTS) if not host.startswith(WILDCARD))
         return json_response({"listed": listed, "more": max(0, len(known) - MAX_HOSTS)})
 
     async def issuers(self, _request: Request) -> Response:
@@ -203,7 +204,7 @@ class Api:
             lines = {source: await self._lines(document, found.snapshot) for source, document in found.documents().items()}
         return json_response(found.shown(lines, now.revision))
 
-    async def _lines(self, document: PolicyDocument, snapshot: PolicySnapshot) -> Lines:
+    async def _lines(self, document: EffectiveDocument, snapshot: PolicySnapshot) -> Lines:
         """Return the lines of the entries, computed once a version and in a thread: a document of a megabyte takes a part of a second.
 
         While a thread computes, everything else waits for it at each system call (5 ms), requests included.
@@ -229,10 +230,10 @@ async def _listed(now: PolicyNow) -> bytes:
             conflicts.add(source)
         await time_slice.step()
     unhealthy, healthy = _Shelf(), _Shelf()
-    for source, document in snapshot.documents.items():
+    for document in snapshot.documents():
         health = health_of(document, conflicts)
         shelf = healthy if health == "ok" else unhealthy
-        shelf.setdefault(source.namespace, {})[source.name] = (document, health)
+        shelf.setdefault(document.source.namespace, {})[document.source.name] = (document, health)
         await time_slice.step()
     chosen: dict[str, dict[str, bytes]] = {}
     left = MAX_DOCUMENTS
@@ -250,7 +251,7 @@ async def _listed(now: PolicyNow) -> bytes:
             "ready": now.snapshot is not None and not now.is_missing,
             "entries": snapshot.entry_count,
             "invalid_documents": snapshot.invalid_documents,
-            "more": max(0, len(snapshot.documents) - MAX_DOCUMENTS),
+            "more": max(0, snapshot.document_count - MAX_DOCUMENTS),
             "notices": shown_notices(now.notices),
         }
     )

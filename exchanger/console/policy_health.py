@@ -74,8 +74,8 @@ class PolicyHealth:
             return
         time_slice, found = TimeSlice(), set[Source]()
         for source in documents_in_conflict(snapshot):
-            document = None if source is None else snapshot.documents.get(source)
-            if document is not None and not document.regions:
+            document = None if source is None else snapshot.document(source)
+            if document is not None and not document.problems:
                 found.add(document.source)
             await time_slice.step()
         self._counted, self._conflicts, self._next_count = snapshot, len(found), trio.current_time() + RECOUNT_S

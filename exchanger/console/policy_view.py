@@ -5,7 +5,8 @@ from typing import Final, NotRequired, TypeAlias, TypedDict
 
 from exchanger.decision.answer import ExplainedDecision, profile_of
 from exchanger.policy.conflicts import conflicts_with
-from exchanger.policy.documents.document import PolicyDocument, PolicyRefusal
+from exchanger.policy.documents.document import PolicyRefusal
+from exchanger.policy.namespace import EffectiveDocument
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import printable
 from exchanger.values.entry import BASELINE, AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, Source
@@ -97,16 +98,16 @@ class AnswerJson(VerdictJson):
     exchange: ExchangeJson | None
 
 
-def health_of(document: PolicyDocument, conflicts: "frozenset[Source] | set[Source]") -> str:
+def health_of(document: EffectiveDocument, conflicts: "frozenset[Source] | set[Source]") -> str:
     """Return the health of a document: problems are worse than conflicts, and these than refusals."""
-    if document.regions:
+    if document.problems:
         return "problems"
     if document.source in conflicts:
         return "conflicts"
     return "refused" if document.refused else "ok"
 
 
-def shown_document(document: PolicyDocument, health: str) -> Json:
+def shown_document(document: EffectiveDocument, health: str) -> Json:
     """Return a document as a line of the list."""
     problems = [shown_problem(region) for region in document.problems[:MAX_PROBLEMS]]
     refused = [shown_refusal(refusal) for refusal in document.refused[:MAX_PROBLEMS]]
@@ -136,9 +137,9 @@ def shown_notices(notices: tuple[Notices, ...]) -> Json:
     return {"listed": listed, "more": sum(several.more for several in notices)}
 
 
-def claims_of(document: PolicyDocument) -> list[Claim]:
-    """Return the entries and invalid regions of a document, in its order."""
-    claims: list[Claim] = [*document.entries, *document.regions]
+def claims_of(document: EffectiveDocument) -> list[Claim]:
+    """Return the entries of a document, and the first region of each invalid one, in its order."""
+    claims: list[Claim] = [*document.entries, *document.problems]
     return sorted(claims, key=lambda claim: -1 if claim.index is None else claim.index)
 
 

@@ -17,7 +17,7 @@ import trio
 
 from exchanger.kube.event_writer import MAX_REGIONS, EventReason, EventWriter, Report, Written
 from exchanger.policy.conflicts import Conflict
-from exchanger.policy.documents.document import PolicyDocument
+from exchanger.policy.namespace import EffectiveDocument
 from exchanger.policy.selection import Change
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
@@ -115,9 +115,9 @@ class PolicyEvents:
         wrong: list[Source] = []
         for document in change.documents:
             self._right.pop(document.source, None)
-            if before is not None and document.source not in before.documents and len(self._new) < self.settings.max_pending:
+            if before is not None and before.document(document.source) is None and len(self._new) < self.settings.max_pending:
                 self._new[document.source] = None
-            if document.regions or document.refused:
+            if document.problems or document.refused:
                 wrong.append(document.source)
             elif document.source in self._told or document.source in self._new:
                 self._right[document.source] = None
@@ -175,7 +175,7 @@ class PolicyEvents:
         """Return the problems in the newest version."""
         document, conflicts = self._document(source), self._conflicts.get(source, ())
         found: dict[EventReason, Report] = {}
-        if document is not None and document.regions:
+        if document is not None and document.problems:
             found[EventReason.INVALID] = Report(source, EventReason.INVALID, regions=document.problems[:MAX_REGIONS])
         if document is not None and document.refused:
             refused = "; ".join(refusal.coded for refusal in document.refused[:MAX_REGIONS])
@@ -191,8 +191,8 @@ class PolicyEvents:
             return Report(source, EventReason.ACTIVE, f"the policy is active; entries in effect: {document.entry_count}")
         return next((report for reason, report in wrong.items() if told.get(reason) != report), None)
 
-    def _document(self, source: Source) -> PolicyDocument | None:
-        return None if self._snapshot is None else self._snapshot.documents.get(source)
+    def _document(self, source: Source) -> EffectiveDocument | None:
+        return None if self._snapshot is None else self._snapshot.document(source)
 
     async def _next(self) -> Source:
         """Return the first ConfigMap about which a report may be written, as soon as there is one; new ones without problems come last."""

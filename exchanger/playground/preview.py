@@ -58,9 +58,8 @@ def _report(examples: int, changes: list[Json], why_not: str) -> Json:
 
 
 def _policy(objects: tuple[PolicyObject, ...], rules: LintRules) -> PolicySnapshot:
-    empty = PolicySnapshot.EMPTY.with_baseline(rules.grants.denials)
     documents = select(objects, rules.namespaces, rules.configmaps, rules.grants.limits)
-    return advance(empty, {}, documents, rules.issuers, grants=rules.grants).snapshot.reaching(rules.reach)
+    return advance(PolicySnapshot.EMPTY, {}, documents, rules.issuers, grants=rules.grants).snapshot.reaching(rules.reach)
 
 
 def _requests(before: PolicySnapshot, after: PolicySnapshot, calls: Iterable[GatewayCall]) -> Iterator[Request]:

@@ -16,9 +16,9 @@ from exchanger.codes.problem import Problem
 from exchanger.policy.authority import WILDCARD
 from exchanger.policy.conflicts import named
 from exchanger.policy.documents.accepted import comments_in, is_accepted
-from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.documents.style import style_of, style_of_match
 from exchanger.policy.grants.allowance import Grants
+from exchanger.policy.namespace import EffectiveDocument
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import bounded, quoted
 from exchanger.values.entry import BASELINE, AllowEntry, DenyEntry, Entry, ExchangeEntry, PathType
@@ -78,15 +78,15 @@ def own_headers(entry: Entry) -> HeaderFields:
     return HeaderFields(entry.match.headers, raw=True)
 
 
-def mistakes_of(document: PolicyDocument, snapshot: PolicySnapshot) -> Iterator[Problem]:
+def mistakes_of(document: EffectiveDocument, snapshot: PolicySnapshot) -> Iterator[Problem]:
     """Yield the warnings about valid entries of ``document`` that are probably not what was meant, without those that comments accept.
 
-    ``snapshot`` has the document's entries. ``exchanger check`` warns of the same.
+    ``snapshot`` has the document. ``exchanger check`` warns of the same.
     """
     comments = comments_in(document.text or "")
-    found = (problem for problem in style_of(document) if problem.code.severity is Severity.WARNING)
+    found = (problem for problem in style_of(document.document) if problem.code.severity is Severity.WARNING)
     every = chain(found, (remark.problem for remark in open_without_slash(document.entries, snapshot)))
-    yield from (problem for problem in every if not is_accepted(problem, document, comments))
+    yield from (problem for problem in every if not is_accepted(problem, document.document, comments))
 
 
 def mistakes_of_baseline(grants: Grants, text: str) -> Iterator[Problem]:
@@ -95,7 +95,7 @@ def mistakes_of_baseline(grants: Grants, text: str) -> Iterator[Problem]:
     matches = [field(item, "match") for item in (listed.items if isinstance(listed, Sequence) else ())]
     for index, match in enumerate(matches):
         yield from style_of_match(match, f"baseline[{index}].match")
-    for remark in open_without_slash(grants.baseline, PolicySnapshot.EMPTY.with_baseline(grants.denials)):
+    for remark in open_without_slash(grants.baseline, PolicySnapshot.EMPTY.with_grants(grants)):
         place = field(matches[remark.entry.index], remark.field)
         problem = remark.problem
         yield problem if place is None else attrs.evolve(problem, line=place.line, column=place.column)

@@ -21,9 +21,10 @@ from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import ListWatches
 from exchanger.kube.store import PAGE_SIZE
 from exchanger.policy.conflicts import conflicts_of
-from exchanger.policy.documents.document import Labels, PolicyDocument, entry_lines
+from exchanger.policy.documents.document import Labels, entry_lines
 from exchanger.policy.grants.allowance import NO_GRANTS, Granted, Grants
 from exchanger.policy.mistakes import mistakes_of
+from exchanger.policy.namespace import EffectiveDocument
 from exchanger.policy.notices import is_declined, not_enabled, of_allowance, of_config_maps, of_left_out, of_namespaces, of_snapshot
 from exchanger.policy.selection import Change, ConfigMap, Namespace, advance, descriptions_of
 from exchanger.policy.snapshot import PolicySnapshot
@@ -215,7 +216,7 @@ def _all_allowed(grants: Grants, selected: Mapping[str, tuple[Labels, ...]]) -> 
     return tuple(_allowed(grants, name, labels) for name, labels in selected.items()) if grants.limited else ()
 
 
-def _policy(document: PolicyDocument, snapshot: PolicySnapshot) -> Policy:
+def _policy(document: EffectiveDocument, snapshot: PolicySnapshot) -> Policy:
     wrong = [
         DocumentProblem(region.index, region.line, region.code, region.reason, region.coded, remedy=_remedies(region))
         for region in document.problems
@@ -241,7 +242,7 @@ def _line(lines: tuple[tuple[int, int], ...], entry: int | None) -> int | None:
     return lines[entry][0] if entry is not None and entry < len(lines) else None
 
 
-def _refused(document: PolicyDocument) -> tuple[DocumentProblem, ...]:
+def _refused(document: EffectiveDocument) -> tuple[DocumentProblem, ...]:
     lines = entry_lines(document.text) if document.refused and document.text is not None else ()
     found = (
         DocumentProblem(refusal.index, _line(lines, refusal.index), refusal.code.name, refusal.reason, remedy=refusal.code.remedy)

@@ -146,8 +146,7 @@ def assembled(
     profiles, plan = (None, None) if chosen.issuers is None else read_profiles(chosen.issuers)
     grants = settings.grants if chosen.grants is None else read_grants_file(settings.grants, chosen.grants)
     names = AnyIssuer() if profiles is None else frozenset(profiles)
-    empty = PolicySnapshot.EMPTY.with_baseline(grants.grants.denials)
-    made = advance(empty, {}, documents, names, grants=grants.grants).snapshot
+    made = advance(PolicySnapshot.EMPTY, {}, documents, names, grants=grants.grants).snapshot
     current = CurrentPolicy(required=settings.policy_required, reach=settings.unreadable_reach)
     current.publish(made)
     issuers = _unknown_issuers(made) if plan is None else _issuers(plan)
@@ -171,7 +170,7 @@ def _unlabelled(namespaces: Iterable[str]) -> Iterator[str]:
 
 def _refused(snapshot: PolicySnapshot) -> Iterator[str]:
     """Yield what the grants refuse: it looks like policy and decides nothing."""
-    refused = (refusal for document in snapshot.documents.values() for refusal in document.refused)
+    refused = (refusal for document in snapshot.documents() for refusal in document.refused)
     for refusal in islice(refused, _MAX_NOTES):
         yield f"{printable(str(refusal.source), _NAME_LIMIT)}: {refusal.coded}, and has no effect"
 
@@ -340,10 +339,6 @@ def _issuers(plan: Plan) -> "HashTrieMap[str, Issuer]":
 
 def _unknown_issuers(snapshot: PolicySnapshot) -> "HashTrieMap[str, Issuer]":
     """Return one issuer for each name in ``snapshot``, about which nothing else is known."""
-    names = {
-        entry.target.issuer_ref
-        for document in snapshot.documents.values()
-        for entry in document.entries
-        if isinstance(entry, ExchangeEntry)
-    }
+    entries = (entry for document in snapshot.documents() for entry in document.entries)
+    names = {entry.target.issuer_ref for entry in entries if isinstance(entry, ExchangeEntry)}
     return HashTrieMap({name: Issuer(name, "", "", AuthMethod.CLIENT_SECRET_BASIC, _NOBODY) for name in names})

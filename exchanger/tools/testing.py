@@ -129,7 +129,7 @@ def judged(cases: Sequence[tuple[str, Case]], policy: AssembledPolicy) -> CaseRe
         answer = policy.answer(case.question.request())
         reached.add((answer.source, answer.index))
         results.append(CaseResult(file, case, answer, tuple(_differences(case.expect, answer))))
-    documents = sorted(policy.newest.documents.values(), key=lambda document: document.source)
+    documents = sorted(policy.newest.documents(), key=lambda document: document.source)
     entries = (entry for document in documents for entry in document.entries)
     return CaseReport(tuple(results), tuple(entry for entry in entries if (entry.source, entry.index) not in reached))
 

@@ -23,9 +23,8 @@ MAX_NOTICES: Final = 256
 
 def style_of(document: PolicyDocument) -> tuple[Problem, ...]:
     """Return the notices on a document as its author wrote it; nothing about fields that are wrong anyway."""
-    written = document if document.written is None else document.written
-    wrong = {problem.field for region in written.problems for problem in region.problems}
-    root = read_nodes(written.text or "") if written.text else None
+    wrong = {problem.field for problem in document.findings}
+    root = read_nodes(document.text) if document.text else None
     entries = field(root, "entries") if isinstance(root, Mapping) else None
     found: list[Problem] = []
     if entries is not None and nodes.is_null(entries):

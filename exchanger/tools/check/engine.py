@@ -13,10 +13,11 @@ from exchanger.codes import manifests as codes
 from exchanger.codes.code import Severity
 from exchanger.codes.policy import DUPLICATE_KEY
 from exchanger.codes.problem import Problem
-from exchanger.policy.documents.document import PolicyDocument, parse_document
+from exchanger.policy.documents.document import Labels, PolicyDocument, parse_document
 from exchanger.policy.documents.style import style_of
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.intake import Intake, beyond
+from exchanger.policy.namespace import EffectiveDocument
 from exchanger.policy.notices import is_declined, looks_like_policy, near_label, of_allowance, of_config_maps, of_left_out, of_namespaces
 from exchanger.policy.selection import NAME_LABEL, AnyIssuer, ConfigMap, Namespace, Text, document_of, labels_of, read
 from exchanger.policy.snapshot import PolicySnapshot
@@ -78,7 +79,9 @@ def check(files: Iterable[ManifestFile], rules: Rules) -> Checked:
     every = tuple(files)
     described = _described(every)
     left_out = _left_out(every, rules)
-    documents = tuple(_documents(every, rules, described, left_out))
+    written = tuple(_written(every, rules, described, left_out))
+    together = _together(written, rules)
+    documents = tuple(_documents(written, together, rules))
     found: list[PlacedProblem] = [problem for file in every for problem in file.problems]
     found += _of_labels(every, rules)
     found += _of_grants(every, documents, rules, described)
@@ -86,8 +89,6 @@ def check(files: Iterable[ManifestFile], rules: Rules) -> Checked:
     if rules.profiles is not None:
         found += islice(of_targets(documents, rules.profiles), MAX_PROBLEMS)
     found += _found_twice(documents)
-    together = _together(documents, rules)
-    found += islice(_shares(documents, together), MAX_PROBLEMS)
     found += between_entries(together, {document.policy.source: document for document in reversed(documents)})
     stay, ignored = sorted_out(dict.fromkeys(found), every, documents)
     return Checked(every, documents, _ordered(stay, every), _ordered(ignored, every))
@@ -113,14 +114,27 @@ def _left_out(files: Iterable[ManifestFile], rules: Rules) -> frozenset[tuple[st
     return beyond(((one.namespace, one.name, one.size) for one in found if rules.configmaps.matches(dict(one.labels))), rules.grants.limits)
 
 
-def _documents(
+@final
+@attrs.frozen(eq=False)
+class _Written:
+    """A document of a file as its author wrote it, and the labels of its namespace. ``meant`` and ``bare`` as in ``CheckedDocument``."""
+
+    file: ManifestFile
+    object: Object
+    document: PolicyDocument
+    labels: tuple[Labels, ...] = ()
+    meant: bool = False
+    bare: bool = False
+
+
+def _written(
     files: Iterable[ManifestFile], rules: Rules, described: dict[str, tuple[Namespace, ...]], left_out: frozenset[tuple[str, str]]
-) -> Iterator[CheckedDocument]:
+) -> Iterator[_Written]:
     for file in files:
         if file.bare:
             bare = ConfigMap("", file.name, (), file.text.text)
-            policy = read(Source("", file.name), Text.of(bare), rules.issuers)
-            yield CheckedDocument(file, Object(bare, Place(1, 1)), policy, _problems_of(policy, rules), meant=True, bare=True)
+            document = read(Source("", file.name), Text.of(bare), rules.issuers)
+            yield _Written(file, Object(bare, Place(1, 1)), document, meant=True, bare=True)
         for item in file.objects:
             if not isinstance(item.value, ConfigMap):
                 continue
@@ -132,38 +146,48 @@ def _documents(
             labels = tuple(sorted({labels_of(namespace) for namespace in known})) or (((NAME_LABEL, item.value.namespace),),)
             source = Source(item.value.namespace, item.value.name)
             reason = Intake(rules.grants.limits).reason if selected and (source.namespace, source.name) in left_out else ""
-            document = document_of(attrs.evolve(item.value, beyond=reason), labels)
-            policy = read(source, document, rules.issuers, rules.grants)
-            yield CheckedDocument(file, item, policy, _problems_of(policy, rules), meant=not selected)
+            document = read(source, document_of(attrs.evolve(item.value, beyond=reason), labels), rules.issuers)
+            yield _Written(file, item, document, labels, meant=not selected)
 
 
-def _problems_of(policy: PolicyDocument, rules: Rules) -> tuple[Problem, ...]:
-    """Return the problems of a document by itself, and notices about its style."""
+def _together(documents: Iterable[_Written], rules: Rules) -> PolicySnapshot:
+    """Return the version with all documents, the first of those with the same name."""
+    first = {one.document.source: one for one in reversed(tuple(documents))}
+    labels = {source.namespace: one.labels for source, one in first.items()}
+    snapshot = PolicySnapshot.EMPTY.with_grants(rules.grants)
+    return snapshot.changed({source: one.document for source, one in first.items()}, labels)
+
+
+def _documents(found: Iterable[_Written], together: PolicySnapshot, rules: Rules) -> Iterator[CheckedDocument]:
+    """Yield the documents as they are beside the others, or alone if another one has the same name."""
+    seen = set[Source]()
+    for one in found:
+        source = one.document.source
+        snapshot = together
+        if source in seen:
+            alone = PolicySnapshot.EMPTY.with_grants(rules.grants)
+            snapshot = alone.changed({source: one.document}, {source.namespace: one.labels})
+        seen.add(source)
+        policy = snapshot.document(source)
+        if policy is not None:
+            problems = _problems_of(one.document, policy, rules)
+            yield CheckedDocument(one.file, one.object, policy, problems, meant=one.meant, bare=one.bare)
+
+
+def _problems_of(document: PolicyDocument, policy: EffectiveDocument, rules: Rules) -> tuple[Problem, ...]:
+    """Return the problems of a document, and notices about its style; of one over quota, its author's mistakes as well."""
     found = policy.findings
+    if policy.is_over_quota:
+        found += document.findings
     if any(problem.code is DUPLICATE_KEY for problem in found):
         found = parse_document(policy.source, policy.text, rules.issuers, thorough=True).findings
-    return (*found, *style_of(policy))
+    return (*found, *style_of(document))
 
 
 def _is_meant(config_map: ConfigMap, rules: Rules) -> bool:
     if is_declined(config_map.labels, rules.configmaps):
         return False
     return near_label(config_map.labels, rules.configmaps, rules.namespaces) is not None or looks_like_policy(config_map.document)
-
-
-def _together(documents: Iterable[CheckedDocument], rules: Rules) -> PolicySnapshot:
-    """Return all documents in force at once, the first of those with the same name."""
-    first = {document.policy.source: document.policy for document in reversed(tuple(documents))}
-    return PolicySnapshot.EMPTY.with_baseline(rules.grants.denials).with_limits(rules.grants.limits).changed(first, rules.grants)
-
-
-def _shares(documents: Iterable[CheckedDocument], together: PolicySnapshot) -> Iterator[PlacedProblem]:
-    """Yield what exceeds the share of a namespace, which depends on all of its documents."""
-    for document in documents:
-        shared = together.documents[document.policy.source]
-        if shared.alone is not None and (shared.alone is document.policy or shared.alone.aside is not None):
-            known = set(document.policy.findings)
-            yield from _placed((problem for problem in shared.findings if problem not in known), document)
 
 
 def _of_document(document: CheckedDocument) -> Iterator[PlacedProblem]:

@@ -23,7 +23,7 @@ from exchanger.directory.manifest import (
     read_document,
     read_json,
 )
-from exchanger.policy.documents.document import PolicyDocument
+from exchanger.policy.namespace import EffectiveDocument
 from exchanger.policy.selection import ConfigMap, PolicyObject
 from exchanger.tools.check.source_map import NOWHERE, DocumentPlaces, FileText, Found, Place, objects_found
 from exchanger.util.text import MAX_QUOTED, bounded
@@ -78,12 +78,12 @@ class ManifestFile:
 class CheckedDocument:
     """A policy document of a file. ``meant``: nothing selects it, but it was meant to be policy. ``bare``: it is the whole file.
 
-    ``problems`` are those of the document by itself, with their places in its text.
+    ``policy`` is what grants and limits leave of it beside the other documents. ``problems`` have their places in its text.
     """
 
     file: ManifestFile
     object: Object
-    policy: PolicyDocument
+    policy: EffectiveDocument
     problems: tuple[Problem, ...] = ()
     meant: bool = False
     bare: bool = False

@@ -8,15 +8,13 @@ from typing import Final
 
 from exchanger.codes import manifests as codes
 from exchanger.policy.conflicts import Conflict, conflicts_with, named
-from exchanger.policy.headers import RequestHeaders
-from exchanger.policy.interpretation import Interpretation
-from exchanger.policy.lookup import found_for_head_itself
 from exchanger.policy.mistakes import ANY_METHOD, MAX_METHODS, REST, Remark, a_host, open_without_slash, own_headers, some_methods
 from exchanger.policy.prefix import fold
+from exchanger.policy.routing.lookup import Outcome, Trace
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.tools.check.files import CheckedDocument, PlacedProblem
 from exchanger.util.text import bounded, distance, quoted
-from exchanger.values.entry import BASELINE, AllowEntry, DenyEntry, Entry, ExchangeEntry, PathType, Source
+from exchanger.values.entry import BASELINE, AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, PathType, Source
 from exchanger.values.verdict import NO_MATCH
 from exchanger.yaml.nodes import Node, Sequence, field
 from exchanger.yaml.reader import UnreadableYaml, read_nodes
@@ -32,7 +30,7 @@ MAX_HOST: Final = 100
 
 def between_entries(snapshot: PolicySnapshot, documents: Mapping[Source, CheckedDocument]) -> Iterator[PlacedProblem]:
     """Yield the problems between the entries of ``snapshot``, at the places that ``documents`` know."""
-    entries = [entry for document in snapshot.documents.values() for entry in document.entries if not entry.match.within]
+    entries = [entry for document in snapshot.documents() for entry in document.entries]
     if len(entries) > MAX_ENTRIES:
         return
     overridden = list(islice(_overridden(entries, snapshot), MAX_FOUND))
@@ -100,12 +98,12 @@ def _unreachable(entries: Iterable[Entry], snapshot: PolicySnapshot) -> Iterator
         others: dict[Entry, None] = {}
         for host, path, method in _witnesses(entry):
             verdict = snapshot.match(host, path, method, raw=True, headers=own_headers(entry))
-            if not isinstance(verdict, DenyEntry | ExchangeEntry | AllowEntry) or verdict == entry:
+            if not isinstance(verdict, DenyEntry | ExchangeEntry | AllowEntry) or _is_of(verdict, entry):
                 break
             others[verdict] = None
         else:
             names = ", ".join(named(other) for other in islice(others, 3))
-            known = tuple(other for other in others if other.source in snapshot.documents)
+            known = tuple(other for other in others if snapshot.document(other.source) is not None)
             yield Remark(entry, codes.UNREACHABLE, f"decides nothing: {names} decide all that it covers", known)
 
 
@@ -116,12 +114,27 @@ def _overridden(entries: Iterable[Entry], snapshot: PolicySnapshot) -> Iterator[
             continue
         for host, path, method in _witnesses(entry, ("HEAD",)):
             verdict = snapshot.match(host, path, method, raw=True, headers=own_headers(entry))
-            if verdict == entry or not isinstance(verdict, DenyEntry | ExchangeEntry | AllowEntry) or verdict.source == BASELINE:
+            if not isinstance(verdict, DenyEntry | ExchangeEntry | AllowEntry) or _is_of(verdict, entry) or verdict.source == BASELINE:
                 continue
-            if found_for_head_itself(snapshot.trie, host, Interpretation(path), RequestHeaders(own_headers(entry))) == entry:
+            if _decides_head_itself(entry, snapshot, host, path):
                 text = f"is for HEAD, which gets the stricter decision that {named(verdict)} makes for GET"
                 yield Remark(entry, codes.HEAD_OVERRIDDEN, text, (verdict,), "methods")
                 break
+
+
+def _is_of(found: Entry, entry: Entry) -> bool:
+    """Return whether ``found`` is ``entry``, or what grants leave of it on a host."""
+    return (found.source, found.index) == (entry.source, entry.index)
+
+
+def _decides_head_itself(entry: Entry, snapshot: PolicySnapshot, host: str, path: str) -> bool:
+    """Return whether ``entry`` would decide HEAD if handlers of GET did not answer it: the look-up for HEAD itself comes last."""
+    trace = Trace()
+    snapshot.match(host, path, "HEAD", raw=True, headers=own_headers(entry), trace=trace)
+    won = [step for step in trace.steps if step.path == path and step.outcome is Outcome.WON]
+    last = (step.level for step in won if (step.host, step.level.order) == (won[-1].host, won[-1].level.order))
+    effects = (route.effect for level in last for route in level.routes)
+    return any(not isinstance(effect, FailClosedRegion) and _is_of(effect, entry) for effect in effects)
 
 
 def _witnesses(entry: Entry, methods: Iterable[str] = ()) -> Iterator[tuple[str, str, str]]:
