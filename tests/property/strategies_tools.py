@@ -7,7 +7,7 @@ from exchanger.decision.answer import asked_request
 from exchanger.decision.check import DecisionRules
 from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.documents.document import PolicyDocument
-from exchanger.policy.grants.allowance import Grants
+from exchanger.policy.grants.allowance import Grants, NamespaceGrant
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
 from exchanger.tools.policies import AssembledPolicy
 from exchanger.values.entry import BASELINE, DenyEntry
@@ -22,6 +22,7 @@ from tests.property.strategies_policy import (
     odd_paths,
     plain_paths,
     policies,
+    policy_hosts,
     prefixes,
     queries,
     rarely,
@@ -37,16 +38,21 @@ def issuer(name: str) -> Issuer:
 RULES = DecisionRules(HashTrieMap({name: issuer(name) for name in ISSUERS}))
 
 
+EVERY_ACTION = frozenset({"allow", "deny", "exchange"})
+# What allows a namespace everything.
+ALL = NamespaceGrant(frozenset({"red", "blue"}), None, ("*",), ("",), EVERY_ACTION, ("*",), ("*",), ("*",), ("*",))
+
+
 def policy_of(
     documents: list[PolicyDocument],
     reach: UnreadableReach = UnreadableReach.UNMATCHED,
     baseline: tuple[DenyEntry, ...] = (),
     required: bool = False,
+    grants: Grants | None = None,
 ) -> AssembledPolicy:
-    """Return the policy of ``documents`` as a service publishes it."""
-    snapshot = PolicySnapshot.EMPTY.with_baseline(Grants(baseline=baseline).denials)
-    for document in documents:
-        snapshot = snapshot.apply(document)
+    """Return the policy of ``documents`` as a service publishes it; without ``grants``, each namespace is granted everything."""
+    snapshot = PolicySnapshot.EMPTY.with_grants(grants or Grants((ALL,), baseline))
+    snapshot = snapshot.changed({document.source: document for document in documents})
     current = CurrentPolicy(required=required, reach=reach)
     current.publish(snapshot)
     assert current.newest is not None
@@ -60,6 +66,20 @@ baselines = rarely(
     st.just(()),
     one_in=5,
 )
+some_grants = st.lists(
+    st.builds(
+        NamespaceGrant,
+        st.frozensets(st.sampled_from(["red", "blue"]), min_size=1),
+        st.none(),
+        st.lists(policy_hosts | st.just("*"), min_size=1, max_size=2).map(tuple),
+        st.just(("",)) | st.lists(st.sampled_from(["/a", "/a/b", "/b", "/aa"]), min_size=1, max_size=2).map(tuple),
+        rarely(st.frozensets(st.sampled_from(sorted(EVERY_ACTION)), min_size=1), st.just(EVERY_ACTION), one_in=3),
+        rarely(st.just(("primary",)), st.just(("*",)), one_in=3),
+        scopes=rarely(st.just(("r",)), st.just(("*",)), one_in=3),
+    ),
+    min_size=1,
+    max_size=3,
+).map(lambda grants: Grants(tuple(grants)))
 requests: st.SearchStrategy[HttpRequest] = st.builds(
     asked_request,
     st.sampled_from([*METHODS, "OPTIONS", "get"]),

@@ -22,26 +22,29 @@ from exchanger.decision.outcome import Deny, ExchangePending
 from exchanger.directory.source import DirectorySettings, DirectorySource
 from exchanger.envoy.authorization import decode_check
 from exchanger.http.message import Request
-from exchanger.policy import shares
+from exchanger.policy import namespace
 from exchanger.policy.authority import read_authority, wildcards_above
 from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.documents.document import PolicyDocument
-from exchanger.policy.grants.allowance import NO_GRANTS
+from exchanger.policy.grants.allowance import NO_GRANTS, Grants
+from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.path import is_plain_with_query
-from exchanger.policy.snapshot import UnreadableReach
+from exchanger.policy.routing.scope import Route
+from exchanger.policy.routing.table import VirtualHosts
+from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
 from exchanger.tools.areas import NO_HOST, PathKind
 from exchanger.tools.diff import Area, compare
 from exchanger.tools.explain import console_target, shown_question
 from exchanger.tools.policies import AssembledPolicy, Chosen, policy_of_paths, selectors_of, settings_of
 from exchanger.tools.question import MalformedQuestion, Question, read_question
-from exchanger.values.entry import DenyEntry
+from exchanger.values.entry import DenyEntry, Source
 from exchanger.values.request import HttpRequest
 from tests.author_tools.examples import ISSUERS
 from tests.examples import examples
 from tests.property.strategies_envoy import Asked, check_request
 from tests.property.strategies_envoy import requests as asked_requests
 from tests.property.strategies_policy import documents, policies, reaches
-from tests.property.strategies_tools import baselines, policy_of, requests, whole_policies
+from tests.property.strategies_tools import ALL, baselines, policy_of, requests, some_grants, whole_policies
 
 # Laws: a comparison shows nothing that does not differ, and each request that is decided differently lies in an area that it shows.
 
@@ -78,11 +81,24 @@ def is_of(area: Area, request: HttpRequest) -> bool:
     return asked == shown or bool(set(wildcards_above(asked)) & set(wildcards_above(shown))) or area.hosts == "any other host"
 
 
-@given(pairs, st.integers(0, 4), st.integers(1, 2), st.lists(requests, min_size=10, max_size=40))
-def test_what_differs_where_a_share_is_exceeded_is_shown(pair: Pair, lookups: int, closing: int, asked: list[HttpRequest]) -> None:
-    """Then regions close for more than any claim that only one of the policies has."""
-    with mock.patch.object(shares, "MAX_LOOKUPS", lookups), mock.patch.object(shares, "MAX_CLOSING", closing):
-        old, new = map(policy_of, pair)
+@given(pairs, st.integers(1, 4), st.integers(2, 6), st.lists(requests, min_size=10, max_size=40))
+def test_what_differs_where_a_limit_is_exceeded_is_shown(pair: Pair, levels: int, entries: int, asked: list[HttpRequest]) -> None:
+    """Then more fails closed than in the scope of any entry that only one of the policies has."""
+    grants = Grants((ALL,), limits=NamespaceLimits(entries))
+    with mock.patch.object(namespace, "MAX_DEPTH", levels):
+        old, new = (policy_of(documents, grants=grants) for documents in pair)
+    limited = {bool(one.over_quota or one.over_depth) for policy in (old, new) for one in policy.newest.namespaces.values()}
+    event(f"limits exceeded: {True in limited}")
+    shown(old, new, asked)
+
+
+@settings(max_examples=examples(60))
+@given(pairs, st.tuples(some_grants, st.none() | some_grants), reaches, st.lists(requests, min_size=10, max_size=40))
+def test_what_differs_under_grants_is_shown(
+    pair: Pair, grants: tuple[Grants, Grants | None], reach: UnreadableReach, asked: list[HttpRequest]
+) -> None:
+    both = (grants[0], grants[1] or grants[0])
+    old, new = (policy_of(documents, reach, grants=own) for documents, own in zip(pair, both, strict=True))
     shown(old, new, asked)
 
 
@@ -280,10 +296,20 @@ def test_the_policy_of_manifests_is_the_one_that_a_service_publishes(files: list
 
     assert service.newest is not None
     assert told.snapshot is not None
-    assert {document.source.namespace for document in service.newest.documents.values()} <= {"red", "blue", ""}
-    same = {source: document for source, document in told.newest.documents.items() if source.namespace}
-    assert same == {source: document for source, document in service.newest.documents.items() if source.namespace}
-    assert told.newest.trie.hosts == service.newest.trie.hosts
+    assert {document.source.namespace for document in service.newest.documents()} <= {"red", "blue", ""}
+    assert contents(told.newest) == contents(service.newest)
+    assert routes(told.newest.hosts) == routes(service.newest.hosts)
     assert told.newest.baseline == service.newest.baseline
-    assert len(told.newest.documents) == len(service.newest.documents)
-    assert (told.newest.entry_count, told.newest.region_count) == (service.newest.entry_count, service.newest.region_count)
+    for counter in ("document_count", "entry_count", "invalid_documents", "refused_count"):
+        assert getattr(told.newest, counter) == getattr(service.newest, counter)
+
+
+def contents(snapshot: PolicySnapshot) -> dict[Source, tuple[object, ...]]:
+    """Return what is in the documents, without that of unreadable files: these have other names."""
+    found = (document for document in snapshot.documents() if document.source.namespace)
+    return {one.source: (one.document, one.entries, one.problems, one.refused) for one in found}
+
+
+def routes(hosts: VirtualHosts) -> set[Route]:
+    """Return the routes, without the names of unreadable files."""
+    return {route for route in hosts.routes() if route.effect.source.namespace}
