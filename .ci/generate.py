@@ -71,7 +71,7 @@ GROUPS: Final = {
     "POL-19": "Style",
     "POL-20": "Policies under grants",
     "POL-21": "Between entries",
-    "POL-22": "Shares of namespaces",
+    "POL-22": "Limits of namespaces",
     "POL-30": "Files and objects",
     "POL-31": "Labels",
     "POL-40": "Grants files",
@@ -82,6 +82,8 @@ GROUPS: Final = {
     "TXE-4": "Exchanges: the caller's token is not good enough, or cannot be judged",
     "TXE-5": "Exchanges: what must be recorded cannot be recorded",
 }
+# What a group says first.
+INTRODUCTIONS: Final = {"POL-22": "[Limits](limits.md) has the numbers, what counts, and what happens when a limit is exceeded."}
 HEAD: Final = """\
 # Codes
 
@@ -102,6 +104,8 @@ def codes() -> Texts:
     parts = [HEAD]
     for prefix, title in GROUPS.items():
         parts.append(f"\n## {title}\n")
+        if prefix in INTRODUCTIONS:
+            parts.append(f"\n{INTRODUCTIONS[prefix]}\n")
         parts += ["".join(section(code)) for code in CODES if code.name.startswith(prefix)]
     return {DOCS / "reference" / "codes.md": "".join(parts)}
 

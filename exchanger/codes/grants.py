@@ -32,7 +32,7 @@ PARTLY_OUTSIDE_GRANTS: Final = Code(
     "POL-2002",
     "An entry covers more than its namespace is granted.",
     ("The prefix is shorter than the granted one.", "The host is a wildcard, and only some hosts below it are granted."),
-    "Use the granted host and prefix. Until then requests in the granted part are refused.",
+    "Use the granted host and prefix. Until then requests in the granted part get 500.",
     policy(prefix="/"),
     Example.GRANTED_POLICY,
     grants=_GRANTS,
@@ -41,23 +41,12 @@ NOT_GRANTED: Final = Code(
     "POL-2003",
     "An entry requests an action, issuer, audience, resource or scope that its namespace is not granted.",
     ("The scope is misspelt, or new.", "The action allow has to be granted explicitly."),
-    "Request only what is granted, or ask the platform team for a grant. Until then requests that the entry covers are refused.",
+    "Request only what is granted, or ask the platform team for a grant. Until then requests in the granted part of the entry's scope get "
+    "500, those on other granted paths that a plain pathPrefix begins included.",
     policy(action="exchange", more='exchange:\n  issuerRef: primary\n  scope: "write:orders"'),
     Example.GRANTED_POLICY,
     grants=_GRANTS,
 )
-MANY_PARTS: Final = Code(
-    "POL-2004",
-    "The invalid entries of a document overlap too many grants, so the document closes everything its namespace is granted.",
-    ("Many entries without a usable host overlap many granted hosts.",),
-    "Correct the invalid entries.",
-    "version: v1\nentries:\n" + "  - {match: {pathPrefix: /orders}}\n" * 70,
-    Example.GRANTED_POLICY,
-    grants="version: v1\ngrants:\n  - namespaces: [team]\n    hosts: ["
-    + ", ".join(f"h{number}.example.com" for number in range(100))
-    + "]\n",
-)
-
 NOBODY: Final = Code(
     "POL-4001",
     "A grant names no namespaces.",

@@ -1,6 +1,6 @@
 """Codes about manifests and the relations between documents.
 
-POL-21xx between entries, POL-22xx shares of namespaces, POL-30xx files and objects, POL-31xx labels.
+POL-21xx between entries, POL-22xx limits of namespaces, POL-30xx files and objects, POL-31xx labels.
 """
 
 from typing import Final
@@ -162,33 +162,33 @@ MANY_ENTRIES: Final = Code(
     "POL-2201",
     "The documents of a namespace have more entries than the operator allows.",
     ("Policies are generated, one for each user or object.", "Old ConfigMaps were never deleted."),
-    "Cover more with one entry, or delete some. Documents count in the order of their names; what exceeds the limit is closed.",
+    "Cover more with one entry, or delete some. Documents count in the order of their names: the first one that exceeds the limit, and every "
+    "later one, fails closed on the hosts that it names.",
     "The documents of a namespace have 10,001 entries, and POLICY_MAX_ENTRIES is not set.",
     Example.SITUATION,
 )
 DEEP_ENTRIES: Final = Code(
     "POL-2202",
-    "Too many prefixes of a namespace, with their wildcards and header names, cover one path of a host.",
+    "Too many prefixes of a namespace, with their header names, cover one path of a host.",
     (
         "Prefixes are nested many levels deep.",
         "Entries name many combinations of headers, or spell one in several ways.",
-        "The same paths have entries on several wildcards above a host.",
     ),
-    "Use fewer nested prefixes. Values of one header, and prefixes beside each other, count once.",
+    "Use fewer nested prefixes. Values of one header, and prefixes beside each other, count once. Until then the outermost prefixes of the "
+    "namespace on this host fail closed for all methods.",
     _manifests(*(f"{{match: {{host: api.example.com, pathPrefix: /{'a' * length}}}, action: deny}}" for length in range(25))),
     Example.MANIFESTS,
 )
 
 MANY_AREAS: Final = Code(
     "POL-2203",
-    "The documents of a namespace close more areas than the operator allows.",
+    "More scopes fail closed because of mistakes in a namespace than the operator allows.",
     (
         "Thousands of entries are invalid, for example because they name a removed issuer.",
-        "Entries lie partly outside what the namespace is granted, and each closes many granted hosts and paths.",
-        "There are more entries than POL-2201 allows.",
+        "Invalid entries name several hosts, and each host counts.",
     ),
-    "Correct or delete invalid entries. Documents count in the order of their names; one beyond the limit closes all that its namespace is "
-    "granted, or an unknown host.",
+    "Correct or delete invalid entries. Documents count in the order of their names: the first one that exceeds the limit, and every later "
+    "one, fails closed on the hosts that it names.",
     "The documents of a namespace have 10,001 invalid entries, and POLICY_MAX_AREAS is not set.",
     Example.SITUATION,
 )
@@ -200,8 +200,9 @@ MANY_DOCUMENTS: Final = Code(
         "Old ConfigMaps were never deleted, or still have the label.",
         "Documents have long comments or many labels.",
     ),
-    "Delete some, remove the label, or merge several into one. ConfigMaps count in the order of their names; those beyond the limit are "
-    "not read, and close what an unreadable document closes. They are read within a minute or two once there is room.",
+    "Delete some, remove the label, or merge several into one. ConfigMaps count in the order of their names: the first one that exceeds the "
+    "limit, and every later one, is not read, and fails closed like an unreadable document. They are read within a minute or two once there "
+    "is room.",
     "A namespace has 10,001 ConfigMaps with the label, and POLICY_MAX_DOCUMENTS is not set.",
     Example.SITUATION,
 )

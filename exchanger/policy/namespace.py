@@ -83,7 +83,8 @@ class EffectiveDocument:
     @property
     def findings(self) -> tuple[Problem, ...]:
         """Everything that is wrong: its author's mistakes, and what exceeds grants and limits, in the order of entries."""
-        found = [problem for region in self.problems for problem in region.problems]
+        invalid = {region.index for region in self.document.problems}
+        found = [*self.document.findings, *[one for region in self.problems if region.index not in invalid for one in region.problems]]
         found += [Problem(refusal.code, refusal.reason, refusal.index, line=refusal.line) for refusal in self.refused]
         return tuple(sorted(found, key=lambda problem: -1 if problem.entry is None else problem.entry))
 

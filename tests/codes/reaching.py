@@ -10,12 +10,12 @@ from exchanger.codes.code import Code, Example
 from exchanger.codes.problem import Problem
 from exchanger.directory.folder import Scan, notices_of, scan
 from exchanger.directory.manifest import PassedOver, UnreadableFile, read_manifests
-from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.documents.style import style_of
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
+from exchanger.policy.namespace import EffectiveDocument
 from exchanger.policy.notices import of_allowance, of_left_out, of_snapshot
-from exchanger.policy.selection import NAME_LABEL, ConfigMap, Namespace, Text, read
+from exchanger.policy.selection import NAME_LABEL, ConfigMap, Namespace, Text, advance
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.tools.check.command import run_check
 from exchanger.tools.check.engine import Rules, check
@@ -35,10 +35,12 @@ def policy_problems(text: str, grants: str = "") -> tuple[Problem, ...]:
     return document(text, grants).findings
 
 
-def document(text: str, grants: str = "") -> PolicyDocument:
+def document(text: str, grants: str = "") -> EffectiveDocument:
     found = read_grants(grants, has_labels=True) if grants else Grants(limited=False)
     assert isinstance(found, Grants), found
-    return read(SOURCE, Text(text, namespace_labels=(LABELS,)), ISSUERS, found)
+    documents = {SOURCE: Text(text, namespace_labels=(LABELS,))}
+    (effective,) = advance(PolicySnapshot.EMPTY, {}, documents, ISSUERS, grants=found).documents
+    return effective
 
 
 def grants_codes(text: str) -> Iterator[Code]:
@@ -71,7 +73,7 @@ def manifest_codes(text: str) -> Iterator[Code]:
     rules = Rules(NAMESPACES, CONFIG_MAPS)
     checked = check((read_file("policy.yaml", text.encode()),), rules)
     yield from (placed.problem.code for placed in checked.problems)
-    snapshot = PolicySnapshot.EMPTY.changed({document.policy.source: document.policy for document in checked.documents})
+    snapshot = PolicySnapshot.EMPTY.changed({document.policy.source: document.policy.document for document in checked.documents})
     yield from (notice.code for notice in of_snapshot(snapshot, "every Namespace", CONFIG_MAPS) if notice.code is not None)
 
 
@@ -89,7 +91,7 @@ def reached(code: Code) -> set[str]:
     match code.kind:
         case Example.POLICY | Example.GRANTED_POLICY:
             found = document(code.example, code.grants)
-            return {problem.code.name for problem in (*found.findings, *style_of(found))}
+            return {problem.code.name for problem in (*found.findings, *style_of(found.document))}
         case Example.GRANTS:
             return {found.name for found in grants_codes(code.example)}
         case Example.MANIFESTS:

@@ -56,7 +56,7 @@ def test_what_has_a_reason_has_it_with_its_code() -> None:
     ids=range(4),
 )
 def test_no_entry_has_problems_without_end(entry: str, told: int) -> None:
-    (region,) = document(f"version: v1\nentries:\n- {entry}\n").regions
+    (region,) = document(f"version: v1\nentries:\n- {entry}\n").problems
     assert len(region.problems) == told
     assert reason_of(region.problems) == region.reason
 
@@ -77,6 +77,6 @@ def test_junk_is_compared_with_names_only_for_so_long() -> None:
     ],
 )
 def test_a_hint_is_a_field_that_is_not_there_and_an_answer_the_only_one(document_: str, hint: str, instead: str) -> None:
-    (region,) = document(f"version: v1\nentries:\n- match: {{host: a, pathPrefix: /}}\n  {document_}\n").regions
+    (region,) = document(f"version: v1\nentries:\n- match: {{host: a, pathPrefix: /}}\n  {document_}\n").problems
     problem = next(problem for problem in region.problems if problem.code is UNKNOWN_FIELD)
     assert (problem.hint, problem.instead) == (hint, instead)

@@ -387,7 +387,7 @@ def test_conflicts_are_looked_for_in_steps() -> None:
     def looked(modulus: int) -> tuple[ConflictIndex, list[tuple[Source, Conflicts] | None]]:
         entries = ", ".join(f"{{match: {{host: h, pathPrefix: /{number % modulus}}}, action: deny}}" for number in range(5 * STEP))
         source, watch = Source("team", "a"), ConflictIndex()
-        snapshot = PolicySnapshot.EMPTY.apply(parse_document(source, f"version: v1\nentries: [{entries}]", frozenset()))
+        snapshot = PolicySnapshot.EMPTY.changed({source: parse_document(source, f"version: v1\nentries: [{entries}]", frozenset())})
         return watch, list(watch.look(snapshot, {source}))
 
     assert looked(5 * STEP)[1] == [None] * 6

@@ -10,11 +10,11 @@ from exchanger.codes import manifests as codes
 from exchanger.policy.conflicts import Conflict, conflicts_with, named
 from exchanger.policy.mistakes import ANY_METHOD, MAX_METHODS, REST, Remark, a_host, open_without_slash, own_headers, some_methods
 from exchanger.policy.prefix import fold
-from exchanger.policy.routing.lookup import Outcome, Trace
+from exchanger.policy.routing.lookup import Trace
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.tools.check.files import CheckedDocument, PlacedProblem
 from exchanger.util.text import bounded, distance, quoted
-from exchanger.values.entry import BASELINE, AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, PathType, Source
+from exchanger.values.entry import BASELINE, AllowEntry, DenyEntry, Entry, ExchangeEntry, PathType, Source
 from exchanger.values.verdict import NO_MATCH
 from exchanger.yaml.nodes import Node, Sequence, field
 from exchanger.yaml.reader import UnreadableYaml, read_nodes
@@ -128,13 +128,11 @@ def _is_of(found: Entry, entry: Entry) -> bool:
 
 
 def _decides_head_itself(entry: Entry, snapshot: PolicySnapshot, host: str, path: str) -> bool:
-    """Return whether ``entry`` would decide HEAD if handlers of GET did not answer it: the look-up for HEAD itself comes last."""
+    """Return whether ``entry`` would decide HEAD if it were not looked up as GET as well."""
     trace = Trace()
     snapshot.match(host, path, "HEAD", raw=True, headers=own_headers(entry), trace=trace)
-    won = [step for step in trace.steps if step.path == path and step.outcome is Outcome.WON]
-    last = (step.level for step in won if (step.host, step.level.order) == (won[-1].host, won[-1].level.order))
-    effects = (route.effect for level in last for route in level.routes)
-    return any(not isinstance(effect, FailClosedRegion) and _is_of(effect, entry) for effect in effects)
+    own = (look.found for look in trace.looks if look.method == "HEAD" and look.reading.path == path)
+    return any(isinstance(found, Entry) and _is_of(found, entry) for found in own)
 
 
 def _witnesses(entry: Entry, methods: Iterable[str] = ()) -> Iterator[tuple[str, str, str]]:
