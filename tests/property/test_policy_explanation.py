@@ -217,6 +217,27 @@ def test_what_grants_leave_of_one_entry_conflicts_with_nothing(
     assert len(on) == len(set(on))
 
 
+@given(policies, some_grants, hosts, plain_paths, methods, header_fields)
+def test_a_conflict_under_grants_names_two_entries_and_is_known_beforehand(
+    policy: list[PolicyDocument], grants: Grants, host: str, path: str, method: str, fields: Fields
+) -> None:
+    policy = [*policy, *(attrs.evolve(one, source=Source("red", "two"), regions=(), entries=moved(one)) for one in policy[:1])]
+    snapshot, headers = restricted(policy, grants), HeaderFields(tuple(fields), raw=True)
+
+    found = contenders(snapshot, host, path, method, raw=True, headers=headers)
+
+    event(f"{len(found)} named")
+    places = {(one.source, one.index) for one in found}
+    assert len(places) == (2 if snapshot.match(host, path, method, raw=True, headers=headers) is CONFLICT else 0)
+    own = [one for document in snapshot.documents() for one in document.entries if (one.source, one.index) in places]
+    rivals = {(rival.source, rival.index) for one in own for rival in conflicts_with(one, snapshot)}
+    assert places & rivals or not places
+
+
+def moved(document: PolicyDocument) -> tuple[Entry, ...]:
+    return tuple(attrs.evolve(entry, source=Source("red", "two")) for entry in document.entries)
+
+
 # Law: while an earlier version counts, the explanation is that of the version that decides.
 
 
