@@ -9,7 +9,7 @@ from exchanger.policy.documents.document import PolicyRefusal
 from exchanger.policy.namespace import EffectiveDocument
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import printable
-from exchanger.values.entry import BASELINE, AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, Source
+from exchanger.values.entry import BASELINE, AllowEntry, Claim, DenyEntry, ExchangeEntry, FailClosedRegion, Source
 from exchanger.values.notice import Notices
 from exchanger.values.verdict import Ambiguous, NoMatch, Unhealthy, Verdict
 
@@ -138,8 +138,12 @@ def shown_notices(notices: tuple[Notices, ...]) -> Json:
 
 
 def claims_of(document: EffectiveDocument) -> list[Claim]:
-    """Return the entries of a document, and the first region of each invalid one, in its order."""
-    claims: list[Claim] = [*document.entries, *document.problems]
+    """Return the entries of a document, and the regions of each invalid one, in its order."""
+    closed = {problem.index for problem in document.problems}
+    regions = [region for region in document.document.regions if region.index in closed]
+    written = {region.index for region in regions}
+    made = [problem for problem in document.problems if problem.index not in written]  # by grants and limits
+    claims: list[Claim] = [*document.entries, *regions, *made]
     return sorted(claims, key=lambda claim: -1 if claim.index is None else claim.index)
 
 
@@ -150,7 +154,7 @@ def shown_entry(claim: Claim, snapshot: PolicySnapshot, lines: Lines) -> EntryJs
     first, last = (
         lines[index] if index is not None and index < len(lines) else (claim.line if isinstance(claim, FailClosedRegion) else None, None)
     )
-    rivals = () if isinstance(claim, FailClosedRegion) else _rivals(claim, snapshot)
+    rivals = () if isinstance(claim, FailClosedRegion) else conflicts_with(claim, snapshot)
     return {
         "namespace": _text(claim.source.namespace),
         "name": _text(claim.source.name),
@@ -226,13 +230,6 @@ def shown_answer(answer: ExplainedDecision) -> AnswerJson:
 def _methods(methods: frozenset[str]) -> list[str]:
     few = methods if len(methods) <= MANY_METHODS else islice(methods, LIST_LIMIT)  # sorting 100,000 takes too long
     return [_text(method) for method in sorted(few)[:LIST_LIMIT]]
-
-
-def _rivals(entry: Entry, snapshot: PolicySnapshot) -> tuple[Entry, ...]:
-    try:
-        return conflicts_with(entry, snapshot)
-    except KeyError:  # it belongs to another version than the snapshot
-        return ()
 
 
 def _text(text: str) -> str:

@@ -90,8 +90,8 @@ async def everything_said(console: console_running.Running) -> bytes:
 
 @pytest.fixture
 def policy() -> CurrentPolicy:
-    current = CurrentPolicy()
-    current.snapshot = PolicySnapshot.EMPTY.apply(parse_document(Source("a", "orders"), ORDERS, frozenset({"primary"})))
+    current, source = CurrentPolicy(), Source("a", "orders")
+    current.snapshot = PolicySnapshot.EMPTY.changed({source: parse_document(source, ORDERS, frozenset({"primary"}))})
     return current
 
 
