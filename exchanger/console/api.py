@@ -32,8 +32,8 @@ from exchanger.decision.check import DecisionRules
 from exchanger.decision.withheld import CREDENTIALS, EMPTY, INVALID, stand_in
 from exchanger.http.message import Handler, Request, Response
 from exchanger.net.network import SYSTEM, RunSync
-from exchanger.policy.conflicts import documents_in_conflict
 from exchanger.policy.authority import WILDCARD
+from exchanger.policy.conflicts import documents_in_conflict
 from exchanger.policy.documents.document import entry_lines
 from exchanger.policy.namespace import EffectiveDocument
 from exchanger.policy.snapshot import PolicySnapshot
