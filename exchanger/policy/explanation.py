@@ -120,10 +120,10 @@ class _Case:
     outcome: Outcome
     steps: list[tuple[Look, Step]] = attrs.field(factory=list)
 
-    def add(self, look: Look, step: Step, outcome: Outcome) -> None:
-        """Record the ``outcome`` at one step."""
+    def add(self, claim: Claim, look: Look, step: Step, outcome: Outcome) -> None:
+        """Record the ``outcome`` at one step of ``claim``: grants may have left several of one entry, and it may close several scopes."""
         if _RANKS[outcome] < _RANKS[self.outcome]:
-            self.outcome = outcome
+            self.claim, self.outcome = claim, outcome
             self.steps.clear()
         if outcome is self.outcome:
             self.steps.append((look, step))
@@ -153,7 +153,7 @@ def _cases(looks: Iterable[Look], first: _First, headers: RequestHeaders) -> Ite
             outcome = _outcome(look, step, route, first, headers)
             if outcome is not None:
                 left -= key not in cases and key not in nearest
-                cases.setdefault(key, _Case(route.effect, outcome)).add(look, step, outcome)
+                cases.setdefault(key, _Case(route.effect, outcome)).add(route.effect, look, step, outcome)
     return cases.values()
 
 

@@ -258,3 +258,9 @@ def test_everything_loses_to_the_baseline() -> None:
         assert (found.verdict, found.candidates[0].claim) == (denial, denial)
         assert whys[denial][0] is WON
         assert whys[claims[-1]] == (NO, "the platform's baseline denies the request before any policy applies")
+
+
+def test_of_several_scopes_that_an_invalid_entry_closes_the_one_that_covers_the_request_is_shown() -> None:
+    near, far = region("/a", source=BLUE, methods=frozenset({"PUT"})), region("/a", source=BLUE, host="*.example.com")
+    found = explain(snapshot_of(near, far), HOST, "/a", "GET")
+    assert found.candidates == (Candidate(far, BLOCKS, CLOSES),)
