@@ -55,10 +55,13 @@ def judge(source: Source, text: Text, known: KnownPolicy) -> ReviewAnswer:
     if document is None:
         raise ValueError("the document is not in the version")
     in_force = {entry.index for entry in document.entries}
-    findings = (*document.findings, *(written.findings if document.is_over_quota else ()))
+    room = tuple(_without_room(source, bytes_of(text.text or ""), before))
+    findings = [problem for problem in document.findings if not room or problem.code is not MANY_DOCUMENTS]
+    if document.is_over_quota:
+        findings += written.findings
     # For an entry in force, what grants would refuse if they were enforced.
     problems = (
-        *_without_room(source, bytes_of(text.text or ""), before),
+        *room,
         *(_placed(problem) for problem in findings if problem.entry not in in_force),
         *islice(_pushed_out(source, before, later), 1),
     )
@@ -106,7 +109,7 @@ def _pushed_out(source: Source, before: PolicySnapshot, later: PolicySnapshot) -
         told = {problem.code for problem in known.findings}
         for problem in document.findings:
             is_new = problem.code not in told if problem.entry is None else problem.entry in healthy
-            if is_new and problem.code in QUOTA_CODES:
+            if is_new and problem.code in QUOTA_CODES - {MANY_DOCUMENTS}:  # of these, the first is named above
                 yield printable(f"{problem.code}: this document would affect {document.source}: {problem.text}", PROBLEM_CHARS)
 
 

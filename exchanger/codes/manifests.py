@@ -162,8 +162,8 @@ MANY_ENTRIES: Final = Code(
     "POL-2201",
     "The documents of a namespace have more entries than the operator allows.",
     ("Policies are generated, one for each user or object.", "Old ConfigMaps were never deleted."),
-    "Cover more with one entry, or delete some. Documents count in the order of their names: the first one that exceeds the limit, and every "
-    "later one, fails closed on the hosts that it names.",
+    "Cover more with one entry, or delete some. Documents count in the order of their names: the first one that exceeds the limit, and "
+    "every later one, fails closed on the hosts that it names.",
     "The documents of a namespace have 10,001 entries, and POLICY_MAX_ENTRIES is not set.",
     Example.SITUATION,
 )
@@ -200,9 +200,9 @@ MANY_DOCUMENTS: Final = Code(
         "Old ConfigMaps were never deleted, or still have the label.",
         "Documents have long comments or many labels.",
     ),
-    "Delete some, remove the label, or merge several into one. ConfigMaps count in the order of their names: the first one that exceeds the "
-    "limit, and every later one, is not read, and fails closed like an unreadable document. They are read within a minute or two once there "
-    "is room.",
+    "Delete some, remove the label, or merge several into one. ConfigMaps count in the order of their names: the first one that exceeds "
+    "the limit, and every later one, is not read, and fails closed like an unreadable document. They are read within a minute or two once "
+    "there is room.",
     "A namespace has 10,001 ConfigMaps with the label, and POLICY_MAX_DOCUMENTS is not set.",
     Example.SITUATION,
 )

@@ -35,7 +35,7 @@ _KEPT_SETS: Final = 1_024
 _NAMED: Final = 4
 _OUTSIDE: Final = "is outside the hosts and paths that its namespace is granted"
 _PARTLY: Final = "covers more than its namespace is granted"
-_OVER_DEPTH: Final = f"the prefixes of its namespace that cover one path of this host are more than {MAX_DEPTH}"
+_OVER_DEPTH: Final = f"the prefixes of its namespace make more than {MAX_DEPTH} levels on one path of its host"
 # The codes of what fails closed because of a namespace's limits.
 QUOTA_CODES: Final = frozenset({MANY_ENTRIES, MANY_AREAS, MANY_DOCUMENTS, DEEP_ENTRIES})
 
@@ -310,7 +310,7 @@ def _closed_hosts(document: PolicyDocument, exceeded: Code, limits: NamespaceLim
         MANY_AREAS: f"{limits.areas} scopes that fail closed",
         MANY_DOCUMENTS: f"{limits.documents} documents",
     }[exceeded]
-    text = f"the namespace has more than {limit}, and this document is over that quota: it fails closed on the hosts that it names"
+    text = f"the document fails closed on the hosts that it names: its namespace has more than {limit}"
     for host, yields in hosts.items():
         guessed = yields and host is not None
         yield FailClosedRegion(document.source, MatchScope(host), text, guessed=guessed, problems=(Problem(exceeded, text),))

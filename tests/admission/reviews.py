@@ -10,6 +10,7 @@ from exchanger.admission.judgement import KnownPolicy
 from exchanger.policy.documents.document import Labels, parse_document
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
+from tests.policy.examples import with_documents
 
 UID: Final = "705ab4f5-6393-11e8-b7cc-42010a800002"
 CONFIG_MAP: Final = {"group": "", "version": "v1", "kind": "ConfigMap"}
@@ -62,7 +63,5 @@ class FakeCluster:
 
 def policies(**documents: str) -> PolicySnapshot:
     """Return a snapshot with documents by the names of their Namespaces."""
-    snapshot = PolicySnapshot.EMPTY
-    for namespace, text in documents.items():
-        snapshot = snapshot.apply(parse_document(Source(namespace, "policy"), text, frozenset({"primary"})))
-    return snapshot
+    found = (parse_document(Source(namespace, "policy"), text, frozenset({"primary"})) for namespace, text in documents.items())
+    return with_documents(PolicySnapshot.EMPTY, *found)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from exchanger.admission.judgement import MESSAGE_CHARS, KnownPolicy, judge
 from exchanger.admission.webhook import BODY_BYTES, LIGHT_BYTES, NAMESPACE_S, TIMEOUT_S, Webhook
 from exchanger.codes.manifests import MANY_DOCUMENTS
-from exchanger.policy.documents.document import parse_document
-from exchanger.policy.grants.allowance import Grants
+from exchanger.policy.documents.document import PolicyDocument, parse_document
+from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.selection import Text, UnknownText, read
@@ -24,7 +24,11 @@ from exchanger.values.selector import parse_selector
 from tests.admission.reviews import BROKEN, DENY, UID, FakeCluster, body, config_map, policies
 from tests.examples import examples
 from tests.lines import Lines
+from tests.policy.examples import with_documents, without
 from tests.waiting import at_once
+
+TOO_DEEP = "the prefixes of its namespace make more than 24 levels on one path of its host"
+ENTRY = "{{match: {{host: h, pathPrefix: {}}}, action: deny}}"
 
 
 @attrs.define
@@ -310,44 +314,59 @@ def test_any_bytes_are_answered_or_dropped_without_a_fault(data: bytes) -> None:
     assert trio.run(send) == []
 
 
-async def test_a_document_is_judged_with_the_share_that_others_of_its_namespace_leave() -> None:
+async def test_a_document_that_makes_too_many_levels_with_another_one_is_refused_and_names_it() -> None:
     def nested(first: int, last: int) -> str:
         return "version: v1\nentries:\n" + "".join(
             f"- {{match: {{host: h, pathPrefix: /{'a' * length}}}, action: deny}}\n" for length in range(first, last)
         )
 
-    snapshot = policies(other=nested(0, 24)).apply(parse_document(Source("team", "deep"), nested(16, 32), frozenset()))
+    snapshot = with_documents(policies(other=nested(0, 24)), parse_document(Source("team", "deep"), nested(16, 32), frozenset()))
     scene = Scene(FakeCluster(KnownPolicy(snapshot)))
     assert (await scene.judged(config_map(nested(0, 8))))["allowed"]
-    pushed = await scene.judged(config_map(nested(0, 16)))
-    assert pushed["status"]["message"].startswith("config.yaml: POL-2202: with this document, entries[8] exceeds its namespace's share")
-    assert "team/deep" in pushed["status"]["message"]
-    own = await scene.judged(config_map(nested(32, 48)))
-    assert own["status"]["message"].startswith("config.yaml has 8 problems:\n- line 11: POL-2202: entries[8] exceeds its namespace's share")
+    message = (await scene.judged(config_map(nested(0, 16))))["status"]["message"]
+    assert message.startswith("config.yaml has 17 problems:\n- line 3: POL-2202: entries[0] fails closed")
+    assert message.endswith(f"- POL-2202: this document would affect team/deep: entries[0] fails closed: {TOO_DEEP}")
 
 
-async def test_a_document_is_judged_with_the_room_that_its_namespace_has() -> None:
-    snapshot, text, first = PolicySnapshot.EMPTY.with_limits(NamespaceLimits(documents=2)), Text(DENY), "team"
-    for name in "ac":
-        snapshot = snapshot.apply(parse_document(Source(first, name), DENY, frozenset()))
-    full = snapshot.apply(read(Source(first, "y"), UnknownText("beyond", code=MANY_DOCUMENTS), frozenset()))
-    beyond = judge(Source(first, "z"), text, KnownPolicy(snapshot)).refused
+def limited(limits: NamespaceLimits, *documents: PolicyDocument) -> KnownPolicy:
+    grants = attrs.evolve(NO_GRANTS, limits=limits)
+    return KnownPolicy(with_documents(PolicySnapshot.EMPTY.with_grants(grants), *documents), grants=grants)
+
+
+async def test_a_document_for_which_its_namespace_has_no_room_is_refused() -> None:
+    text, first = Text(DENY), "team"
+    known = limited(NamespaceLimits(documents=2), *(parse_document(Source(first, name), DENY, frozenset()) for name in "ac"))
+    unread = read(Source(first, "y"), UnknownText("beyond", code=MANY_DOCUMENTS), frozenset())
+    full = attrs.evolve(known, snapshot=with_documents(known.snapshot, unread))
+    fewer = attrs.evolve(full, snapshot=without(full.snapshot, Source(first, "c")))
+    beyond = judge(Source(first, "z"), text, known).refused
     assert beyond is not None
     assert beyond.message.startswith("config.yaml: POL-2204: the document is not read")
-    pushing = judge(Source(first, "b"), text, KnownPolicy(snapshot)).refused
+    pushing = judge(Source(first, "b"), text, known).refused
     assert pushing is not None
     assert f"there is no room for {first}/c" in pushing.message
-    assert judge(Source(first, "a"), text, KnownPolicy(snapshot)).refused is None
-    assert judge(Source(first, "z"), text, KnownPolicy(full.withdraw(Source(first, "c")))).refused is not None
-    assert judge(Source("other", "z"), text, KnownPolicy(full)).refused is None
+    assert judge(Source(first, "a"), text, known).refused is None
+    assert judge(Source(first, "z"), text, fewer).refused is not None
+    assert judge(Source("other", "z"), text, full).refused is None
 
 
-async def test_a_document_is_judged_with_the_areas_that_others_of_its_namespace_close() -> None:
-    snapshot = PolicySnapshot.EMPTY.with_limits(NamespaceLimits(areas=3))
-    snapshot = snapshot.apply(parse_document(Source("team", "b"), "version: v1\nentries: [{x: 1}, {x: 2}]", frozenset()))
-    pushed = judge(Source("team", "a"), Text("version: v1\nentries: [{x: 1}, {x: 2}]"), KnownPolicy(snapshot)).refused
+@pytest.mark.parametrize(
+    ("limits", "entries", "code", "many"),
+    [
+        (NamespaceLimits(areas=3), "[{x: 1}, {x: 2}]", "POL-2203", "3 scopes that fail closed"),
+        (NamespaceLimits(entries=3), f"[{ENTRY.format('/a')}, {ENTRY.format('/b')}]", "POL-2201", "3 entries"),
+    ],
+)
+async def test_a_document_over_quota_is_refused_and_so_is_one_that_makes_another_exceed_it(
+    limits: NamespaceLimits, entries: str, code: str, many: str
+) -> None:
+    text = f"version: v1\nentries: {entries}"
+    known = limited(limits, parse_document(Source("team", "b"), text, frozenset()))
+    why = f"the document fails closed on the hosts that it names: its namespace has more than {many}"
+    pushed = judge(Source("team", "a"), Text(text), known).refused
     assert pushed is not None
-    assert "POL-2203: with this document" in pushed.message
-    own = judge(Source("team", "c"), Text("version: v1\nentries: [{x: 1}, {x: 2}]"), KnownPolicy(snapshot)).refused
+    assert f"{code}: this document would affect team/b: {why}" in pushed.message
+    own = judge(Source("team", "c"), Text(text), known).refused
     assert own is not None
-    assert "POL-2203: the document exceeds the 3 areas" in own.message
+    assert f"{code}: {why}" in own.message
+    assert ("POL-1101" in own.message) is ("x: 1" in text)  # its author's mistakes as well

@@ -1,5 +1,6 @@
 """Strategies for whole policies with an operator's rules, and for requests to them."""
 
+import attrs
 from hypothesis import strategies as st
 from rpds import HashTrieMap
 
@@ -14,6 +15,7 @@ from exchanger.values.entry import BASELINE, DenyEntry
 from exchanger.values.issuer import AuthMethod, Credentials, Issuer
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
+from tests.policy.examples import EVERYTHING_GRANTED
 from tests.property.strategies_policy import (
     ISSUERS,
     METHODS,
@@ -38,11 +40,6 @@ def issuer(name: str) -> Issuer:
 RULES = DecisionRules(HashTrieMap({name: issuer(name) for name in ISSUERS}))
 
 
-EVERY_ACTION = frozenset({"allow", "deny", "exchange"})
-# What allows a namespace everything.
-ALL = NamespaceGrant(frozenset({"red", "blue"}), None, ("*",), ("",), EVERY_ACTION, ("*",), ("*",), ("*",), ("*",))
-
-
 def policy_of(
     documents: list[PolicyDocument],
     reach: UnreadableReach = UnreadableReach.UNMATCHED,
@@ -51,7 +48,7 @@ def policy_of(
     grants: Grants | None = None,
 ) -> AssembledPolicy:
     """Return the policy of ``documents`` as a service publishes it; without ``grants``, each namespace is granted everything."""
-    snapshot = PolicySnapshot.EMPTY.with_grants(grants or Grants((ALL,), baseline))
+    snapshot = PolicySnapshot.EMPTY.with_grants(grants or attrs.evolve(EVERYTHING_GRANTED, baseline=baseline))
     snapshot = snapshot.changed({document.source: document for document in documents})
     current = CurrentPolicy(required=required, reach=reach)
     current.publish(snapshot)
@@ -66,6 +63,7 @@ baselines = rarely(
     st.just(()),
     one_in=5,
 )
+EVERY_ACTION = frozenset({"allow", "deny", "exchange"})
 some_grants = st.lists(
     st.builds(
         NamespaceGrant,

@@ -19,11 +19,11 @@ from exchanger.kube.api.decoding import decode_config_map, decode_namespace
 from exchanger.kube.index import PolicyIndex
 from exchanger.kube.list_watch import Item, Key
 from exchanger.kube.store import Complete, ReflectorStore
-from exchanger.policy import shares
-from exchanger.policy.documents.document import PolicyDocument
+from exchanger.policy import namespace
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.limits import NamespaceLimits
+from exchanger.policy.namespace import EffectiveDocument
 from exchanger.policy.selection import Change, DocumentText, Text, advance
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
@@ -139,7 +139,7 @@ def _index(text: str | None) -> PolicyIndex:
     return index
 
 
-def followed(text: str | None, issuers: frozenset[str], grants: Grants) -> PolicyDocument:
+def followed(text: str | None, issuers: frozenset[str], grants: Grants) -> EffectiveDocument:
     """Return what the service makes of the object."""
     change: Change = advance(PolicySnapshot.EMPTY, {}, _index(text).documents(), issuers, grants=grants)
     (document,) = change.documents
@@ -155,7 +155,7 @@ def test_what_the_service_would_not_put_in_force_is_refused_and_nothing_else(tex
     missing = [refusal for refusal in document.refused if refusal.index not in entries]
 
     event("refused" if answer.refused else "allowed")
-    assert (answer.refused is not None) == bool(document.regions or missing)
+    assert (answer.refused is not None) == bool(document.problems or missing)
     if answer.refused is not None:
         for problem in document.findings:
             assert (str(problem)[:1000] in answer.refused.message) is (problem.entry not in entries)
@@ -165,25 +165,27 @@ sources_there = st.sampled_from([Source("red", "a"), SOURCE, Source("red", "z"),
 
 
 @given(documents, st.dictionaries(sources_there, documents, min_size=1, max_size=4), st.integers(3, 8), st.integers(2, 6))
-def test_what_exceeds_the_share_of_its_namespace_is_refused_and_so_is_what_pushes_others_out(
-    text: str | None, others: dict[Source, str | None], entries: int, lookups: int
+def test_what_exceeds_the_limits_of_its_namespace_is_refused_and_so_is_what_makes_others_exceed_them(
+    text: str | None, others: dict[Source, str | None], entries: int, levels: int
 ) -> None:
     rules = attrs.evolve(NO_GRANTS, limits=NamespaceLimits(entries=entries))
     there: dict[Source, DocumentText] = {source: Text(other) for source, other in others.items()}
     own: dict[Source, DocumentText] = {SOURCE: Text(text)}
-    with mock.patch.object(shares, "MAX_LOOKUPS", lookups):
+    with mock.patch.object(namespace, "MAX_DEPTH", levels):
         before, after = (
             advance(PolicySnapshot.EMPTY, {}, documents, ISSUERS | {"stranger"}, grants=rules).snapshot
             for documents in (there, {**there, **own})
         )
         answer = judge(SOURCE, Text(text), KnownPolicy(before, ISSUERS | {"stranger"}, rules))
-    healthy = {source: {entry.index for entry in document.entries} for source, document in before.documents.items() if source != SOURCE}
-    pushed_out = [source for source, entered in healthy.items() if entered - {entry.index for entry in after.documents[source].entries}]
-    document = after.documents[SOURCE]
-    event(f"{bool(document.regions)}, {bool(pushed_out)}")
+    healthy = {one.source: {entry.index for entry in one.entries} for one in before.documents() if one.source != SOURCE}
+    left = {one.source: {entry.index for entry in one.entries} for one in after.documents()}
+    pushed_out = [source for source, entered in healthy.items() if entered - left[source]]
+    document = after.document(SOURCE)
+    assert document is not None
+    event(f"{bool(document.problems)}, {bool(pushed_out)}")
     in_force = {entry.index for entry in document.entries}
     refused = [refusal for refusal in document.refused if refusal.index not in in_force]
-    assert (answer.refused is not None) == bool(document.regions or refused or pushed_out)
+    assert (answer.refused is not None) == bool(document.problems or refused or pushed_out)
 
 
 @given(texts, all_grants)

@@ -41,10 +41,11 @@ from exchanger.values.entry import DenyEntry, Source
 from exchanger.values.request import HttpRequest
 from tests.author_tools.examples import ISSUERS
 from tests.examples import examples
+from tests.policy.examples import EVERYTHING_GRANTED
 from tests.property.strategies_envoy import Asked, check_request
 from tests.property.strategies_envoy import requests as asked_requests
 from tests.property.strategies_policy import documents, policies, reaches
-from tests.property.strategies_tools import ALL, baselines, policy_of, requests, some_grants, whole_policies
+from tests.property.strategies_tools import baselines, policy_of, requests, some_grants, whole_policies
 
 # Laws: a comparison shows nothing that does not differ, and each request that is decided differently lies in an area that it shows.
 
@@ -84,7 +85,7 @@ def is_of(area: Area, request: HttpRequest) -> bool:
 @given(pairs, st.integers(1, 4), st.integers(2, 6), st.lists(requests, min_size=10, max_size=40))
 def test_what_differs_where_a_limit_is_exceeded_is_shown(pair: Pair, levels: int, entries: int, asked: list[HttpRequest]) -> None:
     """Then more fails closed than in the scope of any entry that only one of the policies has."""
-    grants = Grants((ALL,), limits=NamespaceLimits(entries))
+    grants = attrs.evolve(EVERYTHING_GRANTED, limits=NamespaceLimits(entries))
     with mock.patch.object(namespace, "MAX_DEPTH", levels):
         old, new = (policy_of(documents, grants=grants) for documents in pair)
     limited = {bool(one.over_quota or one.over_depth) for policy in (old, new) for one in policy.newest.namespaces.values()}

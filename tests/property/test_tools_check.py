@@ -35,6 +35,7 @@ from exchanger.values.verdict import NO_MATCH
 from exchanger.yaml.syntax import meant
 from tests.check.checking import LABEL, checked, codes, config_map, entries, rules
 from tests.examples import examples
+from tests.policy.examples import with_documents
 
 # Law: a check has the objects that the service reads in a file, and reports every file that the service cannot read.
 
@@ -249,9 +250,7 @@ SLASHED = ["", ", methods: [PUT]", ", methods: [GET, HEAD]", ", pathType: Segmen
 def test_a_denial_that_ends_in_a_slash_is_reported_where_the_path_without_it_is_open(others: list[str], more: str) -> None:
     deny = f"{{match: {{host: a.example, pathPrefix: /admin/{more}}}, action: deny}}"
     result = checked(config_map(entries(deny, *others)), by=rules(issuers=frozenset({"p"})))
-    snapshot = PolicySnapshot.EMPTY
-    for document in result.documents:
-        snapshot = snapshot.apply(document.policy)
+    snapshot = with_documents(PolicySnapshot.EMPTY, *(document.policy.document for document in result.documents))
     methods = ["PUT"] if "PUT" in more else ["GET", "HEAD"] if "GET" in more else ["OTHER"]
     found = [snapshot.match("a.example", "/admin", method, raw=True) for method in methods]
     is_open = [one is NO_MATCH or (isinstance(one, ExchangeEntry | AllowEntry) and one.match.path_prefix != "/admin") for one in found]
