@@ -301,7 +301,10 @@ FIRST = st.text(st.characters(categories=["Ll"], max_codepoint=0x17F), min_size=
 def document_in(text: str) -> CheckedDocument | None:
     file = read_file("file.yaml", text.encode())
     items = [item for item in file.objects if isinstance(item.value, ConfigMap) and item.document is not None]
-    return CheckedDocument(file, items[0], PolicyDocument(Source("default", "a"))) if items else None
+    source = Source("default", "a")
+    policy = with_documents(PolicySnapshot.EMPTY, PolicyDocument(source)).document(source)
+    assert policy is not None
+    return CheckedDocument(file, items[0], policy) if items else None
 
 
 def assert_same_characters(document: CheckedDocument) -> None:
