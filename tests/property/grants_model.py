@@ -10,8 +10,8 @@ import attrs
 
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NamespaceGrant
-from exchanger.values.entry import AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType
-from tests.property.policy_model import begins, hosts_above
+from exchanger.values.entry import AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType
+from tests.property.policy_model import Part, begins, hosts_above
 
 _EVERYTHING: Final = NamespaceGrant(None, None, ("*",))
 _ACTIONS: Final = {AllowEntry: "allow", DenyEntry: "deny", ExchangeEntry: "exchange"}
@@ -21,13 +21,11 @@ def is_on(host: str, pattern: str | None) -> bool:
     return pattern in {None, "*", *hosts_above(host)}
 
 
-def common(host: str | None, pattern: str) -> tuple[str | None, ...]:
-    """Return the hosts that both have in common."""
-    if pattern == "*":
+def common(host: str | None, granted: tuple[str, ...]) -> tuple[str | None, ...]:
+    """Return the host itself if it is granted, otherwise the granted hosts below it."""
+    if "*" in granted or (host is not None and any(host == one or (one.startswith("*.") and host.endswith(one[1:])) for one in granted)):
         return (host,)
-    if host is None or (host.startswith("*.") and pattern.endswith(host[1:])):
-        return (pattern,)
-    return (host,) if host == pattern or (pattern.startswith("*.") and host.endswith(pattern[1:])) else ()
+    return tuple(one for one in granted if host is None or (host.startswith("*.") and one.endswith(host[1:])))
 
 
 def is_asked(entry: Entry, grants: list[NamespaceGrant]) -> bool:
@@ -61,38 +59,77 @@ class GrantsModel:
         paths = self.granted(grant)
         return all(any(is_on(host, pattern) for pattern in grant.hosts) and path in paths for host, path in self.area(scope))
 
-    def closing_regions(self, claim: Entry | FailClosedRegion, grants: Iterable[NamespaceGrant]) -> tuple[FailClosedRegion, ...]:
-        """Return one region for each path of ``claim`` that is granted."""
-        found = dict[FailClosedRegion, None]()
+    def on_hosts(self, claim: Claim, grants: Iterable[NamespaceGrant]) -> dict[str | None, set[str]]:
+        """Return the paths of ``claim`` that are granted on each host that it has in common with ``grants``."""
+        found: dict[str | None, set[str]] = {}
         for grant in grants:
-            pairs = ((host, path) for pattern in grant.hosts for host in common(claim.match.host, pattern) for path in self.granted(grant))
-            for host, path in pairs:
-                if begins(path, claim.match):
-                    scope = MatchScope(host, path, claim.match.methods, path_type=PathType.EXACT)
-                    guessed = isinstance(claim, FailClosedRegion) and claim.match.host is None and host is not None
-                    found[FailClosedRegion(claim.source, scope, "", claim.index, guessed=guessed)] = None
-        return tuple(found)
+            for host in common(claim.match.host, grant.hosts):
+                found.setdefault(host, set()).update(path for path in self.granted(grant) if begins(path, claim.match))
+        return {host: paths for host, paths in found.items() if paths}
 
-    def left(self, document: PolicyDocument, grants: Iterable[NamespaceGrant], *, closes_beside: bool = False) -> PolicyDocument:
-        """Return what ``grants`` leave of ``document``.
+    def closing(self, claim: Claim, grants: Iterable[NamespaceGrant]) -> list[Part]:
+        """Return what closes all of ``claim`` that is granted."""
+        may_mean_any = isinstance(claim, FailClosedRegion) and claim.reaches_any_host
+        return [
+            Part(FailClosedRegion(claim.source, attrs.evolve(claim.match.closed, host=host), "", claim.index, guessed=guessed), paths)
+            for host, paths in self.on_hosts(claim, grants).items()
+            for guessed in [may_mean_any and host is not None]
+        ]
 
-        ``closes_beside``: a plain prefix that requests what is not granted closes all granted paths that it begins, not segments alone.
-        """
+    def left(self, document: PolicyDocument, grants: Iterable[NamespaceGrant]) -> list[Part]:
+        """Return what ``grants`` leave of ``document``."""
         own = [grant for grant in grants if grant.namespaces is not None and document.source.namespace in grant.namespaces]
-        entries: list[Entry] = []
-        regions = [region for claim in document.regions for region in self.closing_regions(claim, own)]
-        for entry in document.entries:
-            scope = entry.match
-            covering = [grant for grant in own if self.covers(grant, scope)]
-            if not covering and scope.path_type is PathType.PREFIX:
-                scope = attrs.evolve(scope, path_type=PathType.SEGMENT, narrowed=True)
-                covering = [grant for grant in own if scope.path_prefix in grant.path_prefixes and self.covers(grant, scope)]
-            if covering and is_asked(entry, covering):
-                entries.append(attrs.evolve(entry, match=scope))
-            elif covering and closes_beside and scope is not entry.match:
-                regions += self.closing_regions(entry, own)
-            elif covering:  # what is inside closes its own area, and no other host than its own
-                regions += self.closing_regions(attrs.evolve(entry, match=scope.closed), [_EVERYTHING])
-            else:
-                regions += self.closing_regions(entry, own)
-        return PolicyDocument(document.source, tuple(entries), tuple(regions))
+        return [
+            *(part for entry in document.entries for part in self.left_of(entry, own)),
+            *(part for region in document.regions for part in self.closing(region, own)),
+        ]
+
+    def left_of(self, entry: Entry, own: list[NamespaceGrant]) -> list[Part]:
+        """Return what grants leave of an entry.
+
+        It counts where it is granted with all that it requests, and a plain prefix on its whole segments, and what else it may use there.
+        Otherwise it closes all that is granted of it; what is inside, but requests too much, closes its own area, and no other host.
+        """
+        covering = [grant for grant in own if self.covers(grant, entry.match)]
+        if covering:
+            return [Part(entry)] if is_asked(entry, covering) else self.closing(entry, [_EVERYTHING])
+        segments = attrs.evolve(entry.match, path_type=PathType.SEGMENT)
+        covering = [grant for grant in own if segments.path_prefix in grant.path_prefixes and self.covers(grant, segments)]
+        if entry.match.path_type is not PathType.PREFIX or not covering or not is_asked(entry, covering):
+            return self.closing(entry, own)
+        usable = [grant for grant in own if isinstance(entry, DenyEntry) or (isinstance(entry, ExchangeEntry) and is_asked(entry, [grant]))]
+        found = self.on_hosts(entry, usable)
+        found.setdefault(entry.match.host, set()).update(path for path in self.paths if begins(path, segments))
+        return [Part(attrs.evolve(entry, match=attrs.evolve(entry.match, host=host)), paths) for host, paths in found.items()]
+
+
+# Hosts and paths are few, and each wildcard, prefix and case has one of them to itself, so that areas can be compared one by one.
+HOSTS: Final = ("a.example", "x.a.example", "z.x.a.example", "b.example", "other.test")
+PREFIXES: Final = ("/", "/a", "/a/", "/a/b", "/ab", "/b", "/A", "/a/B")
+PATHS: Final = (
+    "/",
+    "/a",
+    "/a/",
+    "/ab",
+    "/abz",
+    "/ab/z",
+    "/a/b",
+    "/a/b/",
+    "/a/bc",
+    "/a/c",
+    "/A",
+    "/A/",
+    "/A/b",
+    "/a/B",
+    "/A/B",
+    "/Ab",
+    "/aB",
+    "/b",
+    "/ba",
+    "/B",
+    "/Bz",
+)
+UNHEARD_OF: Final = ("/a/b/ccc", "/zzz", "/A/z", "/A/b/z", "/a/B/z", "/a/Bz", "/b/z", "/B/z", "/Az", "/AZ")  # below and beside every prefix
+MODEL: Final = GrantsModel(
+    (*HOSTS, "unheard-of.example", "unheard-of.a.example", "unheard-of.b.a.example", "unheard.of"), (*PATHS, *UNHEARD_OF)
+)

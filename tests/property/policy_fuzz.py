@@ -1,4 +1,4 @@
-"""Random policies and requests without a strategy's cost, to compare two ways to look them up. See ``test_policy_routing``.
+"""Random policies and requests without a strategy's cost, decided by a snapshot and by the model. See ``test_policy_routing``.
 
 Run for longer: python -m tests.property.policy_fuzz SECONDS SEED
 """
@@ -6,25 +6,50 @@ Run for longer: python -m tests.property.policy_fuzz SECONDS SEED
 import random
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
-from unittest import mock
 
 import attrs
 
-from exchanger.policy import shares
-from exchanger.policy.authority import read_authority
 from exchanger.policy.documents.document import PolicyDocument
-from exchanger.policy.headers import RequestHeaders
-from exchanger.policy.routing.lookup import decide
-from exchanger.policy.routing.table import VirtualHosts
-from exchanger.policy.snapshot import UnreadableReach
-from exchanger.values.entry import AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType, Source, TokenTarget
+from exchanger.policy.grants.allowance import Grants, NamespaceGrant
+from exchanger.policy.limits import NamespaceLimits
+from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
+from exchanger.values.entry import (
+    EVERYWHERE,
+    AllowEntry,
+    DenyEntry,
+    Entry,
+    ExchangeEntry,
+    FailClosedRegion,
+    MatchScope,
+    PathType,
+    Source,
+    TokenTarget,
+)
 from exchanger.values.request import HeaderFields
-from exchanger.values.verdict import Unhealthy, Verdict
+from exchanger.values.verdict import Ambiguous, NoMatch, Unhealthy, Verdict
+from tests.policy.examples import ACTIONS, EVERYTHING_GRANTED
+from tests.property import grants_model
+from tests.property.grants_model import MODEL
+from tests.property.policy_model import (
+    CLOSED,
+    DISPUTED,
+    UNMATCHED,
+    Answer,
+    Part,
+    agreed,
+    answer,
+    decision,
+    over_quota,
+    parts_of,
+    read_otherwise,
+    some_dropped,
+)
 from tests.property.strategies_policy import snapshot_of
 
 HOSTS = ("a.example", "*.example", "*.a.example", "x.a.example", "b.example")
-ASKED = ("a.example", "x.a.example", "z.x.a.example", "b.example", "other", "")
+ASKED = ("a.example", "x.a.example", "z.x.a.example", "b.example", "other.test", "")
 PREFIXES = ("/", "/a", "/a/", "/a/b", "/ab", "/b", "/A", "/a/B", "/a%2Fb", "/%C3%A9", "/é", "/éb", "/я", "/a/b/c", "/a b", "/a!b")
 PATHS = (
     "/",
@@ -74,6 +99,13 @@ FIELDS = (
 )
 
 
+# Hosts and prefixes of grants.
+GRANTED = ("a.example", "*.example", "*.a.example", "x.a.example", "b.example", "*")
+GRANTED_PREFIXES = (("",), ("/a",), ("/a", "/ab"), ("/a/b", "/b"), ("/A",), ())
+PLAIN_PATHS = (*grants_model.PATHS, *grants_model.UNHEARD_OF)
+# Characters that a ``!`` may stand for: those of prefixes, and one that no prefix has.
+BEYOND_ASCII = "éяž"
+
 FEW = 5  # differences that are shown
 
 
@@ -88,9 +120,9 @@ class Asked:
     fields: HeaderFields
 
 
-def scopes(rng: random.Random, *, of_region: bool) -> MatchScope:
+def scopes(rng: random.Random, prefixes: tuple[str, ...], *, of_region: bool) -> MatchScope:
     kind = rng.choice([PathType.PREFIX, PathType.PREFIX, PathType.SEGMENT, PathType.EXACT])
-    prefix = rng.choice(PREFIXES)
+    prefix = rng.choice(prefixes)
     if of_region and rng.random() < 0.3:
         prefix, kind = "", PathType.PREFIX
     if kind is PathType.SEGMENT:
@@ -99,10 +131,10 @@ def scopes(rng: random.Random, *, of_region: bool) -> MatchScope:
     return MatchScope(host, prefix, rng.choice(METHODS), rng.random() < 0.2, kind, () if of_region else rng.choice(HEADERS))
 
 
-def document(rng: random.Random, source: Source) -> PolicyDocument:
+def document(rng: random.Random, source: Source, prefixes: tuple[str, ...] = PREFIXES) -> PolicyDocument:
     entries: list[Entry] = []
     for index in range(rng.randint(1, 4)):
-        match, what = scopes(rng, of_region=False), rng.random()
+        match, what = scopes(rng, prefixes, of_region=False), rng.random()
         if what < 0.4:
             entries.append(DenyEntry(source, index, match))
         elif what < 0.6:
@@ -112,66 +144,105 @@ def document(rng: random.Random, source: Source) -> PolicyDocument:
             entries.append(ExchangeEntry(source, index, match, target))
     regions: tuple[FailClosedRegion, ...] = ()
     if rng.random() < 0.3:
-        match = scopes(rng, of_region=True)
+        match = scopes(rng, prefixes, of_region=True)
         regions = (FailClosedRegion(source, match, "bad", len(entries), guessed=match.host is not None and rng.random() < 0.4),)
     return PolicyDocument(source, tuple(entries), regions)
 
 
-def policies(rng: random.Random) -> list[PolicyDocument]:
+def policies(rng: random.Random, prefixes: tuple[str, ...] = PREFIXES) -> list[PolicyDocument]:
     sources = [Source(rng.choice(["red", "blue"]), rng.choice(["one", "two"])) for _ in range(rng.randint(1, 4))]
-    return list({source: document(rng, source) for source in sources}.values())
+    return list({source: document(rng, source, prefixes) for source in sources}.values())
 
 
-def requests(rng: random.Random) -> Iterator[Asked]:
+def grants(rng: random.Random) -> Grants:
+    return Grants(tuple(_grant(rng) for _ in range(rng.randint(1, 3))))
+
+
+def _grant(rng: random.Random) -> NamespaceGrant:
+    return NamespaceGrant(
+        frozenset(rng.choice([("red",), ("blue",), ("red", "blue")])),
+        None,
+        tuple(rng.sample(GRANTED, rng.randint(0, 2))),
+        rng.choice(GRANTED_PREFIXES),
+        ACTIONS if rng.random() < 0.5 else frozenset(rng.sample(sorted(ACTIONS), rng.randint(1, 2))),
+        rng.choice([("primary",), ("*",)]),
+        scopes=rng.choice([("r",), ("*",)]),
+    )
+
+
+def requests(rng: random.Random, paths: tuple[str, ...] = PATHS) -> Iterator[Asked]:
     for host in ASKED:
-        for path in rng.sample(PATHS, 4):
+        for path in rng.sample(paths, 4):
             for method in ("GET", "HEAD", "PUT"):
                 raw = rng.random() < 0.5
                 yield Asked(host, path, method, raw, HeaderFields(rng.choice(FIELDS), raw=raw))
 
 
-def plain(verdict: Verdict) -> object:
-    """Return what callers see of a verdict."""
-    return "closed" if isinstance(verdict, Unhealthy) else verdict
+def said(verdict: Verdict) -> Answer:
+    """Return what callers see of a verdict, as the model says it."""
+    if isinstance(verdict, NoMatch):
+        return UNMATCHED
+    if isinstance(verdict, Unhealthy):
+        return CLOSED
+    return DISPUTED if isinstance(verdict, Ambiguous) else verdict
 
 
-def new_verdict(policy: list[PolicyDocument], asked: Asked, reach: UnreadableReach) -> Verdict:
-    hosts = VirtualHosts.of(claim for one in policy for claim in (*one.entries, *one.regions))
-    return decide(
-        hosts,
-        read_authority(asked.host),
-        asked.path,
-        asked.method,
-        RequestHeaders(asked.fields),
-        raw=asked.raw,
-        is_global=reach is UnreadableReach.GLOBAL,
-    )
+def comparable(found: Answer) -> object:
+    """Return what matters of an answer beside grants, which change the scope of an entry that decides."""
+    return found if isinstance(found, str) else attrs.evolve(found, match=EVERYWHERE)
 
 
-def differences(rng: random.Random, count: int) -> Iterator[tuple[list[PolicyDocument], Asked, Verdict, Verdict] | None]:
-    """Yield each request on which the new look-up differs from the old one, and ``None`` for each on which both agree."""
+def is_right(parts: list[Part], snapshot: PolicySnapshot, asked: Asked) -> bool:
+    """Tell whether a snapshot decides as the model of ``parts``; a ``!`` that may hide something opens nothing."""
+    match, fields = snapshot.match, list(asked.fields.fields)
+    found = said(match(asked.host, asked.path, asked.method, raw=asked.raw, headers=asked.fields))
+    if asked.raw or "!" not in asked.path:
+        expected = decision(parts, snapshot.reach, asked.host, asked.path, asked.method, fields, raw=asked.raw)
+        return comparable(found) == comparable(expected)
+    if found in {CLOSED, DISPUTED}:
+        return True
+    possible = sorted({*read_otherwise(asked.path, BEYOND_ASCII), *some_dropped(asked.path)})
+    return agreed([found, *(answer(parts, snapshot.reach, asked.host, one, asked.method, fields) for one in possible)]) == found
+
+
+# A policy as its authors wrote it, what counts of it, and how it is decided.
+Case = tuple[list[PolicyDocument], list[Part], PolicySnapshot]
+
+
+def cases(rng: random.Random) -> tuple[Case, tuple[str, ...]]:
+    """Draw a policy with everything granted, over its quota, or beside grants, and the paths of its requests."""
+    what, reach = rng.random(), rng.choice(list(UnreadableReach))
+    if what < 0.6:
+        policy = policies(rng)
+        return (policy, parts_of(policy), snapshot_of(policy, reach)), PATHS
+    if what < 0.8:
+        policy, limits = policies(rng), NamespaceLimits(rng.randint(0, 8), rng.randint(0, 2), rng.randint(0, 2))
+        return (policy, parts_of(over_quota(policy, limits)), snapshot_of(policy, reach, attrs.evolve(EVERYTHING_GRANTED, limits=limits))), PATHS
+    policy, granted = policies(rng, grants_model.PREFIXES), grants(rng)
+    return (policy, [part for one in policy for part in MODEL.left(one, granted.grants)], snapshot_of(policy, reach, granted)), PLAIN_PATHS
+
+
+def differences(rng: random.Random, count: int) -> Iterator[tuple[str, tuple[list[PolicyDocument], Asked] | None]]:
+    """Yield the kind of each verdict, with the policy and request if it is not that of the model."""
     for _ in range(count):
-        policy, reach = policies(rng), rng.choice(list(UnreadableReach))
-        with mock.patch.object(shares, "MAX_LOOKUPS", 1 << 20):
-            old = snapshot_of(policy, reach)
-        for asked in requests(rng):
-            before = old.match(asked.host, asked.path, asked.method, raw=asked.raw, headers=asked.fields)
-            after = new_verdict(policy, asked, reach)
-            yield None if plain(before) == plain(after) else (policy, asked, before, after)
+        (policy, left, snapshot), paths = cases(rng)
+        for asked in requests(rng, paths):
+            found = snapshot.match(asked.host, asked.path, asked.method, raw=asked.raw, headers=asked.fields)
+            yield type(found).__name__, None if is_right(left, snapshot, asked) else (policy, asked)
 
 
 def main(seconds: float, seed: int) -> int:
     rng, end = random.Random(seed), time.monotonic() + seconds
-    requests_seen = differ = 0
+    kinds, differ = Counter[str](), 0
     while time.monotonic() < end:
-        for found in differences(rng, 10):
-            requests_seen += 1
+        for kind, found in differences(rng, 10):
+            kinds[kind] += 1
             if found is not None:
                 differ += 1
                 if differ <= FEW:
-                    policy, asked, before, after = found
-                    print("DIFFERS", asked, before, after, *(e for d in policy for e in (*d.entries, *d.regions)), sep="\n  ")
-    print(f"{requests_seen} requests, {differ} differ")
+                    policy, asked = found
+                    print("DIFFERS", asked, *(claim for one in policy for claim in (*one.entries, *one.regions)), sep="\n  ")
+    print(f"{kinds.total()} requests, {differ} differ: {dict(kinds)}")
     return min(differ, 1)
 
 

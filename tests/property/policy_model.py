@@ -1,12 +1,21 @@
-"""How a request is matched, in the simplest form: a look at every entry and region for every text that the path may have been.
+"""How a request is decided, in the simplest form: a look at every entry and region, for every text that the path may have been.
 
-Nothing here is shared with the service but its values. Paths of the model have no escapes and nothing else that servers rewrite.
+Nothing here is shared with the service but its values, and the texts that a host, a path or a prefix may be read as, which have laws of
+their own.
 """
 
-from collections.abc import Iterable, Iterator
-from itertools import product
+from collections.abc import Collection, Iterable, Iterator
+from itertools import groupby, product
+from operator import itemgetter
 
+import attrs
+
+from exchanger.policy.authority import read_authority
 from exchanger.policy.documents.document import PolicyDocument
+from exchanger.policy.interpretation import MAX_LOOKUPS
+from exchanger.policy.limits import NamespaceLimits
+from exchanger.policy.path import MAX_INTERPRETATIONS, MalformedPath, read_path
+from exchanger.policy.prefix import prefix_spellings
 from exchanger.policy.snapshot import UnreadableReach
 from exchanger.values.entry import AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType
 
@@ -58,10 +67,43 @@ def in_doubt(area: MatchScope, fields: Fields) -> bool:
     return False
 
 
-def order(area: MatchScope) -> tuple[bool, int, bool, int]:
-    """Return what is greater for entries of one host that come first."""
-    kind = area.path_type
-    return (kind is PathType.EXACT, len(area.path_prefix or "/"), kind is PathType.SEGMENT, len(area.headers))
+def may_have(area: MatchScope, fields: Fields) -> bool:
+    """Tell whether the headers that ``area`` names may be there if each ``!`` stands for a character beyond ASCII, or for nothing."""
+    given = {known.lower(): value for known, value in fields}
+    named = dict(area.headers)
+    return any("!" in given.get(name, "") for name in named) and all(
+        name in given and certain(given[name]) == certain(value) for name, value in named.items()
+    )
+
+
+def certain(text: str) -> str:
+    return "".join(char for char in text if char.isascii() and char != "!")
+
+
+@attrs.frozen
+class Part:
+    """What counts of an entry or region: ``paths`` alone, ``None`` for all that it covers."""
+
+    claim: Claim
+    paths: Collection[str] | None = None
+
+    @property
+    def match(self) -> MatchScope:
+        return self.claim.match
+
+    @property
+    def is_apart(self) -> bool:
+        return isinstance(self.claim, FailClosedRegion) and self.claim.reaches_any_host
+
+    def places(self, path: str, *, decoded: bool) -> Iterator[tuple[bool, int, bool, bool]]:
+        """Yield the places among those of one host, for each spelling of the prefix that covers the path; the greatest comes first."""
+        kind, spelled = self.match.path_type, prefix_spellings(self.match.path_prefix)
+        if self.paths is not None and path not in self.paths:
+            return
+        for texts, is_written in ((spelled.literal, True), (spelled.rewritten if decoded else (), False)):
+            for text in texts:
+                if begins(path, attrs.evolve(self.match, path_prefix=text)):
+                    yield kind is PathType.EXACT, len(text) or 1, kind is PathType.SEGMENT, is_written
 
 
 def hosts_above(host: str) -> Iterator[str]:
@@ -72,53 +114,105 @@ def hosts_above(host: str) -> Iterator[str]:
         yield "*." + ".".join(labels[count:])
 
 
-def decided_on(claims: list[Claim], path: str, method: str, fields: Fields) -> list[Entry] | str:
+def decided_on(parts: list[Part], path: str, method: str, fields: Fields, *, raw: bool, decoded: bool) -> list[Entry] | str:
     """Return the entries of one host that come first, or the answer where there can be none."""
-    covering = [claim for claim in claims if covers(claim.match, path, method)]
-    if any(isinstance(claim, FailClosedRegion) for claim in covering):
+    places = [(part.claim, max(part.places(path, decoded=decoded), default=None)) for part in parts if names(part.match, method)]
+    found = [(claim, place) for claim, place in places if place is not None]
+    if any(isinstance(claim, FailClosedRegion) for claim, _ in found):
         return CLOSED
-    if any(in_doubt(claim.match, fields) for claim in covering):
+    if any(in_doubt(claim.match, fields) for claim, _ in found):
         return DISPUTED
-    entries = [claim for claim in covering if not isinstance(claim, FailClosedRegion) and has(claim.match, fields)]
-    first = max((order(entry.match) for entry in entries), default=None)
-    return [entry for entry in entries if order(entry.match) == first]
+    for _, equal in groupby(sorted(found, key=itemgetter(1), reverse=True), key=itemgetter(1)):
+        entries = [claim for claim, _ in equal if not isinstance(claim, FailClosedRegion)]
+        if not raw and any(may_have(entry.match, fields) for entry in entries):
+            return DISPUTED
+        entries = [entry for entry in entries if has(entry.match, fields)]
+        if entries:
+            most = max(len(entry.match.headers) for entry in entries)
+            return [entry for entry in entries if len(entry.match.headers) == most]
+    return []
 
 
-def is_apart(claim: Claim) -> bool:
-    return isinstance(claim, FailClosedRegion) and claim.reaches_any_host
+@attrs.frozen
+class Model:
+    """What counts of a policy, and the headers of a request for one of ``hosts``, the nearest first."""
 
+    parts: list[Part]
+    hosts: list[str | None]
+    reach: UnreadableReach
+    fields: Fields
+    raw: bool = True
 
-def on_hosts(claims: list[Claim], hosts: list[str], path: str, method: str, fields: Fields) -> tuple[list[Entry] | str, list[str]]:
-    """Return what the nearest host with anything to say says, and the hosts up to that one."""
-    for count, name in enumerate(hosts, 1):
-        here = [claim for claim in claims if claim.match.host == name and not is_apart(claim)]
-        if found := decided_on(here, path, method, fields):
-            return found, hosts[:count]
-    return [], hosts
+    def on_hosts(self, hosts: list[str | None], path: str, method: str, *, is_rewritten: bool = False) -> tuple[list[Entry] | str, int, bool]:
+        """Return what the nearest host with anything to say says, how many hosts that took, and whether decoded prefixes counted."""
+        for count, name in enumerate(hosts, 1):
+            here = [part for part in self.parts if part.match.host == name and not part.is_apart]
+            for decoded in [True] if is_rewritten else [False, True]:  # in the path as it came, a prefix that is written so comes first
+                if found := decided_on(here, path, method, self.fields, raw=self.raw, decoded=decoded):
+                    return found, count, decoded or found == DISPUTED
+        return [], len(hosts), True
 
+    def answer(self, path: str, method: str, *, is_rewritten: bool = False) -> Answer:
+        """Return the answer for exactly this path, as it came or as a server has rewritten it."""
+        if method != "HEAD":
+            found, _, decoded = self.on_hosts(self.hosts, path, method, is_rewritten=is_rewritten)
+            return self.unless_closed(path, method, found, [found], decoded=decoded)
+        # Handlers of GET answer HEAD: the stricter of what covers HEAD itself and what decides GET; no host beyond the latter counts.
+        as_get, count, decoded = self.on_hosts(self.hosts, path, "GET", is_rewritten=is_rewritten)
+        itself, _, also = self.on_hosts(self.hosts[:count], path, "HEAD", is_rewritten=is_rewritten)
+        own = self.unless_closed(path, "HEAD", itself, [itself, as_get], decoded=decoded and also)
+        return max(own, self.unless_closed(path, "GET", as_get, [as_get], decoded=decoded), key=strictness)
 
-def answer(policy: list[PolicyDocument], reach: UnreadableReach, host: str, path: str, method: str, fields: Fields | None = None) -> Answer:
-    """Return the answer to a request whose path is exactly ``path``."""
-    fields = fields or []
-    claims = [claim for document in {one.source: one for one in policy}.values() for claim in (*document.entries, *document.regions)]
-    apart = [claim for claim in claims if isinstance(claim, FailClosedRegion) and is_apart(claim)]
-    apart = [region for region in apart if region.match.host in {None, *hosts_above(host)}]
-
-    def said(asked: str, found: list[Entry] | str, *spared_by: list[Entry] | str) -> Answer:
-        """Return what the claims on ``asked`` say; a region of unknown host counts unless something in ``spared_by`` spares it."""
-        if any(covers(region.match, path, asked) and all(reaches(region, one, reach) for one in spared_by) for region in apart):
-            return CLOSED
+    def unless_closed(
+        self, path: str, method: str, found: list[Entry] | str, spared_by: list[list[Entry] | str], *, decoded: bool
+    ) -> Answer:
+        """Return what is ``found``; a region of unknown host counts unless something in ``spared_by`` spares it."""
+        for part in self.parts:
+            region = part.claim
+            if isinstance(region, FailClosedRegion) and part.is_apart and part.match.host in self.hosts and names(part.match, method):
+                covers_path = any(True for _ in part.places(path, decoded=decoded))
+                if covers_path and all(reaches(region, one, self.reach) for one in spared_by):
+                    return CLOSED
         if isinstance(found, str):
             return found
         return UNMATCHED if not found else found[0] if len(found) == 1 else CLOSED
 
-    if method != "HEAD":
-        found, _ = on_hosts(claims, list(hosts_above(host)), path, method, fields)
-        return said(method, found, found)
-    # Handlers of GET answer HEAD: the stricter of what covers HEAD itself and what decides GET, and nothing is heard beyond the latter.
-    as_get, hosts = on_hosts(claims, list(hosts_above(host)), path, "GET", fields)
-    itself, _ = on_hosts(claims, hosts, path, "HEAD", fields)
-    return max(said("HEAD", itself, itself, as_get), said("GET", as_get, as_get), key=strictness)
+
+def claims_of(policy: Iterable[PolicyDocument]) -> list[Claim]:
+    """Return all that is in the newest document of each source."""
+    return [claim for document in {one.source: one for one in policy}.values() for claim in (*document.entries, *document.regions)]
+
+
+def parts_of(policy: Iterable[PolicyDocument]) -> list[Part]:
+    """Return the same as parts, of which all counts."""
+    return [Part(claim) for claim in claims_of(policy)]
+
+
+def answer(parts: list[Part], reach: UnreadableReach, host: str, path: str, method: str, fields: Fields | None = None) -> Answer:
+    """Return the answer to a request whose path is exactly ``path``."""
+    return Model(parts, [*hosts_above(host), None], reach, fields or []).answer(path, method)
+
+
+def decision(
+    parts: list[Part], reach: UnreadableReach, authority: str, path: str, method: str, fields: Fields, *, raw: bool = True
+) -> Answer:
+    """Return the answer on which all agree that a server may read; the path has no ``!`` unless the request is ``raw``.
+
+    What is closed in one reading is closed.
+    """
+    host = read_authority(authority)
+    hosts: list[str | None] = [None] if host is None else [*hosts_above(host), None]
+    if not any(part.match.host in hosts for part in parts):
+        return DISPUTED if host is None else UNMATCHED
+    texts, model = read_path(path, method), Model(parts, hosts, reach, fields, raw)
+    labels = max(1, len(hosts) - 1)
+    is_malformed = isinstance(texts, MalformedPath) or len(texts) > max(1, min(MAX_INTERPRETATIONS, MAX_LOOKUPS // labels))
+    found = [model.answer(path, method)]
+    if not is_malformed and host is not None:
+        found += [model.answer(text, method, is_rewritten=True) for text in texts[1:]]
+    if CLOSED in found:
+        return CLOSED
+    return DISPUTED if is_malformed or host is None else agreed(found)
 
 
 def strictness(one: Answer) -> int:
@@ -154,3 +248,32 @@ def agreed(answers: Iterable[Answer]) -> Answer:
         one == found[0] or any(isinstance(one, kind) and isinstance(found[0], kind) for kind in (DenyEntry, AllowEntry)) for one in found
     )
     return found[0] if alike else DISPUTED
+
+
+# What a namespace has over its quota.
+
+
+def over_quota(policy: Iterable[PolicyDocument], limits: NamespaceLimits) -> list[PolicyDocument]:
+    """Return the policy in which each document over quota closes the hosts that it names: the first that exceeds a limit, and all later."""
+    left: list[PolicyDocument] = []
+    latest = {one.source: one for one in policy}
+    for _, own in groupby(sorted(latest.values(), key=lambda one: one.source), key=lambda one: one.source.namespace):
+        entries = regions = 0
+        exceeded = False
+        for count, document in enumerate(own, 1):
+            entries += len({claim.index for claim in (*document.entries, *document.regions)})
+            regions += len(document.regions)
+            exceeded = exceeded or count > limits.documents or entries > limits.entries or regions > limits.areas
+            is_small = not document.entries and len(document.regions) <= 1
+            left.append(document if not exceeded or is_small else closing_hosts(document))
+    return left
+
+
+def closing_hosts(document: PolicyDocument) -> PolicyDocument:
+    """Return what closes each host that ``document`` names; it yields to others only where all that it has there does."""
+    claims = (*document.entries, *document.regions)
+    regions: list[FailClosedRegion] = []
+    for host in dict.fromkeys(claim.match.host for claim in claims):
+        yields = host is not None and all(Part(claim).is_apart for claim in claims if claim.match.host == host)
+        regions.append(FailClosedRegion(document.source, MatchScope(host), "over quota", guessed=yields))
+    return PolicyDocument(document.source, regions=tuple(regions))

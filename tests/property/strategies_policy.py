@@ -1,10 +1,12 @@
 """Strategies for policies and requests over a small alphabet, so that they meet, nest and tie."""
 
+from collections.abc import Iterable
 from typing import TypeAlias, TypeVar
 
 from hypothesis import strategies as st
 
 from exchanger.policy.documents.document import PolicyDocument
+from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
 from exchanger.values.entry import AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType, Source, TokenTarget
 from tests.policy.examples import EVERYTHING_GRANTED
@@ -125,9 +127,58 @@ def documents(
 policies = st.lists(rarely(documents(), documents(max_regions=0), one_in=8), max_size=3)
 
 
-def snapshot_of(policy: list[PolicyDocument], reach: UnreadableReach = UnreadableReach.UNMATCHED) -> PolicySnapshot:
+def snapshot_of(
+    policy: Iterable[PolicyDocument], reach: UnreadableReach = UnreadableReach.UNMATCHED, grants: Grants = EVERYTHING_GRANTED
+) -> PolicySnapshot:
     """Return the snapshot after ``policy`` has been applied in order."""
-    snapshot = PolicySnapshot.EMPTY.with_grants(EVERYTHING_GRANTED).reaching(reach)
+    snapshot = PolicySnapshot(grants, reach)
     for document in policy:
         snapshot = snapshot.changed({document.source: document})
     return snapshot
+
+
+def contents_of(snapshot: PolicySnapshot) -> object:
+    """Return all that a snapshot has, without the order in which it came."""
+    hosts = {**dict(snapshot.hosts.by_name.items()), **({} if snapshot.hosts.every is None else {None: snapshot.hosts.every})}
+    return (
+        {
+            document.source: (document.document, document.entries, document.problems, document.refused, document.is_over_quota)
+            for document in snapshot.documents()
+        },
+        {
+            name: (
+                one.labels,
+                one.allowances,
+                one.limits,
+                one.enforced,
+                one.used_entries,
+                one.used_regions,
+                dict(one.over_quota),
+                one.over_depth,
+                one.to_read_again,
+            )
+            for name, one in snapshot.namespaces.items()
+        },
+        {
+            host: (frozenset(there.routes()), there.with_methods, there.with_headers, there.yielding, there.is_plain, there.hidden.prefixes)
+            for host, there in hosts.items()
+        },
+        (snapshot.hosts.wildcards, snapshot.hosts.yielding, snapshot.hosts.with_headers, snapshot.needs_headers),
+        counters_of(snapshot),
+    )
+
+
+def counters_of(snapshot: PolicySnapshot) -> tuple[int, int, int, int]:
+    """Return how many documents and entries count, and how many documents fail closed, and entries are refused."""
+    return snapshot.document_count, snapshot.entry_count, snapshot.invalid_documents, snapshot.refused_count
+
+
+def recounted(snapshot: PolicySnapshot) -> tuple[int, int, int, int]:
+    """Return the counters of a snapshot, counted anew."""
+    found = list(snapshot.documents())
+    return (
+        len(found),
+        sum(len(document.entries) for document in found),
+        sum(bool(document.problems) for document in found),
+        sum(len(document.refused) for document in found),
+    )

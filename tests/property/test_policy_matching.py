@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 
-from exchanger.policy.lookup import UnreadableReach
-from exchanger.policy.trie import PrefixTrie
+import attrs
 from hypothesis import assume, event, example, given
 from hypothesis import strategies as st
 
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.path import MAX_INTERPRETATIONS, MalformedPath, interpretations_of, read_path
-from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
 from exchanger.values.entry import (
     EVERYWHERE,
     AllowEntry,
@@ -21,19 +20,23 @@ from exchanger.values.entry import (
     TokenTarget,
 )
 from exchanger.values.request import HeaderFields
-from exchanger.values.verdict import AMBIGUOUS_PATH, NO_MATCH, Ambiguous, NoMatch, Unhealthy, Verdict
+from exchanger.values.verdict import AMBIGUOUS_PATH, NO_MATCH, Ambiguous, Unhealthy, Verdict
+from tests.property.policy_fuzz import said
 from tests.property.policy_model import (
     CLOSED,
     DISPUTED,
-    UNMATCHED,
-    Answer,
+    Fields,
     agreed,
     answer,
+    decision,
+    parts_of,
     read_otherwise,
     some_dropped,
     strictness,
 )
 from tests.property.strategies_policy import (
+    contents_of,
+    counters_of,
     documents,
     header_fields,
     hosts,
@@ -46,6 +49,7 @@ from tests.property.strategies_policy import (
     queries,
     rarely,
     reaches,
+    recounted,
     scopes_over,
     snapshot_of,
     sources,
@@ -90,14 +94,6 @@ def policy_over(*allowed: str, denied: str) -> list[PolicyDocument]:
     return [PolicyDocument(ONE, (*entries, DenyEntry(ONE, len(allows), MatchScope("a.example", denied))))]
 
 
-def said(verdict: Verdict) -> Answer:
-    if isinstance(verdict, NoMatch):
-        return UNMATCHED
-    if isinstance(verdict, Unhealthy):
-        return CLOSED
-    return DISPUTED if isinstance(verdict, Ambiguous) else verdict
-
-
 @given(policies, reaches, hosts, plain_paths, queries, methods, header_fields)
 def test_a_match_is_what_a_linear_scan_says(
     policy: list[PolicyDocument], reach: UnreadableReach, host: str, path: str, query: str, method: str, fields: list[tuple[str, str]]
@@ -106,7 +102,7 @@ def test_a_match_is_what_a_linear_scan_says(
     verdict = snapshot_of(policy, reach).match(host, path + query, method, headers=headers)
 
     event(type(verdict).__name__)
-    assert said(verdict) == answer(policy, reach, host, path + query, method, fields)
+    assert said(verdict) == answer(parts_of(policy), reach, host, path + query, method, fields)
     if isinstance(verdict, Unhealthy) and verdict.source is not None:
         assert verdict.source in {document.source for document in policy if document.regions}
 
@@ -124,15 +120,38 @@ def test_head_gets_the_stricter_of_its_own_verdict_and_that_of_get(
     found = said(snapshot.match(host, path, "HEAD", headers=headers))
 
     event(found if isinstance(found, str) else type(found).__name__)
-    assert found == answer(policy, reach, host, path, "HEAD", fields)
+    assert found == answer(parts_of(policy), reach, host, path, "HEAD", fields)
     assert strictness(found) >= strictness(said(snapshot.match(host, path, "GET", headers=headers)))
+
+
+@given(policies, reaches, hosts | st.sampled_from(["", "a b", "a.example:80"]), odd_paths, methods, header_fields)
+def test_all_readings_of_an_odd_request_agree_or_it_is_refused(
+    policy: list[PolicyDocument], reach: UnreadableReach, host: str, path: str, method: str, fields: Fields
+) -> None:
+    verdict = snapshot_of(policy, reach).match(host, path, method, raw=True, headers=HeaderFields(tuple(fields), raw=True))
+
+    event(type(verdict).__name__)
+    assert said(verdict) == decision(parts_of(policy), reach, host, path, method, fields)
+
+
+escaped = st.lists(st.sampled_from(["/", "a", "%2F", "%61", "é", "%C3%A9"]), max_size=5).map(lambda parts: "/" + "".join(parts))
+
+
+@given(policies_over(escaped), reaches, hosts, escaped, methods)
+def test_a_written_prefix_comes_before_a_decoded_one(
+    policy: list[PolicyDocument], reach: UnreadableReach, host: str, path: str, method: str
+) -> None:
+    verdict = snapshot_of(policy, reach).match(host, path, method, raw=True)
+
+    event(type(verdict).__name__)
+    assert said(verdict) == decision(parts_of(policy), reach, host, path, method, [])
 
 
 @given(policies_over(masked_prefixes), reaches, hosts, masked_paths, methods)
 def test_a_raw_path_is_what_it_is(policy: list[PolicyDocument], reach: UnreadableReach, host: str, path: str, method: str) -> None:
     verdict = said(snapshot_of(policy, reach).match(host, path, method, raw=True))
 
-    expected = answer(policy, reach, host, path, method)
+    expected = answer(parts_of(policy), reach, host, path, method)
     assert verdict == expected or (not path.isascii() and verdict in {CLOSED, DISPUTED})  # it may also be read in its normal form
 
 
@@ -150,7 +169,7 @@ def test_what_a_mark_may_hide_never_opens(policy: list[PolicyDocument], reach: U
     assert verdict == said(snapshot.match(host, path, method, raw=True)) or verdict in {CLOSED, DISPUTED}
     if verdict not in {CLOSED, DISPUTED}:
         possible = {*read_otherwise(path, BEYOND_ASCII + SOMETHING_ELSE), *some_dropped(path)}
-        others = [answer(policy, reach, host, one, method) for one in sorted(possible)]
+        others = [answer(parts_of(policy), reach, host, one, method) for one in sorted(possible)]
         assert agreed([verdict, *others]) == verdict
 
 
@@ -161,7 +180,7 @@ def test_a_mark_that_makes_no_difference_refuses_nothing(
     verdict = said(snapshot_of(policy, reach).match(host, path, method))
 
     possible = [path, *read_otherwise(path, BEYOND_ASCII + SOMETHING_ELSE), *some_dropped(path)]
-    expected = agreed(answer(policy, reach, host, one, method) for one in possible)
+    expected = agreed(answer(parts_of(policy), reach, host, one, method) for one in possible)
     event(str(expected) if isinstance(expected, str) else type(expected).__name__)
     if expected == DISPUTED or (isinstance(expected, DenyEntry) and verdict == DISPUTED):  # several denials that it may be are a dispute
         assert verdict in {CLOSED, DISPUTED}
@@ -183,7 +202,7 @@ def test_what_a_mark_in_a_header_may_hide_never_opens(policy: list[PolicyDocumen
 
     event(type(verdict).__name__)
     possible = {*read_otherwise(value, BEYOND_ASCII + SOMETHING_ELSE), *some_dropped(value)}
-    others = [answer(policy, UnreadableReach.UNMATCHED, host, "/a", method, [("x-a", one)]) for one in sorted(possible)]
+    others = [answer(parts_of(policy), UnreadableReach.UNMATCHED, host, "/a", method, [("x-a", one)]) for one in sorted(possible)]
     assert verdict in {CLOSED, DISPUTED} or agreed(others) == verdict
     if "!" not in value:
         assert verdict == others[0]
@@ -242,14 +261,14 @@ def test_a_strangers_document_changes_no_decision(
         assert before == after
     elif before != after:
         assert isinstance(after, Unhealthy | Ambiguous)
-    assert beside.withdraw(B).match(REQUESTED, path, method, raw=raw) == before
+    assert beside.changed({B: None}).match(REQUESTED, path, method, raw=raw) == before
 
 
 @given(policies, unknown, hosts, odd_paths, methods)
 def test_a_document_that_breaks_opens_nothing(policy: list[PolicyDocument], area: MatchScope, host: str, path: str, method: str) -> None:
     broken = PolicyDocument(Source("green", "one"), regions=(FailClosedRegion(Source("green", "one"), area, "cannot be read"),))
     snapshot = snapshot_of(policy)
-    before, after = snapshot.match(host, path, method), snapshot.apply(broken).match(host, path, method)
+    before, after = snapshot.match(host, path, method), snapshot.changed({broken.source: broken}).match(host, path, method)
 
     event(f"{type(before).__name__} → {type(after).__name__}")
     assert after == before or isinstance(after, Unhealthy | Ambiguous)
@@ -268,7 +287,7 @@ def test_a_team_that_breaks_its_own_document_closes_its_own_decisions(policy: li
     snapshot = snapshot_of(policy)
     assume(not isinstance(snapshot.match(REQUESTED, path, method), Ambiguous))
 
-    assert isinstance(snapshot.apply(broken).match(REQUESTED, path, method), Unhealthy)
+    assert isinstance(snapshot.changed({broken.source: broken}).match(REQUESTED, path, method), Unhealthy)
 
 
 # Law: the interpretations of a path are closed under the rewritings of servers.
@@ -426,99 +445,6 @@ def test_no_spelling_opens(
     assert (verdict is NO_MATCH) == (canonical is NO_MATCH)
 
 
-# Law: a prefix trie is a plain dict whose old versions stay.
-#
-# Whatever is put in or taken out in whatever order, the trie has the items of a dict that went through the same, finds the prefixes that a
-# look at every key finds, and has one shape for equal contents.
-
-
-keys = st.text(alphabet="ab/é", max_size=6)
-values = st.none() | st.integers(min_value=0, max_value=3)  # None removes
-trie_changes = st.lists(st.tuples(keys, values), max_size=30)
-
-
-def model_of(trie_changes: list[tuple[str, int | None]]) -> dict[str, int]:
-    model: dict[str, int] = {}
-    for key, value in trie_changes:
-        if value is None:
-            model.pop(key, None)
-        else:
-            model[key] = value
-    return model
-
-
-def trie_of(trie_changes: list[tuple[str, int | None]]) -> PrefixTrie[int]:
-    trie: PrefixTrie[int] = PrefixTrie()
-    for key, value in trie_changes:
-        trie = put(trie, key, value)
-    return trie
-
-
-def put(trie: PrefixTrie[int], key: str, value: int | None) -> PrefixTrie[int]:
-    return trie.updated(key, lambda _: value)
-
-
-@given(trie_changes)
-def test_items_are_those_of_a_dict(trie_changes: list[tuple[str, int | None]]) -> None:
-    assert list(trie_of(trie_changes).items()) == sorted(model_of(trie_changes).items())
-    assert bool(trie_of(trie_changes)) == bool(model_of(trie_changes))
-
-
-@given(trie_changes, st.text(alphabet="ab/é", max_size=10))
-def test_prefixes_are_those_of_a_linear_scan(trie_changes: list[tuple[str, int | None]], text: str) -> None:
-    expected = [value for key, value in sorted(model_of(trie_changes).items()) if text.startswith(key)]
-
-    assert trie_of(trie_changes).prefixes_of(text) == expected
-
-
-@given(trie_changes, keys)
-def test_a_change_is_given_what_is_there(trie_changes: list[tuple[str, int | None]], key: str) -> None:
-    seen: list[int | None] = []
-    trie = trie_of(trie_changes)
-
-    def note(value: int | None) -> int | None:
-        seen.append(value)
-        return value
-
-    assert trie.updated(key, note) is trie
-    assert seen == [model_of(trie_changes).get(key)]
-
-
-@given(trie_changes, trie_changes)
-def test_old_tries_stay(before: list[tuple[str, int | None]], after: list[tuple[str, int | None]]) -> None:
-    old = trie_of(before)
-    items = list(old.items())
-    new = old
-    for key, value in after:
-        new = put(new, key, value)
-
-    assert list(old.items()) == items
-    assert list(new.items()) == sorted(model_of(before + after).items())
-
-
-@given(trie_changes, trie_changes)
-def test_equal_contents_are_equal_tries(first: list[tuple[str, int | None]], second: list[tuple[str, int | None]]) -> None:
-    equal = model_of(first) == model_of(second)
-
-    assert (trie_of(first) == trie_of(second)) == equal
-    assert trie_of(first) == trie_of([*sorted(model_of(first).items(), reverse=True)])
-    if equal:
-        assert hash(trie_of(first)) == hash(trie_of(second))
-
-
-@given(trie_changes, st.lists(keys, unique=True, max_size=10))
-def test_adding_and_removing_leaves_no_trace(trie_changes: list[tuple[str, int | None]], new_keys: list[str]) -> None:
-    trie = trie_of(trie_changes)
-    new_keys = [key for key in new_keys if key not in model_of(trie_changes)]
-    changed = trie
-    for key in new_keys:
-        changed = put(changed, key, 9)
-    for key in new_keys:
-        changed = put(changed, key, None)
-
-    assert changed == trie
-
-
 # Law: a policy is the set of its newest documents, whatever order they came in, and a version never changes.
 #
 # Sources make a new version, requests read the current one, nothing is ever changed in place.
@@ -529,42 +455,39 @@ changes = st.lists(documents() | sources, max_size=8)  # a document comes, or a 
 
 
 def changed(snapshot: PolicySnapshot, change: PolicyDocument | Source) -> PolicySnapshot:
-    return snapshot.withdraw(change) if isinstance(change, Source) else snapshot.apply(change)
+    return snapshot.changed({change: None} if isinstance(change, Source) else {change.source: change})
 
 
 @given(st.data(), policies, requests)
 def test_the_order_of_documents_makes_no_difference(
     data: st.DataObject, policy: list[PolicyDocument], requests: list[tuple[str, str, str]]
 ) -> None:
-    in_force = list({document.source: document for document in policy}.values())
-    first, second = snapshot_of(policy), snapshot_of(data.draw(st.permutations(in_force)))
+    newest = list({document.source: document for document in policy}.values())
+    first, second = snapshot_of(policy), snapshot_of(data.draw(st.permutations(newest)))
 
-    assert first == second
+    assert contents_of(first) == contents_of(second)
     for host, path, method in requests:
-        assert first.match(host, path, method) == second.match(host, path, method)
+        assert said(first.match(host, path, method)) == said(second.match(host, path, method))
 
 
 @given(changes)
 def test_a_policy_is_its_newest_documents(changes: list[PolicyDocument | Source]) -> None:
-    snapshot = PolicySnapshot.EMPTY
-    in_force: dict[Source, PolicyDocument] = {}
+    snapshot = snapshot_of([])
+    newest: dict[Source, PolicyDocument] = {}
     for change in changes:
         snapshot = changed(snapshot, change)
         if isinstance(change, Source):
-            in_force.pop(change, None)
+            newest.pop(change, None)
         else:
-            in_force[change.source] = change
+            newest[change.source] = change
 
-    assert snapshot == snapshot_of(list(in_force.values()))
-    found = dict(snapshot.documents.items())
-    # Of what exceeds the share of a namespace, a region is left, and beside it what the document says.
-    assert {source: document.alone or document for source, document in found.items()} == in_force
-    assert snapshot.entry_count == sum(len(document.entries) for document in found.values())
-    assert snapshot.region_count == sum(len(document.regions) for document in found.values())
-    assert snapshot.invalid_documents == sum(bool(document.regions) for document in found.values())
-    for source in in_force:
-        snapshot = snapshot.withdraw(source)
-    assert snapshot == PolicySnapshot.EMPTY
+    assert contents_of(snapshot) == contents_of(snapshot_of(newest.values()))
+    assert {document.source: document.document for document in snapshot.documents()} == newest
+    assert all(snapshot.document(source) is not None for source in newest)
+    assert counters_of(snapshot) == recounted(snapshot)
+    for source in newest:
+        snapshot = snapshot.changed({source: None})
+    assert contents_of(snapshot) == contents_of(snapshot_of([]))
 
 
 @given(policies, changes, requests)
@@ -578,4 +501,4 @@ def test_old_versions_stay(
         new = changed(new, change)
 
     assert [old.match(*request) for request in requests] == before
-    assert old == snapshot_of(policy)
+    assert contents_of(old) == contents_of(snapshot_of(policy))
