@@ -131,5 +131,6 @@ PATHS: Final = (
 )
 UNHEARD_OF: Final = ("/a/b/ccc", "/zzz", "/A/z", "/A/b/z", "/a/B/z", "/a/Bz", "/b/z", "/B/z", "/Az", "/AZ")  # below and beside every prefix
 MODEL: Final = GrantsModel(
-    (*HOSTS, "unheard-of.example", "unheard-of.a.example", "unheard-of.b.a.example", "unheard.of"), (*PATHS, *UNHEARD_OF)
+    (*HOSTS, "[2001:db8::1]", "unheard-of.example", "unheard-of.a.example", "unheard-of.b.a.example", "unheard.of"),
+    (*PATHS, *UNHEARD_OF),
 )

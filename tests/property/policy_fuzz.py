@@ -217,7 +217,11 @@ def cases(rng: random.Random) -> tuple[Case, tuple[str, ...]]:
         return (policy, parts_of(policy), snapshot_of(policy, reach)), PATHS
     if what < 0.8:
         policy, limits = policies(rng), NamespaceLimits(rng.randint(0, 8), rng.randint(0, 2), rng.randint(0, 2))
-        return (policy, parts_of(over_quota(policy, limits)), snapshot_of(policy, reach, attrs.evolve(EVERYTHING_GRANTED, limits=limits))), PATHS
+        return (
+            policy,
+            parts_of(over_quota(policy, limits)),
+            snapshot_of(policy, reach, attrs.evolve(EVERYTHING_GRANTED, limits=limits)),
+        ), PATHS
     policy, granted = policies(rng, grants_model.PREFIXES), grants(rng)
     return (policy, [part for one in policy for part in MODEL.left(one, granted.grants)], snapshot_of(policy, reach, granted)), PLAIN_PATHS
 

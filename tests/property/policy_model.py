@@ -143,7 +143,9 @@ class Model:
     fields: Fields
     raw: bool = True
 
-    def on_hosts(self, hosts: list[str | None], path: str, method: str, *, is_rewritten: bool = False) -> tuple[list[Entry] | str, int, bool]:
+    def on_hosts(
+        self, hosts: list[str | None], path: str, method: str, *, is_rewritten: bool = False
+    ) -> tuple[list[Entry] | str, int, bool]:
         """Return what the nearest host with anything to say says, how many hosts that took, and whether decoded prefixes counted."""
         for count, name in enumerate(hosts, 1):
             here = [part for part in self.parts if part.match.host == name and not part.is_apart]

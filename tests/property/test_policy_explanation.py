@@ -21,11 +21,11 @@ from exchanger.policy.prefix import fold, prefix_spellings
 from exchanger.policy.routing.steps import Steps
 from exchanger.policy.routing.table import CONFLICT
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
-from exchanger.values.entry import BASELINE, Claim, DenyEntry, Entry, FailClosedRegion, MatchScope, PathType, Source
+from exchanger.values.entry import BASELINE, DenyEntry, Entry, FailClosedRegion, MatchScope, PathType, Source
 from exchanger.values.request import HeaderFields
 from exchanger.values.selector import parse_selector
 from exchanger.values.verdict import Unhealthy
-from tests.property.policy_model import Fields, begins, hosts_above, on_hosts
+from tests.property.policy_model import Fields, Model, begins, claims_of, hosts_above, parts_of
 from tests.property.strategies_policy import (
     documents,
     header_fields,
@@ -45,10 +45,6 @@ from tests.property.strategies_policy import (
 def unbounded_depth() -> Iterator[None]:
     with mock.patch.object(namespaces, "MAX_DEPTH", 1 << 20):
         yield
-
-
-def claims_of(policy: list[PolicyDocument]) -> list[Claim]:
-    return [claim for document in {one.source: one for one in policy}.values() for claim in (*document.entries, *document.regions)]
 
 
 def places(found: Explanation) -> list[tuple[Source, int | None]]:
@@ -260,11 +256,13 @@ def test_an_explanation_is_of_the_version_that_decides(
 def test_a_conflict_can_be_told_and_names_two_that_tie(policy: list[PolicyDocument], host: str, path: str, query: str, method: str) -> None:
     policy = [attrs.evolve(document, regions=()) for document in policy]
     snapshot = snapshot_of(policy)
-    names, claims = list(hosts_above(host)), claims_of(policy)
+    model = Model(parts_of(policy), list(hosts_above(host)), snapshot.reach, [])
+    names = model.hosts
     asked = ["GET", "HEAD"] if method == "HEAD" else [method]
     tied: list[Entry | str] = []
     for one in asked:
-        here, names = on_hosts(claims, names, path + query, one, [])
+        here, count, _ = model.on_hosts(names, path + query, one)
+        names = names[:count]
         tied += here if len(here) > 1 else []
 
     found = contenders(snapshot, host, path + query, method, raw=True)

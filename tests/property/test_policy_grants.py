@@ -1,31 +1,27 @@
-"""Laws of grants: what they leave of a policy, and what they close."""
+"""Laws of grants: what they leave of a policy, what they close, and what is taken away before documents are held against them."""
 
+from collections.abc import Iterable
 from typing import TypeAlias
 
 import attrs
 import pytest
-from exchanger.policy.grants.restriction import Cut, restrict, restrict_again
-from exchanger.policy.lookup import CONFLICT, UnreadableReach
-from exchanger.policy.policy_trie import MAX_SIFTED, Hosts
-from exchanger.policy.shares import weight
-from hypothesis import assume, event, example, given, reject, settings
+from hypothesis import assume, event, example, given, reject
 from hypothesis import strategies as st
 from rpds import HashTrieMap
 
-from exchanger.assembly.assembler import changed_allowances
-from exchanger.policy.conflicts import contenders, documents_in_conflict
+from exchanger.codes.grants import NOT_GRANTED, OUTSIDE_GRANTS, PARTLY_OUTSIDE_GRANTS
 from exchanger.policy.documents.document import PolicyDocument
-from exchanger.policy.explanation import explain
-from exchanger.policy.grants.allowance import Grants, NamespaceGrant
-from exchanger.policy.interpretation import path_interpretations
+from exchanger.policy.grants.allowance import UNLIMITED, Allowance, Grants, NamespaceGrant
+from exchanger.policy.namespace import paths_of, routes_of
 from exchanger.policy.path import MalformedPath, interpretations_of, read_path
 from exchanger.policy.prefix import prefix_spellings, read_prefix
-from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.revocation import Revocation
+from exchanger.policy.routing.scope import PathSet, Route
+from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
 from exchanger.values.entry import (
     BASELINE,
     EVERYWHERE,
     AllowEntry,
-    Claim,
     DenyEntry,
     Entry,
     ExchangeEntry,
@@ -36,45 +32,35 @@ from exchanger.values.entry import (
     TokenTarget,
 )
 from exchanger.values.request import HeaderFields
-from exchanger.values.verdict import AMBIGUOUS_PATH, Ambiguous, NoMatch, Unhealthy
-from tests.examples import examples
-from tests.policy.examples import HOST, RED, deny, exchange
-from tests.property.grants_model import GrantsModel, is_asked, is_on
+from exchanger.values.selector import parse_selector
+from exchanger.values.verdict import Ambiguous, NoMatch, Unhealthy, Verdict
+from tests.policy.examples import ACTIONS, EVERYTHING_GRANTED, HOST, RED, allow, deny, exchange
+from tests.property.grants_model import HOSTS, MODEL, PATHS, PREFIXES, UNHEARD_OF, is_asked, is_on
+from tests.property.policy_fuzz import comparable, said
 from tests.property.policy_model import answer, begins
 from tests.property.strategies_policy import (
     documents,
     header_fields,
     header_sets,
-    hosts,
-    methods,
     odd_paths,
     path_types,
-    plain_paths,
     reaches,
     scopes_over,
     snapshot_of,
-    sources,
 )
-from tests.property.test_policy_matching import said
 
 # Laws: what grants leave of a policy is what a look at every host and path says, and nothing of it lies outside them.
-#
-# Hosts and paths are few, and each wildcard, prefix and case has one of them to itself, so that areas can be compared one by one.
 
 
 Policy: TypeAlias = list[PolicyDocument]
 
-HOSTS = ["a.example", "x.a.example", "z.x.a.example", "b.example", "other.test"]
-PATHS = ["/", "/a", "/a/", "/ab", "/a/b", "/a/b/", "/a/bc", "/a/c", "/A", "/A/b", "/a/B", "/A/B", "/b", "/ba"]
-UNHEARD_OF = ["/a/b/ccc", "/zzz"]  # below and beside every prefix
 BROKEN = Source("red", "broken")
 UNREADABLE = ["/sale-50%", "/x%0Ay", "/" + "a;" * 9_000, "/a!" * 65]
-MODEL = GrantsModel(
-    (*HOSTS, "unheard-of.example", "unheard-of.a.example", "unheard-of.b.a.example", "unheard.of"),
-    (*PATHS, *UNHEARD_OF),
-)
+CLOSED = (DenyEntry, Unhealthy, Ambiguous)
+ONE_OF_RED = Source("red", "one")
+TEAM, OTHER = Source("team", "p"), Source("other", "p")
 
-prefixes = st.sampled_from(["/", "/a", "/a/", "/a/b", "/ab", "/b", "/A", "/a/B"])
+prefixes = st.sampled_from(PREFIXES)
 no_headers = st.just(())
 scopes, region_scopes = scopes_over(prefixes, no_headers)
 policies = st.lists(documents(scopes=scopes, region_scopes=region_scopes, max_regions=1), max_size=3)
@@ -83,26 +69,50 @@ grants_of_one = st.builds(
     st.frozensets(st.sampled_from(["red", "blue"]), min_size=1),
     st.none(),
     st.lists(st.sampled_from(["a.example", "x.a.example", "*.example", "*.a.example", "b.example", "*"]), max_size=2).map(tuple),
-    st.just(("",)) | st.lists(st.sampled_from(["", "/a", "/a/b", "/b"]), max_size=2).map(tuple),
+    st.just(("",)) | st.lists(st.sampled_from(["", "/a", "/a/b", "/b", "/ab"]), max_size=2).map(tuple),
     st.frozensets(st.sampled_from(["allow", "deny", "exchange"]), min_size=1),
     st.just(("primary",)) | st.just(("*",)),
     scopes=st.just(("r",)) | st.just(("*",)),
 )
 all_grants = st.lists(grants_of_one, max_size=3).map(lambda given: Grants(tuple(given)))
+requested_paths = st.sampled_from([*PATHS, *UNHEARD_OF])
+requested_methods = st.sampled_from(["GET", "PUT", "HEAD"])
 
 
-@given(
-    policies, all_grants, reaches, st.sampled_from(HOSTS), st.sampled_from([*PATHS, *UNHEARD_OF]), st.sampled_from(["GET", "PUT", "HEAD"])
-)
+def refused(verdict: Verdict) -> bool:
+    return isinstance(verdict, CLOSED)
+
+
+def may(
+    namespace: str, *on: str, prefixes: Iterable[str] = ("",), actions: Iterable[str] = ACTIONS, scopes: tuple[str, ...] = ("*",)
+) -> NamespaceGrant:
+    """Return a grant of all targets on these hosts."""
+    anything = ("*",)
+    return NamespaceGrant(frozenset({namespace}), None, on, tuple(prefixes), frozenset(actions), anything, anything, anything, scopes)
+
+
+def own_grants(grants: Grants, namespace: str = "red") -> list[NamespaceGrant]:
+    return [grant for grant in grants.grants if grant.namespaces is not None and namespace in grant.namespaces]
+
+
+def is_granted(host: str, path: str, grants: list[NamespaceGrant]) -> bool:
+    return any(is_on(host, pattern) and path in MODEL.granted(grant) for grant in grants for pattern in grant.hosts)
+
+
+def left_of(grants: Grants, *policy: PolicyDocument) -> PolicySnapshot:
+    """Return what grants leave of the policy; blue may do everything."""
+    return snapshot_of(policy, grants=attrs.evolve(grants, grants=(*grants.grants, may("blue", "*"))))
+
+
+@given(policies, all_grants, reaches, st.sampled_from(HOSTS), requested_paths, requested_methods)
 def test_what_grants_leave_is_what_a_look_at_every_place_says(
     policy: Policy, grants: Grants, reach: UnreadableReach, host: str, path: str, method: str
 ) -> None:
-    left = [restrict(document, grants, ()) for document in policy]
-
-    found = snapshot_of(left, reach).match(host, path, method)
+    found = snapshot_of(policy, reach, grants).match(host, path, method)
 
     event(type(found).__name__)
-    assert said(found) == answer([MODEL.left(document, grants.grants) for document in policy], reach, host, path, method)
+    left = [part for document in {one.source: one for one in policy}.values() for part in MODEL.left(document, grants.grants)]
+    assert comparable(said(found)) == comparable(answer(left, reach, host, path, method))
 
 
 @given(
@@ -110,27 +120,24 @@ def test_what_grants_leave_is_what_a_look_at_every_place_says(
     all_grants,
     reaches,
     st.sampled_from(HOSTS),
-    st.sampled_from([*PATHS, *UNHEARD_OF]) | st.sampled_from(UNREADABLE),
-    st.sampled_from(["GET", "PUT", "HEAD"]),
+    requested_paths | st.sampled_from(UNREADABLE),
+    requested_methods,
     st.booleans(),
 )
-def test_a_namespace_changes_no_decision_outside_its_hosts_and_paths(
+def test_a_namespace_changes_no_decision_outside_its_hosts(
     policy: Policy, grants: Grants, reach: UnreadableReach, host: str, path: str, method: str, unreadable: bool
 ) -> None:
     if unreadable:
         policy = [*policy, PolicyDocument(BROKEN, regions=(FailClosedRegion(BROKEN, EVERYWHERE, ""),))]
-    own = [grant for grant in grants.grants if grant.namespaces is not None and "red" in grant.namespaces]
-    left = [restrict(document, grants, ()) for document in policy]
-    others = [document for document in left if document.source.namespace != "red"]
+    others = [document for document in policy if document.source.namespace != "red"]
 
-    if not any(is_on(host, pattern) for grant in own for pattern in grant.hosts):
-        assert snapshot_of(left, reach).match(host, path, method) == snapshot_of(others, reach).match(host, path, method)
+    if not any(is_on(host, pattern) for grant in own_grants(grants) for pattern in grant.hosts):
+        found, alone = (snapshot_of(one, reach, grants).match(host, path, method) for one in (policy, others))
+        assert found == alone
 
 
-CLOSED = (DenyEntry, Unhealthy, Ambiguous)
-ONE_OF_RED = Source("red", "one")
-ON_ONE_HOST = Grants((NamespaceGrant(frozenset({"red"}), None, ("a.example",), ("/a",), issuers=("*",), scopes=("*",)),))
 BY_HEADER = (("x-a", "1"),)
+ON_ONE_HOST = Grants((NamespaceGrant(frozenset({"red"}), None, ("a.example",), ("/a",), issuers=("*",), scopes=("*",)),))
 TARGET = TokenTarget("primary", scope="r")
 with_headers, regions_beside = scopes_over(prefixes, header_sets)
 
@@ -162,86 +169,62 @@ def of_red(*entries: Entry) -> PolicyDocument:
     documents(st.just(ONE_OF_RED), scopes=with_headers, region_scopes=regions_beside),
     all_grants,
     st.sampled_from(HOSTS),
-    st.sampled_from([*PATHS, *UNHEARD_OF]),
-    st.sampled_from(["GET", "PUT", "HEAD"]),
+    requested_paths,
+    requested_methods,
     header_fields,
 )
 def test_inside_its_grants_a_namespace_lets_no_more_pass_than_without_them(
     written: PolicyDocument, grants: Grants, host: str, path: str, method: str, fields: list[tuple[str, str]]
 ) -> None:
     """Whatever its entries are together: what grants leave of each keeps its place among them."""
-    headers = HeaderFields(tuple(fields), raw=True)
-    own = [grant for grant in grants.grants if grant.namespaces is not None and "red" in grant.namespaces]
-    left = restrict(written, grants, ())
-
-    alone = snapshot_of([written]).match(host, path, method, headers=headers)
-    found = snapshot_of([left]).match(host, path, method, headers=headers)
-
-    if not any(is_on(host, pattern) and path in MODEL.granted(grant) for grant in own for pattern in grant.hosts):
+    headers, own = HeaderFields(tuple(fields), raw=True), own_grants(grants)
+    alone, found = (one.match(host, path, method, headers=headers) for one in (snapshot_of([written]), left_of(grants, written)))
+    if not is_granted(host, path, own):
         event("outside")
         assert isinstance(found, NoMatch)
     elif isinstance(alone, CLOSED):
         event("closed inside")
-        assert isinstance(found, CLOSED)
+        assert refused(found)
     elif isinstance(alone, ExchangeEntry):
         event("exchanged inside")
         assert not isinstance(found, AllowEntry)
-        inside = [grant for grant in own if path in MODEL.granted(grant) and any(is_on(host, pattern) for pattern in grant.hosts)]
+        inside = [grant for grant in own if is_granted(host, path, [grant])]
         assert not isinstance(found, NoMatch) or not any(is_asked(alone, [grant]) for grant in inside)
 
 
-@given(policies, all_grants, all_grants)
-def test_grants_that_change_lead_where_a_fresh_start_does(policy: Policy, before: Grants, after: Grants) -> None:
-    for document in policy:
-        assert restrict_again(restrict(document, before, ()), after) == restrict(document, after, ())
+@given(policies, all_grants)
+def test_what_grants_refuse_counts_towards_the_quota(policy: Policy, grants: Grants) -> None:
+    free, restricted = snapshot_of(policy), snapshot_of(policy, grants=grants)
+    for name, namespace in free.namespaces.items():
+        there = restricted.namespaces[name]
+        assert (there.used_entries, there.used_regions) == (namespace.used_entries, namespace.used_regions)
+
+
+@given(policies, st.sampled_from(HOSTS), st.sampled_from(PATHS))
+def test_without_grants_nothing_changes_but_what_lets_pass(policy: Policy, host: str, path: str) -> None:
+    found = snapshot_of(policy, grants=PolicySnapshot.EMPTY.grants).match(host, path, "GET")
+
+    assert not isinstance(found, AllowEntry)
+    if not any(isinstance(entry, AllowEntry) for one in policy for entry in one.entries):
+        assert said(found) == said(snapshot_of(policy).match(host, path, "GET"))
 
 
 @given(policies, all_grants)
-def test_what_grants_refuse_counts_all_the_same(policy: Policy, grants: Grants) -> None:
-    for document in policy:
-        assert weight(restrict(document, grants, ())).entries == weight(document).entries
-    at_most = grants.area_count("red", ())
-    assert grants.allowance("red", ()).area_count == grants.area_count("red", ()) <= at_most
-
-
-@given(policies)
-def test_without_grants_nothing_changes_but_what_lets_pass(policy: Policy) -> None:
-    for document in policy:
-        left = restrict(document, Grants(limited=False), ())
-        assert left.entries == tuple(entry for entry in document.entries if not isinstance(entry, AllowEntry))
-        assert {region.match for region in left.regions} == {
-            claim.match for claim in (*document.regions, *document.entries) if isinstance(claim, FailClosedRegion | AllowEntry)
-        }
-
-
-@given(policies, all_grants, st.sampled_from(HOSTS), st.sampled_from(PATHS))
-def test_a_report_changes_nothing_but_what_lets_pass(policy: Policy, grants: Grants, host: str, path: str) -> None:
-    report = attrs.evolve(grants, enforced=False)
-    plain = [restrict(document, Grants(limited=False), ()) for document in policy]
-
-    found = snapshot_of([restrict(document, report, ()) for document in policy]).match(host, path, "GET")
-
-    if not any(isinstance(entry, AllowEntry) for document in policy for entry in document.entries):
-        assert said(found) == said(snapshot_of(plain).match(host, path, "GET"))
-    elif isinstance(found, AllowEntry):
-        assert not isinstance(snapshot_of([restrict(document, grants, ()) for document in policy]).match(host, path, "GET"), NoMatch)
+def test_grants_that_only_report_restrict_nothing_but_what_lets_pass(policy: Policy, grants: Grants) -> None:
+    allowance = grants.allowance("red", ())
+    for claim in (claim for one in policy for claim in (*one.entries, *one.regions)):
+        left = routes_of(claim, [allowance], enforced=False)
+        assert left == ((Route(claim),) if not isinstance(claim, AllowEntry) else routes_of(claim, [allowance]))
 
 
 @given(policies, st.sampled_from(["a.example", "*.example", None]), prefixes, path_types, st.sampled_from(HOSTS), odd_paths, st.booleans())
 def test_no_reading_passes_the_baseline(
-    policy: Policy,
-    denied_host: str | None,
-    prefix: str,
-    path_type: PathType,
-    host: str,
-    path: str,
-    raw: bool,
+    policy: Policy, denied_host: str | None, prefix: str, path_type: PathType, host: str, path: str, raw: bool
 ) -> None:
     scope = MatchScope(denied_host, prefix.rstrip("/") if path_type is PathType.SEGMENT else prefix, path_type=path_type)
-    baseline = Grants(baseline=(DenyEntry(BASELINE, 0, scope),))
-    snapshot = snapshot_of(policy).with_baseline(baseline.denials)
+    baseline = attrs.evolve(EVERYTHING_GRANTED, baseline=(DenyEntry(BASELINE, 0, scope),))
 
-    found = snapshot.match(host, path, "GET", raw=raw)
+    found = snapshot_of(policy, grants=baseline).match(host, path, "GET", raw=raw)
 
     texts = read_path(path, "GET")
     covered = is_on(host, denied_host) and isinstance(texts, tuple) and any(begins(text, scope) for text in texts)
@@ -249,6 +232,96 @@ def test_no_reading_passes_the_baseline(
         assert found == DenyEntry(BASELINE, 0, scope)
     elif found != DenyEntry(BASELINE, 0, scope) and raw and isinstance(texts, tuple):
         assert found == snapshot_of(policy).match(host, path, "GET", raw=raw)
+
+
+# Law: authors learn what becomes of each entry: it counts, it fails closed, or it has no effect.
+
+
+@given(documents(st.just(ONE_OF_RED), scopes=scopes, region_scopes=region_scopes), all_grants, st.booleans())
+def test_authors_learn_what_grants_leave_of_each_entry(written: PolicyDocument, grants: Grants, enforced: bool) -> None:
+    own, document = own_grants(grants), snapshot_of([written], grants=attrs.evolve(grants, enforced=enforced)).document(ONE_OF_RED)
+
+    assert document is not None
+    assert (document.document, document.is_over_quota) == (written, False)
+    counting, invalid, without = list[Entry](), dict[int | None, str](), dict[int | None, str]()
+    for entry in written.entries:
+        left, is_enforced = MODEL.left_of(entry, own), enforced or isinstance(entry, AllowEntry)
+        is_covered = any(MODEL.covers(grant, entry.match) or begins_segments(entry, grant) for grant in own)
+        closing = (NOT_GRANTED if is_covered else PARTLY_OUTSIDE_GRANTS).name
+        if left and not any(isinstance(part.claim, FailClosedRegion) for part in left):
+            counting.append(entry)
+        elif is_enforced and left:
+            invalid[entry.index] = closing
+        else:
+            without[entry.index] = closing if left else OUTSIDE_GRANTS.name
+            counting += [] if is_enforced else [entry]
+    outside = {region.index for region in written.regions if enforced and not MODEL.closing(region, own)}
+    event(f"{len(counting)} count, {len(invalid)} fail closed, {len(without)} without effect")
+    assert document.entries == tuple(counting)
+    assert {one.index: one.code.name for one in document.refused} == {**without, **dict.fromkeys(outside, OUTSIDE_GRANTS.name)}
+    found = {region.index: region.code for region in document.problems}
+    assert found == {**invalid, **{region.index: "" for region in written.regions if region.index not in outside}}
+
+
+def begins_segments(entry: Entry, grant: NamespaceGrant) -> bool:
+    """Tell whether a plain prefix is granted as whole segments."""
+    segments = attrs.evolve(entry.match, path_type=PathType.SEGMENT)
+    return entry.match.path_type is PathType.PREFIX and segments.path_prefix in grant.path_prefixes and MODEL.covers(grant, segments)
+
+
+# Law: a namespace that is described in several ways has what all descriptions are granted.
+
+
+@given(
+    documents(st.just(ONE_OF_RED), scopes=with_headers, region_scopes=regions_beside),
+    all_grants,
+    all_grants,
+    st.sampled_from(HOSTS),
+    requested_paths,
+    requested_methods,
+)
+def test_a_namespace_has_what_all_its_descriptions_are_granted(
+    written: PolicyDocument, one: Grants, other: Grants, host: str, path: str, method: str
+) -> None:
+    descriptions = ((("tier", "one"),), (("tier", "other"),))
+    tiers = [
+        attrs.evolve(grant, namespaces=None, selector=parse_selector(f"tier={tier}"))
+        for tier, grants in (("one", one), ("other", other))
+        for grant in own_grants(grants)
+    ]
+    described = PolicySnapshot(Grants(tuple(tiers)))
+    alone, *verdicts = (
+        snapshot.match(host, path, method, raw=True)
+        for snapshot in (
+            snapshot_of([written]),
+            *(described.changed({ONE_OF_RED: written}, {"red": labels}) for labels in (descriptions[:1], descriptions[1:], descriptions)),
+        )
+    )
+    both = verdicts.pop()
+    is_inside_all = all(is_granted(host, path, own_grants(grants)) for grants in (one, other))
+    event(f"{type(both).__name__}, inside {is_inside_all}")
+    if not is_inside_all:
+        assert isinstance(both, NoMatch)
+    elif isinstance(alone, CLOSED):
+        assert refused(both)
+    elif isinstance(alone, ExchangeEntry):
+        assert not isinstance(both, AllowEntry)
+    assert not isinstance(both, AllowEntry | ExchangeEntry) or both in verdicts
+
+
+segment_texts = st.lists(st.sampled_from(["a", "b", "é", "%C3%A9"]), max_size=3).map(lambda parts: "".join(f"/{part}" for part in parts))
+
+
+@given(st.lists(segment_texts, max_size=3), st.lists(segment_texts, max_size=3), segment_texts, st.booleans())
+def test_the_common_paths_of_two_sets_are_in_both(one: list[str], other: list[str], path: str, in_any_reading: bool) -> None:
+    first, second = PathSet.of(one), PathSet.of(other, in_any_reading=in_any_reading)
+    common = first.common(second)
+    if not in_any_reading:
+        assert (common is not None and path in common) == (path in first and path in second)
+    elif path in first and path in second:
+        assert common is not None
+        assert path in common
+        assert common.in_any_reading
 
 
 # Laws: grants take the spellings of a path as the look-up does, so no deny is lost inside them, and nothing closes outside.
@@ -328,32 +401,28 @@ def place(granted: str, prefix: str, path: str, path_type: PathType = PathType.P
 
 
 @example(drawn=place("/b", "/b%2Fx", "/b/x", ignores_case=True), what="deny", raw=True, denies=True)
+@example(drawn=place("/b%2Fx", "/b/x", "/b%2Fx/y", PathType.SEGMENT), what="deny", raw=True, denies=True)
 @example(drawn=place("/é", "/%C3%A9", "/é", ignores_case=True), what="deny", raw=True, denies=True)
 @example(drawn=place("/%C3%A9", "/é", "/%C3%A9/x", ignores_case=True), what="region", raw=True, denies=True)
-@example(drawn=place("/b", "/%62", "/%62/x", ignores_case=True), what="region", raw=True, denies=True)
 @example(drawn=(("/a", "/ab"), (MatchScope(HOST, "/a"),), "/ab/c"), what="deny", raw=True, denies=True)
 @example(drawn=(("/a", "/ab"), (MatchScope(HOST, "/a"),), "/ab/c"), what="deny", raw=True, denies=False)
-@example(drawn=(("/a", "/ab/c"), (MatchScope(HOST, "/a"),), "/ab/c/d"), what="deny", raw=True, denies=True)
 @example(drawn=place("/b", "/b%3Fx", "/b?x"), what="deny", raw=True, denies=True)
 @example(drawn=place("/b", "/b%252Fx", "/b%252Fx"), what="region", raw=True, denies=True)
-@example(drawn=place("/b%252Fx", "/b/x", "/b%252Fx"), what="region", raw=True, denies=True)
 @given(places(), st.sampled_from(["deny", "region"]), st.booleans(), st.booleans())
 def test_what_an_entry_closes_inside_the_grants_stays_closed_in_every_spelling(drawn: Places, what: str, raw: bool, denies: bool) -> None:
     granted, scopes, path = drawn
     written = written_by(RED, scopes[:1], [what])
-    left = restrict(written, granting(*granted, denies=denies), ())
-
-    alone = snapshot_of([written]).match(HOST, path, "GET", raw=raw)
-    found = snapshot_of([left]).match(HOST, path, "GET", raw=raw)
-
+    policy = left_of(granting(*granted, denies=denies), written)
+    alone, found = (one.match(HOST, path, "GET", raw=raw) for one in (snapshot_of([written]), policy))
     if not is_inside(path, granted):
         event("outside")
         assert isinstance(found, NoMatch)
-    elif isinstance(alone, DenyEntry | Unhealthy):
+    elif isinstance(alone, CLOSED):
         event("closed inside")
-        # A plain prefix that is now one of whole segments covers /a%2Fb in one of its interpretations.
-        in_doubt = left.entries != written.entries and isinstance(found, Ambiguous)
-        assert in_doubt or isinstance(found, DenyEntry | Unhealthy)
+        # An entry that counts on granted paths alone may cover /a%2Fb in one of its readings only.
+        routes = policy.hosts.routes()
+        in_doubt = isinstance(found, Ambiguous) and any(isinstance(one.effect, DenyEntry) and one.granted_paths for one in routes)
+        assert in_doubt or refused(found)
 
 
 @example(drawn=(("/a%2Fb",), (MatchScope(HOST, "/a/b/c"), MatchScope(HOST)), "/a/b/c"), does=["region"], what="exchange")
@@ -361,71 +430,73 @@ def test_what_an_entry_closes_inside_the_grants_stays_closed_in_every_spelling(d
 def test_grants_let_nothing_pass_that_is_closed_without_them(drawn: Places, does: list[str], what: str) -> None:
     granted, scopes, path = drawn
     written, other = written_by(RED, scopes[1:], does), written_by(BLUE, scopes[:1], [what])
-    left = restrict(written, granting(*granted), ())
-
-    alone = snapshot_of([written, other]).match(HOST, path, "GET", raw=True)
-    found = snapshot_of([left, other]).match(HOST, path, "GET", raw=True)
-
+    alone, found = (
+        one.match(HOST, path, "GET", raw=True) for one in (snapshot_of([written, other]), left_of(granting(*granted), written, other))
+    )
     if not is_inside(path, granted):
         event("outside")
         assert found == snapshot_of([other]).match(HOST, path, "GET", raw=True)
-    elif isinstance(alone, DenyEntry | Unhealthy):
+    elif isinstance(alone, CLOSED):
         event("closed inside")
-        assert isinstance(found, DenyEntry | Unhealthy | Ambiguous)
+        assert refused(found)
 
 
 @example(
     drawn=(("/a",), (MatchScope(HOST, "/a"), MatchScope(HOST, "/a", path_type=PathType.SEGMENT)), "/a/b"),
     does=["exchange", "deny"],
-    with_headers=[True, False],
+    named=[True, False],
 )
 @given(
     places(),
     st.lists(st.sampled_from(["exchange", "deny", "region"]), min_size=3, max_size=3),
     st.lists(st.booleans(), min_size=3, max_size=3),
 )
-def test_the_entries_of_a_namespace_keep_their_order_inside_the_grants(drawn: Places, does: list[str], with_headers: list[bool]) -> None:
+def test_the_entries_of_a_namespace_keep_their_order_inside_the_grants(drawn: Places, does: list[str], named: list[bool]) -> None:
     granted, scopes, path = drawn
     written = written_by(RED, scopes, does)
-    entries = [
-        attrs.evolve(entry, match=attrs.evolve(entry.match, headers=BY_HEADER)) if with_headers[entry.index] else entry
-        for entry in written.entries
-    ]
+    entries = [attrs.evolve(one, match=attrs.evolve(one.match, headers=BY_HEADER)) if named[one.index] else one for one in written.entries]
     written = attrs.evolve(written, entries=tuple(entries))
-    left = restrict(written, granting(*granted), ())
-
     headers = HeaderFields(BY_HEADER, raw=True)
-    alone, found = (snapshot_of([one]).match(HOST, path, "GET", raw=True, headers=headers) for one in (written, left))
-
+    alone, found = (
+        one.match(HOST, path, "GET", raw=True, headers=headers) for one in (snapshot_of([written]), left_of(granting(*granted), written))
+    )
     if not is_inside(path, granted):
         event("outside")
         assert isinstance(found, NoMatch)
-    elif isinstance(alone, DenyEntry | Unhealthy):
+    elif isinstance(alone, CLOSED):
         event("closed inside")
-        assert isinstance(found, DenyEntry | Unhealthy | Ambiguous)
+        assert refused(found)
     elif isinstance(alone, ExchangeEntry):
         event("exchanged inside")
-        assert isinstance(found, ExchangeEntry | DenyEntry | Unhealthy | Ambiguous)
+        assert isinstance(found, ExchangeEntry) or refused(found)
 
 
 @example(drawn=place("/a%2Fb", "/a/b/c", ""), what="exchange", more=[])
 @given(places(), st.sampled_from(["exchange", "deny"]), st.lists(spellings("a/é"), max_size=2))
 def test_more_granted_prefixes_never_allow_less(drawn: Places, what: str, more: list[str]) -> None:
-    granted, scopes, _ = drawn
+    granted, scopes, path = drawn
     written = written_by(RED, scopes[:1], [what])
-    left = restrict(written, granting(*granted), ())
-
-    assert not left.entries or restrict(written, granting(*granted, *more), ()).entries
+    policy, wider = left_of(granting(*granted), written), left_of(granting(*granted, *more), written)
+    counts, still = (any(not isinstance(route.effect, FailClosedRegion) for route in one.hosts.routes()) for one in (policy, wider))
+    assert still or not counts
     # Nor does it matter how many others there are.
-    others = tuple(f"/other{number}" for number in range(20))
-    crowded = restrict(written, granting(*granted, *others), ())
-    assert set(crowded.regions) >= set(left.regions)
-    assert crowded.entries == left.entries
+    crowded = left_of(granting(*granted, *(f"/other{number}" for number in range(20))), written)
+    assert crowded.match(HOST, path or "/", "GET", raw=True) == policy.match(HOST, path or "/", "GET", raw=True)
 
 
-# Law: what new grants take from a namespace is taken before its documents are held against them, and nothing else is.
-#
-# Until then a version is the old one, cut: it decides as before, or refuses, and lets nothing pass that is not left of a document.
+@pytest.mark.parametrize("prefix", ["/team-0/x{}", "/team-0", "/team-", "/other{}"])
+def test_granted_prefixes_are_indexed_once_for_all_entries(prefix: str) -> None:
+    """500 entries outside of 1,000 granted prefixes took 3 s."""
+    grants = granting(*(f"/team-{number}" for number in range(200)))
+    entries = tuple(DenyEntry(RED, index, MatchScope(HOST, prefix.format(index), headers=(("x", str(index)),))) for index in range(200))
+    paths_of.cache_clear()
+
+    left_of(grants, PolicyDocument(RED, entries))
+
+    assert paths_of.cache_info().misses <= 4
+
+
+# Law: what new grants take from a namespace is taken before its routes are built again, and nothing else is.
 
 
 @given(
@@ -437,182 +508,60 @@ def test_more_granted_prefixes_never_allow_less(drawn: Places, what: str, more: 
     st.sampled_from([*PATHS, *UNHEARD_OF]) | odd_paths,
     st.sampled_from(["GET", "PUT", "HEAD"]),
 )
-def test_a_cut_lets_nothing_pass_that_is_not_left_and_refuses_nothing_else(
+def test_a_revocation_lets_nothing_pass_that_is_not_left_and_refuses_nothing_else(
     policy: list[PolicyDocument], before: Grants, after: Grants, enforced: bool, host: str, path: str, method: str
 ) -> None:
     after = attrs.evolve(after, enforced=enforced)
-    held = list({document.source: restrict(document, before, ()) for document in policy}.values())
-    old = snapshot_of(held)
-    allowances = changed_allowances(old, {}, before, after)
-    left = {document.source: restrict_again(document, after) for document in held}
+    old, new = (snapshot_of(policy, grants=grants) for grants in (before, after))
+    changed = {name: (after.allowance(name, ()),) for name in ("red", "blue") if after.allowance(name, ()) != before.allowance(name, ())}
 
-    found = old.cut_by(Cut(HashTrieMap(allowances), after.denials, after.enforced)).match(host, path, method)
+    found = old.revoked_by(Revocation(HashTrieMap(changed), enforced=enforced)).match(host, path, method)
 
     event(type(found).__name__)
     expected = old.match(host, path, method)
-    assert found == expected or isinstance(found, Unhealthy)
-    if isinstance(found, AllowEntry | ExchangeEntry | DenyEntry):
-        segment = attrs.evolve(found, match=attrs.evolve(found.match, path_type=PathType.SEGMENT, narrowed=True))
-        assert {found, segment} & set(left[found.source].entries)
-    if all(left[document.source] == document for document in held):
+    assert said(found) == said(expected) or isinstance(found, Unhealthy)
+    if isinstance(found, Entry) and found.source.namespace in changed:
+        routes = list(new.hosts.routes())
+        assert any((found.source, found.index) == (route.effect.source, route.effect.index) for route in routes)
+        if host in HOSTS and path in PATHS and method != "HEAD" and enforced:
+            assert refused(found) or any(
+                route.effect == found and (route.granted_paths is None or path in route.granted_paths) for route in routes
+            )
+    if not changed:
         assert found == expected
 
 
-# Law: closing all that a namespace is granted is one value for the namespace, and nobody can tell it from a region for each part.
-#
-# Documents share it: it comes with the first and goes with the last of them, whatever their order.
+def allowance_of(*grants: NamespaceGrant) -> Allowance:
+    return Grants(grants).allowance("team", ())
 
 
-closing_sources = st.sampled_from([Source(namespace, name) for namespace in ("red", "blue") for name in ("x", "y")])
-paths = st.sampled_from([*PATHS, *UNHEARD_OF]) | odd_paths
-
-
-def closing(source: Source, grants: Grants) -> PolicyDocument:
-    """Return a document that closes all that its namespace is granted."""
-    area = grants.area(grants.allowance(source.namespace, ()))
-    regions = (FailClosedRegion(source, EVERYWHERE, f"{source}", area=area),) if area.scopes else ()
-    return PolicyDocument(source, regions=regions)
-
-
-def in_parts(document: PolicyDocument) -> PolicyDocument:
-    return attrs.evolve(document, regions=tuple(part for region in document.regions for part in region.parts()))
-
-
-@given(
-    policies,
-    st.lists(closing_sources, min_size=1, unique=True),
-    all_grants,
-    reaches,
-    st.sampled_from(HOSTS),
-    paths,
-    st.sampled_from(["GET", "PUT"]),
-    st.booleans(),
+@pytest.mark.parametrize(
+    ("entry", "allowance", "path", "permitted"),
+    [
+        (deny("/x", source=TEAM, host="h"), allowance_of(may("team", "h", prefixes=["/x"])), "/x/y", True),
+        (deny("/x", source=TEAM, host="h"), allowance_of(may("team", "h", prefixes=["/x"])), "/x?y", True),
+        (deny("/x", source=TEAM, host="h"), allowance_of(may("team", "h", prefixes=["/x"])), "/xy", False),
+        (deny("/x", source=TEAM, host="h"), allowance_of(may("team", "h")), "/xy", True),
+        (deny("/x", source=TEAM, host="h"), allowance_of(may("team", "other")), "/x", False),
+        (deny("/x", source=TEAM, host="h"), allowance_of(may("team", "h", actions=["exchange"])), "/x", False),
+        (deny("/x", source=TEAM, host="h"), UNLIMITED, "/x", True),
+        (allow("/x", source=TEAM, host="h"), UNLIMITED, "/x", False),
+        (allow("/x", source=TEAM, host="h"), allowance_of(may("team", "*")), "/x", True),
+        (deny("/x", source=OTHER, host="h"), Allowance(), "/x", True),
+    ],
 )
-def test_a_closed_area_is_its_parts(
-    policy: list[PolicyDocument],
-    sources: list[Source],
-    grants: Grants,
-    reach: UnreadableReach,
-    host: str,
-    path: str,
-    method: str,
-    raw: bool,
-) -> None:
-    closed = [closing(source, grants) for source in sources]
-    whole, parts = snapshot_of([*policy, *closed], reach), snapshot_of([*policy, *map(in_parts, closed)], reach)
-
-    found = whole.match(host, path, method, raw=raw)
-
-    event(type(found).__name__)
-    assert found == parts.match(host, path, method, raw=raw)
-    shown, expected = (explain(one, host, path, method, raw=raw) for one in (whole, parts))
-    assert {(one.claim, one.standing, one.why) for one in shown.candidates} == {
-        (one.claim, one.standing, one.why) for one in expected.candidates
-    }
-    if isinstance(found, Unhealthy) and found.source is not None:
-        assert found.source in {document.source for document in (*policy, *closed)}
+def test_a_revocation_permits_what_is_still_granted(entry: Entry, allowance: Allowance, path: str, permitted: bool) -> None:
+    assert Revocation(HashTrieMap({"team": (allowance,)})).permits(entry, path) is permitted
+    report = Revocation(HashTrieMap({"team": (allowance_of(may("team", "*")), allowance)}), enforced=False)
+    assert report.permits(entry, path) is (permitted or isinstance(entry, DenyEntry))
 
 
-@given(st.data(), policies, st.lists(closing_sources, min_size=1, unique=True), all_grants)
-def test_it_comes_with_the_first_document_and_goes_with_the_last(
-    data: st.DataObject, policy: list[PolicyDocument], sources: list[Source], grants: Grants
-) -> None:
-    documents = [*policy, *(closing(source, grants) for source in sources)]
-    snapshot = snapshot_of(documents)
+def test_a_revocation_compares_no_granted_prefixes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """9,900 prefixes took 83 ms for each request."""
+    allowance = allowance_of(may("team", "h", prefixes=[f"/{number}" for number in range(50)]))
 
-    assert snapshot == snapshot_of(data.draw(st.permutations(list({document.source: document for document in documents}.values()))))
-    for source in data.draw(st.permutations(sources)):
-        snapshot = snapshot.withdraw(source)
-    assert snapshot == snapshot_of(
-        [document for document in {one.source: one for one in policy}.values() if document.source not in sources]
-    )
-    assert PolicySnapshot.EMPTY.trie.closed == snapshot.trie.closed
+    def compared(*_: object) -> bool:
+        raise AssertionError("other granted paths do not matter here")
 
-
-# Law: a document that leaves counts for nothing from then on, whether its claims are swept up already or not.
-
-
-policies_before = st.lists(documents(), min_size=1, max_size=4)
-
-
-@settings(max_examples=examples(200))
-@given(
-    policies_before,
-    st.lists(closing_sources, unique=True, max_size=2),
-    all_grants,
-    st.sets(sources | closing_sources, min_size=1),
-    reaches,
-    st.tuples(hosts, plain_paths | odd_paths, methods),
-    header_fields,
-    st.booleans(),
-)
-def test_what_leaves_decides_nothing(
-    policy: list[PolicyDocument],
-    closed: list[Source],
-    grants: Grants,
-    leaving: set[Source],
-    reach: UnreadableReach,
-    request: tuple[str, str, str],
-    fields: list[tuple[str, str]],
-    raw: bool,
-) -> None:
-    before = snapshot_of([*policy, *(closing(source, grants) for source in closed)], reach)
-    after = without = before
-    for source in leaving:
-        after, without = after.leave(source), without.withdraw(source)
-    headers = HeaderFields(tuple(fields), raw=True)
-
-    found, expected = (one.match(*request, raw=raw, headers=headers) for one in (after, without))
-
-    event(f"{type(before.match(*request, raw=raw, headers=headers)).__name__}, then {type(found).__name__}")
-    if any(part.exceeds for part in before.namespaces.values()):  # what exceeds a share stays closed until there is room after a sweep
-        assert found == expected or isinstance(found, DenyEntry | Unhealthy | Ambiguous)
-        return
-    if found != expected:  # a host has a policy for as long, so a path that cannot be read is refused there
-        assert (found, expected) == (AMBIGUOUS_PATH, NoMatch())
-        assert isinstance(path_interpretations(*request, raw=raw), MalformedPath)
-    if found == expected:
-        assert explain(after, *request, raw=raw, headers=headers) == explain(without, *request, raw=raw, headers=headers)
-    if found == CONFLICT:
-        assert contenders(after, *request, raw=raw, headers=headers) == contenders(without, *request, raw=raw, headers=headers)
-    assert {*documents_in_conflict(after)} == {*documents_in_conflict(without)}
-    assert attrs.evolve(after, trie=without.trie) == without
-
-
-@given(st.data(), policies_before, st.lists(documents() | sources, max_size=6))
-def test_sweeping_leads_where_withdrawing_does(
-    data: st.DataObject, policy: list[PolicyDocument], changes: list[PolicyDocument | Source]
-) -> None:
-    after = without = snapshot_of(policy)
-    for change in changes:
-        if isinstance(change, Source):
-            after, without = after.leave(change), without.withdraw(change)
-        else:
-            after, without = after.apply(change), without.apply(change)
-        if data.draw(st.booleans()) and after.trie.leaving:
-            after = after.swept(data.draw(st.sampled_from(sorted(after.trie.leaving))))
-    for source in list(after.trie.leaving):
-        after = after.swept(source)
-
-    assert after == without
-
-
-def test_leaving_costs_the_same_for_any_document(monkeypatch: pytest.MonkeyPatch) -> None:
-    source, other = Source("red", "p"), Source("blue", "p")
-    removed: list[Claim] = []
-    remove = Hosts.without_claim
-
-    def without_claim(table: Hosts, claim: Claim) -> Hosts:
-        if claim.source in {source, other}:  # a thread that another test left may remove claims, too
-            removed.append(claim)
-        return remove(table, claim)
-
-    monkeypatch.setattr(Hosts, "without_claim", without_claim)
-    many = PolicyDocument(source, tuple(DenyEntry(source, index, MatchScope("h", f"/{index}")) for index in range(500)))
-    at_one_place = PolicyDocument(other, tuple(DenyEntry(other, index, MatchScope("h", "/x")) for index in range(MAX_SIFTED + 1)))
-    snapshot = PolicySnapshot.EMPTY.apply(many).apply(at_one_place).leave(source).leave(other)
-    assert isinstance(snapshot.match("h", "/1", "GET"), NoMatch)
-    assert isinstance(snapshot.match("h", "/x", "GET"), Unhealthy)  # rather than telling more claims apart than a request may cost
-    assert (removed, len(snapshot.documents), snapshot.entry_count) == ([], 0, 0)
-    assert snapshot.swept(source).swept(other) == PolicySnapshot.EMPTY
-    assert len(removed) == 500 + MAX_SIFTED + 1
+    monkeypatch.setattr(PathSet, "intersects", compared)
+    assert not Revocation(HashTrieMap({"team": (allowance,)})).permits(deny("/zzz", source=TEAM, host="h"), "/zzz/a")

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import attrs
 from hypothesis import assume, event, example, given
 from hypothesis import strategies as st
 

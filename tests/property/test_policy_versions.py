@@ -1,53 +1,63 @@
-"""Laws of versions: any order of changes ends as a fresh start, and a version decides as the previous engine's."""
+"""Laws of versions: any order of changes ends as a fresh start, the strictest of several versions counts, and the baseline comes first."""
 
 import random
-from unittest import mock
+from collections.abc import Iterable
 
 import attrs
 import pytest
-from exchanger.policy.version import EMPTY, PolicyVersion
 from hypothesis import event, given
 from hypothesis import strategies as st
 from rpds import HashTrieMap
 
 from exchanger.policy import namespace as namespaces
-from exchanger.policy import shares
-from exchanger.policy.documents.document import PolicyDocument
-from exchanger.policy.grants.allowance import Allowance, Grants
+from exchanger.policy.documents.document import Labels, PolicyDocument
+from exchanger.policy.grants.allowance import Allowance, Grants, NamespaceGrant
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.revocation import Revocation
-from exchanger.policy.routing.lookup import Outcome, Trace
 from exchanger.policy.routing.table import VirtualHosts
-from exchanger.policy.snapshot import UnreadableReach, stricter
-from exchanger.values.entry import BASELINE, AllowEntry, DenyEntry, Entry, MatchScope, Source
+from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
+from exchanger.values.entry import BASELINE, AllowEntry, DenyEntry, Entry, ExchangeEntry, MatchScope, Source
 from exchanger.values.request import HeaderFields
+from exchanger.values.selector import parse_selector
 from exchanger.values.verdict import NO_MATCH, Ambiguous, NoMatch, Unhealthy, Verdict
 from tests.examples import examples
-from tests.property.policy_fuzz import document, plain, requests
-from tests.property.policy_fuzz import policies as random_policies
-from tests.property.strategies_policy import header_fields, hosts, methods, odd_paths, plain_paths, policies, queries, reaches, snapshot_of
-from tests.property.test_policy_grants import HOSTS, PATHS, all_grants
+from tests.policy.examples import EVERYTHING_GRANTED
+from tests.property.grants_model import HOSTS, PATHS
+from tests.property.policy_fuzz import PREFIXES, document, grants, requests, said
+from tests.property.strategies_policy import (
+    contents_of,
+    counters_of,
+    header_fields,
+    hosts,
+    methods,
+    odd_paths,
+    plain_paths,
+    policies,
+    queries,
+    reaches,
+    recounted,
+    snapshot_of,
+)
+from tests.property.test_policy_grants import all_grants
 from tests.property.test_policy_grants import policies as granted_policies
-from tests.property.test_policy_namespaces import FREE, NOTHING, OTHER, TEAM, allow, deny, may, refused
 from tests.property.test_policy_routing import denial_scopes
 
-MAY = dict.fromkeys(("red", "blue", "team", "other"), (FREE,))
+TEAM, OTHER, EVIL = Source("team", "p"), Source("other", "p"), Source("evil", "p")
 
 
-def version_of(
-    policy: list[PolicyDocument], reach: UnreadableReach = UnreadableReach.UNMATCHED, baseline: VirtualHosts | None = None
-) -> PolicyVersion:
-    there = attrs.evolve(EMPTY, is_global=reach is UnreadableReach.GLOBAL, baseline=baseline)
-    for one in policy:
-        there = there.changed({one.source: one}, MAY)
-    return there
+def deny(source: Source, host: str, prefix: str = "/", index: int = 0) -> DenyEntry:
+    return DenyEntry(source, index, MatchScope(host, prefix))
 
 
-def baseline_of(scopes: list[MatchScope]) -> VirtualHosts | None:
-    return VirtualHosts.of(DenyEntry(BASELINE, index, scope) for index, scope in enumerate(scopes)) if scopes else None
+def allow(source: Source, host: str, prefix: str = "/", index: int = 0) -> AllowEntry:
+    return AllowEntry(source, index, MatchScope(host, prefix))
 
 
-# Law: a version decides as the previous engine's.
+def denials_of(scopes: Iterable[MatchScope]) -> tuple[DenyEntry, ...]:
+    return tuple(DenyEntry(BASELINE, index, scope) for index, scope in enumerate(scopes))
+
+
+# Law: the baseline denies before all documents, and changes nothing else.
 
 
 @given(
@@ -60,7 +70,7 @@ def baseline_of(scopes: list[MatchScope]) -> VirtualHosts | None:
     header_fields,
     st.booleans(),
 )
-def test_a_version_decides_as_the_previous_engine(
+def test_a_baseline_denies_first_and_changes_nothing_else(
     policy: list[PolicyDocument],
     reach: UnreadableReach,
     denied: list[MatchScope],
@@ -70,42 +80,21 @@ def test_a_version_decides_as_the_previous_engine(
     fields: list[tuple[str, str]],
     raw: bool,
 ) -> None:
-    baseline, headers = baseline_of(denied), HeaderFields(tuple(fields), raw=raw)
-    with mock.patch.object(shares, "MAX_LOOKUPS", 1 << 20):
-        before = snapshot_of(policy, reach).with_baseline(baseline)
-    there = version_of(policy, reach, baseline=baseline)
+    baseline, headers = denials_of(denied), HeaderFields(tuple(fields), raw=raw)
+    both, without, alone = (
+        one.match(host, path, method, raw=raw, headers=headers)
+        for one in (
+            snapshot_of(policy, reach, attrs.evolve(EVERYTHING_GRANTED, baseline=baseline)),
+            snapshot_of(policy, reach),
+            PolicySnapshot(Grants(baseline=baseline)),
+        )
+    )
 
-    found = there.match(host, path, method, raw=raw, headers=headers)
-
-    event(type(found).__name__)
-    assert plain(found) == plain(before.match(host, path, method, raw=raw, headers=headers))
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_versions_decide_random_requests_as_the_previous_engine(seed: int) -> None:
-    rng = random.Random(seed)
-    for _ in range(examples(60)):
-        policy, reach = random_policies(rng), rng.choice(list(UnreadableReach))
-        with mock.patch.object(shares, "MAX_LOOKUPS", 1 << 20):
-            before = snapshot_of(policy, reach)
-        there = version_of(policy, reach)
-        for asked in requests(rng):
-            verdicts = [one.match(asked.host, asked.path, asked.method, raw=asked.raw, headers=asked.fields) for one in (before, there)]
-            assert plain(verdicts[0]) == plain(verdicts[1]), (policy, asked)
+    event(type(both).__name__)
+    assert both == (without if isinstance(alone, NoMatch) or not denied else alone)
 
 
-@given(policies, hosts, plain_paths | odd_paths, methods, header_fields)
-def test_a_trace_changes_no_verdict_of_a_version(
-    policy: list[PolicyDocument], host: str, path: str, method: str, fields: list[tuple[str, str]]
-) -> None:
-    there, trace, headers = version_of(policy), Trace(), HeaderFields(tuple(fields), raw=True)
-    verdict = there.match(host, path, method, headers=headers, trace=trace)
-    assert verdict == there.match(host, path, method, headers=headers)
-    if isinstance(verdict, Entry):
-        assert verdict in [route.effect for step in trace.steps if step.outcome is Outcome.WON for route in step.level.routes]
-
-
-# Law: any order of grants and documents ends as a fresh start.
+# Law: any history of documents, labels and grants ends as a fresh start.
 
 
 @given(granted_policies, all_grants, all_grants, st.randoms(use_true_random=False), st.sampled_from(HOSTS), st.sampled_from(PATHS))
@@ -113,70 +102,77 @@ def test_any_order_of_grants_and_documents_ends_as_a_fresh_start(
     policy: list[PolicyDocument], before: Grants, after: Grants, rng: random.Random, host: str, path: str
 ) -> None:
     there = {one.source: one for one in policy}
-    base = attrs.evolve(EMPTY, unknown=(NOTHING,))
-    last = {name: (after.allowance(name, ()),) for name in ("red", "blue")}
-    fresh = base.changed(there, last)
-    steps: list[tuple[dict[Source, PolicyDocument | None], dict[str, tuple[Allowance, ...] | None]]] = []
-    steps += [({source: document}, {}) for source in there for document in (None, there[source])]
-    steps += [({}, {name: one}) for name in last for one in ((before.allowance(name, ()),), last[name], None)]
-    ends: list[tuple[dict[Source, PolicyDocument | None], dict[str, tuple[Allowance, ...] | None]]] = []
-    ends += [({source: document}, {}) for source, document in there.items()]
-    ends += [({}, {name: one}) for name, one in last.items()]
-    edited = base
-    for documents, allowances in (*rng.sample(steps, len(steps)), *rng.sample(ends, len(ends))):
-        edited = edited.changed(documents, allowances)
-    one, other = (version.match(host, path, "GET") for version in (edited, fresh))
-    assert one == other or isinstance(one, Unhealthy) is isinstance(other, Unhealthy) is True
-    assert set(edited.namespaces) == set(fresh.namespaces)
-    assert set(edited.hosts.by_name) == set(fresh.hosts.by_name)
+    steps: list[Source | Grants] = [*there, *there, before, after]
+    edited = PolicySnapshot.EMPTY
+    for step in (*rng.sample(steps, len(steps)), after, *rng.sample([*there], len(there))):
+        if isinstance(step, Source):
+            edited = edited.changed({step: rng.choice([None, there[step]])}).changed({step: there[step]})
+        else:
+            edited = edited.with_grants(step)
+
+    fresh = PolicySnapshot(after).changed(there)
+    assert contents_of(edited) == contents_of(fresh)
+    assert said(edited.match(host, path, "GET")) == said(fresh.match(host, path, "GET"))
+    assert counters_of(edited) == recounted(edited)
 
 
 NAMES = [Source(namespace, name) for namespace in ("red", "blue") for name in "abcd"]
-SETS = [("",), ("/a",), ("/a", "/ab"), ("/é",), ("/b",)]
+LABELS: list[tuple[Labels, ...]] = [(), ((),), ((("tier", "gold"),),), ((("tier", "gold"),), (("tier", "tin"),))]
 
 
-def some_allowances(rng: random.Random) -> tuple[Allowance, ...]:
-    """Draw what a namespace is granted, by one or two descriptions."""
-    few = may("a.example", "*.a.example", prefixes=rng.choice(SETS))
-    return tuple(rng.choice([FREE, NOTHING, few, may("*", actions=["deny", "exchange"])]) for _ in range(rng.choice([1, 1, 1, 2])))
+def drawn_grants(rng: random.Random) -> Grants:
+    """Draw grants within limits, some of them for labels, which report sometimes, with a baseline sometimes."""
+    limits = NamespaceLimits(rng.randint(2, 12), rng.randint(0, 4), rng.randint(1, 4))
+    found = grants(rng).grants
+    for_labels = tuple(attrs.evolve(one, namespaces=None, selector=parse_selector("tier=gold")) for one in grants(rng).grants)
+    baseline = denials_of([MatchScope("a.example", rng.choice(PREFIXES))] if rng.random() < 0.2 else [])
+    everything = attrs.evolve(EVERYTHING_GRANTED, limits=limits)
+    return rng.choice(
+        [Grants((*found, *for_labels), baseline, rng.random() < 0.8, limits=limits), everything, Grants(limited=False, limits=limits)]
+    )
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(3))
 def test_random_histories_end_as_a_fresh_start_within_limits(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     monkeypatch.setattr(namespaces, "MAX_DEPTH", 6)
     rng = random.Random(seed)
     for _ in range(examples(60)):
-        limits = NamespaceLimits(rng.randint(2, 12), rng.randint(0, 4), rng.randint(1, 4))
-        base = attrs.evolve(EMPTY, limits=limits, unknown=(NOTHING,), is_global=rng.random() < 0.3)
-        documents, allowances, edited = dict[Source, PolicyDocument](), dict[str, tuple[Allowance, ...]](), base
+        granted, reach = drawn_grants(rng), rng.choice(list(UnreadableReach))
+        written, labels = dict[Source, PolicyDocument](), dict[str, tuple[Labels, ...]]()
+        edited = PolicySnapshot(granted, reach)
         for _ in range(rng.randint(1, 12)):
             changes = {source: None if rng.random() < 0.3 else document(rng, source) for source in rng.sample(NAMES, rng.randint(0, 3))}
-            given_now = {rng.choice(["red", "blue"]): some_allowances(rng)} if rng.random() < 0.4 else {}
-            documents = {source: one for source, one in {**documents, **changes}.items() if one is not None}
-            allowances.update(given_now)
-            edited = edited.changed(changes, given_now)
-        fresh = base.changed(documents, allowances)
-        assert set(edited.hosts.by_name) == set(fresh.hosts.by_name)
-        assert (edited.hosts.wildcards, edited.hosts.yielding) == (fresh.hosts.wildcards, fresh.hosts.yielding)
-        for name in (*edited.namespaces, *fresh.namespaces):
-            one, other = (
-                (there.over_quota, there.over_depth, there.entries, there.regions)
-                for there in (edited.namespaces[name], fresh.namespaces[name])
-            )
-            assert one == other
+            described = {rng.choice(["red", "blue"]): rng.choice(LABELS)} if rng.random() < 0.4 else {}
+            written = {source: one for source, one in {**written, **changes}.items() if one is not None}
+            if rng.random() < 0.3:
+                granted = drawn_grants(rng)
+                edited = edited.with_grants(granted)
+            labels = {name: one for name, one in {**labels, **described}.items() if any(source.namespace == name for source in written)}
+            edited = with_room(edited.changed(changes, described), written)
+        fresh = PolicySnapshot(granted, reach).changed(written, labels)
+        assert contents_of(edited) == contents_of(fresh)
+        assert counters_of(edited) == recounted(edited)
         for asked in rng.sample(list(requests(rng)), 10):
-            verdicts = [
-                plain(there.match(asked.host, asked.path, asked.method, raw=asked.raw, headers=asked.fields)) for there in (edited, fresh)
-            ]
-            assert verdicts[0] == verdicts[1]
+            one, other = (
+                there.match(asked.host, asked.path, asked.method, raw=asked.raw, headers=asked.fields) for there in (edited, fresh)
+            )
+            assert said(one) == said(other)
 
 
-EVIL = Source("evil", "p")
+def with_room(snapshot: PolicySnapshot, written: dict[Source, PolicyDocument]) -> PolicySnapshot:
+    """Return the version in which documents are read again for which there is room, as readers do."""
+    while lacking := [source for one in snapshot.namespaces.values() for source in one.to_read_again]:
+        snapshot = snapshot.changed({source: written[source] for source in lacking})
+    return snapshot
+
+
+def grant(namespace: str, host: str) -> Grants:
+    return Grants((NamespaceGrant(frozenset({namespace}), None, (host,)),))
 
 
 def test_grants_that_come_before_the_first_document_count_and_outlive_the_last() -> None:
     taken = PolicyDocument(EVIL, (deny(EVIL, "victim.example"),))
-    first = EMPTY.changed({}, {"evil": (may("evil.example"),)})
+    first = PolicySnapshot.EMPTY.with_grants(grant("evil", "evil.example"))
     assert first.changed({EVIL: taken}).match("victim.example", "/", "GET") is NO_MATCH
     again = first.changed({EVIL: taken}).changed({EVIL: None}).changed({EVIL: taken})
     assert again.match("victim.example", "/", "GET") is NO_MATCH
@@ -184,46 +180,96 @@ def test_grants_that_come_before_the_first_document_count_and_outlive_the_last()
 
 def test_with_a_grants_file_an_unknown_namespace_is_granted_nothing() -> None:
     taken = PolicyDocument(EVIL, (deny(EVIL, "victim.example"),))
-    assert attrs.evolve(EMPTY, unknown=(NOTHING,)).changed({EVIL: taken}).match("victim.example", "/", "GET") is NO_MATCH
-    assert refused(EMPTY.changed({EVIL: taken}).match("victim.example", "/", "GET"))
+    assert PolicySnapshot(grant("team", "*")).changed({EVIL: taken}).match("victim.example", "/", "GET") is NO_MATCH
+    assert isinstance(PolicySnapshot.EMPTY.changed({EVIL: taken}).match("victim.example", "/", "GET"), DenyEntry)
 
 
-# Law: of two versions the stricter verdict counts.
+# Law: of several versions the strictest verdict counts, the newest of equal ones, but the earliest of exchanges.
 
 
-@given(policies, policies, st.booleans(), hosts, plain_paths, methods)
-def test_a_version_that_is_not_settled_gives_the_stricter_of_two_verdicts(
-    policy: list[PolicyDocument], earlier: list[PolicyDocument], refuses: bool, host: str, path: str, method: str
+def rank(verdict: Verdict, *, refuses_unmatched: bool) -> int:
+    order: list[type[Verdict] | tuple[type[Verdict], ...]] = [(AllowEntry, NoMatch), ExchangeEntry, Ambiguous, Unhealthy, DenyEntry]
+    if refuses_unmatched:
+        order[:2] = [AllowEntry, ExchangeEntry, NoMatch]
+    return next(place for place, kinds in enumerate(order) if isinstance(verdict, kinds))
+
+
+@given(st.lists(policies, min_size=1, max_size=3), st.booleans(), hosts, plain_paths, methods)
+def test_the_strictest_verdict_of_all_versions_counts(
+    history: list[list[PolicyDocument]], refuses: bool, host: str, path: str, method: str
 ) -> None:
-    settled, newest = version_of(earlier), version_of(policy)
+    newest, *held = map(snapshot_of, history)
 
-    found = attrs.evolve(newest, settled=settled).match(host, path, method, refuses_unmatched=refuses)
+    found = attrs.evolve(newest, held=tuple(held)).match(host, path, method, refuses_unmatched=refuses)
 
-    each = [one.match(host, path, method) for one in (newest, settled)]
+    each = [one.match(host, path, method) for one in (newest, *held)]
     event(" ".join(type(one).__name__ for one in each))
-    assert found == stricter(*each, refuses_unmatched=refuses)
-    assert attrs.evolve(newest, settled=newest).match(host, path, method, refuses_unmatched=refuses) == each[0]
+    strictest = max(rank(one, refuses_unmatched=refuses) for one in each)
+    equal = [one for one in each if rank(one, refuses_unmatched=refuses) == strictest]
+    assert found == (equal[-1] if isinstance(equal[0], ExchangeEntry) else equal[0])
+    assert attrs.evolve(newest, held=(newest,)).match(host, path, method, refuses_unmatched=refuses) == each[0]
 
 
 def test_what_no_entry_covers_is_stricter_than_an_allow_under_the_default_denial() -> None:
     allowed = PolicyDocument(TEAM, (allow(TEAM, "h"),))
-    there = attrs.evolve(version_of([allowed]), settled=EMPTY)
+    there = attrs.evolve(snapshot_of([allowed]), held=(snapshot_of([]),))
     assert isinstance(there.match("h", "/admin", "GET"), AllowEntry)
     assert isinstance(there.match("h", "/admin", "GET", refuses_unmatched=True), NoMatch)
 
 
 def test_versions_are_alike_on_hosts_where_they_share_everything() -> None:
-    version = version_of([PolicyDocument(TEAM, (deny(TEAM, "h"),)), PolicyDocument(OTHER, (allow(OTHER, "other"),))])
+    version = snapshot_of([PolicyDocument(TEAM, (deny(TEAM, "h"),)), PolicyDocument(OTHER, (allow(OTHER, "other"),))])
     assert version.is_alike_on("h", version.changed({OTHER: None}))
     assert not version.is_alike_on("h", version.changed({TEAM: None}))
-    assert not version.is_alike_on("h", attrs.evolve(version, baseline=baseline_of([MatchScope("h", "/")])))
-    assert not version.is_alike_on("h", attrs.evolve(version, revocation=Revocation()))
+    baseline = denials_of([MatchScope("h", "/")])
+    assert not version.is_alike_on("h", version.with_grants(attrs.evolve(EVERYTHING_GRANTED, baseline=baseline)))
+    assert not version.is_alike_on("h", version.revoked_by(Revocation()))
+
+
+# Law: a revoked right passes nothing, in no version.
+
+
+@given(
+    granted_policies,
+    granted_policies,
+    all_grants,
+    all_grants,
+    st.booleans(),
+    st.sampled_from(HOSTS),
+    st.sampled_from(PATHS) | odd_paths,
+    st.sampled_from(["GET", "PUT", "HEAD"]),
+)
+def test_a_revoked_right_passes_nothing_in_any_version(
+    policy: list[PolicyDocument],
+    earlier: list[PolicyDocument],
+    before: Grants,
+    after: Grants,
+    enforced: bool,
+    host: str,
+    path: str,
+    method: str,
+) -> None:
+    after = attrs.evolve(after, enforced=enforced)
+    allowances = {name: (after.allowance(name, ()),) for name in ("red", "blue")}
+    revocation = Revocation(HashTrieMap(allowances), after.denials, enforced)
+    newest, held = (snapshot_of(one, grants=before).revoked_by(revocation) for one in (policy, earlier))
+
+    found = attrs.evolve(newest, held=(held,)).match(host, path, method)
+
+    event(type(found).__name__)
+    each = [said(snapshot_of(one, grants=before).match(host, path, method)) for one in (policy, earlier)]
+    assert isinstance(found, Unhealthy) or said(found) in each
+    if isinstance(found, Entry):
+        left = [snapshot_of(one, grants=after) for one in (policy, earlier)]
+        routes = [route.effect for one in left for route in one.hosts.routes()]
+        assert any((found.source, found.index) == (one.source, one.index) and isinstance(one, Entry) for one in routes)
 
 
 def test_a_revocation_counts_in_every_look_up_and_its_denials_come_first() -> None:
-    version = version_of([PolicyDocument(TEAM, (deny(TEAM, "h", "/x"), allow(TEAM, "h", "/", 1)))])
-    revocation = Revocation(HashTrieMap({"team": (may("h", prefixes=["/y"]),)}), baseline_of([MatchScope("h", "/y")]))
-    revoked = attrs.evolve(version, revocation=revocation)
+    version = snapshot_of([PolicyDocument(TEAM, (deny(TEAM, "h", "/x"), allow(TEAM, "h", "/", 1)))])
+    allowance = Grants((NamespaceGrant(frozenset({"team"}), None, ("h",), ("/y",)),)).allowance("team", ())
+    rights: HashTrieMap[str, tuple[Allowance, ...]] = HashTrieMap({"team": (allowance,)})
+    revoked = version.revoked_by(Revocation(rights, VirtualHosts.of(denials_of([MatchScope("h", "/y")]))))
     verdicts: list[Verdict] = [revoked.match("h", path, method) for path in ("/x", "/z") for method in ("GET", "HEAD")]
     assert all(isinstance(one, Unhealthy) for one in verdicts)
     assert isinstance(revoked.match("h", "/y", "GET"), DenyEntry)
