@@ -150,7 +150,7 @@ def test_metadata_is_on_a_host_that_the_entry_decides_for(host: str, url: str) -
     if found:
         parts = urlsplit(found)
         assert (parts.scheme, parts.username, parts.password, parts.fragment) == ("https", None, None, "")
-        answer = begin(request("/", host=parts.netloc), PolicySnapshot().apply(document), RULES)
+        answer = begin(request("/", host=parts.netloc), PolicySnapshot.EMPTY.changed({document.source: document}), RULES)
         assert isinstance(answer, Deny)
         assert answer.entry_index == 0
         ((name, challenge),) = answer.headers

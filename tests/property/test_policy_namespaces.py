@@ -8,7 +8,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from exchanger.policy.documents.document import PolicyDocument
-from exchanger.policy.grants.allowance import Grants, NamespaceGrant
+from exchanger.policy.grants.allowance import NO_GRANTS, Grants, NamespaceGrant
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.namespace import MAX_DEPTH, closing, depth_of, routes_of
 from exchanger.policy.routing.scope import Route
@@ -38,7 +38,7 @@ from tests.property.test_policy_versions import allow, deny
 RED, BLUE = Source("red", "one"), Source("blue", "policy")
 
 
-def granted(policy: list[PolicyDocument], *grants: NamespaceGrant, limits: NamespaceLimits = NamespaceLimits()) -> PolicySnapshot:
+def granted(policy: list[PolicyDocument], *grants: NamespaceGrant, limits: NamespaceLimits = NO_GRANTS.limits) -> PolicySnapshot:
     return snapshot_of(policy, grants=Grants(grants, limits=limits))
 
 

@@ -458,7 +458,7 @@ def test_no_path_that_begins_with_a_legal_prefix_passes_by_a_deny(text: str, res
     if not text or read_prefix(text).problem:
         return
     prefix = read_prefix(text).prefix
-    snapshot = PolicySnapshot.EMPTY.apply(PolicyDocument(RED, (DenyEntry(RED, 0, MatchScope(HOST, prefix)),)))
+    snapshot = PolicySnapshot.EMPTY.changed({RED: PolicyDocument(RED, (DenyEntry(RED, 0, MatchScope(HOST, prefix)),))})
 
     assert snapshot.match(HOST, prefix + rest, method) is not NO_MATCH
 
