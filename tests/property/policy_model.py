@@ -208,13 +208,11 @@ def decision(
         return DISPUTED if host is None else UNMATCHED
     texts, model = read_path(path, method), Model(parts, hosts, reach, fields, raw)
     labels = max(1, len(hosts) - 1)
-    is_malformed = isinstance(texts, MalformedPath) or len(texts) > max(1, min(MAX_INTERPRETATIONS, MAX_LOOKUPS // labels))
     found = [model.answer(path, method)]
-    if not is_malformed and host is not None:
-        found += [model.answer(text, method, is_rewritten=True) for text in texts[1:]]
-    if CLOSED in found:
-        return CLOSED
-    return DISPUTED if is_malformed or host is None else agreed(found)
+    if isinstance(texts, MalformedPath) or len(texts) > max(1, min(MAX_INTERPRETATIONS, MAX_LOOKUPS // labels)) or host is None:
+        return CLOSED if CLOSED in found else DISPUTED
+    found += [model.answer(text, method, is_rewritten=True) for text in texts[1:]]
+    return CLOSED if CLOSED in found else agreed(found)
 
 
 def strictness(one: Answer) -> int:

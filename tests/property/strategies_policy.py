@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import Grants
+from exchanger.policy.routing.table import VirtualHost
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
 from exchanger.values.entry import AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType, Source, TokenTarget
 from tests.policy.examples import EVERYTHING_GRANTED
@@ -139,7 +140,9 @@ def snapshot_of(
 
 def contents_of(snapshot: PolicySnapshot) -> object:
     """Return all that a snapshot has, without the order in which it came."""
-    hosts = {**dict(snapshot.hosts.by_name.items()), **({} if snapshot.hosts.every is None else {None: snapshot.hosts.every})}
+    hosts: dict[str | None, VirtualHost] = dict(snapshot.hosts.by_name.items())
+    if snapshot.hosts.every is not None:
+        hosts[None] = snapshot.hosts.every
     return (
         {
             document.source: (document.document, document.entries, document.problems, document.refused, document.is_over_quota)

@@ -78,7 +78,7 @@ class Crowds(Part, trio.abc.Instrument):
         for supervisor in self.supervisors if self._is_quiet else ():
             newest = supervisor._policy.newest
             part = None if newest is None else newest.namespaces.get(NAMESPACE)
-            known = {source.name for source in part.sources} if part is not None else set()
+            known = set() if part is None else {source.name for source in part.documents}
             if known != self._names:
                 yield f"{len(known)} policies of a crowd are in force, not {len(self._names)}"
 

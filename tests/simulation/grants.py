@@ -11,6 +11,7 @@ import attrs
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NamespaceGrant
 from exchanger.values.entry import BASELINE, EVERYWHERE, DenyEntry
+from tests.property import policy_model as model
 from tests.property.grants_model import GrantsModel
 from tests.simulation.kernel import Kernel
 from tests.simulation.part import Every, Part
@@ -51,7 +52,7 @@ class PlatformTeam(Part):
     _denials: Random = attrs.field(init=False)
     _places: GrantsModel = attrs.field(init=False)
     _busy: float = attrs.field(default=0.0, init=False)
-    _left: dict[tuple[int, PolicyDocument], PolicyDocument] = attrs.field(factory=dict, init=False)
+    _left: dict[tuple[int, PolicyDocument], list[model.Part]] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.chance, self._denials = self.kernel.random("grants"), self.kernel.random("baseline")
@@ -128,7 +129,7 @@ class PlatformTeam(Part):
                 return DenyEntry(BASELINE, index, EVERYWHERE)
         return None
 
-    def left(self, number: int, document: PolicyDocument) -> PolicyDocument:
+    def left(self, number: int, document: PolicyDocument) -> list[model.Part]:
         """Return what a version leaves of ``document``."""
         key = number, document
         if key not in self._left:

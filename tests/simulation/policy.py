@@ -12,7 +12,7 @@ import attrs
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.snapshot import UnreadableReach
 from exchanger.values.entry import EVERYWHERE, Claim, DenyEntry, ExchangeEntry, FailClosedRegion, MatchScope, Source, TokenTarget
-from tests.property.policy_model import CLOSED, Answer, answer, strictness
+from tests.property.policy_model import CLOSED, Answer, answer, parts_of, strictness
 from tests.simulation.cluster import LABELS, NAMESPACE_LABELS, RECOVERY, Cluster
 from tests.simulation.folder import Folder
 from tests.simulation.grants import PlatformTeam
@@ -327,9 +327,10 @@ class Authors:
             closed = self._beyond(number) | unread
             texts = {named: BROKEN if named in closed else text for named, text in version.texts.items() if named[0] in joined}
             documents = [self._document(*named, text) for named, text in texts.items()]
+            parts = parts_of(documents)
             if self.grants is not None:
-                documents = [self.grants.left(granted, document) for document in documents]
-            found = self._answers[key] = answer(documents, UnreadableReach.UNMATCHED, host, path, "GET")
+                parts = [part for document in documents for part in self.grants.left(granted, document)]
+            found = self._answers[key] = answer(parts, UnreadableReach.UNMATCHED, host, path, "GET")
         return found
 
     def _document(self, namespace: str, name: str, text: str) -> PolicyDocument:
