@@ -116,7 +116,7 @@ async def test_a_namespace_may_leave_while_its_list_is_taken_in(cluster: Cluster
                 await trio.lowlevel.checkpoint()
             followed.source.use_namespaces(("a",))
             await trio.sleep(1.0)
-            assert (len(followed.record.snapshots[-1].documents), len(followed.source.index.waiting)) == (1, 0)
+            assert (followed.record.snapshots[-1].document_count, len(followed.source.index.waiting)) == (1, 0)
             assert followed.record.passes("/b")
             assert followed.record.denies("/a")
     assert not told or not told[-1].count
