@@ -5,7 +5,6 @@ from typing import Final
 import attrs
 import pytest
 import yaml
-from exchanger.policy.grants.restriction import restrict
 
 from exchanger.demo.service import sample_grants, sample_policy, violet_policy, wrong_policy
 from exchanger.demo.setup import own_setup
@@ -13,7 +12,9 @@ from exchanger.playground.lint import lint
 from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
-from exchanger.values.entry import Source
+from exchanger.policy.namespace import EffectiveDocument
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.entry import FailClosedRegion, Source
 from tests.playground.labs import RULES
 
 ISSUERS: Final = own_setup(1, 2).issuer_names
@@ -27,18 +28,26 @@ def written(name: str) -> tuple[PolicyDocument, tuple[tuple[str, str], ...]]:
     return parse_document(source, config_map["data"]["config.yaml"], ISSUERS), tuple(sorted(namespace["metadata"]["labels"].items()))
 
 
-def granted(name: str) -> PolicyDocument:
+def granted(name: str) -> EffectiveDocument:
     grants = read_grants(sample_grants(), has_labels=True)
     assert isinstance(grants, Grants)
     document, labels = written(name)
-    return restrict(document, grants, (labels,))
+    found = PolicySnapshot(grants).changed({document.source: document}, {document.source.namespace: (labels,)}).document(document.source)
+    assert found is not None
+    return found
+
+
+def closed_by(document: EffectiveDocument) -> set[tuple[int | None, str | None, str]]:
+    """Where entries, or the document, fail closed."""
+    routes = [route.effect for own in document.routes.values() for route in own]
+    return {(one.index, one.match.host, one.match.path_prefix) for one in routes if isinstance(one, FailClosedRegion)}
 
 
 @pytest.mark.parametrize("name", [file.name for file in (*sample_policy(), violet_policy())])
 def test_a_team_that_makes_no_mistakes_notices_nothing_of_the_grants(name: str) -> None:
     before, after = written(name)[0], granted(name)
     assert after.entries == before.entries != ()
-    assert (after.regions, after.refused) == ((), ())
+    assert (after.problems, after.refused) == ((), ())
 
 
 def test_each_of_oranges_mistakes_closes_its_own_paths_or_nothing() -> None:
@@ -46,8 +55,7 @@ def test_each_of_oranges_mistakes_closes_its_own_paths_or_nothing() -> None:
     assert written("orange.yaml")[0].regions == (), "every mistake is one because of the grants"
     assert [entry.index for entry in document.entries] == [0, 1, 2, 3, 11]
     assert [refusal.index for refusal in document.refused] == [4, 5]
-    closed = {(region.index, region.match.host, region.match.path_prefix) for region in document.regions}
-    assert closed == {
+    assert closed_by(document) == {
         (6, "orange.example.com", "/everything"),
         (6, "*.orange.example.com", "/everything"),
         (7, "orange.example.com", "/issuer"),
@@ -68,4 +76,4 @@ def test_browns_broken_document_closes_its_host_alone() -> None:
     (anywhere,) = written("brown.yaml")[0].regions
     assert anywhere.match.host is None
     document = granted("brown.yaml")
-    assert [(region.match.host, region.match.path_prefix) for region in document.regions] == [("brown.example.com", "")]
+    assert closed_by(document) == {(None, "brown.example.com", "")}
