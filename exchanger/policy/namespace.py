@@ -18,23 +18,30 @@ from exchanger.codes.code import Code
 from exchanger.codes.grants import NOT_GRANTED, PARTLY_OUTSIDE_GRANTS
 from exchanger.codes.manifests import DEEP_ENTRIES, MANY_AREAS, MANY_DOCUMENTS, MANY_ENTRIES
 from exchanger.codes.problem import Problem
+from exchanger.policy.authority import WILDCARD
 from exchanger.policy.documents.document import Labels, PolicyDocument, PolicyRefusal
-from exchanger.policy.grants.allowance import ANYTHING, UNLIMITED, Allowance, Granted, common_hosts, missing
+from exchanger.policy.grants.allowance import ANYTHING, UNLIMITED, Allowance, Granted, common_hosts, hosts_above, missing
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.prefix import fold, prefix_spellings, spellings_of
-from exchanger.policy.routing.scope import PathSet, Route, covers_host, covers_path
+from exchanger.policy.routing.scope import PathSet, Route, covers_path
 from exchanger.values.entry import AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType, Source
 
 # Levels that the routes of one namespace may add to a path on one host, each about a microsecond. Where entries name headers, their level
 # counts four more, and one for each combination of names.
 MAX_DEPTH: Final = 24
 _HEADERS: Final = 4
+# Routes of claims that cover several granted hosts, half a kilobyte each. An unreadable document in a namespace with a thousand granted
+# hosts makes a thousand.
+MAX_SPREAD: Final = 10_000
 # Sets of granted paths that are kept: the entries of a document are compared with the same grants.
 _KEPT_SETS: Final = 1_024
+# Hosts of which the granted ones are kept: a document may name one wildcard in every entry.
+_KEPT_HOSTS: Final = 64
 # Missing grants that a reason names.
 _NAMED: Final = 4
 _OUTSIDE: Final = "is outside the hosts and paths that its namespace is granted"
 _PARTLY: Final = "covers more than its namespace is granted"
+_OVER_SPREAD: Final = f"wildcards and mistakes of its namespace fail closed in more than {MAX_SPREAD} scopes on granted hosts"
 _OVER_DEPTH: Final = f"the prefixes of its namespace make more than {MAX_DEPTH} levels on one path of its host"
 # The codes of what fails closed because of a namespace's limits.
 QUOTA_CODES: Final = frozenset({MANY_ENTRIES, MANY_AREAS, MANY_DOCUMENTS, DEEP_ENTRIES})
@@ -42,6 +49,8 @@ QUOTA_CODES: Final = frozenset({MANY_ENTRIES, MANY_AREAS, MANY_DOCUMENTS, DEEP_E
 Routes: TypeAlias = tuple[Route, ...]
 # The document of each source from now on, ``None`` for none.
 Changes: TypeAlias = Mapping[Source, PolicyDocument | None]
+# For hosts that cover several granted ones: the most routes that claims on them make, and whether all of these yield to others.
+Spans: TypeAlias = Mapping[str | None, tuple[int, bool]]
 # The routes that are removed from each host, and those that are added there.
 Differences: TypeAlias = dict[str | None, tuple[list[Route], list[Route]]]
 
@@ -53,7 +62,8 @@ class EffectiveDocument:
 
     ``document`` is as its author wrote it. ``entries`` are those that decide requests, ``problems`` the first region of the document or of
     each invalid entry, and ``refused`` what is outside the grants. ``used_entries`` and ``used_regions`` count towards the quota. Of a
-    document that ``is_over_quota``, only the text and the hosts that it names are kept: it must be read again when there is room.
+    document that ``is_over_quota``, only the text and the hosts that it names are kept: it must be read again when there is room. ``spans``
+    are the hosts of its claims that cover several granted ones.
     """
 
     document: PolicyDocument
@@ -64,6 +74,7 @@ class EffectiveDocument:
     used_entries: int
     used_regions: int
     is_over_quota: bool = False
+    spans: Spans = attrs.field(factory=dict, repr=False)
 
     @property
     def source(self) -> Source:
@@ -97,6 +108,9 @@ class NamespacePolicy:
     ``labels`` describe the namespace, several times if files disagree. It is granted what all ``allowances`` grant, of which there is one
     for each description. ``over_quota`` has the documents over quota, with the limit that the first of them exceeds, and ``over_depth``
     the hosts on which all routes fail closed. ``enforced``: if false, grants restrict nothing but what lets requests pass.
+
+    ``spread`` counts the routes of claims that cover several granted hosts; beyond ``MAX_SPREAD``, these hosts fail closed as a whole, by
+    ``wide`` routes.
     """
 
     labels: tuple[Labels, ...] = ()
@@ -109,6 +123,8 @@ class NamespacePolicy:
     used_regions: int = 0
     over_quota: Mapping[Source, Code] = attrs.field(factory=dict)
     over_depth: frozenset[str | None] = frozenset()
+    spread: int = 0
+    wide: Mapping[str | None, Routes] = attrs.field(factory=dict, repr=False)
     entry_count: int = 0
     invalid_documents: int = 0
     refused_count: int = 0
@@ -131,7 +147,7 @@ class NamespacePolicy:
     def on(self, host: str | None) -> Routes:
         """Return the routes on ``host``; if they make too many levels, what closes them all."""
         routes = _all(self.routes, host)
-        return closing(routes, self._granted_on(host)) if host in self.over_depth else routes
+        return closing(routes, self._granted_on(host, enforced=self.enforced)) if host in self.over_depth else routes
 
     def _with(self, contents: "Mapping[Source, _Content | None]") -> "tuple[NamespacePolicy, Differences]":
         used_entries, used_regions, count = self.used_entries, self.used_regions, len(self.documents)
@@ -143,39 +159,46 @@ class NamespacePolicy:
         exceeds = used_entries > self.limits.entries or used_regions > self.limits.areas or count > self.limits.documents
         over_quota = self._over_quota(contents) if exceeds else {}
         otherwise = [source for source in {**over_quota, **self.over_quota} if over_quota.get(source) is not self.over_quota.get(source)]
-        documents, routes, differences = self.documents, self.routes, Differences()
-        affected = dict.fromkeys([*contents, *sorted(otherwise)])
-        for source in affected:
-            before = documents.get(source)
+        touched, affected = dict.fromkeys([*contents, *sorted(otherwise)]), dict[Source, _Content | None]()
+        for source in touched:
+            before = self.documents.get(source)
             content = contents[source] if source in contents else before and _Content.known(before)
-            if content is not None:
-                content = content.within(over_quota.get(source), self.limits)
-                if before is not None and content.document is before.document:
-                    continue
-            after = None if content is None else self._effective(content)
+            content = content and content.within(over_quota.get(source), self.limits)
+            if content is None or before is None or content.document is not before.document:
+                affected[source] = content
+        spans = {source: {} if content is None else self._spans(content.document) for source, content in affected.items()}
+        spread = self.spread
+        for source in affected:
+            spread += _spread(spans[source]) - _spread({} if (known := self.documents.get(source)) is None else known.spans)
+        is_wide = spread > MAX_SPREAD
+        if is_wide is not (self.spread > MAX_SPREAD):
+            others = {source: one for source, one in self.documents.items() if one.spans and source not in affected}
+            affected |= {source: _Content.known(one) for source, one in others.items()}
+            spans |= {source: one.spans for source, one in others.items()}
+        documents, changes = self.documents, list[tuple[Source, Mapping[str | None, Routes], Mapping[str | None, Routes]]]()
+        for source, content in affected.items():
+            before, after = documents.get(source), None if content is None else self._effective(content, spans[source], is_wide=is_wide)
             documents = documents.discard(source) if after is None else documents.insert(source, after)
-            old, new = ({} if one is None else one.routes for one in (before, after))
-            for host in {**old, **new}:
-                own = routes.get(host, _NO_ROUTES)
-                own = own.insert(source, new[host]) if host in new else own.discard(source)
-                routes = routes.insert(host, own) if own else routes.discard(host)
-                removed, added = differences.setdefault(host, ([], []))
-                removed += old.get(host, ())
-                added += new.get(host, ())
+            changes.append((source, {} if before is None else before.routes, {} if after is None else after.routes))
+        wide = self._wide(documents.values()) if is_wide else {}
+        renewed = [host for host in {**self.wide, **wide} if self.wide.get(host) != wide.get(host)]
+        old, new = ({host: one[host] for host in renewed if host in one} for one in (self.wide, wide))
+        changes.append((_WIDE, old, new))
+        routes, differences = _changed_routes(self.routes, changes)
         over_depth = self.over_depth.difference(differences).union(host for host in differences if depth_of(_all(routes, host)) > MAX_DEPTH)
         if over_depth or self.over_depth:
             hosts = (over_depth ^ self.over_depth) | (over_depth & differences.keys())
-            deep = {source: None for host in hosts for source in routes.get(host, _NO_ROUTES)}
-            affected.update(deep)
-            for source in deep:
-                documents = documents.insert(source, self._effective(_Content.known(documents[source]), over_depth))
+            deep = {source: documents[source] for host in hosts for source in routes.get(host, _NO_ROUTES) if source in documents}
+            for source, shallow in deep.items():
+                affected[source] = content = _Content.known(shallow)
+                documents = documents.insert(source, self._effective(content, shallow.spans, over_depth, is_wide=is_wide))
         entries, invalid, refused = self.entry_count, self.invalid_documents, self.refused_count
         for source in affected:
             for one, sign in ((self.documents.get(source), -1), (documents.get(source), 1)):
                 entries += 0 if one is None else sign * one.entry_count
                 invalid += 0 if one is None else sign * bool(one.problems)
                 refused += 0 if one is None else sign * len(one.refused)
-        read_again = (source for source in {*self.to_read_again, *affected} - over_quota.keys() if source in documents)
+        read_again = (source for source in {*self.to_read_again, *touched} - over_quota.keys() if source in documents)
         changed = attrs.evolve(
             self,
             documents=documents,
@@ -184,6 +207,8 @@ class NamespacePolicy:
             used_regions=used_regions,
             over_quota=over_quota,
             over_depth=over_depth,
+            spread=spread,
+            wide=wide,
             entry_count=entries,
             invalid_documents=invalid,
             refused_count=refused,
@@ -213,12 +238,59 @@ class NamespacePolicy:
                 found[source] = exceeded
         return found
 
-    def _effective(self, content: "_Content", over_depth: frozenset[str | None] = frozenset()) -> EffectiveDocument:
+    def _spans(self, document: PolicyDocument) -> Spans:
+        """Return the hosts of claims that cover several granted ones."""
+        spans: dict[str | None, tuple[int, bool]] = {}
+        for claim in (*document.entries, *document.regions):
+            if count := self._span(claim):
+                known, yields = spans.get(claim.match.host, (0, True))
+                spans[claim.match.host] = known + count, yields and Route(claim).yields_to_others
+        return spans
+
+    def _span(self, claim: Claim) -> int:
+        """Return the most routes that ``claim`` makes, 0 if it makes one at most."""
+        host = claim.match.host
+        if (host is not None and not host.startswith(WILDCARD)) or not (self.enforced or isinstance(claim, AllowEntry)):
+            return 0
+        count = len(_granted_hosts(host, self.allowances))
+        is_granted = not isinstance(claim, FailClosedRegion) and all(_grants_all(one, claim.match) for one in self.allowances)
+        return 0 if count <= 1 or is_granted else count
+
+    def _wide(self, documents: Iterable[EffectiveDocument]) -> dict[str | None, Routes]:
+        """Return what closes all granted hosts that claims of ``documents`` cover where they cover several."""
+        first: dict[tuple[str | None, bool], Source] = {}
+        for document in sorted((one for one in documents if one.spans), key=attrgetter("source")):
+            for host, (_, yields) in document.spans.items():
+                first.setdefault((host, yields), document.source)
+        closed: dict[str | None, tuple[bool, Source]] = {}
+        for (host, yields), source in first.items():
+            for granted in _granted_hosts(host, self.allowances):
+                closed[granted] = min((yields, source), closed.get(granted, (yields, source)))
+        wide: dict[str | None, Routes] = {}
+        for host, (yields, source) in closed.items():
+            paths = self._granted_on(host, enforced=True)
+            problems = (Problem(MANY_AREAS, _OVER_SPREAD),)
+            region = FailClosedRegion(source, MatchScope(host), _OVER_SPREAD, guessed=yields and host is not None, problems=problems)
+            if paths is None or paths.prefixes:
+                wide[host] = (Route(region, paths),)
+        return wide
+
+    def _effective(
+        self, content: "_Content", spans: Spans, over_depth: frozenset[str | None] = frozenset(), *, is_wide: bool
+    ) -> EffectiveDocument:
         """Return what grants and limits leave of a document."""
         document = content.document
-        found = [(claim, routes_of(claim, self.allowances, enforced=self.enforced)) for claim in (*document.entries, *document.regions)]
+        found = list[tuple[Claim, Routes]]()
         by_host: dict[str | None, list[Route]] = {}
-        for _, routes in found:
+        for claim in (*document.entries, *document.regions):
+            if is_wide and claim.match.host in spans and self._span(claim):
+                effect = (
+                    claim if isinstance(claim, FailClosedRegion) else _closed(claim, claim.match.closed, _PARTLY, PARTLY_OUTSIDE_GRANTS)
+                )
+                found.append((claim, (Route(effect),)))  # wide routes close its hosts
+                continue
+            routes = routes_of(claim, self.allowances, enforced=self.enforced)
+            found.append((claim, routes))
             for route in routes:
                 by_host.setdefault(route.match.host, []).append(route)
         entries, problems, refused = document.entries, document.problems, tuple[PolicyRefusal, ...]()
@@ -249,13 +321,14 @@ class NamespacePolicy:
             content.used_entries,
             content.used_regions,
             content.is_over_quota,
+            spans,
         )
 
-    def _granted_on(self, host: str | None) -> PathSet | None:
-        """Return the paths that the namespace is granted on all of ``host``; ``None`` for all paths."""
+    def _granted_on(self, host: str | None, *, enforced: bool) -> PathSet | None:
+        """Return the paths that the namespace is granted on all of ``host`` if grants are ``enforced``; ``None`` for all paths."""
         granted: PathSet | None = None
         for allowance in self.allowances:
-            if allowance is not UNLIMITED and self.enforced:
+            if allowance is not UNLIMITED and enforced:
                 paths = paths_of(*[one for one in allowance.near(host) if _grants_host(one, host)], in_any_reading=True)
                 granted = paths if granted is None else granted.common(paths) or _NO_PATHS
         return granted
@@ -290,6 +363,8 @@ class _Content:
         return attrs.evolve(self, document=attrs.evolve(self.document, entries=(), regions=regions), is_over_quota=True)
 
 
+# Stands for a document among the routes of a namespace: those that fail closed for all documents together.
+_WIDE: Final = Source("", "")
 _NO_ROUTES: "Final[HashTrieMap[Source, Routes]]" = HashTrieMap()
 _NO_PATHS: Final = PathSet((), in_any_reading=True)
 _name = attrgetter("kind", "name")  # the order of sources of one namespace, ten times as fast as their comparison
@@ -298,6 +373,27 @@ _name = attrgetter("kind", "name")  # the order of sources of one namespace, ten
 def _all(routes: "HashTrieMap[str | None, HashTrieMap[Source, Routes]]", host: str | None) -> Routes:
     own = routes.get(host, _NO_ROUTES)
     return tuple([route for source in sorted(own, key=_name) for route in own[source]])
+
+
+def _changed_routes(
+    routes: "HashTrieMap[str | None, HashTrieMap[Source, Routes]]",
+    changes: Iterable[tuple[Source, Mapping[str | None, Routes], Mapping[str | None, Routes]]],
+) -> "tuple[HashTrieMap[str | None, HashTrieMap[Source, Routes]], Differences]":
+    """Return the routes by host and document where those of some documents are others, and the differences."""
+    differences = Differences()
+    for source, old, new in changes:
+        for host in {**old, **new}:
+            own = routes.get(host, _NO_ROUTES)
+            own = own.insert(source, new[host]) if host in new else own.discard(source)
+            routes = routes.insert(host, own) if own else routes.discard(host)
+            removed, added = differences.setdefault(host, ([], []))
+            removed += old.get(host, ())
+            added += new.get(host, ())
+    return routes, differences
+
+
+def _spread(spans: Spans) -> int:
+    return sum(count for count, _ in spans.values())
 
 
 def _closed_hosts(document: PolicyDocument, exceeded: Code, limits: NamespaceLimits) -> Iterator[FailClosedRegion]:
@@ -317,9 +413,7 @@ def _closed_hosts(document: PolicyDocument, exceeded: Code, limits: NamespaceLim
 
 
 def _too_deep(entry: Entry) -> FailClosedRegion:
-    text = f"entries[{entry.index}] fails closed: {_OVER_DEPTH}"
-    problems = (Problem(DEEP_ENTRIES, text, entry.index, line=entry.line),)
-    return FailClosedRegion(entry.source, entry.match.closed, text, entry.index, entry.line, problems=problems)
+    return _closed(entry, entry.match.closed, f"fails closed: {_OVER_DEPTH}", DEEP_ENTRIES)
 
 
 def routes_of(claim: Claim, allowances: Iterable[Allowance], *, enforced: bool = True) -> Routes:
@@ -338,6 +432,19 @@ def _together(routes: Iterable[Route]) -> Iterator[Route]:
         paths, known = route.granted_paths, together.get(route.effect, route.granted_paths)
         together[route.effect] = None if known is None or paths is None else known.union(paths)
     yield from (Route(effect, paths) for effect, paths in together.items())
+
+
+def _each_left(claim: Claim, allowances: Iterable[Allowance]) -> Iterator[Route]:
+    """Yield what ``routes_of`` returns, some of it in parts, without looking at all granted hosts for the first."""
+    routes: Iterator[Route] = iter((Route(claim),))
+    for allowance in allowances:
+        routes = _all_restricted(routes, allowance)
+    return routes
+
+
+def _all_restricted(routes: Iterable[Route], allowance: Allowance) -> Iterator[Route]:
+    for route in routes:
+        yield from _restricted(route, allowance, enforced=True)
 
 
 def _restricted(route: Route, allowance: Allowance, *, enforced: bool) -> Iterator[Route]:
@@ -368,37 +475,36 @@ def _left_of(claim: Claim, allowance: Allowance, *, enforced: bool) -> Iterator[
         reason, code = f"requests what its namespace is not granted: {', '.join(lacking[:_NAMED])}{more}", NOT_GRANTED
         if any(one.paths.covers(claim.match) for one in covering):
             near = tuple(covering)  # otherwise a plain prefix also closes the other granted paths that it begins
-    on_host: dict[str | None, list[Granted]] = {}
-    for one in near:
-        for host in common_hosts(claim.match.host, one.hosts):
-            on_host.setdefault(host, []).append(one)
-    for host, grants in on_host.items():
+    for host, grants in _by_host(claim.match.host, near):
         match = attrs.evolve(claim.match.closed, host=host)
         if isinstance(claim, FailClosedRegion):
             closed = attrs.evolve(claim, match=match, guessed=claim.reaches_any_host and host is not None)
         else:
-            text = f"entries[{claim.index}] {reason}"
-            problems = (Problem(code, text, claim.index, line=claim.line),)
-            closed = FailClosedRegion(claim.source, match, text, claim.index, claim.line, problems=problems)
+            closed = _closed(claim, match, reason, code)
         paths = paths_of(*grants, in_any_reading=True)
         if paths.intersects(match):
             yield Route(closed, None if paths.covers(match) else paths)
+
+
+def _closed(entry: Entry, match: MatchScope, reason: str, code: Code) -> FailClosedRegion:
+    text = f"entries[{entry.index}] {reason}"
+    problems = (Problem(code, text, entry.index, line=entry.line),)
+    return FailClosedRegion(entry.source, match, text, entry.index, entry.line, problems=problems)
 
 
 def refusals_of(document: PolicyDocument, allowances: tuple[Allowance, ...], *, enforced: bool = True) -> tuple[PolicyRefusal, ...]:
     """Return what has no effect in ``document`` because grants leave nothing of it, or would have none if they were ``enforced``."""
     found: dict[int | None, PolicyRefusal] = {}
     for entry in document.entries:
-        routes = routes_of(entry, allowances)
+        left = next(_each_left(entry, allowances), None)
         is_enforced = enforced or isinstance(entry, AllowEntry)
-        regions = [route.effect for route in routes if isinstance(route.effect, FailClosedRegion)]
-        if not routes:
+        if left is None:
             reason = f"{'' if is_enforced else 'would be refused: '}entries[{entry.index}] {_OUTSIDE}"
             found[entry.index] = PolicyRefusal(entry.source, entry.index, reason, line=entry.line)
-        elif regions and not is_enforced:
-            problem = regions[0].problems[0]
+        elif isinstance(left.effect, FailClosedRegion) and not is_enforced:
+            problem = left.effect.problems[0]
             found[entry.index] = PolicyRefusal(entry.source, entry.index, f"would be invalid: {problem.text}", problem.code, entry.line)
-    closing = {region.index for region in document.regions if enforced and routes_of(region, allowances)}
+    closing = {region.index for region in document.regions if enforced and any(True for _ in _each_left(region, allowances))}
     for region in document.regions if enforced else ():
         if region.index not in closing and region.index not in found:
             what = "the document" if region.index is None else f"entries[{region.index}]"
@@ -419,16 +525,25 @@ def _kept(entry: Entry, near: Iterable[Granted], covering: Iterable[Granted]) ->
     if any(one.paths.covers(match) for one in covering):
         yield Route(entry)
         return
-    on_host: dict[str | None, list[Granted]] = {match.host: []}
-    for one in near:
-        for host in common_hosts(match.host, one.hosts) if _may_use(entry, one) else ():
-            on_host.setdefault(host, []).append(one)
-    for host, grants in on_host.items():
+    for host, grants in _by_host(match.host, [one for one in near if _may_use(entry, one)]):
         paths = paths_of(*grants, in_any_reading=closes)
         if host == match.host and not paths.covers(attrs.evolve(match, path_type=PathType.SEGMENT)):
             paths = PathSet.of((*paths.prefixes, *prefix_spellings(match.path_prefix).all), in_any_reading=closes)
         if paths.intersects(match):
             yield Route(entry if host == match.host else attrs.evolve(entry, match=attrs.evolve(match, host=host)), paths)
+
+
+def _by_host(host: str | None, near: Iterable[Granted]) -> Iterator[tuple[str | None, list[Granted]]]:
+    """Yield ``host`` with the grants that cover it, if any, and lazily each granted host below it with the grants there."""
+    covering, below, seen = list[Granted](), list[Granted](), set[str | None]()
+    for one in near:
+        (covering if _grants_host(one, host) else below).append(one)
+    yield host, covering
+    for one in below:
+        for other in common_hosts(host, one.hosts):
+            if other not in seen:
+                seen.add(other)
+                yield other, [one for one in below if other in one.hosts]
 
 
 def _may_use(entry: Entry, one: Granted) -> bool:
@@ -447,7 +562,20 @@ def covering_grants(scope: MatchScope, near: Iterable[Granted]) -> list[Granted]
 
 
 def _grants_host(one: Granted, host: str | None) -> bool:
-    return any(covers_host(None if other == ANYTHING else other, host) for other in one.hosts)
+    return ANYTHING in one.hosts or (host is not None and any(above in one.hosts for above in hosts_above(host)))
+
+
+def _grants_all(allowance: Allowance, scope: MatchScope) -> bool:
+    return any(_grants_host(one, scope.host) and one.paths.covers(scope) for one in allowance.near(scope.host))
+
+
+@lru_cache(maxsize=_KEPT_HOSTS)
+def _granted_hosts(host: str | None, allowances: tuple[Allowance, ...]) -> tuple[str | None, ...]:
+    """Return the hosts that ``host`` and all ``allowances`` have in common."""
+    hosts: dict[str | None, None] = {host: None}
+    for allowance in allowances:
+        hosts = {other: None for one in hosts for granted in allowance.near(one) for other in common_hosts(one, granted.hosts)}
+    return tuple(hosts)
 
 
 def depth_of(routes: Routes) -> int:

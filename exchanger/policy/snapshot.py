@@ -274,7 +274,8 @@ def changed_documents(
 
 
 def _affects_all(old: NamespacePolicy, new: NamespacePolicy) -> bool:
-    return (old.allowances, old.over_quota, old.over_depth) != (new.allowances, new.over_quota, new.over_depth)
+    own, others = ((one.allowances, one.over_quota, one.over_depth, bool(one.wide)) for one in (old, new))
+    return own != others
 
 
 def _head_at_once(near: Near, path: str) -> Found | None:

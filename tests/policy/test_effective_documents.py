@@ -1,6 +1,7 @@
 """Laws of what a version knows of documents: any way to a state is a fresh start of it, and nothing that differs goes unnoticed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TypeAlias
 from unittest import mock
 
@@ -13,8 +14,9 @@ from exchanger.policy.documents.document import Labels, PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants, NamespaceGrant
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.snapshot import PolicySnapshot, changed_documents
-from exchanger.values.entry import Source
+from exchanger.values.entry import DenyEntry, Source
 from exchanger.values.selector import parse_selector
+from exchanger.values.verdict import Ambiguous, NoMatch, Unhealthy
 from tests.policy.comparing import content
 from tests.policy.examples import ACTIONS, ANYTHING
 from tests.property.strategies_policy import documents, hosts, methods, odd_paths, plain_paths
@@ -93,19 +95,22 @@ def lived(steps: Iterable[Step]) -> History:
     return history
 
 
-def shallow() -> "mock._patch[int]":
-    """Allow few levels, so that small documents exceed them."""
-    return mock.patch.object(namespaces, "MAX_DEPTH", 6)
+@contextmanager
+def small_bounds() -> Iterator[None]:
+    """Allow few levels, and few routes of one claim, so that small documents exceed them."""
+    with mock.patch.object(namespaces, "MAX_DEPTH", 6), mock.patch.object(namespaces, "MAX_SPREAD", 4):
+        yield
 
 
 @given(histories)
 def test_any_history_of_documents_labels_and_grants_ends_as_a_fresh_start(steps: list[Step]) -> None:
-    with shallow():
+    with small_bounds():
         history = lived(steps)
         history.read_again()
         fresh = history.fresh()
     own = history.snapshot.namespaces
-    event(f"over quota {any(one.over_quota for one in own.values())}, over depth {any(one.over_depth for one in own.values())}")
+    for namespace in own.values():
+        event(f"over quota {bool(namespace.over_quota)}, over depth {bool(namespace.over_depth)}, wide {bool(namespace.wide)}")
     assert content(history.snapshot) == content(fresh)
     for name, namespace in own.items():
         assert (namespace.over_quota, namespace.over_depth) == (fresh.namespaces[name].over_quota, fresh.namespaces[name].over_depth)
@@ -114,7 +119,7 @@ def test_any_history_of_documents_labels_and_grants_ends_as_a_fresh_start(steps:
 
 @given(histories)
 def test_counts_are_those_of_all_documents_and_hosts(steps: list[Step]) -> None:
-    with shallow():
+    with small_bounds():
         snapshot = lived(steps).snapshot
     there = list(snapshot.documents())
     assert snapshot.document_count == len(there)
@@ -136,7 +141,7 @@ def test_counts_are_those_of_all_documents_and_hosts(steps: list[Step]) -> None:
 
 @given(histories)
 def test_the_findings_of_a_document_are_its_problems_and_refusals_in_the_order_of_entries(steps: list[Step]) -> None:
-    with shallow():
+    with small_bounds():
         snapshot = lived(steps).snapshot
     for one in snapshot.documents():
         places = [-1 if problem.entry is None else problem.entry for problem in one.findings]
@@ -150,7 +155,7 @@ def test_the_findings_of_a_document_are_its_problems_and_refusals_in_the_order_o
 
 @given(histories, all_steps)
 def test_every_document_that_differs_is_told(steps: list[Step], step: Step) -> None:
-    with shallow():
+    with small_bounds():
         history = lived(steps)
         before = history.snapshot
         history.take(step)
@@ -173,3 +178,35 @@ def test_versions_that_are_alike_on_a_host_decide_alike_there(steps: list[Step],
     assert is_alike is before.is_alike_on(host, history.snapshot)
     assert before.is_alike_on(host, before)
     assert not is_alike or history.snapshot.match(host, path, method) == before.match(host, path, method)
+
+
+@given(
+    st.lists(documents(of=st.builds(Source, st.just("red"), st.sampled_from("abc"))), min_size=1, max_size=3),
+    documents(of=st.just(Source("blue", "a"))),
+    all_grants,
+    hosts,
+    plain_paths,
+    methods,
+)
+def test_claims_on_too_many_hosts_close_what_is_granted_and_nothing_else(
+    own: list[PolicyDocument], other: PolicyDocument, grants: Grants, host: str, path: str, method: str
+) -> None:
+    grants = attrs.evolve(grants, limits=NO_GRANTS.limits)
+    there = {one.source: one for one in (*own, other)}
+    free = PolicySnapshot(grants=grants).changed(there)
+    with mock.patch.object(namespaces, "MAX_SPREAD", 1):
+        bounded, alone = (PolicySnapshot(grants=grants).changed(some) for some in (there, {other.source: other}))
+    before, found, others = (one.match(host, path, method) for one in (free, bounded, alone))
+    namespace, is_wide = bounded.namespaces["red"], any(one.wide for one in bounded.namespaces.values())
+    event(f"wide {is_wide}, {type(found).__name__}")
+    closed = (DenyEntry, Unhealthy, Ambiguous)
+    assert isinstance(found, closed) or not isinstance(before, closed)
+    if not is_wide:
+        assert found == before
+    allowed = [one for one in namespace.allowances[0].granted if any(_covers(pattern, host) for pattern in one.hosts)]
+    if grants.limited and grants.enforced and not any(path in one.paths for one in allowed):
+        assert found == others or isinstance(found, NoMatch)
+
+
+def _covers(pattern: str, host: str) -> bool:
+    return pattern in {"*", host} or (pattern.startswith("*.") and host.endswith(pattern[1:]))

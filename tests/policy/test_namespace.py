@@ -1,5 +1,7 @@
 """What grants, quotas and depth leave of the documents of one namespace, and what authors are told of it."""
 
+from unittest import mock
+
 import attrs
 import pytest
 
@@ -8,13 +10,14 @@ from exchanger.codes.manifests import DEEP_ENTRIES, MANY_AREAS, MANY_DOCUMENTS, 
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants, NamespaceGrant
 from exchanger.policy.limits import NamespaceLimits
-from exchanger.policy.namespace import MAX_DEPTH, EffectiveDocument
+from exchanger.policy.namespace import MAX_DEPTH, MAX_SPREAD, EffectiveDocument
+from exchanger.policy.routing.scope import PathSet
 from exchanger.policy.snapshot import PolicySnapshot, changed_documents
 from exchanger.values.entry import EVERYWHERE, Claim, Entry, FailClosedRegion, PathType, Source
 from exchanger.values.selector import parse_selector
 from exchanger.values.verdict import NO_MATCH, Unhealthy
 from tests.policy.comparing import content
-from tests.policy.examples import BLUE, HOST, RED, deny, document_of, exchange, parsed, region, with_documents, without
+from tests.policy.examples import ANYTHING, BLUE, HOST, RED, deny, document_of, exchange, parsed, region, with_documents, without
 
 GETS, POSTS = frozenset({"GET"}), frozenset({"POST"})
 A, B, C = (Source("red", name) for name in "abc")
@@ -50,6 +53,7 @@ entries:
 - {match: {host: api.example.com, pathPrefix: /}, action: deny}
 - {match: {host: other.example.com, pathPrefix: /z}, action: nothing}
 """
+BLUES = NamespaceGrant(frozenset({"blue"}), None, ANYTHING, issuers=ANYTHING, scopes=ANYTHING)
 OWN = NamespaceGrant(frozenset({"red"}), None, (HOST,), ("/x", "/y"), frozenset({"deny"}))
 
 
@@ -273,3 +277,59 @@ def test_what_is_unreadable_yields_to_others_while_its_namespace_is_over_quota()
     assert isinstance(snapshot.match("other.example.com", "/", "GET"), Unhealthy)
     named = within(NamespaceLimits(entries=0), document_of(deny("/q"), source=A), other)
     assert isinstance(named.match(HOST, "/", "GET"), Unhealthy)
+
+
+MANY_HOSTS = tuple(f"h{number}.example.com" for number in range(500))
+
+
+def test_documents_that_close_all_that_is_granted_cost_that_once() -> None:
+    """Twenty of 500 granted hosts each made 10,000 routes; 60 of 9,900 hosts would take half a gigabyte."""
+    grants = Grants((attrs.evolve(OWN, hosts=MANY_HOSTS), BLUES))
+    broken = [parsed("version: v2", Source("red", f"p{number:02}")) for number in range(40)]
+    few = with_documents(PolicySnapshot(grants=grants), *broken[:20])
+    many = with_documents(
+        few, *broken[20:], document_of(deny("/x"), source=A), document_of(exchange("/x/y", host="h3.example.com"), source=BLUE)
+    )
+    for snapshot, wide in ((few, 0), (many, len(MANY_HOSTS))):
+        namespace = snapshot.namespace("red")
+        assert namespace is not None
+        assert len(namespace.wide) == wide
+        assert sum(len(own) for own in namespace.routes.values()) <= MAX_SPREAD
+        for host in (MANY_HOSTS[0], MANY_HOSTS[-1]):
+            assert isinstance(snapshot.match(host, "/x/z", "GET"), Unhealthy)
+            assert snapshot.match(host, "/z", "GET") is NO_MATCH
+        assert snapshot.match("other.example.com", "/x", "GET") is NO_MATCH
+    assert many.match("h3.example.com", "/x/y", "GET") == exchange("/x/y", host="h3.example.com", source=BLUE)
+    assert (many.invalid_documents, effective(many, broken[-1].source).problems) == (40, broken[-1].problems)
+    back = without(many, *(one.source for one in broken[20:]), A, BLUE)
+    assert content(back) == content(few)
+    assert set(changed_documents(many, without(many, broken[0].source), [broken[0].source])) == {broken[0].source}
+    assert {one.source for one in broken} <= set(changed_documents(many, back, [A]))
+
+
+def test_entries_on_wildcards_above_many_granted_hosts_close_these_hosts_for_everybody() -> None:
+    grants = Grants((attrs.evolve(OWN, hosts=MANY_HOSTS), BLUES))
+    own = document_of(*(deny(f"/x/{number}", host="*.example.com") for number in range(21)), deny("/y", host="h3.example.com"))
+    snapshot = with_documents(PolicySnapshot(grants=grants), own, document_of(exchange("/", host="h3.example.com"), source=BLUE))
+    assert isinstance(snapshot.match("h3.example.com", "/x/99", "GET"), Unhealthy)
+    assert snapshot.match("h3.example.com", "/z", "GET") == exchange("/", host="h3.example.com", source=BLUE)
+    assert codes(snapshot) == [PARTLY_OUTSIDE_GRANTS.name] * 21
+    assert effective(snapshot).entries == own.entries[-1:]
+
+
+def test_a_wildcard_that_is_granted_itself_counts_beside_many_granted_hosts_below_it() -> None:
+    grants = Grants((attrs.evolve(OWN, hosts=("*.example.com",), path_prefixes=("",)), attrs.evolve(OWN, hosts=MANY_HOSTS)))
+    own = document_of(*(deny(f"/x/{number}", host="*.example.com") for number in range(30)))
+    snapshot = with_documents(PolicySnapshot(grants=grants), own)
+    assert effective(snapshot).entries == own.entries
+    assert snapshot.match("h3.example.com", "/x/7", "GET") == own.entries[7]
+
+
+def test_grants_that_only_report_look_at_one_granted_host_of_each_entry() -> None:
+    grants = Grants((attrs.evolve(OWN, hosts=MANY_HOSTS),), enforced=False)
+    own = document_of(*(deny(f"/x/{number}", host="*.example.com") for number in range(30)), deny("/z", host="*.example.com"))
+    with mock.patch.object(PathSet, "intersects", autospec=True, side_effect=PathSet.intersects) as compared:
+        snapshot = with_documents(PolicySnapshot(grants=grants), own)
+    assert compared.call_count <= 2 * 30 + len(MANY_HOSTS) + 1
+    assert codes(snapshot) == [PARTLY_OUTSIDE_GRANTS.name] * 30 + [OUTSIDE_GRANTS.name]
+    assert snapshot.match("other.example.com", "/z", "GET") == own.entries[-1]

@@ -271,15 +271,13 @@ def common_hosts(host: str | None, granted: frozenset[str]) -> Iterator[str | No
     """Yield the hosts that ``host`` and ``granted`` have in common."""
     if ANYTHING in granted or (host is not None and any(above in granted for above in hosts_above(host))):
         yield host
-    elif host is None:
-        yield from sorted(granted)
-    elif host.startswith(WILDCARD):
+    elif host is None or host.startswith(WILDCARD):
         yield from _below(host, granted)
 
 
-@lru_cache(maxsize=64)  # a document may name one wildcard in every entry
-def _below(wildcard: str, granted: frozenset[str]) -> tuple[str, ...]:
-    return tuple(sorted(other for other in granted if other.endswith(wildcard[1:])))
+@lru_cache(maxsize=64)  # a document may name one wildcard, or no host, in every entry
+def _below(wildcard: str | None, granted: frozenset[str]) -> tuple[str, ...]:
+    return tuple(sorted(other for other in granted if wildcard is None or other.endswith(wildcard[1:])))
 
 
 def missing(entry: Entry, covering: list[Granted]) -> Iterator[str]:
