@@ -187,9 +187,9 @@ class NamespacePolicy:
         routes, differences = _changed_routes(self.routes, changes)
         over_depth = self.over_depth.difference(differences).union(host for host in differences if depth_of(_all(routes, host)) > MAX_DEPTH)
         if over_depth or self.over_depth:
-            hosts = (over_depth ^ self.over_depth) | (over_depth & differences.keys())
-            deep = {source: documents[source] for host in hosts for source in routes.get(host, _NO_ROUTES) if source in documents}
-            for source, shallow in deep.items():
+            there = {source for host in over_depth ^ self.over_depth for source in routes.get(host, _NO_ROUTES)}
+            there.update(source for source in affected if source in documents and documents[source].routes.keys() & over_depth)
+            for source, shallow in [(source, documents[source]) for source in there if source in documents]:
                 affected[source] = content = _Content.known(shallow)
                 documents = documents.insert(source, self._effective(content, shallow.spans, over_depth, is_wide=is_wide))
         entries, invalid, refused = self.entry_count, self.invalid_documents, self.refused_count

@@ -140,13 +140,16 @@ def test_counts_are_those_of_all_documents_and_hosts(steps: list[Step]) -> None:
 
 
 @given(histories)
-def test_the_findings_of_a_document_are_its_problems_and_refusals_in_the_order_of_entries(steps: list[Step]) -> None:
+def test_the_findings_of_a_document_are_all_its_problems_and_refusals_in_the_order_of_entries(steps: list[Step]) -> None:
     with small_bounds():
         snapshot = lived(steps).snapshot
     for one in snapshot.documents():
         places = [-1 if problem.entry is None else problem.entry for problem in one.findings]
         assert places == sorted(places)
-        assert len(one.findings) == sum(len(region.problems) for region in one.problems) + len(one.refused)
+        refusals = [(refusal.code, refusal.index) for refusal in one.refused]
+        wrong = {*one.document.findings, *(problem for region in one.problems for problem in region.problems)}
+        assert wrong <= set(one.findings)
+        assert sorted((found.code, found.entry) for found in one.findings if found not in wrong) == sorted(refusals)
         indices = [entry.index for entry in one.entries]
         closed = [region.index for region in one.problems]
         assert len({*indices, *closed}) == len(indices) + len(closed)
