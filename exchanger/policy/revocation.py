@@ -12,7 +12,7 @@ from exchanger.policy.grants.allowance import UNLIMITED, Allowance, missing
 from exchanger.policy.namespace import covering_grants
 from exchanger.policy.routing.scope import is_below
 from exchanger.policy.routing.table import VirtualHosts
-from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, Entry
+from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, Entry
 
 
 @final
@@ -22,15 +22,18 @@ class Revocation:
 
     A namespace may do what all of its allowances grant.
 
-    ``enforced``: if false, grants restrict nothing but what lets requests pass.
+    ``enforced``: if false, grants restrict nothing but what lets requests pass. ``keeps_denials``: denials stay as they are.
     """
 
     allowances: "HashTrieMap[str, tuple[Allowance, ...]]" = attrs.field(factory=HashTrieMap)
     denials: VirtualHosts | None = None
     enforced: bool = True
+    keeps_denials: bool = False
 
     def permits(self, entry: Entry, path: str) -> bool:
         """Return whether ``entry`` may still decide about ``path``, which it covers. Costs the grants near its host."""
+        if self.keeps_denials and isinstance(entry, DenyEntry):
+            return True
         return all(self._permits(entry, path, allowance) for allowance in self.allowances.get(entry.source.namespace, ()))
 
     def _permits(self, entry: Entry, path: str, allowance: Allowance) -> bool:

@@ -1,0 +1,509 @@
+"""When texts are read, when a version is built, and which versions decide requests: a state machine without I/O.
+
+Each method takes an event and the time (seconds of any monotonic clock), and returns what is to be done, in order. Reading is long and
+needs nothing but the text, so it runs beside everything else. Building is short, and one build follows the other, so nothing is merged.
+
+A version is *settled* if it has all that the feeds know, and no feed is behind: it is one moment of the source. Until then its parts are
+of different moments, and a denial that moved may be gone from one part and not yet in the other. So the last settled version decides beside
+the newest one, and the stricter verdict counts: what tightens takes effect at once, and what loosens waits for a bounded time.
+
+========= ============================= =========================================================== =========
+State     What decides requests         Event                                                       State
+========= ============================= =========================================================== =========
+closed    nothing: all are refused      all feeds have caught up, and what was known then is built  settled
+settled   the newest version            ``applied``, ``granted``, ``use_issuers`` with news         unsettled
+                                        ``fell_behind``                                             behind
+unsettled the newest version, and the   ``built``, and nothing is left to read or to build          settled
+          last settled one              ``tick`` after ``HOLD_S``: the newest replaces the settled  unsettled
+                                        ``fell_behind``                                             behind
+behind    the same                      ``caught_up``, and what was known then is read              unsettled
+                                        ``tick`` after ``max_staleness``                            closed
+========= ============================= =========================================================== =========
+
+A feed that sees a namespace go cannot know whether its denials have moved to another one, which another feed reports later. So such
+removals may have to wait ``after`` that feed: until it has ``passed`` the moment, or for ``PASS_S``.
+
+Must not know: threads, tasks, Kubernetes, or files.
+"""
+
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from typing import Final, TypeAlias, final
+
+import attrs
+from rpds import HashTrieMap
+
+from exchanger.policy.documents.document import Labels, PolicyDocument
+from exchanger.policy.grants.allowance import Grants
+from exchanger.policy.namespace import EffectiveDocument
+from exchanger.policy.revocation import Revocation
+from exchanger.policy.selection import Change, DocumentText, Text
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.publish.build import FIRST_BUDGET_S, Build, Built, NamespaceLabels, Read, Revoke
+from exchanger.publish.pending import Lane, Pending
+from exchanger.values.entry import Source
+
+# Seconds for which what loosens waits while anything is unread: a removal takes effect within two seconds, whatever other namespaces do.
+# A document of 5,000 entries is read within one.
+HOLD_S: Final = 1.5
+# Seconds for which a build waits for more while light texts are being read.
+GATHER_S: Final = 0.03
+# Seconds for which a removal waits for another feed to pass its moment. Watches were seen to be 3.4 s late behind a proxy.
+PASS_S: Final = 5.0
+# Sources that are looked at for one event: about 1 ms.
+STEP: Final = 200
+
+
+@final
+@attrs.frozen
+class Publish:
+    """Let ``change.snapshot`` decide requests. ``reopens``: all of them have been refused so far, because what was known was too old."""
+
+    change: Change
+    reopens: bool = False
+
+
+@final
+@attrs.frozen
+class Close:
+    """Refuse all requests: what is known is of ``known_until``, which is too old."""
+
+    known_until: float
+
+
+@final
+@attrs.frozen
+class HoldBack:
+    """Changes that would loosen wait for a feed from now on; if not ``held``, no longer."""
+
+    held: bool
+
+
+@final
+@attrs.frozen
+class SetTimer:
+    """Call ``tick`` at this time. There is one timer; actions without it stop it."""
+
+    at: float
+
+
+Action: TypeAlias = Read | Build | Revoke | Publish | Close | HoldBack | SetTimer
+
+
+@final
+@attrs.define(eq=False)
+class _Ready:
+    """What the next build applies; see ``Build``. ``since`` is when there first was something."""
+
+    documents: dict[Source, PolicyDocument | None] = attrs.field(factory=dict, init=False)
+    relabelled: dict[str, None] = attrs.field(factory=dict, init=False)
+    blocked: dict[Source, None] = attrs.field(factory=dict, init=False)
+    unread: dict[Source, None] = attrs.field(factory=dict, init=False)
+    grants: Grants | None = attrs.field(default=None, init=False)
+    since: float = attrs.field(default=math.inf, init=False)
+
+    def begin(self, now: float) -> None:
+        self.since = min(self.since, now)
+
+
+@final
+@attrs.define(eq=False)
+class Machine:
+    """``feeds`` are all that must catch up before the first version, and ``start`` is a version without documents.
+
+    ``issuers`` are the profiles that entries may refer to. ``max_staleness``: seconds after which what a feed knew counts for nothing; 0
+    for no limit.
+    """
+
+    feeds: Iterable[str]
+    issuers: frozenset[str] = frozenset()
+    start: PolicySnapshot = PolicySnapshot.EMPTY
+    max_staleness: float = 0.0
+    pending: Pending = attrs.field(factory=Pending, init=False)
+    newest: PolicySnapshot = attrs.field(init=False)
+    settled: PolicySnapshot = attrs.field(init=False)
+    # The labels of all namespaces that feeds have described.
+    _labels: NamespaceLabels = attrs.field(factory=HashTrieMap, init=False, repr=False)
+    # What events have brought and is not looked at yet, in steps.
+    _steps: deque[Iterator[None]] = attrs.field(factory=deque, init=False, repr=False)
+    # The feeds that may not know everything, and until when each did: infinite for those that have known nothing yet.
+    _behind: dict[str, float] = attrs.field(init=False)
+    # The number of the last change that came before all feeds had caught up; -1 once all of these are read.
+    _recovers_until: float = attrs.field(default=math.inf, init=False)
+    # Removals, and namespaces with other labels, that wait for a feed to pass a moment. The oldest come first.
+    _after: dict[Source | str, tuple[str, float]] = attrs.field(factory=dict, init=False, repr=False)
+    _reading: set[Lane] = attrs.field(factory=set, init=False)
+    _ready: _Ready = attrs.field(factory=_Ready, init=False, repr=False)
+    _building: Build | None = attrs.field(default=None, init=False, repr=False)
+    # The grants whose revoked rights are being looked for; and those of the last such look, until all documents are held against them.
+    _revoking: Grants | None = attrs.field(default=None, init=False, repr=False)
+    _revoked: tuple[Grants, Revocation] | None = attrs.field(default=None, init=False, repr=False)
+    _is_open: bool = attrs.field(default=False, init=False)
+    _was_open: bool = attrs.field(default=False, init=False)
+    # Seconds of CPU that each namespace has cost while closed; infinite once nothing waits for it any longer.
+    _costs: dict[str, float] = attrs.field(factory=dict, init=False, repr=False)
+    # When the settled version ceased to be the newest one.
+    _unsettled_at: float = attrs.field(default=math.inf, init=False)
+    # How the newest version differs from the one that was published last.
+    _differs: dict[Source, EffectiveDocument | None] = attrs.field(factory=dict, init=False, repr=False)
+    _holds_back: bool = attrs.field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.newest = self.settled = self.start
+        self._behind = dict.fromkeys(self.feeds, math.inf)
+
+    @property
+    def unread(self) -> int:
+        """How many changes are in no version yet."""
+        building = 0 if self._building is None else len(self._building.documents)
+        return len(self.pending) + len(self._ready.documents) + building + len(self._steps)
+
+    def applied(
+        self,
+        texts: Mapping[Source, DocumentText | None],
+        now: float,
+        labels: Mapping[str, tuple[Labels, ...] | None] = {},
+        *,
+        after: str = "",
+    ) -> list[Action]:
+        """A feed reports one moment of its source.
+
+        Args:
+            texts: the new texts, ``None`` for what is gone; an entry that is gone from one and in another of them is never gone in between
+            now: the time
+            labels: namespaces with new labels, ``None`` for those that are gone
+            after: the feed that must have passed this moment before what is gone leaves the policy; "" for none
+        """
+        self._steps.append(chain(self._describe(labels, after, now), self._put(texts), self._remove(texts, after, now)))
+        return self._next(now)
+
+    def passed(self, feed: str, until: float, now: float) -> list[Action]:
+        """A feed has reported everything up to ``until``."""
+        if feed in self._behind:
+            self._behind[feed] = max(self._behind[feed], until) if self._behind[feed] < math.inf else until
+        self._steps.append(self._release(feed, until))
+        return self._next(now)
+
+    def caught_up(self, feed: str, now: float) -> list[Action]:
+        """A feed has reported everything, or is no longer followed."""
+        self._behind.pop(feed, None)
+        return self._next(now)
+
+    def fell_behind(self, feed: str, known_until: float, now: float) -> list[Action]:
+        """A feed may not know what has happened since ``known_until``, which is infinite for a new feed that knows nothing yet."""
+        self._behind[feed] = min(known_until, self._behind.get(feed, math.inf))
+        self._recovers_until = math.inf
+        if self._building is not None:
+            self._building = attrs.evolve(self._building, completes=False)
+        return self._next(now)
+
+    def granted(self, grants: Grants, now: float) -> list[Action]:
+        """All documents are restricted by ``grants`` from now on. They change over in one version; what is revoked is revoked before."""
+        self._ready.grants = grants
+        self._ready.begin(now)
+        return self._next(now)
+
+    def use_issuers(self, names: frozenset[str], now: float) -> list[Action]:
+        """Entries may refer to these profiles from now on: all documents are read again."""
+        if names != self.issuers:
+            self.issuers = names
+            building = () if self._building is None else tuple(self._building.documents)
+            known = (effective.source for effective in self.newest.documents())
+            self._steps.append(self._read_again(chain(known, tuple(self._ready.documents), building)))
+        return self._next(now)
+
+    def read(self, lane: Lane, documents: Mapping[Source, PolicyDocument], now: float, costs: Mapping[str, float] = {}) -> list[Action]:
+        """Texts have been read, which has cost namespaces these seconds of CPU."""
+        self._reading.remove(lane)
+        ready = self._ready
+        for source in self.pending.done(documents):
+            document = ready.documents[source] = documents[source]
+            ready.begin(now)
+            ready.unread.pop(source, None)
+            ready.blocked.pop(source, None)
+            if source in self._after:
+                ready.blocked[source] = None
+            if not self._is_current(document):
+                self.pending.put(source, Text(document.text), again=True)
+        if not self._is_open:
+            for name, seconds in costs.items():
+                self._costs[name] = self._costs.get(name, 0.0) + seconds
+        return self._next(now)
+
+    def revoked(self, revocation: Revocation, now: float) -> list[Action]:
+        """The rights that the next grants revoke are known."""
+        is_newest = self._revoking is not None and self._revoking is self._ready.grants
+        if is_newest and self._revoking is not None:
+            self._revoked = self._revoking, revocation
+        self._revoking = None
+        return self._next(now, differs=is_newest)
+
+    def built(self, built: Built, now: float) -> list[Action]:
+        """A version has been built."""
+        order, self._building = self._building, None
+        _ensure(order is not None, "nothing is built twice")
+        if order is None:
+            return []
+        was_settled, differs = self.settled is self.newest, bool(built.differs) or order.grants is not None
+        if self.settled is order.settled:
+            self.settled = built.settled
+        self.newest = built.version
+        if was_settled and differs:
+            self._unsettled_at = now
+        elif was_settled:
+            self.settled = self.newest
+        self._differs.update(built.differs)
+        if order.grants is not None and self._revoked is not None and self._revoked[0] is order.grants:
+            self._revoked = None
+        if built.to_read:
+            self._steps.append(self._read_again(built.to_read))
+        return self._next(now, differs=differs, completes=order.completes)
+
+    def tick(self, now: float) -> list[Action]:
+        """It is time."""
+        return self._next(now)
+
+    def _next(self, now: float, *, differs: bool = False, completes: bool = False) -> list[Action]:
+        """Return what is to be done ``now``. ``differs``: the newest version does; ``completes``: it may be the first one."""
+        if now >= self._passes_at:
+            self._steps.append(self._release("", now - PASS_S))
+        while self._steps and next(self._steps[0], _END) is _END:
+            self._steps.popleft()
+        self._recover(now)
+        actions = [*self._work(now), *self._publish(now, differs=differs, completes=completes)]
+        at = min(now if self._steps else math.inf, self._builds_at, self._closes_at, self._settles_at, self._passes_at)
+        _ensure(at >= now, "the timer is never in the past")
+        _ensure(self.settled is self.newest or self._unsettled_at <= now, "the settled version is never newer than the newest")
+        return actions if at == math.inf else [*actions, SetTimer(at)]
+
+    # What events have brought.
+
+    def _describe(self, labels: Mapping[str, tuple[Labels, ...] | None], after: str, now: float) -> Iterator[None]:
+        for number, (name, described) in enumerate(labels.items(), 1):
+            if described is None:
+                self._labels = self._labels.discard(name)
+            elif described != self._labels.get(name):
+                self._labels = self._labels.insert(name, described)
+                self._ready.relabelled[name] = None
+                self._ready.begin(now)
+                if after and self._is_open:
+                    self._after.pop(name, None)
+                    self._after[name] = (after, now)
+            if number % STEP == 0:
+                yield
+
+    def _put(self, texts: Mapping[Source, DocumentText | None]) -> Iterator[None]:
+        for number, (source, text) in enumerate(texts.items(), 1):
+            if text is not None and not self._says(source, text):
+                self._after.pop(source, None)
+                self.pending.put(source, text)
+            if number % STEP == 0:
+                yield
+
+    def _remove(self, texts: Mapping[Source, DocumentText | None], after: str, now: float) -> Iterator[None]:
+        for number, source in enumerate([source for source, text in texts.items() if text is None], 1):
+            if self._may_have(source):
+                if not after or not self._is_open:
+                    self._after.pop(source, None)
+                    self.pending.put(source, None)
+                elif source not in self._after:
+                    self._after[source] = (after, now)
+                    self._ready.blocked[source] = None
+                    self._ready.begin(now)
+            if number % STEP == 0:
+                yield
+
+    def _release(self, feed: str, until: float) -> Iterator[None]:
+        """Let those removals go on that waited for ``feed``, or for any if that is "", to pass a moment up to ``until``."""
+        for number, (key, (awaited, moment)) in enumerate(tuple(self._after.items()), 1):
+            if moment <= until and feed in {"", awaited} and self._after.get(key) == (awaited, moment):
+                del self._after[key]
+                if isinstance(key, Source):
+                    self.pending.put(key, None)
+            if number % STEP == 0:
+                yield
+
+    def _read_again(self, sources: Iterable[Source]) -> Iterator[None]:
+        """Read those documents again that are not as they would be read now."""
+        for number, source in enumerate(sources, 1):
+            document = self._document(source)
+            if document is not None and not self._is_current(document):
+                self.pending.put(source, Text(document.text), again=True)
+            if number % STEP == 0:
+                yield
+
+    def _document(self, source: Source) -> PolicyDocument | None:
+        """Return the document of ``source`` that was read last; one of which only the text is kept counts as not read."""
+        for documents in (self._ready.documents, {} if self._building is None else self._building.documents):
+            if source in documents:
+                return documents[source]
+        effective = self.newest.document(source)
+        if effective is None:
+            return None
+        return attrs.evolve(effective.document, issuers=None) if effective.is_over_quota else effective.document
+
+    def _is_current(self, document: PolicyDocument) -> bool:
+        """Return whether a document is as it would be read now. One without a text is not read."""
+        return document.text is None or document.issuers == self.issuers
+
+    def _says(self, source: Source, text: DocumentText) -> bool:
+        """Return whether ``text`` is the newest one of ``source``; in doubt it is not."""
+        if source in self._after:
+            return False
+        if (known := self.pending.text(source)) is not None:
+            return known == text
+        if self.pending.concerns(source) or source in self._ready.documents or self._building is not None:
+            return False
+        effective = self.newest.document(source)
+        if effective is None or not isinstance(text, Text) or text.text is None:
+            return False
+        return effective.text == text.text and (effective.is_over_quota or self._is_current(effective.document))
+
+    def _may_have(self, source: Source) -> bool:
+        """Return whether ``source`` has a document, or may have one."""
+        if self._building is not None or self.pending.concerns(source) or source in self._ready.documents:
+            return True
+        return self.newest.document(source) is not None
+
+    # What is to be done.
+
+    def _recover(self, now: float) -> None:
+        """Find out whether everything is read that was known when the last feed caught up."""
+        if self._is_recovered or self._behind or self._steps:
+            return
+        if self._recovers_until == math.inf:
+            self._recovers_until = self.pending.count
+        excused: list[str] = []
+        if not self._is_open:
+            excused = [name for name, seconds in self._costs.items() if seconds > FIRST_BUDGET_S]
+            for name in excused:
+                if self._costs[name] < math.inf:
+                    self._costs[name] = math.inf
+                    self._ready.unread.update(self.pending.unread_in(name, self._recovers_until))
+                    self._ready.begin(now)
+        if self.pending.is_read_until(self._recovers_until, excused):
+            self._recovers_until = -1
+            self._unsettled_at = now if self.settled is not self.newest else math.inf
+
+    def _work(self, now: float) -> Iterator[Action]:
+        """Yield what is to be read and built."""
+        ready = self._ready
+        if not self._steps:
+            removals = self.pending.take_removals()
+            blocked = self.pending.take_blocked()
+            if ready.blocked or ready.unread:
+                for source in removals:
+                    ready.blocked.pop(source, None)
+                    ready.unread.pop(source, None)
+            ready.documents.update(removals)
+            ready.blocked.update(blocked)
+            if removals or blocked:
+                ready.begin(now)
+        for lane in Lane:
+            if lane not in self._reading and (texts := self.pending.take(lane)):
+                self._reading.add(lane)
+                yield Read(lane, texts, self.issuers, self._known(texts))
+        if ready.grants is not None and not self._is_revoked and self._revoking is None:
+            self._revoking = ready.grants
+            yield Revoke(ready.grants, (self.newest, self.settled), self._labels, self._building)
+        if now >= self._builds_at:
+            self._ready = _Ready()
+            self._building = Build(
+                self.newest,
+                self.settled,
+                ready.documents,
+                self._labels,
+                ready.relabelled,
+                ready.blocked,
+                ready.unread,
+                ready.grants,
+                completes=not self._is_open,
+            )
+            yield self._building
+
+    def _known(self, texts: Iterable[Source]) -> dict[Source, PolicyDocument]:
+        """Return the documents that have been read before and may have the same text."""
+        found = ((source, self.newest.document(source)) for source in texts)
+        return {source: one.document for source, one in found if one is not None and not one.is_over_quota}
+
+    def _publish(self, now: float, *, differs: bool, completes: bool) -> Iterator[Action]:
+        """Yield which versions are to decide requests."""
+        if now >= self._closes_at:
+            self._is_open = False
+            yield Close(min(self._behind.values()))
+        is_built = self._ready.since == math.inf and self._building is None
+        opens = not self._is_open and self._is_recovered and (completes or is_built)
+        if not self._is_open and not opens:
+            return
+        reopens, self._is_open, self._was_open = opens and self._was_open, True, True
+        is_settled = is_built and self.pending.is_read and self._is_recovered and not (self._steps or self._after)
+        if opens or is_settled or now >= self._settles_at:
+            differs |= opens or self.settled is not self.newest
+            self.settled, self._unsettled_at = self.newest, math.inf
+        if opens:
+            self._costs.clear()
+        if differs:
+            yield Publish(self._change(), reopens=reopens)
+        holds_back = self.settled is not self.newest and not self._is_recovered
+        if holds_back is not self._holds_back:
+            self._holds_back = holds_back
+            yield HoldBack(holds_back)
+
+    def _change(self) -> Change:
+        """Return what is to be published."""
+        differs, self._differs = self._differs, {}
+        documents = tuple([document for document in differs.values() if document is not None])
+        withdrawn = tuple([source for source, document in differs.items() if document is None])
+        newest, settled = self.newest, self.settled
+        if self._revoked is not None:
+            newest, settled = newest.revoked_by(self._revoked[1]), settled.revoked_by(self._revoked[1])
+        return Change(newest if self.settled is self.newest else attrs.evolve(newest, held=(settled,)), documents, withdrawn)
+
+    @property
+    def _is_recovered(self) -> bool:
+        return self._recovers_until < 0
+
+    @property
+    def _is_revoked(self) -> bool:
+        """Whether what the next grants revoke is known."""
+        return self._revoked is not None and self._revoked[0] is self._ready.grants
+
+    @property
+    def _builds_at(self) -> float:
+        """When a build is to begin."""
+        if (
+            self._building is not None
+            or not (self._is_open or self._is_recovered)
+            or (self._ready.grants is not None and not self._is_revoked)
+        ):
+            return math.inf
+        return self._ready.since + (GATHER_S if Lane.LIGHT in self._reading else 0.0)
+
+    @property
+    def _settles_at(self) -> float:
+        """When the newest version takes the place of the settled one, whatever is unread."""
+        is_replaced = self._building is not None and (self._building.grants is not None or bool(self._building.relabelled))
+        if not self._is_open or is_replaced:
+            return math.inf  # the settled version is being built anew, too
+        return self._unsettled_at + (HOLD_S if self._is_recovered else self.max_staleness or math.inf)
+
+    @property
+    def _closes_at(self) -> float:
+        """When what is known is too old."""
+        return min(self._behind.values(), default=math.inf) + self.max_staleness if self.max_staleness and self._is_open else math.inf
+
+    @property
+    def _passes_at(self) -> float:
+        """When the oldest removal need not wait for another feed any longer."""
+        return next(iter(self._after.values()))[1] + PASS_S if self._after and not self._steps else math.inf
+
+
+_END: Final = object()
+
+
+def _ensure(holds: bool, what: str) -> None:  # noqa: FBT001 - a condition
+    """Stop if an invariant does not hold: nothing may open because of a mistake here."""
+    if not holds:
+        raise AssertionError(what)
