@@ -3,7 +3,7 @@
 Must not know: tasks, threads, or when anything is to be done.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, TypeAlias, final
 
 import attrs
@@ -88,10 +88,12 @@ class Build:
         if self.grants is not None:
             base = base.with_grants(self.grants)
             settled = base if self.settled is self.base else settled.with_grants(self.grants)
-        documents = self._documents(base)
+        documents = self._documents()
         names = dict.fromkeys([*self.relabelled, *(source.namespace for source, document in documents.items() if document is not None)])
         labels = {name: self.labels[name] for name in names if name in self.labels}
         version = base.changed(documents, labels)
+        if allowing := dict(_without_allows(version, self.blocked)):
+            version, documents = version.changed(allowing), documents | allowing
         granted = dict.fromkeys(self.relabelled)
         if self.grants is not None:
             granted.update((name, None) for name, own in version.namespaces.items() if own is not self.base.namespaces.get(name))
@@ -100,15 +102,10 @@ class Build:
         to_read = [source for name in touched if (own := version.namespace(name)) is not None for source in sorted(own.to_read_again)]
         return Built(version, self._without_rights_of(settled, labels), differs, tuple(to_read))
 
-    def _documents(self, base: PolicySnapshot) -> dict[Source, PolicyDocument | None]:
+    def _documents(self) -> dict[Source, PolicyDocument | None]:
         documents = dict(self.documents)
         for source in self.unread:
             documents.setdefault(source, read(source, UnknownText(_NOT_READ), frozenset()))
-        for source in self.blocked:
-            effective = base.document(source)
-            known = documents.get(source, effective and effective.document)
-            if known is not None:
-                documents[source] = without_allows(known)
         return documents
 
     def _without_rights_of(self, settled: PolicySnapshot, labels: Mapping[str, tuple[Labels, ...]]) -> PolicySnapshot:
@@ -128,11 +125,17 @@ class Build:
         return settled.revoked_by(revocation)
 
 
-def without_allows(document: PolicyDocument) -> PolicyDocument:
-    """Return ``document`` without its entries that allow; it counts as not read."""
-    if not any(isinstance(entry, AllowEntry) for entry in document.entries):
-        return document
-    return attrs.evolve(document, entries=tuple([entry for entry in document.entries if not isinstance(entry, AllowEntry)]), issuers=None)
+def _without_allows(version: PolicySnapshot, sources: Iterable[Source]) -> Iterator[tuple[Source, PolicyDocument]]:
+    """Yield the documents of ``sources`` that allow something, without that; they count as not read.
+
+    An entry that is not granted stays: it fails closed.
+    """
+    for source in sources:
+        effective = version.document(source)
+        allows = set() if effective is None else {entry.index for entry in effective.entries if isinstance(entry, AllowEntry)}
+        if effective is not None and allows:
+            left = tuple([entry for entry in effective.document.entries if entry.index not in allows])
+            yield source, attrs.evolve(effective.document, entries=left, issuers=None)
 
 
 @final

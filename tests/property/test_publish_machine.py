@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rpds import HashTrieMap
 
 from exchanger.policy.documents.document import Labels
-from exchanger.policy.grants.allowance import Grants, NamespaceGrant
+from exchanger.policy.grants.allowance import NO_GRANTS, Grants, NamespaceGrant
 from exchanger.policy.revocation import Revocation
 from exchanger.policy.selection import DocumentText, Text, UnknownText
 from exchanger.policy.snapshot import PolicySnapshot
@@ -26,7 +26,7 @@ from tests.publish.world import (
     ALLOW,
     DENY,
     EXCHANGE,
-    ISSUERS,
+    FREE,
     JOBS,
     PATHS,
     Job,
@@ -118,6 +118,7 @@ class Watched:
     """A world, what its source has reported, and which paths were refused at every moment of it."""
 
     world: World
+    grants: Grants
     refuses_unmatched: bool
     state: dict[Source, DocumentText]
     refused: set[str] = attrs.field(factory=set)
@@ -129,7 +130,7 @@ class Watched:
         self.world.check, self.world.began = self.check, self.begun
 
     def refused_now(self, paths: set[str]) -> set[str]:
-        moment = fresh(self.state)
+        moment = fresh(self.state, grants=self.grants)
         verdicts = {path: moment.match("h", path, "GET", refuses_unmatched=self.refuses_unmatched) for path in paths}
         return {path for path, verdict in verdicts.items() if is_refused(verdict, refuses_unmatched=self.refuses_unmatched)}
 
@@ -175,17 +176,19 @@ class Watched:
 @example(
     {SOURCES[0]: denial("/x")},
     [Put(SOURCES[2], denial("/x", LIGHT_WORK)), Pause(0.04), Put(SOURCES[0], None), Pause(0.04), Finish("build")],
+    FREE,
     False,
 )
 @given(
     st.dictionaries(sources, st.builds(text_of, entries), min_size=1, max_size=3),
     st.lists(move_steps, min_size=5, max_size=LONGEST),
+    st.sampled_from([FREE, NO_GRANTS]),
     st.booleans(),
 )
 def test_what_is_denied_at_every_moment_is_never_open_and_the_end_is_that_of_a_fresh_start(
-    before: dict[Source, DocumentText], history: list[MoveStep], refuses_unmatched: bool
+    before: dict[Source, DocumentText], history: list[MoveStep], grants: Grants, refuses_unmatched: bool
 ) -> None:
-    watched = Watched(begun(before, feeds=FEEDS), refuses_unmatched, dict(before))
+    watched = Watched(begun(before, feeds=FEEDS, grants=grants), grants, refuses_unmatched, dict(before))
     for step in history:
         watched.take(step)
     world = watched.world
@@ -194,7 +197,7 @@ def test_what_is_denied_at_every_moment_is_never_open_and_the_end_is_that_of_a_f
     watched.refused.clear()  # from now on, the time of versions may be up
     world.catch_up(*FEEDS)
     world.end()
-    assert told(world.in_force) == told(fresh(watched.state))
+    assert told(world.in_force) == told(fresh(watched.state, grants=grants))
     assert world.said.count("held back") == world.said.count("in force")
 
 
@@ -240,6 +243,7 @@ class Cluster:
 
     delay: float
     durations: "itertools.cycle[float]"
+    grants: Grants
     world: World = attrs.field(init=False)
     written: dict[Source, DocumentText] = attrs.field(factory=dict)
     seen: dict[Source, DocumentText] = attrs.field(factory=dict)
@@ -249,11 +253,12 @@ class Cluster:
     _later: list[tuple[float, int, Callable[[], None]]] = attrs.field(factory=list)
 
     def __attrs_post_init__(self) -> None:
-        self.world = begun({}, feeds=FEEDS)
+        self.world = begun({}, feeds=FEEDS, grants=self.grants)
         self.world.check, self.world.began = self.check, self.begun
 
     def moment(self) -> PolicySnapshot:
-        return fresh({source: text for source, text in self.written.items() if source.namespace in self.selected})
+        selected = {source: text for source, text in self.written.items() if source.namespace in self.selected}
+        return fresh(selected, grants=self.grants)
 
     def changed(self) -> None:
         moment = self.moment()
@@ -323,16 +328,17 @@ class Cluster:
 
 
 @settings(max_examples=examples(150))
-@example(3.0, [0.1], [Leave("/x", SOURCES[0]), 2.0, 2.0, Leave("/x", SOURCES[2]), 2.0, 2.0])
+@example(3.0, [0.1], [Leave("/x", SOURCES[0]), 2.0, 2.0, Leave("/x", SOURCES[2]), 2.0, 2.0], FREE)
 @given(
     st.sampled_from([0.0, 0.5, 3.0, PASS_S - 1]),
     st.lists(st.sampled_from([0.0, 0.05, 0.2]), min_size=1, max_size=5),
     st.lists(late_steps, max_size=20),
+    st.sampled_from([FREE, NO_GRANTS]),
 )
 def test_what_moves_between_namespaces_is_never_open_however_late_documents_are_seen(
-    delay: float, durations: list[float], history: list[LateStep]
+    delay: float, durations: list[float], history: list[LateStep], grants: Grants
 ) -> None:
-    cluster = Cluster(delay, itertools.cycle(durations))
+    cluster = Cluster(delay, itertools.cycle(durations), grants)
     for number, step in enumerate(history):
         cluster.take(step)
         if number == 1 + len(history) // 3:

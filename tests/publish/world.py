@@ -7,7 +7,7 @@ from typing import Final
 import attrs
 
 from exchanger.policy.documents.document import Labels
-from exchanger.policy.grants.allowance import Grants
+from exchanger.policy.grants.allowance import Grants, NamespaceGrant
 from exchanger.policy.selection import Change, DocumentText, Text, read
 from exchanger.policy.snapshot import PolicySnapshot, stricter
 from exchanger.publish.build import Build, Read, Revoke
@@ -20,6 +20,8 @@ PATHS: Final = ("/x", "/y", "/x/z")
 DENY: Final = "{match: {host: h, pathPrefix: %s}, action: deny}"
 ALLOW: Final = "{match: {host: h, pathPrefix: %s}, action: allow}"
 EXCHANGE: Final = "{match: {host: h, pathPrefix: %s}, action: exchange, exchange: {issuerRef: one, scope: s}}"
+# Every namespace may allow, too.
+FREE: Final = Grants((NamespaceGrant(None, None, ("*",), actions=frozenset({"exchange", "deny", "allow"}), issuers=("*",), scopes=("*",)),))
 # What a thread may be busy with.
 JOBS: Final = ("light", "heavy", "build", "revoke")
 Job = Read | Build | Revoke
