@@ -39,6 +39,28 @@ class CountedSteps(trio.abc.Instrument):
             self._calls += 1
 
 
+@attrs.define(eq=False)
+class Calls:
+    """How many functions have been called."""
+
+    count: int = 0
+
+
+@contextmanager
+def counted_calls() -> Generator[Calls]:
+    """Count the calls of functions until the block ends."""
+    calls = Calls()
+
+    def called(_frame: FrameType, event: str, _argument: object) -> None:
+        calls.count += event in {"call", "c_call"}
+
+    sys.setprofile(called)
+    try:
+        yield calls
+    finally:
+        sys.setprofile(None)
+
+
 @contextmanager
 def counted_steps() -> Generator[CountedSteps]:
     """Count the steps of the running loop until the block ends. No garbage is collected, whose finalizers belong to whatever was before."""

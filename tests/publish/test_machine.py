@@ -1,0 +1,680 @@
+"""Examples of the machine. Its laws are in ``tests/property/test_publish_machine.py``."""
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import pytest
+
+from exchanger.codes.manifests import MANY_AREAS
+from exchanger.policy import selection
+from exchanger.policy.documents.document import PolicyDocument, parse_document
+from exchanger.policy.grants.allowance import Grants, NamespaceGrant
+from exchanger.policy.limits import NamespaceLimits
+from exchanger.policy.selection import DocumentText, Text
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.publish.build import FIRST_BUDGET_S, Build, Read
+from exchanger.publish.machine import GATHER_S, HOLD_S, PASS_S, Machine
+from exchanger.publish.pending import LIGHT_WORK, Lane
+from exchanger.values.entry import AllowEntry, DenyEntry, ExchangeEntry, MatchScope, Source
+from exchanger.values.selector import parse_selector
+from exchanger.values.verdict import NoMatch, Unhealthy, Verdict
+from tests.publish.world import ALLOW, DENY, EXCHANGE, FREE, ISSUERS, World, begun, denial, fresh, is_refused, text_of, told
+from tests.steps import MOST_CALLS, counted_calls
+
+A, B, OTHER = Source("a", "p"), Source("a", "q"), Source("b", "p")
+
+
+def verdict(world: World, path: str, host: str = "h") -> Verdict:
+    assert world.in_force is not None
+    return world.in_force.match(host, path, "GET")
+
+
+# When a version is published.
+
+
+def test_nothing_is_published_before_all_feeds_have_caught_up_and_all_is_read() -> None:
+    world = World(Machine("xy"))
+    world.apply({A: denial("/a", LIGHT_WORK), OTHER: denial("/b")})
+    world.catch_up("x")
+    world.end()
+    assert world.in_force is None
+    world.apply({B: denial("/c", LIGHT_WORK)})
+    world.catch_up("y")
+    world.apply({Source("a", "r"): denial("/d", LIGHT_WORK)})  # which came too late to be waited for
+    assert world.in_force is None
+    world.finish("heavy", "build")
+    assert world.machine.unread == 1
+    assert [isinstance(verdict(world, path), DenyEntry) for path in ("/a", "/b", "/c")] == [True, True, True]
+
+
+def test_the_first_version_waits_for_an_older_text_of_a_source_and_for_no_newer_one() -> None:
+    world = World(Machine("x"))
+    world.apply({A: denial("/old", LIGHT_WORK)})
+    world.apply({A: denial("/new", LIGHT_WORK)})
+    world.catch_up("x")
+    world.finish("heavy")
+    assert world.in_force is None
+    world.apply({A: denial("/newest", LIGHT_WORK)})
+    world.finish("heavy", "build")
+    assert world.machine.unread == 1
+    assert isinstance(verdict(world, "/new"), DenyEntry)
+
+
+def test_an_edit_that_waits_does_not_excuse_the_text_it_replaces() -> None:
+    world = World(Machine("x"))
+    world.apply({OTHER: denial("/b", LIGHT_WORK), A: denial("/a", LIGHT_WORK)})
+    world.catch_up("x")
+    world.apply({A: denial("/new", LIGHT_WORK)})
+    world.finish("heavy", "build")
+    assert world.in_force is None
+    world.finish("heavy", "build")
+    assert isinstance(verdict(world, "/new"), DenyEntry)
+
+
+def test_the_first_version_does_not_wait_for_ever_for_one_namespace() -> None:
+    seconds = iter(range(0, 1_000 * int(FIRST_BUDGET_S), int(FIRST_BUDGET_S)))
+    world = World(Machine("x"), cpu=lambda: float(next(seconds)))
+    sources = [Source("a", f"p{number}") for number in range(40)]
+    world.apply({OTHER: denial("/b", LIGHT_WORK), **{source: denial(f"/{source.name}", LIGHT_WORK) for source in sources}})
+    world.catch_up("x")
+    for _ in range(5):
+        world.finish()
+    assert world.in_force is not None
+    assert world.in_force.document_count == 41
+    assert world.in_force.entry_count < 10
+    assert isinstance(verdict(world, "/p39"), Unhealthy)
+    assert isinstance(verdict(world, "/b"), Unhealthy | DenyEntry)
+    world.end()
+    assert (world.in_force.entry_count, world.in_force.invalid_documents) == (41, 0)
+
+
+def test_nothing_is_read_or_published_for_texts_that_are_known() -> None:
+    world = begun({A: denial("/a"), OTHER: Text(None)})
+    world.apply({A: denial("/a"), Source("a", "never there"): None})
+    assert not world.jobs
+    world.end()
+    assert world.said == ["publish"]
+
+
+def test_changes_tell_what_differs_since_the_last_version() -> None:
+    world = begun({A: denial("/a"), OTHER: denial("/b")})
+    world.apply({A: denial("/c"), OTHER: None})
+    world.end()
+    assert [(len(change.documents), change.withdrawn) for change in world.changes] == [(2, ()), (1, (OTHER,))]
+    assert world.changes[-1].documents[0].text == denial("/c").text
+
+
+def test_what_is_read_within_a_moment_is_built_together() -> None:
+    world = begun({})
+    for number in range(10):
+        world.apply({Source("a", f"p{number}"): denial(f"/{number}", LIGHT_WORK // 2)})
+    for _ in range(9):
+        world.finish("light")
+    assert "build" not in world.jobs
+    world.pause(GATHER_S)
+    world.finish("build")
+    assert len(world.changes[-1].documents) == 9
+
+
+# What tightens is not delayed, and what loosens is.
+
+
+def test_edits_beside_a_large_text_take_effect_at_once_and_hold_one_version() -> None:
+    world = begun({A: denial("/a")})
+    world.apply({OTHER: denial("/b", LIGHT_WORK)})
+    for number in range(50):
+        world.apply({A: denial(f"/{number}")})
+        world.finish("light", "build")
+        assert isinstance(verdict(world, f"/{number}"), DenyEntry)
+        assert world.in_force is not None
+        assert len(world.in_force.held) <= 1
+        world.pause(0.03)
+
+
+def test_a_document_that_is_removed_before_it_is_read_holds_no_version() -> None:
+    world = begun({A: denial("/a")})
+    world.apply({OTHER: denial("/b", LIGHT_WORK)})
+    world.apply({OTHER: None, A: None})
+    world.finish("build")
+    assert "heavy" in world.jobs
+    assert world.in_force is not None
+    assert not world.in_force.held
+    assert isinstance(verdict(world, "/a"), NoMatch)
+
+
+def test_what_loosens_waits_until_all_is_read() -> None:
+    world = begun({A: denial("/a")})
+    world.apply({OTHER: denial("/b", LIGHT_WORK), A: None})
+    world.finish("build")
+    world.pause(HOLD_S - 0.1)
+    assert isinstance(verdict(world, "/a"), DenyEntry)
+    world.finish("heavy", "build")
+    assert isinstance(verdict(world, "/a"), NoMatch)
+
+
+def test_an_allow_that_comes_with_a_heavy_denial_waits_for_it_under_default_deny() -> None:
+    world = begun({}, grants=FREE)
+    world.apply({A: text_of(ALLOW % "/"), B: denial("/admin", LIGHT_WORK)})
+    world.finish("light", "build")
+    assert world.in_force is not None
+    assert isinstance(world.in_force.match("h", "/admin", "GET", refuses_unmatched=True), NoMatch)
+    world.end()
+    assert isinstance(verdict(world, "/admin"), DenyEntry)
+    assert isinstance(verdict(world, "/"), AllowEntry)
+
+
+@pytest.mark.parametrize("state", ["in force", "being built", "read", "being read"])
+def test_what_a_removed_document_allows_is_gone_at_once(state: str) -> None:
+    texts = {B: text_of(ALLOW % "/x", DENY % "/y")}
+    world = begun({OTHER: denial("/"), **(texts if state == "in force" else {})}, grants=FREE)
+    if state == "read":
+        world.apply({Source("c", "busy"): denial("/busy")})
+        world.finish("light")
+    if state != "in force":
+        world.apply(texts)
+    if state in {"read", "being built"}:
+        world.finish("light")
+    world.apply({A: denial("/z", LIGHT_WORK)})
+    assert "heavy" in world.jobs
+    world.apply({B: None})
+    for _ in range(3):
+        world.finish("light", "build")
+    assert isinstance(verdict(world, "/x"), DenyEntry)
+    assert isinstance(verdict(world, "/y"), DenyEntry)
+    world.end()
+    assert world.in_force is not None
+    assert {document.source for document in world.in_force.documents()} >= {OTHER, A}
+    assert world.in_force.document(B) is None
+
+
+def test_what_a_removed_document_allowed_counts_again_when_it_comes_back() -> None:
+    texts = {B: text_of(ALLOW % "/x")}
+    world = begun(texts, grants=FREE)
+    world.apply({A: denial("/z", LIGHT_WORK), B: None})
+    world.finish("build")
+    assert isinstance(verdict(world, "/x"), NoMatch)
+    world.apply(texts)
+    world.end()
+    assert isinstance(verdict(world, "/x"), AllowEntry)
+
+
+# Feeds that are behind.
+
+
+def test_a_feed_that_was_quiet_for_hours_may_be_behind_for_a_while() -> None:
+    world = begun({A: denial("/a")}, feeds="xy", max_staleness=60.0)
+    world.now = 7200.5
+    world.do(world.machine.fell_behind("x", 7200.0, world.now))
+    assert (world.said, world.timer) == (["publish"], 7260.0)
+    world.now = 7210.5
+    world.do(world.machine.fell_behind("x", 7210.0, world.now))  # it still knows no more than before
+    assert world.timer == 7260.0
+    world.pause(48.0)
+    world.catch_up("x")
+    world.pause(100.0)
+    assert world.said == ["publish"]
+    world.now = 7400.0
+    world.do(world.machine.fell_behind("y", 7400.0, world.now))
+    world.pause(30.0)
+    world.do(world.machine.fell_behind("x", 7430.0, world.now))
+    world.pause(30.0)
+    assert world.said == ["publish", "close 7400"]
+    world.catch_up("x", "y")
+    assert world.said[2:] == ["open", "publish"]
+
+
+def test_a_feed_that_lists_is_as_old_as_its_last_list() -> None:
+    world = begun({A: denial("/a")}, max_staleness=60.0)
+    world.do(world.machine.fell_behind("x", world.now, world.now))
+    for _ in range(10):
+        world.pause(50.0)
+        world.do(world.machine.passed("x", world.now, world.now))
+    assert world.said == ["publish"]
+    world.pause(60.0)
+    assert world.in_force is None
+
+
+def test_each_edit_while_a_feed_is_behind_tightens_and_none_loosens() -> None:
+    world = begun({A: denial("/a")})
+    world.do(world.machine.fell_behind("x", world.now, world.now))
+    paths = ["/a", "/b", "/c", "/d"]
+    for number, path in enumerate(paths):
+        world.apply({A: denial(path)})
+        world.finish("light", "build")
+        world.pause(5.0)
+        refused = [isinstance(verdict(world, path), DenyEntry) for path in paths]
+        assert refused == [index in {0, number} for index in range(4)]
+    assert world.said.count("held back") == 1
+    world.catch_up("x")
+    world.end()
+    assert [isinstance(verdict(world, path), DenyEntry) for path in paths] == [False, False, False, True]
+    assert world.said[-2:] == ["publish", "in force"]
+
+
+def test_an_exchange_stays_as_it_was_while_a_feed_is_behind() -> None:
+    def exchange(audience: str) -> Text:
+        target = f"exchange: {{issuerRef: one, audiences: [{audience}]}}"
+        return text_of(f"{{match: {{host: h, pathPrefix: /a}}, action: exchange, {target}}}")
+
+    def audience() -> str:
+        found = verdict(world, "/a")
+        assert isinstance(found, ExchangeEntry)
+        return found.target.audiences[0]
+
+    world = begun({A: exchange("old")})
+    world.do(world.machine.fell_behind("x", world.now, world.now))
+    world.apply({A: exchange("new"), B: denial("/a/b")})
+    world.end()
+    assert audience() == "old"
+    assert isinstance(verdict(world, "/a/b"), DenyEntry)
+    world.catch_up("x")
+    assert audience() == "new"
+
+
+def test_what_moved_during_an_outage_is_in_effect_however_long_it_takes_to_read() -> None:
+    world = begun({A: denial("/a")})
+    world.do(world.machine.fell_behind("x", world.now, world.now))
+    world.pause(10.0)
+    world.apply({OTHER: denial("/a", LIGHT_WORK), A: None})
+    world.catch_up("x")
+    world.finish("build")
+    world.pause(10.0)
+    assert isinstance(verdict(world, "/a"), DenyEntry)
+    world.end()
+    assert isinstance(verdict(world, "/a"), DenyEntry)
+    assert world.in_force is not None
+    assert not world.in_force.held
+
+
+def test_a_feed_that_joins_holds_back_what_loosens_until_it_has_caught_up() -> None:
+    world = begun({A: denial("/a")}, max_staleness=60.0)
+    world.do(world.machine.fell_behind("y", float("inf"), world.now))
+    world.apply({A: None})
+    world.end()
+    world.pause(30.0)
+    assert isinstance(verdict(world, "/a"), DenyEntry)
+    world.apply({OTHER: denial("/a")})
+    world.catch_up("y")
+    world.end()
+    world.pause(HOLD_S)
+    assert isinstance(verdict(world, "/a"), DenyEntry)
+    assert world.in_force is not None
+    assert not world.in_force.held
+
+
+def test_after_an_outage_nothing_passes_before_all_that_was_missed_is_read() -> None:
+    world = begun({A: denial("/a")}, max_staleness=60.0)
+    lost = world.now
+    world.do(world.machine.fell_behind("x", lost, world.now))
+    world.pause(61.0)
+    assert world.in_force is None
+    world.apply({OTHER: denial("/b", LIGHT_WORK)})
+    world.catch_up("x")
+    world.apply({B: denial("/c", LIGHT_WORK)})  # which is newer
+    assert world.in_force is None
+    world.do(world.machine.fell_behind("x", world.now, world.now))
+    world.finish("heavy", "build")
+    world.end()
+    assert world.in_force is None  # contact is lost again
+    world.catch_up("x")
+    world.end()
+    assert isinstance(verdict(world, "/b"), DenyEntry)
+    assert [one for one in world.said if one != "publish"] == [f"close {lost:g}", "open"]
+
+
+def test_edits_without_end_do_not_keep_it_closed() -> None:
+    world = begun({A: denial("/a")}, max_staleness=60.0)
+    world.do(world.machine.fell_behind("x", world.now, world.now))
+    world.pause(61.0)
+    world.apply({OTHER: denial("/0")})
+    world.catch_up("x")
+    for number in range(1, 10):
+        world.apply({OTHER: denial(f"/{number}")})
+        world.finish("light")
+        world.apply({B: denial(f"/{number}")})
+        world.finish("build")
+        world.pause(0.1)
+    assert world.in_force is not None
+
+
+# Removals that wait for another feed.
+
+
+def test_a_removal_waits_until_the_other_feed_has_passed_its_moment() -> None:
+    world = begun({A: text_of(DENY % "/a", ALLOW % "/b")}, grants=FREE)
+    removed_at = world.now
+    world.apply({A: None}, {"a": None}, after="x")
+    world.end()
+    assert isinstance(verdict(world, "/b"), NoMatch)
+    world.do(world.machine.passed("x", removed_at - 0.1, world.now))
+    world.pause(PASS_S - 1.0)
+    assert isinstance(verdict(world, "/a"), DenyEntry)
+    world.do(world.machine.passed("x", removed_at, world.now))
+    world.end()
+    assert isinstance(verdict(world, "/a"), NoMatch)
+
+
+def test_a_removal_does_not_wait_for_another_feed_for_ever() -> None:
+    world = begun({A: denial("/a")})
+    world.apply({A: None}, after="x")
+    world.pause(PASS_S)
+    world.end()
+    assert isinstance(verdict(world, "/a"), NoMatch)
+
+
+def test_others_do_not_wait_for_a_removal_that_waits() -> None:
+    world = begun({A: denial("/a"), OTHER: denial("/b")})
+    world.apply({A: None}, after="x")
+    world.finish("build")
+    world.apply({OTHER: None})
+    world.finish("build")
+    world.pause(HOLD_S)
+    assert isinstance(verdict(world, "/b"), NoMatch)
+    assert isinstance(verdict(world, "/a"), DenyEntry)
+
+
+@pytest.mark.parametrize("how", ["comes back", "is removed by its own feed"])
+def test_a_removal_that_waits_gives_way_to_newer_reports(how: str) -> None:
+    world = begun({A: text_of(DENY % "/a", ALLOW % "/b")}, grants=FREE)
+    world.apply({A: None}, after="x")
+    world.finish("build")
+    world.apply({A: text_of(DENY % "/a", ALLOW % "/b") if how == "comes back" else None})
+    world.end()
+    assert isinstance(verdict(world, "/a"), DenyEntry if how == "comes back" else NoMatch)
+    assert isinstance(verdict(world, "/b"), AllowEntry if how == "comes back" else NoMatch)
+    world.pause(2 * PASS_S)
+    world.end()
+    assert isinstance(verdict(world, "/a"), DenyEntry if how == "comes back" else NoMatch)
+
+
+# Issuers, labels and grants.
+
+
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[Source]:
+    """Return the sources of the texts that are parsed from now on."""
+    found = list[Source]()
+
+    def parse(source: Source, *args: Any) -> PolicyDocument:
+        found.append(source)
+        return parse_document(source, *args)
+
+    monkeypatch.setattr(selection, "parse_document", parse)
+    return found
+
+
+def test_other_issuers_have_all_documents_read_again_also_those_on_the_way(parsed: list[Source]) -> None:
+    world = begun({A: text_of(EXCHANGE % "/a"), OTHER: text_of(EXCHANGE % "/b")})
+    built = text_of(EXCHANGE % "/c")
+    world.apply({B: built})
+    world.finish("light")
+    assert "build" in world.jobs
+    world.apply({OTHER: text_of(EXCHANGE % "/d")})
+    parsed.clear()
+    world.use_issuers(frozenset({"another"}))
+    world.end()
+    assert sorted(set(parsed)) == [A, B, OTHER]
+    assert [isinstance(verdict(world, path), Unhealthy) for path in ("/a", "/b", "/c", "/d")] == [True, False, True, True]
+    world.use_issuers(ISSUERS)
+    world.end()
+    assert all(isinstance(verdict(world, path), ExchangeEntry) for path in ("/a", "/c", "/d"))
+
+
+RED, BLUE = ((("team", "red"),),), ((("team", "blue"),),)
+BY_LABEL = NamespaceGrant(None, parse_selector("team=red"), ("h",), issuers=("one",), scopes=("s",))
+OF_B = NamespaceGrant(frozenset({"b"}), None, ("h",), ("/b",), issuers=("one",), scopes=("s",))
+
+
+def two_teams() -> World:
+    world = begun({A: text_of(EXCHANGE % "/a"), OTHER: text_of(EXCHANGE % "/b")}, labels={"a": RED}, grants=Grants((BY_LABEL, OF_B)))
+    assert isinstance(verdict(world, "/a"), ExchangeEntry)
+    return world
+
+
+def test_narrower_grants_take_effect_before_documents_are_held_against_them(parsed: list[Source]) -> None:
+    world = two_teams()
+    parsed.clear()
+    baseline = DenyEntry(Source("", "baseline"), 0, MatchScope("other", "/"))
+    wider = attrs.evolve(OF_B, path_prefixes=("/b", "/c"))
+    world.do(world.machine.granted(Grants((wider,), (baseline,)), world.now))
+    world.finish("revoke")
+    assert isinstance(verdict(world, "/a"), Unhealthy)  # rather than passing as what no policy covers
+    assert isinstance(verdict(world, "/b"), ExchangeEntry)
+    assert verdict(world, "/", "other") == baseline
+    world.finish("build")
+    assert isinstance(verdict(world, "/a"), NoMatch)
+    assert world.in_force is not None
+    assert (world.in_force.revocation, world.in_force.held) == (None, ())
+    world.do(world.machine.granted(Grants((wider, OF_B)), world.now))
+    world.do(world.machine.granted(Grants((wider,)), world.now))
+    world.end()
+    assert isinstance(verdict(world, "/", "other"), NoMatch)
+    assert parsed == []
+
+
+def test_what_the_settled_version_has_is_held_against_new_grants_too() -> None:
+    world = begun({A: denial("/a"), OTHER: denial("/b")}, grants=FREE)
+    world.do(world.machine.fell_behind("x", world.now, world.now))
+    world.apply({A: None})
+    world.finish("build")
+    assert isinstance(verdict(world, "/a"), DenyEntry)
+    world.do(world.machine.granted(Grants((OF_B,)), world.now))
+    world.finish("revoke")
+    assert isinstance(verdict(world, "/a"), Unhealthy)
+    world.finish("build")
+    assert isinstance(verdict(world, "/a"), NoMatch)
+    assert isinstance(verdict(world, "/b"), DenyEntry)
+    assert world.in_force is not None
+    assert [version.revocation for version in world.in_force.held] == [None]
+
+
+def test_lost_labels_end_an_exchange_at_once_and_read_nothing_again(parsed: list[Source]) -> None:
+    world = two_teams()
+    parsed.clear()
+    world.apply({Source("c", "p"): denial("/c", LIGHT_WORK)}, {"a": BLUE})
+    world.finish("build")
+    assert isinstance(verdict(world, "/a"), Unhealthy)  # it was an exchange in the settled version
+    assert isinstance(verdict(world, "/b"), ExchangeEntry)
+    world.end()
+    assert isinstance(verdict(world, "/a"), NoMatch)
+    world.apply({}, {"a": RED})
+    world.end()
+    assert isinstance(verdict(world, "/a"), ExchangeEntry)
+    assert parsed == [Source("c", "p")]
+
+
+def test_lost_labels_open_nothing_while_a_feed_is_behind() -> None:
+    grants = Grants(tuple(NamespaceGrant(None, parse_selector(f"team={team}"), (f"{team}.example.com",)) for team in "xy"))
+    labels = {team: ((("team", team),),) for team in "xy"}
+
+    def of_team(team: str) -> Text:
+        return text_of(f"{{match: {{host: {team}.example.com, pathPrefix: /}}, action: deny}}")
+
+    world = begun({A: of_team("x"), OTHER: of_team("y")}, feeds="xy", grants=grants, labels={"a": labels["x"], "b": labels["y"]})
+    world.do(world.machine.fell_behind("y", world.now, world.now))
+    world.apply({}, {"a": labels["y"], "b": labels["x"]}, after="y")
+    for _ in range(20):
+        world.end()
+        world.pause(1.0)
+        assert [type(verdict(world, "/", f"{team}.example.com")) for team in "xy"] == [DenyEntry, DenyEntry]
+    world.apply({A: of_team("y"), OTHER: of_team("x")})
+    world.catch_up("y")
+    for _ in range(3):
+        world.end()
+        world.pause(1.0)
+        assert [type(verdict(world, "/", f"{team}.example.com")) for team in "xy"] == [DenyEntry, DenyEntry]
+
+
+def test_other_labels_hold_back_a_denial_until_the_other_feed_has_passed() -> None:
+    world = begun({A: denial("/a")}, feeds="xy", grants=Grants((attrs.evolve(BY_LABEL, actions=frozenset({"deny"})),)), labels={"a": RED})
+    world.apply({}, {"a": BLUE}, after="y")
+    world.finish("build")
+    assert isinstance(verdict(world, "/a"), DenyEntry)
+    world.do(world.machine.passed("y", world.now, world.now))
+    assert isinstance(verdict(world, "/a"), NoMatch)
+
+
+def test_a_document_that_comes_while_grants_change_is_held_against_the_new_ones() -> None:
+    world = two_teams()
+    world.apply({Source("c", "p"): text_of(EXCHANGE % "/c")}, {"c": RED})
+    world.finish("light")
+    assert "build" in world.jobs
+    world.do(world.machine.granted(Grants((OF_B,)), world.now))
+    world.apply({Source("d", "p"): text_of(EXCHANGE % "/d")}, {"d": RED})
+    world.finish("light", "revoke", "build")
+    assert isinstance(verdict(world, "/c"), Unhealthy)
+    world.end()
+    assert [type(verdict(world, path)) for path in ("/a", "/b", "/c", "/d")] == [NoMatch, ExchangeEntry, NoMatch, NoMatch]
+
+
+def test_grants_that_are_taken_back_while_they_are_built_revoke_what_they_gave() -> None:
+    world = two_teams()
+    world.apply({Source("c", "p"): text_of(EXCHANGE % "/c")}, {"c": BLUE})
+    world.end()
+    everything = NamespaceGrant(frozenset({"c"}), None, ("h",), issuers=("one",), scopes=("s",))
+    world.do(world.machine.granted(Grants((BY_LABEL, OF_B, everything)), world.now))
+    world.finish("revoke")
+    world.do(world.machine.granted(Grants((BY_LABEL, OF_B)), world.now))
+    world.finish("revoke", "build")
+    assert not isinstance(verdict(world, "/c"), ExchangeEntry)
+    world.end()
+    assert isinstance(verdict(world, "/c"), NoMatch)
+
+
+def test_a_text_that_takes_long_to_read_is_held_against_the_newest_labels() -> None:
+    grants = Grants((BY_LABEL, attrs.evolve(BY_LABEL, selector=parse_selector("team=blue"), hosts=("other",))))
+    world = begun({}, grants=grants)
+    world.apply({A: text_of(EXCHANGE % "/a", size=LIGHT_WORK)}, {"a": RED})
+    world.apply({}, {"a": BLUE})
+    world.end()
+    assert not isinstance(verdict(world, "/a"), ExchangeEntry)
+
+
+def test_a_namespace_keeps_its_labels_while_it_has_no_documents() -> None:
+    world = two_teams()
+    world.apply({A: None})
+    world.end()
+    world.apply({A: text_of(EXCHANGE % "/a")})
+    world.end()
+    assert isinstance(verdict(world, "/a"), ExchangeEntry)
+    world.apply({A: None}, {"a": None})
+    world.end()
+    world.apply({A: text_of(EXCHANGE % "/a")})
+    world.end()
+    assert isinstance(verdict(world, "/a"), NoMatch)
+
+
+# Quotas.
+
+BROKEN = text_of("{match: {host: h, pathPrefix: /a}, action: no}", "{match: {host: h, pathPrefix: /b}, action: no}")
+
+
+@pytest.mark.parametrize("how", ["repaired", "removed", "grants"])
+def test_a_document_over_quota_is_read_again_when_there_is_room(how: str) -> None:
+    last, limits = Source("a", "z"), NamespaceLimits(areas=3)
+    world = begun({A: BROKEN, last: BROKEN, OTHER: BROKEN}, grants=Grants((NamespaceGrant(None, None, ("*",)),), limits=limits))
+    assert world.in_force is not None
+    document = world.in_force.document(last)
+    assert document is not None
+    assert [problem.code for problem in document.findings] == [MANY_AREAS]
+    assert isinstance(verdict(world, "/c"), Unhealthy)
+    if how == "grants":
+        world.do(world.machine.granted(Grants((NamespaceGrant(frozenset({"a"}), None, ("h",)),)), world.now))
+    else:
+        world.apply({A: denial("/c") if how == "repaired" else None})
+    world.end()
+    document = world.in_force.document(last)
+    assert document is not None
+    assert (document.is_over_quota, len(document.problems)) == (False, 2)
+    assert isinstance(verdict(world, "/d"), NoMatch)
+
+
+@pytest.mark.parametrize("is_edited", [False, True])
+def test_a_denial_of_a_namespace_over_quota_is_back_once_its_siblings_are_gone(is_edited: bool) -> None:
+    many, own = Source("a", "many"), Source("a", "own")
+    limits = Grants(limited=False, limits=NamespaceLimits(entries=3))
+    world = begun({many: text_of(*(DENY % f"/{number}" for number in range(4))), own: denial("/own"), OTHER: denial("/")}, grants=limits)
+    assert isinstance(verdict(world, "/own"), Unhealthy)
+    world.apply({many: None})
+    world.finish("build")
+    if is_edited:
+        world.apply({own: denial("/own", LIGHT_WORK)})
+    began = world.now
+    world.end()
+    assert isinstance(verdict(world, "/own"), DenyEntry)
+    assert world.now < began + 2.0
+
+
+# Work on the event loop.
+
+
+def test_a_report_of_ten_thousand_texts_is_taken_in_steps_of_bounded_work() -> None:
+    texts: dict[Source, DocumentText | None] = {Source(f"n{number % 20}", f"p{number}"): Text("version: v1") for number in range(10_000)}
+    world, most = World(Machine("x", ISSUERS)), 0
+
+    def counted(event: Callable[[], Any]) -> None:
+        nonlocal most
+        with counted_calls() as calls:
+            actions = event()
+        most = max(most, calls.count)
+        world.do(actions)
+
+    def end() -> None:
+        for _ in range(2_000):
+            if world.timer <= world.now:
+                counted(lambda: world.machine.tick(world.now))
+            elif world.jobs:
+                name, job = next(iter(world.jobs.items()))
+                del world.jobs[name]
+                if isinstance(job, Read):
+                    documents, costs = job.run(world.cpu)
+                    counted(lambda: world.machine.read(job.lane, documents, world.now, costs))  # noqa: B023 - called at once
+                elif isinstance(job, Build):
+                    built = job.run()
+                    counted(lambda: world.machine.built(built, world.now))  # noqa: B023 - called at once
+            elif world.machine.unread:
+                world.now += 0.04
+            else:
+                return
+
+    counted(lambda: world.machine.applied(texts, world.now))
+    counted(lambda: world.machine.caught_up("x", world.now))
+    end()
+    assert world.in_force is not None
+    assert world.in_force.document_count == 10_000
+    counted(lambda: world.machine.use_issuers(frozenset(), world.now))
+    end()
+    counted(lambda: world.machine.applied(dict.fromkeys(texts), world.now, after="x"))
+    end()
+    counted(lambda: world.machine.passed("x", world.now, world.now))
+    end()
+    assert world.in_force.document_count == 0
+    assert most <= MOST_CALLS
+
+
+def test_actions_come_in_the_same_order_in_every_process() -> None:
+    for _ in range(50):
+        machine = Machine("x")
+        machine.pending.put(A, denial("/a", LIGHT_WORK))
+        machine.pending.put(OTHER, denial("/b"))
+        assert [one.lane for one in machine.tick(0.0) if isinstance(one, Read)] == [Lane.LIGHT, Lane.HEAVY]
+
+
+def test_a_result_that_was_not_asked_for_is_a_fault() -> None:
+    world = begun({})
+    world.apply({A: denial("/a")})
+    world.finish("light")
+    job = world.jobs["build"]
+    assert isinstance(job, Build)
+    world.finish("build")
+    with pytest.raises(AssertionError, match="built twice"):
+        world.machine.built(job.run(), world.now)
+
+
+def test_of_two_versions_the_stricter_verdict_counts() -> None:
+    earlier = fresh({A: denial("/")})
+    newest = attrs.evolve(fresh({OTHER: text_of(EXCHANGE % "/", "{match: {host: h, pathPrefix: /x}, action: no}")}), held=(earlier,))
+    assert is_refused(newest.match("h", "/a", "GET"))
+    assert isinstance(newest.match("other", "/", "GET"), NoMatch)
+    assert PolicySnapshot.EMPTY.held == ()
