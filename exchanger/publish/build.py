@@ -93,7 +93,7 @@ class Build:
         labels = {name: self.labels[name] for name in names if name in self.labels}
         version = base.changed(documents, labels)
         if allowing := dict(_without_allows(version, self.blocked)):
-            version, documents = version.changed(allowing), documents | allowing
+            version, documents = version.changed(allowing), {**documents, **allowing}
         granted = dict.fromkeys(self.relabelled)
         if self.grants is not None:
             granted.update((name, None) for name, own in version.namespaces.items() if own is not self.base.namespaces.get(name))

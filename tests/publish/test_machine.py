@@ -19,7 +19,7 @@ from exchanger.publish.pending import LIGHT_WORK, Lane
 from exchanger.values.entry import AllowEntry, DenyEntry, ExchangeEntry, MatchScope, Source
 from exchanger.values.selector import parse_selector
 from exchanger.values.verdict import NoMatch, Unhealthy, Verdict
-from tests.publish.world import ALLOW, DENY, EXCHANGE, FREE, ISSUERS, World, begun, denial, fresh, is_refused, text_of, told
+from tests.publish.world import ALLOW, DENY, EXCHANGE, FREE, ISSUERS, World, begun, denial, fresh, is_refused, text_of
 from tests.steps import MOST_CALLS, counted_calls
 
 A, B, OTHER = Source("a", "p"), Source("a", "q"), Source("b", "p")
@@ -273,7 +273,11 @@ def test_an_exchange_stays_as_it_was_while_a_feed_is_behind() -> None:
 
 
 def test_what_moved_during_an_outage_is_in_effect_however_long_it_takes_to_read() -> None:
+    def check(version: PolicySnapshot) -> None:
+        assert isinstance(version.match("h", "/a", "GET"), DenyEntry)
+
     world = begun({A: denial("/a")})
+    world.check = check
     world.do(world.machine.fell_behind("x", world.now, world.now))
     world.pause(10.0)
     world.apply({OTHER: denial("/a", LIGHT_WORK), A: None})
