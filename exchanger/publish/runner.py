@@ -104,10 +104,10 @@ class Runner:
 
     async def _free(self, documents: list[Changes]) -> None:
         """Free the versions that are no longer used, and what is not kept of ``documents``. Nothing else may refer to these."""
-        used = self.machine.newest, self.machine.settled
-        replaced = [(one, self.machine.newest) for one in self._in_use if all(one is not other for other in used)]
-        self._in_use = list(used)
-        del used
+        newest, settled = self.machine.newest, self.machine.settled
+        replaced = [(one, newest) for one in self._in_use if one is not newest and one is not settled]
+        self._in_use = [newest] if settled is newest else [newest, settled]
+        del newest, settled
         await self._in_thread("free", discard, replaced, documents)
 
     async def _begin(self) -> None:

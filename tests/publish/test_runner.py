@@ -1,0 +1,212 @@
+"""The machine with Trio's clock and threads."""
+
+import gc
+import sys
+import weakref
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from exchanger.policy.selection import Change
+from exchanger.publish.discard import discard
+from exchanger.publish.machine import HOLD_S, Machine
+from exchanger.publish.pending import LIGHT_WORK
+from exchanger.publish.runner import Runner
+from exchanger.values.entry import DenyEntry, Source
+from exchanger.values.verdict import NoMatch
+from tests.publish.world import ALLOW, DENY, EXCHANGE, denial, fresh, text_of
+
+A, OTHER = Source("a", "p"), Source("b", "p")
+
+
+class Gate:
+    """Holds what is run in a thread until it is opened; ``reached`` counts what waits."""
+
+    def __init__(self) -> None:
+        self.event = trio.Event()
+        self.reached = 0
+
+    async def run_sync(self, function: Callable[..., object], *args: object, **_options: object) -> Any:
+        self.reached += 1
+        await self.event.wait()
+        return function(*args)
+
+    def close(self) -> None:
+        self.event = trio.Event()
+
+
+def open_gate() -> Gate:
+    gate = Gate()
+    gate.event.set()
+    return gate
+
+
+@attrs.define(eq=False)
+class Published:
+    """What a runner publishes."""
+
+    changes: list[Change] = attrs.field(factory=list)
+    said: list[str] = attrs.field(factory=list)
+
+    def publish(self, change: Change, reopens: bool) -> None:
+        self.changes.append(change)
+        self.said.append("reopen" if reopens else "publish")
+
+    def runner(self, gate: Gate, **options: Any) -> Runner:
+        machine = Machine("x", frozenset({"one"}), **options)
+        return Runner(
+            machine,
+            self.publish,
+            lambda _known_until: self.said.append("close"),
+            lambda held: self.said.append("held back" if held else "in force"),
+            gate.run_sync,
+        )
+
+    def verdict(self, path: str) -> type:
+        return type(self.changes[-1].snapshot.match("h", path, "GET"))
+
+
+@asynccontextmanager
+async def running(runner: Runner) -> AsyncGenerator[None]:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(runner.run)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+def tell(runner: Runner, texts: dict[Source, Any], *, caught_up: bool = True) -> None:
+    runner.do(runner.machine.applied(texts, trio.current_time()))
+    if caught_up:
+        runner.do(runner.machine.caught_up("x", trio.current_time()))
+
+
+async def test_what_is_reported_before_it_runs_is_in_the_first_version(autojump_clock: MockClock) -> None:
+    published = Published()
+    runner = published.runner(open_gate())
+    tell(runner, {A: denial("/a"), OTHER: denial("/b", LIGHT_WORK)})
+    async with running(runner):
+        await trio.sleep(1)
+        assert published.said == ["publish"]
+        assert [published.verdict(path) for path in ("/a", "/b")] == [DenyEntry, DenyEntry]
+
+
+async def test_a_removal_beside_a_text_that_is_never_read_takes_effect_in_time(autojump_clock: MockClock) -> None:
+    published, gate = Published(), open_gate()
+    runner = published.runner(gate)
+    async with running(runner):
+        tell(runner, {A: denial("/a")})
+        await trio.sleep(1)
+        heavy = trio.Event()
+
+        async def run_sync(function: Callable[..., object], *args: object, **options: Any) -> Any:
+            if options["limiter"] is runner._limiters.get("heavy"):
+                await heavy.wait()
+            return function(*args)
+
+        runner.run_sync = run_sync
+        tell(runner, {OTHER: denial("/b", LIGHT_WORK), A: None})
+        await trio.sleep(HOLD_S - 0.1)
+        assert published.verdict("/a") is DenyEntry
+        await trio.sleep(0.2)
+        assert published.verdict("/a") is NoMatch
+        assert runner.machine.unread == 1
+
+
+async def test_ten_thousand_texts_are_taken_in_with_pauses(autojump_clock: MockClock) -> None:
+    published = Published()
+    runner = published.runner(open_gate())
+    async with running(runner):
+        tell(runner, {Source("a", f"p{number}"): text_of() for number in range(1_000)})
+        others = 0
+        while not published.said:
+            await trio.lowlevel.checkpoint()
+            others += 1
+        assert others > 5
+
+
+async def test_a_fault_of_the_reader_of_versions_ends_it(autojump_clock: MockClock) -> None:
+    def publish(_change: Change, _reopens: bool) -> None:
+        raise RuntimeError
+
+    runner = attrs.evolve(Published().runner(open_gate()), on_publish=publish)
+    with pytest.RaisesGroup(RuntimeError, flatten_subgroups=True):
+        async with running(runner):
+            tell(runner, {A: denial("/a")})
+            await trio.sleep(1)
+
+
+async def test_age_closes_it_and_everything_that_was_missed_opens_it(autojump_clock: MockClock) -> None:
+    published = Published()
+    runner = published.runner(open_gate(), max_staleness=60.0)
+    async with running(runner):
+        tell(runner, {A: denial("/a")})
+        await trio.sleep(1)
+        runner.do(runner.machine.fell_behind("x", trio.current_time(), trio.current_time()))
+        tell(runner, {A: denial("/b")}, caught_up=False)
+        await trio.sleep(59)
+        assert published.said == ["publish", "publish", "held back"]
+        await trio.sleep(2)
+        tell(runner, {})
+        assert published.said[3:] == ["close", "reopen", "in force"]
+
+
+async def test_full_collections_wait_and_threads_switch_often_while_documents_are_read(autojump_clock: MockClock) -> None:
+    usual, interval = gc.get_threshold(), sys.getswitchinterval()
+    gate = open_gate()
+    published = Published()
+    runner = published.runner(gate)
+    async with running(runner):
+        await trio.sleep(1)
+        assert gc.get_threshold()[2] > usual[2]  # until there is a version
+        tell(runner, {OTHER: denial("/b")})
+        await trio.sleep(1)
+        assert sys.getswitchinterval() == interval
+        gate.close()
+        tell(runner, {A: denial("/a")})
+        await trio.sleep(1)
+        assert gc.get_threshold()[:2] == usual[:2]
+        assert gc.get_threshold()[2] > usual[2]
+        assert sys.getswitchinterval() < interval
+        gate.event.set()
+        await trio.sleep(1)
+        assert sys.getswitchinterval() == interval
+    assert (gc.get_threshold(), sys.getswitchinterval()) == (usual, interval)
+
+
+async def test_a_thread_holds_the_last_references_to_what_is_replaced(autojump_clock: MockClock) -> None:
+    freed = 0
+
+    async def run_sync(function: Callable[..., object], *args: Any, **_options: object) -> Any:
+        nonlocal freed
+        await trio.lowlevel.checkpoint()
+        if function is not discard:
+            return function(*args)
+        hosts = [weakref.ref(old.hosts.by_name["h"]) for old, _ in args[0] if old.document_count]
+        function(*args)
+        assert [host() for host in hosts] == [None] * len(hosts)
+        freed += len(hosts)
+        return None
+
+    runner = Runner(Machine("x"), lambda _change, _reopens: None, run_sync=run_sync)
+    async with running(runner):
+        for path in ("/a", "/b", "/c"):
+            tell(runner, {A: denial(path)})
+            await trio.sleep(1)
+    assert freed == 2
+
+
+def test_everything_that_two_versions_do_not_share_is_freed() -> None:
+    before = fresh({A: text_of(DENY % "/a", ALLOW % "/b"), OTHER: text_of(EXCHANGE % "/c", "{}")})
+    after = before.changed({A: None})
+    shared = after.document(OTHER)
+    box = [(before, after)]
+    del before
+    discard(box, [{OTHER: fresh({OTHER: denial("/d")}).document(OTHER).document}])  # type: ignore[union-attr]
+    assert box == []
+    assert after.document(OTHER) is shared
+    assert isinstance(after.match("h", "/c", "GET"), type(fresh({OTHER: text_of(EXCHANGE % "/c", "{}")}).match("h", "/c", "GET")))
