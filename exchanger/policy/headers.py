@@ -11,10 +11,12 @@ import base64
 import binascii
 import enum
 import re
+from functools import lru_cache
 from typing import Final, final
 
 import attrs
 
+from exchanger.util.frozen import quickly_made
 from exchanger.values.entry import HeaderMatch
 from exchanger.values.request import HeaderFields
 
@@ -23,6 +25,9 @@ MAX_HEADERS: Final = 8
 # Characters of a name or a value in a policy; gateways have limits of the same order for all headers together.
 MAX_NAME: Final = 256
 MAX_VALUE: Final = 4096
+
+# Names of headers in policies whose canonical form is kept.
+_KEPT_NAMES: Final = 1_024
 
 TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110 section 5.6.2
 # Headers that other parts of a match cover, and those that do not belong in a policy.
@@ -57,6 +62,7 @@ def value_problem(value: str) -> str:
     return f"is longer than {MAX_VALUE} characters" if len(value) > MAX_VALUE else ""
 
 
+@lru_cache(maxsize=_KEPT_NAMES)
 def canonical(name: str) -> str:
     """Return ``name`` as seen by servers that take ``_`` for ``-``."""
     return name.lower().replace("_", "-")
@@ -73,7 +79,8 @@ class _Field:
 
 
 @final
-@attrs.frozen
+@quickly_made
+@attrs.frozen(weakref_slot=False)
 class HeaderValues:
     """The values of some headers. ``masked``: a ``!`` in one of them may stand for other characters, or for none."""
 

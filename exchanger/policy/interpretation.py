@@ -6,13 +6,13 @@ Must not know: hosts, headers, or the policy's verdict on an interpretation.
 import enum
 import re
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Final, assert_never, final
 
 import attrs
 
-from exchanger.policy.path import MAX_INTERPRETATIONS, MalformedPath, read_path, without_markers
+from exchanger.policy.path import MAX_INTERPRETATIONS, MalformedPath, is_plain_with_query, read_path, without_markers
 from exchanger.policy.prefix import MAX_PREFIX, fold
+from exchanger.util.frozen import quickly_made
 from exchanger.values.entry import PathType
 
 # The number of ``!`` in a path that can be read; honest paths have two or three.
@@ -103,7 +103,8 @@ def _dropped(text: str, at: int) -> int:
 
 
 @final
-@attrs.frozen
+@quickly_made
+@attrs.frozen(weakref_slot=False)
 class Interpretation:
     """A path as a server may interpret it.
 
@@ -117,15 +118,15 @@ class Interpretation:
     markers: InvalidByteMarkers | None = None
     supposed: bool = False
 
-    @cached_property
+    @property
     def folded(self) -> str:
-        """The path for prefixes that ignore case, cut where no prefix reaches, since its query may be long; folded once for all hosts.
+        """The path for prefixes that ignore case, cut where no prefix reaches, since its query may be long.
 
         Only a decoded spelling of a prefix reaches into the query, and that is no longer than the written prefix.
         """
         return fold(self.path[: max(self.end + 1, MAX_PREFIX)])
 
-    @cached_property
+    @property
     def end(self) -> int:
         """The end of the path without its query."""
         query = self.path.find("?")
@@ -134,6 +135,8 @@ class Interpretation:
 
 def path_interpretations(host: str | None, path: str, method: str, *, raw: bool) -> tuple[Interpretation, ...] | MalformedPath:
     """Return every interpretation to look up in the policy of ``host``, the path as received first, or why it cannot be read."""
+    if is_plain_with_query(path, raw=raw):
+        return (Interpretation(path),)
     interpretations = _interpretations(path, method, raw=raw)
     if isinstance(interpretations, MalformedPath):
         return interpretations

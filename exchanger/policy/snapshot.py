@@ -10,21 +10,18 @@ from typing import ClassVar, assert_never, final
 import attrs
 from rpds import HashTrieMap
 
-from exchanger.policy.authority import MAX_WILDCARD, read_authority, wildcards_above
+from exchanger.policy.authority import read_authority
 from exchanger.policy.documents.document import Labels, PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, UNLIMITED, Allowance, Grants
-from exchanger.policy.headers import RequestHeaders
-from exchanger.policy.interpretation import Interpretation, path_interpretations
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.namespace import Changes, Differences, EffectiveDocument, NamespacePolicy
-from exchanger.policy.path import is_plain_with_query
 from exchanger.policy.revocation import Revocation
-from exchanger.policy.routing.lookup import Found, Near, Trace, decide, decide_at_once, denied_by, stricter_for_head
+from exchanger.policy.routing.lookup import Request, Trace, decide, decide_at_once, denied_by
 from exchanger.policy.routing.scope import Route
 from exchanger.policy.routing.table import VirtualHosts
 from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, ExchangeEntry, Source
 from exchanger.values.request import NO_FIELDS, HeaderFields
-from exchanger.values.verdict import NO_MATCH, Ambiguous, NoMatch, Unhealthy, Verdict
+from exchanger.values.verdict import Ambiguous, NoMatch, Unhealthy, Verdict
 
 
 @enum.unique
@@ -62,9 +59,21 @@ class PolicySnapshot:
     # Whether an entry names headers.
     needs_headers: bool = attrs.field(init=False, repr=False)
 
+    # Whether regions of unknown host yield to nobody, and whether nothing but ``hosts`` decides.
+    _is_global: bool = attrs.field(init=False, repr=False)
+    _has_hosts_alone: bool = attrs.field(init=False, repr=False)
+
     @needs_headers.default
     def _needs_headers(self) -> bool:
         return self.hosts.with_headers > 0 or any(version.needs_headers for version in self.held)
+
+    @_is_global.default
+    def _reaches_everything(self) -> bool:
+        return self.reach is UnreadableReach.GLOBAL
+
+    @_has_hosts_alone.default
+    def _has_nothing_else(self) -> bool:
+        return self.baseline is None and self.revocation is None and not self.held
 
     @property
     def baseline(self) -> VirtualHosts | None:
@@ -195,10 +204,16 @@ class PolicySnapshot:
         authority = read_authority(host)
         if method == "CONNECT":  # it has no path, whatever a gateway states in its place (RFC 9110 section 9.3.6)
             path = ""
-        verdict = self._verdict(authority, path, method, raw=raw, headers=headers, trace=trace)
+        if self._has_hosts_alone and trace is None:  # nearly always
+            found = decide_at_once(self.hosts, authority, path, method, raw=raw, is_global=self._is_global)
+            if found is not None:
+                return found
+            return decide(self.hosts, Request(authority, path, method, raw, headers), is_global=self._is_global)
+        request = Request(authority, path, method, raw, headers)
+        verdict = self._verdict(request, trace)
         for version in self.held:
             if not version.is_alike_on(authority, self):
-                earlier = version._verdict(authority, path, method, raw=raw, headers=headers)  # noqa: SLF001 - of the same class
+                earlier = version._verdict(request)  # noqa: SLF001 - of the same class
                 verdict = stricter(verdict, earlier, refuses_unmatched=refuses_unmatched)
         return verdict
 
@@ -209,45 +224,20 @@ class PolicySnapshot:
         own, others = self.hosts.near(host), other.hosts.near(host)
         return len(own) == len(others) and all(one is two for (_, one), (_, two) in zip(own, others, strict=True))
 
-    def _verdict(
-        self, host: str | None, path: str, method: str, *, raw: bool, headers: HeaderFields, trace: Trace | None = None
-    ) -> Verdict:
+    def _verdict(self, request: Request, trace: Trace | None = None) -> Verdict:
         """Return the verdict of this version alone."""
-        found = self._at_once(host, path, method, raw=raw) if trace is None else None
-        if found is not None:
-            return found
         denied: Verdict | None = None
         for denials in (self.baseline, None if self.revocation is None else self.revocation.denials):
-            near = () if denials is None else denials.near(host)
-            if near:
-                is_plain = is_plain_with_query(path, raw=raw)
-                read = (Interpretation(path),) if is_plain else path_interpretations(host, path, method, raw=raw)
-                denied = denied or denied_by(near, read, path, method, trace)
-                if denied is not None and trace is None:
-                    return denied
-        permits, is_global = None if self.revocation is None else self.revocation.permits, self.reach is UnreadableReach.GLOBAL
-        given = RequestHeaders(headers)
-        decided = decide(self.hosts, host, path, method, given, raw=raw, is_global=is_global, permits=permits, trace=trace)
+            denied = denied or (None if denials is None else denied_by(denials, request, trace))
+            if denied is not None and trace is None:
+                return denied
+        permits, is_global = None if self.revocation is None else self.revocation.permits, self._is_global
+        if permits is None and trace is None:
+            found = decide_at_once(self.hosts, request.host, request.path, request.method, raw=request.raw, is_global=is_global)
+            if found is not None:
+                return found
+        decided = decide(self.hosts, request, is_global=is_global, permits=permits, trace=trace)
         return denied or decided
-
-    def _at_once(self, host: str | None, path: str, method: str, *, raw: bool) -> Found | None:
-        """Return the verdict in the usual case, where host, path and method decide; ``None`` in any other case."""
-        hosts = self.hosts
-        if host is None or hosts.yielding or hosts.every is not None or self.baseline is not None or self.revocation is not None:
-            return None
-        if not is_plain_with_query(path, raw=raw):
-            return None
-        if method == "HEAD":
-            return _head_at_once(hosts.near(host), path)
-        there = hosts.by_name.get(host)
-        found = NO_MATCH if there is None else decide_at_once(there, path, method)
-        if found is not NO_MATCH or not hosts.wildcards:
-            return found
-        for name in wildcards_above(host[-MAX_WILDCARD:]):
-            there = hosts.by_name.get(name)
-            if there is not None and (found := decide_at_once(there, path, method)) is not NO_MATCH:
-                break
-        return found
 
 
 def changed_documents(
@@ -276,20 +266,6 @@ def changed_documents(
 def _affects_all(old: NamespacePolicy, new: NamespacePolicy) -> bool:
     own, others = ((one.allowances, one.over_quota, one.over_depth, bool(one.wide)) for one in (old, new))
     return own != others
-
-
-def _head_at_once(near: Near, path: str) -> Found | None:
-    """Return the verdict on HEAD in the usual case: the stricter of what decides GET, and of what covers HEAD no farther away."""
-    itself: Found = NO_MATCH
-    for _, there in near:
-        as_get = decide_at_once(there, path, "GET")
-        own = decide_at_once(there, path, "HEAD") if itself is NO_MATCH and there.with_methods else as_get
-        if own is None or as_get is None:
-            return None
-        itself = own if itself is NO_MATCH else itself
-        if as_get is not NO_MATCH:
-            return stricter_for_head(itself, as_get)
-    return itself
 
 
 def stricter(verdict: Verdict, earlier: Verdict, *, refuses_unmatched: bool = False) -> Verdict:

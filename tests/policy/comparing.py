@@ -15,7 +15,7 @@ def content(snapshot: PolicySnapshot) -> object:
 
 
 def _routes(there: VirtualHost) -> object:
-    counts = (there.with_methods, there.with_headers, there.yielding, there.is_plain)
+    counts = (there.with_methods, there.with_headers, there.yielding)
     levels = [
         {
             prefix: {level.place: frozenset(level.routes) for level in levels}

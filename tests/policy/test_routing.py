@@ -6,15 +6,14 @@ import pytest
 
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import Allowance, Granted
-from exchanger.policy.headers import RequestHeaders
 from exchanger.policy.interpretation import MAX_MARKER_WORK, MAX_POSSIBLE, InvalidByteMarkers
 from exchanger.policy.namespace import NamespacePolicy, routes_of
-from exchanger.policy.routing.lookup import Outcome, Trace, decide
+from exchanger.policy.routing.lookup import Outcome, Request, Trace, decide
 from exchanger.policy.routing.scope import PathSet, Route
 from exchanger.policy.routing.table import VirtualHosts
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import BASELINE, Claim, DenyEntry, ExchangeEntry, MatchScope, PathType, TokenTarget
-from exchanger.values.request import NO_FIELDS, HeaderFields
+from exchanger.values.request import HeaderFields
 from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Verdict
 from tests.policy.examples import HOST, RED, allow, deny, exchange, region, snapshot_of, with_baseline
 
@@ -22,7 +21,7 @@ GET = frozenset({"GET"})
 
 
 def decided(*claims: Claim, host: str | None = HOST, path: str = "/", method: str = "GET", raw: bool = False) -> Verdict:
-    return decide(VirtualHosts.of(claims), host, path, method, RequestHeaders(NO_FIELDS), raw=raw)
+    return decide(VirtualHosts.of(claims), Request(host, path, method, raw))
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -42,7 +41,7 @@ def test_a_trace_without_a_denial_names_none() -> None:
 def test_a_trace_names_what_fails_closed_on_every_host() -> None:
     trace = Trace()
     unknown = region("/x", host=None)
-    decide(VirtualHosts.of([unknown]), HOST, "/x", "GET", RequestHeaders(NO_FIELDS), raw=True, trace=trace)
+    decide(VirtualHosts.of([unknown]), Request(HOST, "/x", "GET", raw=True), trace=trace)
     steps = [step for look in trace.looks for step in look.steps if step.outcome is Outcome.CLOSED]
     assert [(step.host, step.namespace) for step in steps] == [(None, unknown.source.namespace)]
 
@@ -109,8 +108,8 @@ def test_a_host_over_depth_closes_what_all_descriptions_are_granted() -> None:
     for allowances, enforced in (((wide, narrow), True), ((wide,), False)):
         namespace, _ = NamespacePolicy(allowances=allowances, enforced=enforced).changed({RED: PolicyDocument(RED, entries)})
         hosts = VirtualHosts().replaced(HOST, (), namespace.on(HOST))
-        assert decide(hosts, HOST, "/b", "GET", RequestHeaders(NO_FIELDS), raw=True) is NO_MATCH
-        assert decide(hosts, HOST, "/aaa/x", "GET", RequestHeaders(NO_FIELDS), raw=True) is not NO_MATCH
+        assert decide(hosts, Request(HOST, "/b", "GET", raw=True)) is NO_MATCH
+        assert decide(hosts, Request(HOST, "/aaa/x", "GET", raw=True)) is not NO_MATCH
 
 
 def test_a_denial_counts_on_no_host_where_other_paths_are_granted() -> None:

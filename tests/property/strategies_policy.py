@@ -163,7 +163,7 @@ def contents_of(snapshot: PolicySnapshot) -> object:
             for name, one in snapshot.namespaces.items()
         },
         {
-            host: (frozenset(there.routes()), there.with_methods, there.with_headers, there.yielding, there.is_plain, there.hidden.prefixes)
+            host: (frozenset(there.routes()), there.with_methods, there.with_headers, there.yielding, there.hidden.prefixes)
             for host, there in hosts.items()
         },
         (snapshot.hosts.wildcards, snapshot.hosts.yielding, snapshot.hosts.with_headers, snapshot.needs_headers),

@@ -12,7 +12,7 @@ from exchanger.policy.authority import read_authority
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.headers import RequestHeaders
-from exchanger.policy.routing.lookup import Outcome, Trace, decide
+from exchanger.policy.routing.lookup import Outcome, Request, Trace, decide, decide_at_once
 from exchanger.policy.routing.scope import PathSet, Route, all_readings, covers, covers_host, covers_methods, covers_path
 from exchanger.policy.routing.table import VirtualHost, VirtualHosts
 from exchanger.policy.routing.trie import PathTrie
@@ -61,16 +61,8 @@ def decided(
     raw: bool = True,
     trace: Trace | None = None,
 ) -> Verdict:
-    return decide(
-        VirtualHosts.of(claims_of(policy)),
-        read_authority(host),
-        path,
-        method,
-        RequestHeaders(fields),
-        raw=raw,
-        is_global=reach is UnreadableReach.GLOBAL,
-        trace=trace,
-    )
+    asked = Request(read_authority(host), path, method, raw, fields)
+    return decide(VirtualHosts.of(claims_of(policy)), asked, is_global=reach is UnreadableReach.GLOBAL, trace=trace)
 
 
 # Law: a snapshot decides as the model.
@@ -79,6 +71,21 @@ def decided(
 @pytest.mark.parametrize("seed", range(4))
 def test_random_requests_are_decided_as_the_model_says(seed: int) -> None:
     assert [found for _, found in differences(random.Random(seed), examples(60)) if found is not None] == []
+
+
+# Law: what is decided at once is decided as by the whole look-up.
+
+
+@given(policies, reaches, hosts, plain_paths | odd_paths, methods, header_fields, st.booleans())
+def test_a_verdict_at_once_is_that_of_the_whole_look_up(
+    policy: list[PolicyDocument], reach: UnreadableReach, host: str, path: str, method: str, fields: Fields, raw: bool
+) -> None:
+    known, is_global = VirtualHosts.of(claims_of(policy)), reach is UnreadableReach.GLOBAL
+    found = decide_at_once(known, read_authority(host), path, method, raw=raw, is_global=is_global)
+    event(type(found).__name__)
+    if found is not None:
+        asked = Request(read_authority(host), path, method, raw, HeaderFields(tuple(fields), raw=True))
+        assert said(found) == said(decide(known, asked, is_global=is_global))
 
 
 # Law: a trace tells the verdict.
@@ -135,7 +142,7 @@ def test_edits_lead_where_a_fresh_start_does(
     assert bool(edited) == bool(fresh) == bool(known)
     assert (edited.wildcards, edited.yielding) == (fresh.wildcards, fresh.yielding)
     is_global = reach is UnreadableReach.GLOBAL
-    one, other = (decide(there, host, path, method, RequestHeaders(NO_FIELDS), raw=False, is_global=is_global) for there in (edited, fresh))
+    one, other = (decide(there, Request(host, path, method), is_global=is_global) for there in (edited, fresh))
     assert said(one) == said(other)
 
 
@@ -266,8 +273,8 @@ def test_shared_rules_decide_as_if_each_method_had_its_own(
         else:
             claims.append((DenyEntry if what == "deny" else AllowEntry)(source, index, attrs.evolve(match, headers=headers)))
     own = [claim for claim in claims if claim.match.methods is None or method in claim.match.methods]
-    given_fields = RequestHeaders(HeaderFields(tuple(fields), raw=True))
-    shared, alone = (decide(VirtualHosts.of(these), "h", "/x", method, given_fields, raw=True) for these in (claims, own))
+    asked = Request("h", "/x", method, fields=HeaderFields(tuple(fields), raw=True))
+    shared, alone = (decide(VirtualHosts.of(these), asked) for these in (claims, own))
     assert said(shared) == said(alone)
 
 

@@ -12,8 +12,8 @@ Must not know: documents, or where routes come from.
 import enum
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, groupby
-from operator import attrgetter, itemgetter
+from itertools import chain
+from operator import attrgetter
 from typing import Final, TypeAlias, final
 
 import attrs
@@ -27,13 +27,13 @@ from exchanger.policy.interpretation import (
     fits,
     path_interpretations,
 )
-from exchanger.policy.path import MalformedPath, certain_part
+from exchanger.policy.path import MalformedPath, certain_part, is_plain_with_query
 from exchanger.policy.prefix import MAX_PREFIX, fold
 from exchanger.policy.routing.scope import PathSet, all_readings
 from exchanger.policy.routing.steps import Steps
 from exchanger.policy.routing.table import CONFLICT, Level, Rules, VirtualHost, VirtualHosts
 from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, Entry, ExchangeEntry, HeaderMatch, PathType
-from exchanger.values.request import NO_FIELDS
+from exchanger.values.request import NO_FIELDS, HeaderFields
 from exchanger.values.verdict import (
     AMBIGUOUS_AUTHORITY,
     AMBIGUOUS_HEADER,
@@ -46,8 +46,11 @@ from exchanger.values.verdict import (
 )
 
 Found: TypeAlias = NoMatch | AllowEntry | ExchangeEntry | DenyEntry | Ambiguous | Unhealthy
+_NearHost: TypeAlias = tuple[str | None, VirtualHost]
 # Hosts that may decide one request, the nearest first.
-Near: TypeAlias = tuple[tuple[str | None, VirtualHost], ...]
+Near: TypeAlias = tuple[_NearHost, ...]
+# Levels that cover a request, but for its headers, in the order of entries.
+Contenders: TypeAlias = Sequence[tuple[Level, Rules]]
 
 # Returns whether an entry may still decide about a path that it covers.
 Permits: TypeAlias = Callable[[Entry, str], bool]
@@ -58,6 +61,38 @@ _STRICTNESS: Final = {kind: rank for rank, kind in enumerate((NoMatch, AllowEntr
 # Entries of these kinds do the same, whatever their documents.
 _ALIKE: Final = (DenyEntry, AllowEntry)
 _order = attrgetter("order")
+
+
+@final
+@attrs.define(eq=False)
+class Request:
+    """A request to look up. Its path and headers are interpreted when a look-up first needs them, and once for all versions of the policy.
+
+    ``host`` is canonical, ``None`` if it cannot be known. ``raw``: the path is the raw bytes; otherwise a ``!`` in it may replace a byte
+    that the gateway could not put into text.
+    """
+
+    host: str | None
+    path: str
+    method: str
+    raw: bool = False
+    fields: HeaderFields = NO_FIELDS
+    _read: tuple[Interpretation, ...] | MalformedPath | None = attrs.field(default=None, init=False)
+    _headers: RequestHeaders | None = attrs.field(default=None, init=False)
+
+    @property
+    def read(self) -> tuple[Interpretation, ...] | MalformedPath:
+        """All interpretations of the path, the path as received first, or why it cannot be read."""
+        if self._read is None:
+            self._read = path_interpretations(self.host, self.path, self.method, raw=self.raw)
+        return self._read
+
+    @property
+    def headers(self) -> RequestHeaders:
+        """The header fields, as entries name them."""
+        if self._headers is None:
+            self._headers = RequestHeaders(self.fields)
+        return self._headers
 
 
 @enum.unique
@@ -133,8 +168,17 @@ class Trace:
     def saw_closed(self, levels: Iterable[Level], method: str) -> None:
         """Record the outcome of ``levels``, of which one fails closed."""
         for level in levels:
-            if (rules := level.rules(method)) is not None:
-                self.saw(level, Outcome.LATER if rules.closed is None else Outcome.CLOSED)
+            rules = level.rules(method)
+            self.saw(level, Outcome.OTHER_METHOD if rules is None else Outcome.LATER if rules.closed is None else Outcome.CLOSED)
+
+    def saw_order(self, levels: Iterable[Level], those: Contenders, decides: range, outcome: Outcome, before: Outcome) -> None:
+        """Record the outcome of ``levels``; ``those`` have the method, and ``decides`` are the places of those with ``outcome``."""
+        known = {id(level) for level, _ in those}
+        for level in levels:
+            if id(level) not in known:
+                self.saw(level, Outcome.OTHER_METHOD)
+        for place, (level, _) in enumerate(those):
+            self.saw(level, before if place < decides.start else outcome if place < decides.stop else Outcome.LATER)
 
     def denial(self, method: str) -> DenyEntry | Ambiguous:
         """Return one of the denials that decide, ``Ambiguous`` if none does."""
@@ -159,15 +203,56 @@ def stricter_for_head(itself: Found, as_get: Found) -> Found:
     return as_get if _STRICTNESS[type(as_get)] > _STRICTNESS[type(itself)] else itself
 
 
-def decide_at_once(there: VirtualHost, path: str, method: str) -> Found | None:
-    """Return the verdict of one host in the usual case, where path and method decide; ``None`` in any other case."""
-    if not there.is_plain:
+def decide_at_once(hosts: VirtualHosts, host: str | None, path: str, method: str, *, raw: bool, is_global: bool = False) -> Found | None:
+    """Return the verdict in the usual case, where host, method and the path as received decide; ``None`` in any other case."""
+    if host is None:
+        return None
+    there, has_farther = hosts.by_name.get(host), hosts.has_farther
+    if there is None and not has_farther:
+        return NO_MATCH
+    if not is_plain_with_query(path, raw=raw):
+        return None
+    near: Iterable[_NearHost]
+    if method == "HEAD" or hosts.yielding:
+        near = hosts.near(host)
+    else:
+        found = NO_MATCH if there is None else _simply(there, path, method)
+        if found is not NO_MATCH or not has_farther:
+            return found
+        near = hosts.farther(host)
+    both = _both_simply(near, path, method)
+    if both is None or (hosts.yielding and (is_global or _may_close(near, path, method, both[1]))):
+        return None
+    return stricter_for_head(*both)
+
+
+def _both_simply(near: Iterable[_NearHost], path: str, method: str) -> tuple[Found, Found] | None:
+    """Return what decides HEAD itself, if the method is HEAD, and what decides GET, or the other method.
+
+    What covers HEAD counts no farther than on the host that decides GET. ``None`` if more than path and method decide.
+    """
+    itself: Found = NO_MATCH
+    for _, there in near:
+        found = _simply(there, path, "GET" if method == "HEAD" else method)
+        if method == "HEAD" and itself is NO_MATCH:
+            own = _simply(there, path, "HEAD") if there.with_methods else found
+            if own is None:
+                return None
+            itself = own
+        if found is not NO_MATCH:
+            return None if found is None else (itself, found)
+    return itself, NO_MATCH
+
+
+def _simply(there: VirtualHost, path: str, method: str) -> Found | None:
+    """Return what decides on one host; ``None`` if that takes more than path and method."""
+    if there.folded.prefixes:
         return None
     winner: Found = NO_MATCH
     best = -1
     for levels in there.exact.covering(path):
         for level in levels:
-            if level.decoded or level.granted_paths is not None:
+            if not level.is_simple:
                 return None
             rules = level.rules(method)
             if rules is None or (level.path_type is not PathType.PREFIX and not _fits(level, path)):
@@ -177,6 +262,19 @@ def decide_at_once(there: VirtualHost, path: str, method: str) -> Found | None:
             if level.order > best and rules.entry is not None:
                 winner, best = rules.entry, level.order
     return winner
+
+
+def _may_close(near: Iterable[_NearHost], path: str, method: str, found: Found) -> bool:
+    """Return whether something that yields to entries of other namespaces may close a request that otherwise gets ``found``."""
+    for _, there in near:
+        if there.yielding and there.folded:
+            return True
+        for level in chain.from_iterable(there.exact.covering(path) if there.yielding else ()):
+            for one in ("GET", "HEAD") if method == "HEAD" else (method,):
+                rules = level.rules(one)
+                if rules is not None and any(_concerns(namespace, found) for namespace, _ in rules.yielding):
+                    return True
+    return False
 
 
 def possible_paths(near: Near, marked: Interpretation, room: Steps) -> tuple[Interpretation, ...] | None:
@@ -189,19 +287,21 @@ def possible_paths(near: Near, marked: Interpretation, room: Steps) -> tuple[Int
     if markers is None:
         return (marked,)
     path = marked.path[: max(marked.end + 1, MAX_PREFIX) + MAX_MARKERS]  # a query of 60 KB is not copied for each
-    folded = marked.folded
     certain = certain_part(path)
+    folded = fold(certain)
     found = dict.fromkeys(markers.written("", path, path))
     for _, there in near:
-        plain = ((prefix, False) for prefix in there.exact.prefixes_of(certain))
-        without_case = ((prefix, True) for prefix in there.folded.prefixes_of(fold(certain)))
-        for prefix, is_folded in chain(plain, without_case, *there.hidden.covering(fold(certain))):
-            text = folded if is_folded else path
+        as_written = ((prefix, False) for prefix in there.exact.prefixes_of(certain))
+        without_case = ((prefix, True) for prefix in there.folded.prefixes_of(folded))
+        for prefix, is_folded in chain(as_written, without_case, *there.hidden.covering(folded)):
+            text = marked.folded if is_folded else path
             end, compared = markers.after_prefix(prefix, text)
             if not work.take(compared):
                 return None
             if end >= 0 and (not text.startswith(prefix) or "!" in text[: len(prefix) + 1]):
                 found.update(dict.fromkeys(markers.written(prefix, path, text)))
+                if len(found) > room.left:
+                    return None
     if not room.take(len(found)):
         return None
     return tuple([Interpretation(one, marked.rewritten, supposed=True) for one in found])
@@ -213,51 +313,43 @@ def _fits(level: Level, path: str) -> bool:
     return fits(level.path_type, path, level.length, len(path) if query < 0 else query)
 
 
-def nearest(levels: Sequence[Level], method: str, headers: RequestHeaders, trace: Trace | None = None) -> Found:
+def nearest(levels: Sequence[Level], method: str, request: Request, trace: Trace | None = None) -> Found:
     """Return what decides among ``levels`` that cover a path, in the order of entries."""
-    saw = _saw_nothing if trace is None else trace.saw
     those: list[tuple[Level, Rules]] = []
     for level in levels:
         rules = level.rules(method)
-        if rules is None:
-            saw(level, Outcome.OTHER_METHOD)
-        elif rules.closed is not None:
-            if trace is not None:
-                trace.saw_closed(levels, method)
-            return rules.closed
-        else:
+        if rules is not None:
+            if rules.closed is not None:
+                if trace is not None:
+                    trace.saw_closed(levels, method)
+                return rules.closed
             those.append((level, rules))
-    for level, rules in those:
-        if any(headers.is_doubtful(*name) for name in rules.names):
-            saw(level, Outcome.IN_DOUBT)
-            for other, _ in those:
-                saw(other, Outcome.LATER)
-            return AMBIGUOUS_HEADER
+    for place, (_, rules) in enumerate(those):
+        for key, name in rules.names:
+            if request.headers.is_doubtful(key, name):
+                if trace is not None:
+                    trace.saw_order(levels, those, range(place, place + 1), Outcome.IN_DOUBT, Outcome.LATER)
+                return AMBIGUOUS_HEADER
     winner: Found = NO_MATCH
-    for _, equal in groupby(those, lambda pair: pair[0].order):
-        group, outcome = list(equal), Outcome.LATER
-        if winner is NO_MATCH:
-            winner = _first_of(map(itemgetter(1), group), headers)
-            outcome = Outcome.OTHER_HEADERS if winner is NO_MATCH else Outcome.WON
-        for level, _ in group:
-            saw(level, outcome)
-        if trace is None and winner is not NO_MATCH:
-            break
+    begin = end = 0
+    while end < len(those) and winner is NO_MATCH:
+        begin, order = end, those[end][0].order
+        while end < len(those) and those[end][0].order == order:
+            end += 1
+        winner = _first_of([rules for _, rules in those[begin:end]], request)
+    if trace is not None:
+        trace.saw_order(levels, those, range(begin if winner is not NO_MATCH else end, end), Outcome.WON, Outcome.OTHER_HEADERS)
     return winner
 
 
-def _saw_nothing(_level: Level, _outcome: Outcome) -> None:
-    """Record nothing: nobody asks for a trace."""
-
-
-def _first_of(rules: Iterable[Rules], headers: RequestHeaders) -> Found:
+def _first_of(rules: Iterable[Rules], request: Request) -> Found:
     """Return the entry with the most headers among those of equal places."""
     most, found = 0, list[Found]()
     for one in rules:
         if one.entry is not None and not most:
             found.append(one.entry)
         for names, by_values, certain in one.by_headers:
-            values = headers.values_of(names)
+            values = request.headers.values_of(names)
             if values is None:
                 continue
             if values.masked and tuple(map(certain_part, values.texts)) in certain:
@@ -272,30 +364,48 @@ def _first_of(rules: Iterable[Rules], headers: RequestHeaders) -> Found:
 @final
 @attrs.define(eq=False)
 class Walk:
-    """The look-ups of one request ``near`` hosts. ``readings`` are all interpretations of its path.
+    """The look-ups of one request ``near`` hosts. ``readings`` are the interpretations of its path, only itself if it cannot be read.
 
-    ``is_global``: what fails closed although its author may have meant any host yields to nobody. ``permits`` returns whether an entry may
-    still decide about a path.
+    ``yielding``: some of these fail closed only where no entry of another namespace decides. ``is_global``: what fails closed although its
+    author may have meant any host yields to nobody. ``permits`` returns whether an entry may still decide about a path.
     """
 
     near: Near
-    method: str
-    headers: RequestHeaders
-    readings: tuple[Interpretation, ...] = ()
+    request: Request
+    yielding: bool = False
     is_global: bool = False
     permits: Permits | None = None
     trace: Trace | None = None
+    readings: tuple[Interpretation, ...] = attrs.field(init=False)
+    # What covers the current reading, by the identity of the host: HEAD is looked up twice.
+    _known: dict[int, list[Level]] = attrs.field(factory=dict, init=False, repr=False)
     _granted: dict[tuple[PathSet, str], bool] = attrs.field(factory=dict, init=False, repr=False)
+
+    @readings.default
+    def _all_readings(self) -> tuple[Interpretation, ...]:
+        read = self.request.read
+        return (Interpretation(self.request.path),) if isinstance(read, MalformedPath) else read
 
     def verdict(self, reading: Interpretation) -> Found:
         """Return what decides ``reading``."""
-        method = "GET" if self.method == "HEAD" else self.method
+        is_head = self.request.method == "HEAD"
+        if len(self.readings) > 1 and not self.yielding and self.permits is None and self.trace is None:  # a single one is tried at once
+            both = _both_simply(self.near, reading.path, self.request.method)
+            if both is not None:
+                return stricter_for_head(*both)
+        self._known.clear()
+        method = "GET" if is_head else self.request.method
         as_asked, decoded, heard = self._decided(reading, method, self.near)
-        found = self._permitted(reading, self._unless_closed(reading, method, as_asked, (as_asked,), decoded=decoded))
-        if self.method != "HEAD" or (isinstance(as_asked, Unhealthy) and self.trace is None):
+        found = as_asked
+        if self.yielding:
+            found = self._unless_closed(reading, method, as_asked, (as_asked,), decoded=decoded)
+        found = self._permitted(reading, found)
+        has_methods = any(there.with_methods for _, there in self.near)  # otherwise the same covers HEAD itself
+        if not is_head or (self.trace is None and (not has_methods or isinstance(as_asked, Unhealthy))):
             return found
         itself, decoded_too, _ = self._decided(reading, "HEAD", heard)
-        itself = self._unless_closed(reading, "HEAD", itself, (itself, as_asked), decoded=decoded and decoded_too)
+        if self.yielding:
+            itself = self._unless_closed(reading, "HEAD", itself, (itself, as_asked), decoded=decoded and decoded_too)
         itself = self._permitted(reading, itself)
         return found if isinstance(as_asked, Unhealthy) else stricter_for_head(itself, found)
 
@@ -335,25 +445,27 @@ class Walk:
             self._granted[paths, path] = known
         return known
 
-    def _covering(self, there: VirtualHost, reading: Interpretation, *, decoded: bool) -> list[Level]:
-        """Return the levels of one host that cover ``reading``, in the order of entries. ``decoded``: decoded spellings count as well."""
+    def _covering(self, there: VirtualHost, reading: Interpretation) -> list[Level]:
+        """Return the levels of one host that cover ``reading``, in the order of entries."""
+        known = self._known.get(id(there)) if self.trace is None else None
+        if known is not None:
+            return known
         found: list[Level] = []
-        for trie, path in ((there.exact, reading.path), (there.folded, reading.folded if there.folded else "")):
-            for levels in trie.covering(path):
-                for level in levels:
-                    if level.decoded and not decoded:
-                        continue
-                    if level.path_type is not PathType.PREFIX and not _fits(level, path):
-                        outcome = Outcome.OTHER_PATH
-                    elif level.granted_paths is None or self._is_granted(level.granted_paths, reading.path):
-                        found.append(level)
-                        continue
-                    else:
-                        outcome = Outcome.NOT_GRANTED
-                    if self.trace is not None:
-                        self.trace.saw(level, outcome)
+        tries = [(there.exact, reading.path), (there.folded, reading.folded)] if there.folded.prefixes else [(there.exact, reading.path)]
+        for trie, path in tries:
+            for level in chain.from_iterable(trie.covering(path)):
+                if level.path_type is not PathType.PREFIX and not _fits(level, path):
+                    outcome = Outcome.OTHER_PATH
+                elif level.granted_paths is None or self._is_granted(level.granted_paths, reading.path):
+                    found.append(level)
+                    continue
+                else:
+                    outcome = Outcome.NOT_GRANTED
+                if self.trace is not None:
+                    self.trace.saw(level, outcome)
         if len(found) > 1:
             found.sort(key=_order, reverse=True)
+        self._known[id(there)] = found
         return found
 
     def _decided(self, reading: Interpretation, method: str, near: Near) -> tuple[Found, bool, Near]:
@@ -363,14 +475,12 @@ class Walk:
         for count, (host, there) in enumerate(near, 1):
             if self.trace is not None:
                 self.trace.host = host
-            elif (found := decide_at_once(there, reading.path, method)) is not None:
+            elif (found := _simply(there, reading.path, method)) is not None:
                 if found is not NO_MATCH:
                     return found, reading.rewritten, near[:count]
                 continue
-            # In the path as received, what was written so comes first.
-            for decoded in (True,) if reading.rewritten else (False, True):
-                levels = self._covering(there, reading, decoded=decoded)
-                found = nearest(levels, method, self.headers, self.trace) if levels else NO_MATCH
+            for decoded, levels in _by_spelling(reading, self._covering(there, reading)):
+                found = nearest(levels, method, self.request, self.trace)
                 if found is not NO_MATCH:
                     if self.trace is not None:
                         self._pass_over(self.trace, reading, self.near[count - 1 :], decoded=decoded, is_decided=True)
@@ -384,7 +494,7 @@ class Walk:
         for number, (host, there) in enumerate(near):
             is_here = is_decided and not number
             trace.host = host
-            for level in () if is_here and decoded else self._covering(there, reading, decoded=True):
+            for level in () if is_here and decoded else self._covering(there, reading):
                 if level.decoded or not is_here:
                     trace.saw(level, Outcome.AS_WRITTEN if is_here else Outcome.FARTHER)
 
@@ -398,8 +508,8 @@ class Walk:
                 continue
             if self.trace is not None:
                 self.trace.host = host
-            for level in self._covering(there, reading, decoded=decoded):
-                rules = level.rules(method)
+            for level in self._covering(there, reading):
+                rules = None if level.decoded and not decoded else level.rules(method)
                 for namespace, why in () if rules is None else rules.yielding:
                     closes = self.is_global or all(_concerns(namespace, one) for one in deciding)
                     if self.trace is not None:
@@ -416,51 +526,44 @@ def _concerns(namespace: str, found: Found) -> bool:
     return not isinstance(found, Entry) or namespace == UNKNOWN_NAMESPACE or found.source.namespace in {namespace, UNKNOWN_NAMESPACE}
 
 
+def _by_spelling(reading: Interpretation, levels: list[Level]) -> tuple[tuple[bool, list[Level]], ...]:
+    """Return the levels that count together, and whether decoded spellings do; in the path as received, what was written so comes first."""
+    if reading.rewritten:
+        return ((True, levels),)
+    written = [level for level in levels if not level.decoded]
+    return ((False, written),) if len(written) == len(levels) else ((False, written), (True, levels))
+
+
 def decide(
-    hosts: VirtualHosts,
-    host: str | None,
-    path: str,
-    method: str,
-    headers: RequestHeaders,
-    *,
-    raw: bool,
-    is_global: bool = False,
-    permits: Permits | None = None,
-    trace: Trace | None = None,
+    hosts: VirtualHosts, request: Request, *, is_global: bool = False, permits: Permits | None = None, trace: Trace | None = None
 ) -> Verdict:
     """Return the verdict on which all readings of a request agree.
 
     Args:
         hosts: the routes
-        host: the canonical host of the request, ``None`` if it cannot be known
-        path: the path as received, with its query
-        method: in upper case
-        headers: the request's header fields
-        raw: the path is the raw bytes; otherwise a ``!`` in it may replace a byte that the gateway could not put into text
+        request: what is looked up
         is_global: what fails closed although its author may have meant any host yields to nobody
         permits: returns whether an entry may still decide about a path
         trace: receives the look-up
     """
-    near = hosts.near(host)
+    near = hosts.near(request.host)
     if not near:
-        return NO_MATCH if host is not None else AMBIGUOUS_AUTHORITY
-    read = path_interpretations(host, path, method, raw=raw)
-    readings = (Interpretation(path),) if isinstance(read, MalformedPath) else read
-    found = Walk(near, method, headers, readings, is_global, permits, trace).verdicts(Steps(MAX_POSSIBLE))
-    verdict = _agreed(found, host, is_malformed=isinstance(read, MalformedPath))
+        return NO_MATCH if request.host is not None else AMBIGUOUS_AUTHORITY
+    found = Walk(near, request, hosts.yielding > 0, is_global, permits, trace).verdicts(Steps(MAX_POSSIBLE))
+    verdict = _agreed(found, request)
     if trace is not None:
         deque(found, maxlen=0)  # the trace has every reading
     return verdict
 
 
-def _agreed(verdicts: Iterator[tuple[Interpretation, Found]], host: str | None, *, is_malformed: bool) -> Verdict:
+def _agreed(verdicts: Iterator[tuple[Interpretation, Found]], request: Request) -> Verdict:
     """Return the verdict of the path as received if that of every other reading agrees."""
     _, found = next(verdicts)
     if isinstance(found, Unhealthy):
         return found
-    if host is None:
+    if request.host is None:
         return AMBIGUOUS_AUTHORITY
-    if is_malformed:
+    if isinstance(request.read, MalformedPath):
         return AMBIGUOUS_PATH
     is_agreed = True
     for reading, other in verdicts:
@@ -470,36 +573,39 @@ def _agreed(verdicts: Iterator[tuple[Interpretation, Found]], host: str | None, 
     return found if is_agreed else AMBIGUOUS_PATH
 
 
-def denied_by(
-    near: Near, read: tuple[Interpretation, ...] | MalformedPath, path: str, method: str, trace: Trace | None = None
-) -> DenyEntry | Ambiguous | None:
-    """Return a denial that covers one of the readings of ``path``; all routes ``near`` deny, and name no headers.
+def denied_by(hosts: VirtualHosts, request: Request, trace: Trace | None = None) -> DenyEntry | Ambiguous | None:
+    """Return a denial that covers one of the readings of the request's path; all routes of ``hosts`` deny, and name no headers.
 
     ``Ambiguous`` if there are such routes and the path cannot be read; ``None`` if no denial concerns the request. ``trace`` receives the
-    look-ups among ``denials``.
+    look-ups among its ``denials``.
     """
+    if trace is None:
+        at_once = decide_at_once(hosts, request.host, request.path, request.method, raw=request.raw)
+        if at_once is NO_MATCH:
+            return None
+        if isinstance(at_once, DenyEntry):
+            return at_once
+    near = hosts.near(request.host)
+    if not near:
+        return None
     own = None if trace is None else Trace()
-    readings = (Interpretation(path),) if isinstance(read, MalformedPath) else read
-    found = Walk(near, method, _NO_HEADERS, readings, trace=own).verdicts(Steps(MAX_POSSIBLE))
-    denied = _first_denial(found, near, method)
+    found = Walk(near, request, trace=own).verdicts(Steps(MAX_POSSIBLE))
+    denied = _first_denial(found, near, request)
     if trace is not None and own is not None:
         deque(found, maxlen=0)  # the trace has every reading
         trace.denials += own.looks
-    return denied if denied is not None or not (near and isinstance(read, MalformedPath)) else AMBIGUOUS_PATH
+    return denied if denied is not None or not isinstance(request.read, MalformedPath) else AMBIGUOUS_PATH
 
 
-def _first_denial(verdicts: Iterator[tuple[Interpretation, Found]], near: Near, method: str) -> DenyEntry | Ambiguous | None:
+def _first_denial(verdicts: Iterator[tuple[Interpretation, Found]], near: Near, request: Request) -> DenyEntry | Ambiguous | None:
     denied: Ambiguous | None = None
     for reading, found in verdicts:
         if isinstance(found, DenyEntry):
             return found
         if isinstance(found, Unhealthy):  # several denials are equal in the order of entries
             trace = Trace()
-            Walk(near, method, _NO_HEADERS, (reading,), trace=trace).verdict(reading)
-            return trace.denial(method)
+            Walk(near, request, trace=trace).verdict(reading)
+            return trace.denial(request.method)
         if not isinstance(found, NoMatch):  # the ``!`` of the path may stand for too much
             denied = AMBIGUOUS_PATH
     return denied
-
-
-_NO_HEADERS: Final = RequestHeaders(NO_FIELDS)

@@ -86,6 +86,7 @@ class Level:
 
     ``every``: the rules for all methods that ``named`` does not have, or for ``methods`` alone if ``named`` is ``None``. ``decoded``: the
     prefix is a decoded spelling of the written one. ``granted_paths``: the routes cover paths in this set alone.
+    ``is_simple``: they apply by path and method alone.
     """
 
     order: int
@@ -97,6 +98,11 @@ class Level:
     methods: frozenset[str] | None
     every: Rules | None
     named: "HashTrieMap[str, Rules] | None"
+    is_simple: bool = attrs.field(init=False, repr=False)
+
+    @is_simple.default
+    def _depends_on_no_more(self) -> bool:
+        return not (self.decoded or self.granted_paths is not None or any(route.match.headers for route in self.routes))
 
     @classmethod
     def of(cls, length: int, place: _Place, routes: tuple[Route, ...]) -> "Level":
@@ -139,7 +145,7 @@ class VirtualHost:
     """The routes of one host, of one wildcard, or of every host: a path trie, and one for routes that ignore case.
 
     ``hidden`` has the prefixes with characters that a gateway may have replaced by ``!``, by what is certain of them. ``with_methods``,
-    ``with_headers`` and ``yielding`` count routes. ``is_plain``: path and method alone decide.
+    ``with_headers`` and ``yielding`` count routes.
     """
 
     exact: PathTrie[Levels] = attrs.field(factory=PathTrie)
@@ -148,7 +154,6 @@ class VirtualHost:
     with_methods: int = 0
     with_headers: int = 0
     yielding: int = 0
-    is_plain: bool = True
 
     def replaced(self, removed: Iterable[Route], added: Iterable[Route]) -> "VirtualHost | None":
         """Return the host with ``added`` instead of ``removed`` routes, ``None`` without any; it shares all other levels."""
@@ -165,8 +170,7 @@ class VirtualHost:
         hidden = self.hidden
         if any(map(_may_hide, removed)) or any(map(_may_hide, added)):
             hidden = _hidden(exact, folded)
-        is_plain = not (with_headers or yielding or folded)
-        return VirtualHost(exact, folded, hidden, with_methods, with_headers, yielding, is_plain)
+        return VirtualHost(exact, folded, hidden, with_methods, with_headers, yielding)
 
     def routes(self) -> Iterator[Route]:
         """Yield every route, some of them more than once."""
@@ -188,6 +192,12 @@ class VirtualHosts:
     wildcards: int = 0
     yielding: int = 0
     with_headers: int = 0
+    # Whether there are routes on wildcards, or on every host.
+    has_farther: bool = attrs.field(init=False, repr=False)
+
+    @has_farther.default
+    def _has_more_than_names(self) -> bool:
+        return self.wildcards > 0 or self.every is not None
 
     @classmethod
     def of(cls, effects: Iterable[Entry | FailClosedRegion]) -> "VirtualHosts":
@@ -214,13 +224,18 @@ class VirtualHosts:
 
     def near(self, host: str | None) -> "tuple[tuple[str | None, VirtualHost], ...]":
         """Return the routes that may decide requests for ``host``, the nearest first; ``None`` is a host that cannot be known."""
-        names: list[str] = [] if host is None else [host]
+        there = None if host is None else self.by_name.get(host)
+        own = () if there is None else ((host, there),)
+        return (*own, *self.farther(host)) if self.has_farther else own
+
+    def farther(self, host: str | None) -> "Iterator[tuple[str | None, VirtualHost]]":
+        """Yield those of wildcards above ``host``, and of every host."""
         if host is not None and self.wildcards:
-            names += wildcards_above(host[-MAX_WILDCARD:])
-        found: list[tuple[str | None, VirtualHost]] = [(name, there) for name in names if (there := self.by_name.get(name)) is not None]
+            for name in wildcards_above(host[-MAX_WILDCARD:]):
+                if (there := self.by_name.get(name)) is not None:
+                    yield name, there
         if self.every is not None:
-            found.append((None, self.every))
-        return tuple(found)
+            yield None, self.every
 
     def routes(self) -> Iterator[Route]:
         """Yield every route, some of them more than once."""
