@@ -182,13 +182,14 @@ DEEP_ENTRIES: Final = Code(
 
 MANY_AREAS: Final = Code(
     "POL-2203",
-    "More scopes fail closed because of mistakes in a namespace than the operator allows.",
+    "More scopes fail closed because of mistakes in a namespace than are allowed.",
     (
         "Thousands of entries are invalid, for example because they name a removed issuer.",
         "Invalid entries name several hosts, and each host counts.",
+        "Entries with a wildcard, or without a usable host, are only partly granted, and each fails closed on many granted hosts.",
     ),
     "Correct or delete invalid entries. Documents count in the order of their names: the first one that exceeds the limit, and every later "
-    "one, fails closed on the hosts that it names.",
+    "one, fails closed on the hosts that it names. Granted hosts that partly granted wildcards and mistakes cover fail closed as a whole.",
     "The documents of a namespace have 10,001 invalid entries, and POLICY_MAX_AREAS is not set.",
     Example.SITUATION,
 )

@@ -269,10 +269,8 @@ class NamespacePolicy:
         wide: dict[str | None, Routes] = {}
         for host, (yields, source) in closed.items():
             paths = self._granted_on(host, enforced=True)
-            problems = (Problem(MANY_AREAS, _OVER_SPREAD),)
-            region = FailClosedRegion(source, MatchScope(host), _OVER_SPREAD, guessed=yields and host is not None, problems=problems)
             if paths is None or paths.prefixes:
-                wide[host] = (Route(region, paths),)
+                wide[host] = (Route(_wide_region(source, host, guessed=yields and host is not None), paths),)
         return wide
 
     def _effective(
@@ -312,6 +310,8 @@ class NamespacePolicy:
         if deep:
             problems = (*problems, *[deep[entry.index] for entry in entries if entry.index in deep])
             entries = tuple([entry for entry in entries if entry.index not in deep])
+        if is_wide and spans and all(region.index is not None for region in problems):  # an unreadable document has its own reason
+            problems = (_wide_region(document.source, next(iter(spans)), guessed=False), *problems)
         return EffectiveDocument(
             document,
             {host: tuple(routes) for host, routes in by_host.items()},
@@ -410,6 +410,11 @@ def _closed_hosts(document: PolicyDocument, exceeded: Code, limits: NamespaceLim
     for host, yields in hosts.items():
         guessed = yields and host is not None
         yield FailClosedRegion(document.source, MatchScope(host), text, guessed=guessed, problems=(Problem(exceeded, text),))
+
+
+def _wide_region(source: Source, host: str | None, *, guessed: bool) -> FailClosedRegion:
+    problems = (Problem(MANY_AREAS, _OVER_SPREAD),)
+    return FailClosedRegion(source, MatchScope(host), _OVER_SPREAD, guessed=guessed, problems=problems)
 
 
 def _too_deep(entry: Entry) -> FailClosedRegion:

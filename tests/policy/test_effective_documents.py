@@ -9,12 +9,14 @@ import attrs
 from hypothesis import event, given
 from hypothesis import strategies as st
 
+from exchanger.codes.grants import PARTLY_OUTSIDE_GRANTS
+from exchanger.codes.manifests import MANY_AREAS
 from exchanger.policy import namespace as namespaces
 from exchanger.policy.documents.document import Labels, PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants, NamespaceGrant
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.snapshot import PolicySnapshot, changed_documents
-from exchanger.values.entry import DenyEntry, Source
+from exchanger.values.entry import DenyEntry, MatchScope, Source
 from exchanger.values.selector import parse_selector
 from exchanger.values.verdict import Ambiguous, NoMatch, Unhealthy
 from tests.policy.comparing import content
@@ -213,3 +215,18 @@ def test_claims_on_too_many_hosts_close_what_is_granted_and_nothing_else(
 
 def _covers(pattern: str, host: str) -> bool:
     return pattern in {"*", host} or (pattern.startswith("*.") and host.endswith(pattern[1:]))
+
+
+def test_a_document_that_covers_too_many_granted_hosts_has_a_problem_that_says_so() -> None:
+    hosts = tuple(f"h{number}.example" for number in range(3))
+    grants = Grants((NamespaceGrant(None, None, hosts),))
+    source = Source("red", "a")
+    with mock.patch.object(namespaces, "MAX_SPREAD", 2):
+        there = PolicySnapshot(grants=grants).changed(
+            {source: PolicyDocument(source, (DenyEntry(source, 0, MatchScope("*.example", "/x")),))}
+        )
+    document = there.document(source)
+    assert document is not None
+    assert [problem.code for problem in document.findings] == [MANY_AREAS, PARTLY_OUTSIDE_GRANTS]
+    assert document.entries == ()
+    assert isinstance(there.match("h1.example", "/", "GET"), Unhealthy)
