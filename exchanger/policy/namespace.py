@@ -20,7 +20,7 @@ from exchanger.codes.manifests import DEEP_ENTRIES, MANY_AREAS, MANY_DOCUMENTS, 
 from exchanger.codes.problem import Problem
 from exchanger.policy.authority import WILDCARD
 from exchanger.policy.documents.document import Labels, PolicyDocument, PolicyRefusal
-from exchanger.policy.grants.allowance import ANYTHING, UNLIMITED, Allowance, Granted, common_hosts, hosts_above, missing
+from exchanger.policy.grants.allowance import UNLIMITED, Allowance, Granted, HostGrants, NearGrants, missing, paths_of
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.prefix import fold, prefix_spellings, spellings_of
 from exchanger.policy.routing.scope import PathSet, Route, covers_path
@@ -33,8 +33,6 @@ _HEADERS: Final = 4
 # Routes of claims that cover several granted hosts, half a kilobyte each. An unreadable document in a namespace with a thousand granted
 # hosts makes a thousand.
 MAX_SPREAD: Final = 10_000
-# Sets of granted paths that are kept: the entries of a document are compared with the same grants.
-_KEPT_SETS: Final = 1_024
 # Hosts of which the granted ones are kept: a document may name one wildcard in every entry.
 _KEPT_HOSTS: Final = 64
 # Missing grants that a reason names.
@@ -329,7 +327,7 @@ class NamespacePolicy:
         granted: PathSet | None = None
         for allowance in self.allowances:
             if allowance is not UNLIMITED and enforced:
-                paths = paths_of(*[one for one in allowance.near(host) if _grants_host(one, host)], in_any_reading=True)
+                paths = allowance.near(host).there.paths(in_any_reading=True)
                 granted = paths if granted is None else granted.common(paths) or _NO_PATHS
         return granted
 
@@ -470,8 +468,10 @@ def _left_of(claim: Claim, allowance: Allowance, *, enforced: bool) -> Iterator[
         yield Route(claim)
         return
     near = allowance.near(claim.match.host)
+    parts: Iterable[tuple[str | None, PathSet]]
+    parts = ((host, grants.paths(in_any_reading=True)) for host, grants in near.by_host(claim.match.host))
     reason, code = _PARTLY, PARTLY_OUTSIDE_GRANTS
-    if not isinstance(claim, FailClosedRegion) and (covering := covering_grants(claim.match, near)):
+    if not isinstance(claim, FailClosedRegion) and (covering := near.there.covering(claim.match)):
         lacking = list(missing(claim, covering))
         if not lacking:
             yield from _kept(claim, near, covering)
@@ -479,14 +479,14 @@ def _left_of(claim: Claim, allowance: Allowance, *, enforced: bool) -> Iterator[
         more = f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""
         reason, code = f"requests what its namespace is not granted: {', '.join(lacking[:_NAMED])}{more}", NOT_GRANTED
         if any(one.paths.covers(claim.match) for one in covering):
-            near = tuple(covering)  # otherwise a plain prefix also closes the other granted paths that it begins
-    for host, grants in _by_host(claim.match.host, near):
+            # Otherwise a plain prefix also closes the other granted paths that it begins.
+            parts = [(claim.match.host, paths_of(*covering, in_any_reading=True))]
+    for host, paths in parts:
         match = attrs.evolve(claim.match.closed, host=host)
         if isinstance(claim, FailClosedRegion):
             closed = attrs.evolve(claim, match=match, guessed=claim.reaches_any_host and host is not None)
         else:
             closed = _closed(claim, match, reason, code)
-        paths = paths_of(*grants, in_any_reading=True)
         if paths.intersects(match):
             yield Route(closed, None if paths.covers(match) else paths)
 
@@ -518,60 +518,29 @@ def refusals_of(document: PolicyDocument, allowances: tuple[Allowance, ...], *, 
     return tuple(found.values())
 
 
-@lru_cache(maxsize=_KEPT_SETS)
-def paths_of(*grants: Granted, in_any_reading: bool = False) -> PathSet:
-    """Return the paths of these grants together."""
-    return PathSet.of((path for one in grants for path in one.spellings), in_any_reading=in_any_reading)
-
-
-def _kept(entry: Entry, near: Iterable[Granted], covering: Iterable[Granted]) -> Iterator[Route]:
+def _kept(entry: Entry, near: NearGrants, covering: Iterable[Granted]) -> Iterator[Route]:
     """Yield an entry that counts: whole, or a plain prefix on its whole segments, and on all other granted paths where it may count."""
     match, closes = entry.match, isinstance(entry, DenyEntry)
     if any(one.paths.covers(match) for one in covering):
         yield Route(entry)
         return
-    for host, grants in _by_host(match.host, [one for one in near if _may_use(entry, one)]):
-        paths = paths_of(*grants, in_any_reading=closes)
+    for host, grants in near.by_host(match.host):
+        paths = grants.paths(in_any_reading=True) if closes else paths_of(*_usable(entry, grants))
         if host == match.host and not paths.covers(attrs.evolve(match, path_type=PathType.SEGMENT)):
             paths = PathSet.of((*paths.prefixes, *prefix_spellings(match.path_prefix).all), in_any_reading=closes)
         if paths.intersects(match):
             yield Route(entry if host == match.host else attrs.evolve(entry, match=attrs.evolve(match, host=host)), paths)
 
 
-def _by_host(host: str | None, near: Iterable[Granted]) -> Iterator[tuple[str | None, list[Granted]]]:
-    """Yield ``host`` with the grants that cover it, if any, and lazily each granted host below it with the grants there."""
-    covering, below, seen = list[Granted](), list[Granted](), set[str | None]()
-    for one in near:
-        (covering if _grants_host(one, host) else below).append(one)
-    yield host, covering
-    for one in below:
-        for other in common_hosts(host, one.hosts):
-            if other not in seen:
-                seen.add(other)
-                yield other, [one for one in below if other in one.hosts]
-
-
-def _may_use(entry: Entry, one: Granted) -> bool:
-    """Return whether a plain prefix may also count on other paths of a grant: a denial on all, and no more than is granted there."""
-    return isinstance(entry, DenyEntry) or (isinstance(entry, ExchangeEntry) and not any(True for _ in missing(entry, [one])))
-
-
-def covering_grants(scope: MatchScope, near: Iterable[Granted]) -> list[Granted]:
-    """Return the grants that cover ``scope``; if none does, those of what its author most likely means: whole segments below a prefix."""
-    there = [one for one in near if _grants_host(one, scope.host)]
-    found = [one for one in there if one.paths.covers(scope)]
-    if found or scope.path_type is not PathType.PREFIX:
-        return found
-    segments = attrs.evolve(scope, path_type=PathType.SEGMENT)
-    return [one for one in there if scope.path_prefix in one.prefixes and one.paths.covers(segments)]
-
-
-def _grants_host(one: Granted, host: str | None) -> bool:
-    return ANYTHING in one.hosts or (host is not None and any(above in one.hosts for above in hosts_above(host)))
+def _usable(entry: Entry, grants: HostGrants) -> Iterator[Granted]:
+    """Yield the grants on whose other paths a plain prefix that lets requests pass may count: those that grant all of it."""
+    for one in grants.beside(entry.match.path_prefix) if isinstance(entry, ExchangeEntry) else ():
+        if not any(True for _ in missing(entry, [one])):
+            yield one
 
 
 def _grants_all(allowance: Allowance, scope: MatchScope) -> bool:
-    return any(_grants_host(one, scope.host) and one.paths.covers(scope) for one in allowance.near(scope.host))
+    return any(one.paths.covers(scope) for one in allowance.near(scope.host).there.covering(scope))
 
 
 @lru_cache(maxsize=_KEPT_HOSTS)
@@ -579,7 +548,7 @@ def _granted_hosts(host: str | None, allowances: tuple[Allowance, ...]) -> tuple
     """Return the hosts that ``host`` and all ``allowances`` have in common."""
     hosts: dict[str | None, None] = {host: None}
     for allowance in allowances:
-        hosts = {other: None for one in hosts for granted in allowance.near(one) for other in common_hosts(one, granted.hosts)}
+        hosts = {other: None for one in hosts for other, grants in allowance.near(one).by_host(one) if grants.granted}
     return tuple(hosts)
 
 

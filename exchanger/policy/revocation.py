@@ -9,7 +9,6 @@ import attrs
 from rpds import HashTrieMap
 
 from exchanger.policy.grants.allowance import UNLIMITED, Allowance, missing
-from exchanger.policy.namespace import covering_grants
 from exchanger.policy.routing.scope import is_below
 from exchanger.policy.routing.table import VirtualHosts
 from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, Entry
@@ -31,7 +30,7 @@ class Revocation:
     keeps_denials: bool = False
 
     def permits(self, entry: Entry, path: str) -> bool:
-        """Return whether ``entry`` may still decide about ``path``, which it covers. Costs the grants near its host."""
+        """Return whether ``entry`` may still decide about ``path``, which it covers. Costs the grants of its path."""
         if self.keeps_denials and isinstance(entry, DenyEntry):
             return True
         return all(self._permits(entry, path, allowance) for allowance in self.allowances.get(entry.source.namespace, ()))
@@ -40,7 +39,7 @@ class Revocation:
         is_free = not self.enforced or allowance is UNLIMITED or entry.source.namespace == UNKNOWN_NAMESPACE
         if is_free and not isinstance(entry, AllowEntry):
             return True
-        covering = covering_grants(entry.match, allowance.near(entry.match.host))
+        covering = allowance.near(entry.match.host).there.covering(entry.match)
         if not covering or any(True for _ in missing(entry, covering)):
             return False
         # A plain prefix that is granted as whole segments keeps these at once, and what else it keeps with the next build.

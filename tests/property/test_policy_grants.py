@@ -11,8 +11,8 @@ from rpds import HashTrieMap
 
 from exchanger.codes.grants import NOT_GRANTED, OUTSIDE_GRANTS, PARTLY_OUTSIDE_GRANTS
 from exchanger.policy.documents.document import PolicyDocument
-from exchanger.policy.grants.allowance import UNLIMITED, Allowance, Grants, NamespaceGrant
-from exchanger.policy.namespace import paths_of, routes_of
+from exchanger.policy.grants.allowance import UNLIMITED, Allowance, Grants, NamespaceGrant, paths_of
+from exchanger.policy.namespace import routes_of
 from exchanger.policy.path import MalformedPath, interpretations_of, read_path
 from exchanger.policy.prefix import prefix_spellings, read_prefix
 from exchanger.policy.revocation import Revocation

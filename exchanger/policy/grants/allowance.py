@@ -4,8 +4,9 @@ Must not know: the text of the grants file, or documents.
 """
 
 import re
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property, lru_cache
+from itertools import chain
 from typing import Final, final
 
 import attrs
@@ -18,14 +19,17 @@ from exchanger.policy.path import read_path
 from exchanger.policy.prefix import Spellings, prefix_spellings, read_prefix
 from exchanger.policy.routing.scope import PathSet
 from exchanger.policy.routing.table import VirtualHosts
+from exchanger.policy.routing.trie import PathTrie
 from exchanger.util.text import bounded
-from exchanger.values.entry import DenyEntry, Entry, ExchangeEntry
+from exchanger.values.entry import DenyEntry, Entry, ExchangeEntry, MatchScope, PathType
 from exchanger.values.selector import Selector
 
 ANYTHING: Final = "*"
 DEFAULT_ACTIONS: Final = frozenset({"exchange", "deny"})
 # Allowances that are kept, one for each namespace and its labels.
 _KEPT: Final = 16_384
+# Sets of granted paths that are kept: the entries of a document are compared with the same grants.
+_KEPT_SETS: Final = 1_024
 
 # The form of a label's value that may replace a placeholder: a single label of a host name, without any other meaning.
 _is_plain: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?").fullmatch
@@ -60,7 +64,7 @@ class NamespaceGrant:
 
 
 @final
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Granted:
     """A grant for one namespace, with its placeholders filled in.
 
@@ -109,6 +113,8 @@ class Allowance:
     # Places in ``granted`` by host, and by each wildcard above a host.
     _at: "HashTrieMap[str, tuple[int, ...]]" = attrs.field(init=False, eq=False, repr=False)
     _below: "HashTrieMap[str, tuple[int, ...]]" = attrs.field(init=False, eq=False, repr=False)
+    # By host or, for those that are not granted by name, by the nearest granted host that covers them.
+    _near: "dict[str | None, NearGrants]" = attrs.field(factory=dict, init=False, eq=False, repr=False)
 
     @_at.default
     def _by_host(self) -> "HashTrieMap[str, tuple[int, ...]]":
@@ -124,14 +130,91 @@ class Allowance:
         """The number of hosts with a prefix, some of them possibly counted twice."""
         return sum(len(granted.hosts) * len(granted.prefixes) for granted in self.granted)
 
-    def near(self, host: str | None) -> tuple[Granted, ...]:
-        """Return those of ``granted`` that may have a host in common with ``host``, ``None`` for all hosts; costs no more than these."""
-        if host is None:
-            return self.granted
-        places = set(self._below.get(host, ()))
-        for above in hosts_above(host):
-            places.update(self._at.get(above, ()))
-        return tuple([self.granted[place] for place in sorted(places)])
+    def near(self, host: str | None) -> "NearGrants":
+        """Return the grants that have a host in common with ``host``, ``None`` for all hosts; computed once for each granted host."""
+        if host is None or host in self._below:
+            key = host
+        else:  # then it has what the nearest granted host has that covers it
+            key = next((above for above in hosts_above(host) if above in self._at and above != ANYTHING), ANYTHING)
+        known = self._near.get(key)
+        return self._near.setdefault(key, self._near_to(host)) if known is None else known
+
+    def _near_to(self, host: str | None) -> "NearGrants":
+        above = (ANYTHING,) if host is None else tuple(hosts_above(host))
+        covering = sorted({place for one in above for place in self._at.get(one, ())})
+        others = range(len(self.granted)) if host is None else self._below.get(host, ())
+        below: dict[str | None, list[Granted]] = {}
+        for place in sorted(set(others).difference(covering)):
+            for other in common_hosts(host, self.granted[place].hosts):
+                below.setdefault(other, []).append(self.granted[place])
+        there = HostGrants(tuple([self.granted[place] for place in covering]))
+        return NearGrants(there, {other: HostGrants(tuple(own)) for other, own in below.items()})
+
+
+@final
+@attrs.frozen(eq=False)
+class HostGrants:
+    """The grants of a namespace on one host. Finds those of a path without looking at the others."""
+
+    granted: tuple[Granted, ...]
+
+    @cached_property
+    def _by_spelling(self) -> "PathTrie[list[Granted]]":
+        found: dict[str, list[Granted]] = {}
+        for one in self.granted:
+            for text in one.spellings:
+                found.setdefault(text, []).append(one)
+        return PathTrie.of(found)
+
+    def paths(self, *, in_any_reading: bool) -> PathSet:
+        """Return the paths that they grant together."""
+        return self._closing if in_any_reading else self._passing
+
+    @cached_property
+    def _closing(self) -> PathSet:
+        return paths_of(*self.granted, in_any_reading=True)
+
+    @cached_property
+    def _passing(self) -> PathSet:
+        return paths_of(*self.granted)
+
+    def covering(self, scope: MatchScope) -> list[Granted]:
+        """Return the grants that cover the paths of ``scope``; if none does, those of what its author most likely means.
+
+        That is whole segments below a plain prefix.
+        """
+        above = dict.fromkeys(chain.from_iterable(self._by_spelling.covering(scope.path_prefix)))
+        found = [one for one in above if one.paths.covers(scope)]
+        if found or scope.path_type is not PathType.PREFIX:
+            return found
+        segments = attrs.evolve(scope, path_type=PathType.SEGMENT)
+        return [one for one in above if scope.path_prefix in one.prefixes and one.paths.covers(segments)]
+
+    def beside(self, prefix: str) -> list[Granted]:
+        """Return the grants of which a path may begin with ``prefix``."""
+        spelled = self._by_spelling
+        nodes = [own for text in prefix_spellings(prefix).all for own in (*spelled.covering(text), *spelled.below(text))]
+        return list(dict.fromkeys(chain.from_iterable(nodes)))
+
+
+@final
+@attrs.frozen(eq=False)
+class NearGrants:
+    """The grants that cover a host, and those on each granted host below it that do not."""
+
+    there: HostGrants
+    below: "Mapping[str | None, HostGrants]"
+
+    def by_host(self, host: str | None) -> "Iterator[tuple[str | None, HostGrants]]":
+        """Yield ``host``, to which these are near, and the granted hosts below it, each with its grants."""
+        yield host, self.there
+        yield from self.below.items()
+
+
+@lru_cache(maxsize=_KEPT_SETS)
+def paths_of(*grants: Granted, in_any_reading: bool = False) -> PathSet:
+    """Return the paths of these grants together."""
+    return PathSet.of((path for one in grants for path in one.spellings), in_any_reading=in_any_reading)
 
 
 def hosts_above(host: str) -> Iterator[str]:

@@ -20,7 +20,7 @@ _EXACT: Final = 1 << 20  # more than any prefix has characters
 _ENDS_OF_SEGMENT: Final = ("", "/", "?")
 # What follows a prefix of each type in the longer prefixes that it covers.
 _ENDS_OF: Final = {PathType.PREFIX: ("",), PathType.SEGMENT: ("/", "?"), PathType.EXACT: ()}
-# Prefixes whose readings are kept: those of one document's entries are compared with the same grants.
+# Prefixes whose readings are kept, and pairs of sets: those of one document's entries are compared with the same grants.
 _KEPT: Final = 256
 
 
@@ -56,22 +56,15 @@ class PathSet:
 
     def union(self, other: "PathSet") -> "PathSet":
         """Return the paths that either set has."""
-        return self if self == other else PathSet.of(self.prefixes + other.prefixes, in_any_reading=self.in_any_reading)
+        return self if self is other else _union(self, other)
 
     def common(self, other: "PathSet") -> "PathSet | None":
         """Return the paths that both sets have; ``None`` if there is none."""
-        in_any_reading = self.in_any_reading or other.in_any_reading
-        found = {
-            prefix
-            for one, two in ((self, other), (other, self))
-            for prefix in one.prefixes
-            if any(text in two for text in (all_readings(prefix) if in_any_reading else (prefix,)))
-        }
-        return PathSet.of(found, in_any_reading=in_any_reading) if found else None
+        return self if self is other and self.prefixes else _common(self, other)
 
     def covers(self, scope: MatchScope) -> bool:
         """Return whether every path of ``scope`` is in the set."""
-        if "" in self.prefixes:
+        if self.prefixes[:1] == ("",):  # they are sorted
             return True
         is_plain = scope.path_type is PathType.PREFIX
         return not scope.case_insensitive and all(
@@ -88,6 +81,23 @@ class PathSet:
             any(is_below(text, prefix) for prefix in trie.covering(text)) or any(trie.has_below(text + end) for end in ends)
             for text in (map(fold, texts) if scope.case_insensitive else texts)
         )
+
+
+@lru_cache(maxsize=_KEPT)  # the entries of a document have the same sets
+def _union(one: PathSet, other: PathSet) -> PathSet:
+    return PathSet.of(one.prefixes + other.prefixes, in_any_reading=one.in_any_reading)
+
+
+@lru_cache(maxsize=_KEPT)
+def _common(one: PathSet, other: PathSet) -> PathSet | None:
+    in_any_reading = one.in_any_reading or other.in_any_reading
+    found = {
+        prefix
+        for first, second in ((one, other), (other, one))
+        for prefix in first.prefixes
+        if any(text in second for text in (all_readings(prefix) if in_any_reading else (prefix,)))
+    }
+    return PathSet.of(found, in_any_reading=in_any_reading) if found else None
 
 
 @lru_cache(maxsize=_KEPT)

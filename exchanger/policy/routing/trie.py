@@ -61,8 +61,14 @@ class PathTrie(Generic[N]):
 
     def has_below(self, text: str) -> bool:
         """Return whether a prefix begins with ``text``."""
-        place = bisect_left(self.prefixes, text)
-        return place < len(self.prefixes) and self.prefixes[place].startswith(text)
+        return any(True for _ in self.below(text))
+
+    def below(self, text: str) -> Iterator[N]:
+        """Yield the nodes of all prefixes that begin with ``text``."""
+        for place in range(bisect_left(self.prefixes, text), len(self.prefixes)):
+            if not self.prefixes[place].startswith(text):
+                return
+            yield self.nodes[place]
 
     def replaced(self, changes: Mapping[str, N | None]) -> "PathTrie[N]":
         """Return the trie with other nodes at some prefixes, ``None`` for no node there; it shares all other nodes."""
