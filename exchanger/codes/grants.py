@@ -41,8 +41,8 @@ NOT_GRANTED: Final = Code(
     "POL-2003",
     "An entry requests an action, issuer, audience, resource or scope that its namespace is not granted.",
     ("The scope is misspelt, or new.", "The action allow has to be granted explicitly."),
-    "Request only what is granted, or ask the platform team for a grant. Until then requests in the granted part of the entry's scope get "
-    "500, those on other granted paths that a plain pathPrefix begins included.",
+    "Request only what is granted, or ask the platform team for a grant. Until then requests that the entry covers get 500, on every "
+    "granted path that a plain pathPrefix begins.",
     policy(action="exchange", more='exchange:\n  issuerRef: primary\n  scope: "write:orders"'),
     Example.GRANTED_POLICY,
     grants=_GRANTS,

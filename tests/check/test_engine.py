@@ -12,6 +12,7 @@ from exchanger.codes.registry import CODES
 from exchanger.directory.manifest import MAX_FILE_BYTES
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.mistakes import MAX_METHODS
+from exchanger.policy.namespace import MAX_DEPTH
 from exchanger.tools.check.engine import MAX_PROBLEMS, check
 from exchanger.tools.check.files import MAX_PIECES, read_file
 from tests.check.checking import LABEL, checked, codes, config_map, entries, found, rules
@@ -502,6 +503,41 @@ def test_what_a_namespace_may_not_have_is_found() -> None:
     result = checked(config_map(broken, "a"), config_map(clean, "b", namespace="other"), by=by)
     assert [(code, file) for code, file, *_ in found(result) if code == "POL-2203"] == [("POL-2203", "0.yaml")]
     assert codes(result).count("POL-1101") == 3
+
+
+def test_documents_over_quota_are_named_in_the_order_of_their_names() -> None:
+    by = attrs.evolve(rules(), grants=attrs.evolve(rules().grants, limits=NamespaceLimits(entries=3)))
+    two = entries(*(f"{{match: {{host: a, pathPrefix: /{name}}}, action: deny}}" for name in "xy"))
+    result = checked(*(config_map(two, name) for name in "cab"), config_map(two, "z", namespace="other"), by=by)
+    over = [one for one in result.problems if one.problem.code.name == "POL-2201"]
+    assert [one.file for one in over] == ["0.yaml", "2.yaml"]  # c and b, after a
+    text = "the document fails closed on the hosts that it names: its namespace has more than 3 entries"
+    assert {one.problem.text for one in over} == {text}
+
+
+def test_entries_that_make_too_many_levels_on_one_path_are_named_and_others_are_not() -> None:
+    nested = [f"{{match: {{host: a, pathPrefix: /{'a' * length}}}, action: deny}}" for length in range(MAX_DEPTH + 1)]
+    result = checked(config_map(entries(*nested, "{match: {host: b, pathPrefix: /}, action: deny}")))
+    deep = [one.problem for one in result.problems if one.problem.code.name == "POL-2202"]
+    assert [problem.entry for problem in deep] == list(range(len(nested)))
+    text = f"entries[0] fails closed: the prefixes of its namespace make more than {MAX_DEPTH} levels on one path of its host"
+    assert deep[0].text == text
+
+
+@pytest.mark.parametrize(
+    ("entry", "text"),
+    [
+        ("{match: {host: a, pathPrefix: /}, action: deny}", "entries[0] covers more than its namespace is granted"),
+        (
+            "{match: {host: a, pathPrefix: /b}, action: exchange, exchange: {issuerRef: primary, scope: w}}",
+            "entries[0] requests what its namespace is not granted: scope w",
+        ),
+        ("{match: {host: c, pathPrefix: /b}, action: deny}", "entries[0] is outside the hosts and paths that its namespace is granted"),
+    ],
+)
+def test_what_grants_do_to_an_entry_is_told_with_its_reason(entry: str, text: str) -> None:
+    grants = "version: v1\ngrants: [{namespaces: [team], hosts: [a], pathPrefixes: [/b], issuers: [primary], scopes: [r]}]\n"
+    assert [one.problem.text for one in checked(config_map(entries(entry)), by=rules(grants)).problems] == [text]
 
 
 @pytest.mark.parametrize(
