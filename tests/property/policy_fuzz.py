@@ -193,9 +193,11 @@ def comparable(found: Answer) -> object:
 
 
 def is_right(parts: list[Part], snapshot: PolicySnapshot, asked: Asked) -> bool:
-    """Tell whether a snapshot decides as the model of ``parts``; a ``!`` that may hide something opens nothing."""
+    """Tell whether a snapshot decides as the model of ``parts``; a ``!`` that may hide something, and too many levels, open nothing."""
     match, fields = snapshot.match, list(asked.fields.fields)
     found = said(match(asked.host, asked.path, asked.method, raw=asked.raw, headers=asked.fields))
+    if found == CLOSED and any(namespace.over_depth for namespace in snapshot.namespaces.values()):
+        return True
     if asked.raw or "!" not in asked.path:
         expected = decision(parts, snapshot.reach, asked.host, asked.path, asked.method, fields, raw=asked.raw)
         return comparable(found) == comparable(expected)

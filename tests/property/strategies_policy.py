@@ -156,6 +156,7 @@ def contents_of(snapshot: PolicySnapshot) -> object:
                 one.enforced,
                 one.used_entries,
                 one.used_regions,
+                (one.spread, dict(one.wide)),
                 dict(one.over_quota),
                 one.over_depth,
                 one.to_read_again,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from typing import TypeAlias
+from unittest import mock
 
 import attrs
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from rpds import HashTrieMap
 
 from exchanger.codes.grants import NOT_GRANTED, OUTSIDE_GRANTS, PARTLY_OUTSIDE_GRANTS
+from exchanger.policy import namespace as namespaces
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import UNLIMITED, Allowance, Grants, NamespaceGrant, paths_of
 from exchanger.policy.namespace import routes_of
@@ -39,6 +41,7 @@ from tests.property.grants_model import HOSTS, MODEL, PATHS, PREFIXES, UNHEARD_O
 from tests.property.policy_fuzz import comparable, said
 from tests.property.policy_model import answer, begins
 from tests.property.strategies_policy import (
+    contents_of,
     documents,
     header_fields,
     header_sets,
@@ -136,6 +139,39 @@ def test_a_namespace_changes_no_decision_outside_its_hosts(
         assert found == alone
 
 
+@given(policies, all_grants, reaches, st.sampled_from(HOSTS), requested_paths, requested_methods)
+def test_what_fails_closed_on_many_hosts_closes_all_that_is_granted_and_nothing_else(
+    policy: Policy, grants: Grants, reach: UnreadableReach, host: str, path: str, method: str
+) -> None:
+    with mock.patch.object(namespaces, "MAX_SPREAD", 1):
+        snapshot = snapshot_of(policy, reach, grants)
+        shuffled = snapshot_of(list({one.source: one for one in policy}.values())[::-1], reach, grants)
+    found, expected = (one.match(host, path, method) for one in (snapshot, snapshot_of(policy, reach, grants)))
+
+    event(f"{type(expected).__name__}, {any(one.wide for one in snapshot.namespaces.values())}")
+    assert contents_of(snapshot) == contents_of(shuffled)
+    assert said(found) == said(expected) or isinstance(found, Unhealthy)
+    if not any(is_granted(host, path, own_grants(grants, name)) for name in ("red", "blue")):
+        assert isinstance(found, NoMatch)
+
+
+def test_documents_that_fail_closed_on_many_hosts_have_the_routes_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(namespaces, "MAX_SPREAD", 300)
+    grants = Grants((NamespaceGrant(frozenset({"red"}), None, tuple(f"h{number}.example" for number in range(200))),))
+    unknown = tuple(FailClosedRegion(RED, MatchScope(None, f"/{index}"), "", index) for index in range(20))
+    sources = [Source("red", f"p{number}") for number in range(20)]
+    broken = [PolicyDocument(source, regions=(FailClosedRegion(source, EVERYWHERE, "unreadable"),)) for source in sources]
+    below = [PolicyDocument(BLUE_IN_RED, (DenyEntry(BLUE_IN_RED, 0, MatchScope("*.example", "/x")),))]
+    for policy, count in ((broken[:1], 200), (broken, 200), ([PolicyDocument(RED, regions=unknown)], 200), (below, 200)):
+        snapshot = snapshot_of(policy, grants=grants)
+        assert len(list(snapshot.hosts.routes())) == count
+        assert isinstance(snapshot.match("h7.example", "/x", "GET"), Unhealthy)
+        assert isinstance(snapshot.match("other.example", "/x", "GET"), NoMatch)
+    alone = snapshot_of(broken[:1], grants=grants).match("h7.example", "/x", "GET")
+    assert alone == Unhealthy("unreadable", sources[0])
+
+
+BLUE_IN_RED = Source("red", "other")
 BY_HEADER = (("x-a", "1"),)
 ON_ONE_HOST = Grants((NamespaceGrant(frozenset({"red"}), None, ("a.example",), ("/a",), issuers=("*",), scopes=("*",)),))
 TARGET = TokenTarget("primary", scope="r")

@@ -135,6 +135,7 @@ def drawn_grants(rng: random.Random) -> Grants:
 @pytest.mark.parametrize("seed", range(3))
 def test_random_histories_end_as_a_fresh_start_within_limits(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     monkeypatch.setattr(namespaces, "MAX_DEPTH", 6)
+    monkeypatch.setattr(namespaces, "MAX_SPREAD", 1 + 4 * seed)
     rng = random.Random(seed)
     for _ in range(examples(60)):
         granted, reach = drawn_grants(rng), rng.choice(list(UnreadableReach))
