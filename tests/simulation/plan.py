@@ -77,9 +77,10 @@ class Plan:
     # policies are, and their kinds.
     edits: float = 0.5
     slips: float = 0.0
-    # How many ConfigMaps a namespace may have, 0 for any number, and how many KiB in them.
+    # How many ConfigMaps a namespace may have, 0 for any number, and how many KiB in them; how many entries, 0 for any number.
     room: int = 0
     kib: int = 4096
+    quota: int = 0
     moves: float = 0.0
     outages: float = 0.1
     cluster_faults: frozenset[str] = frozenset(CLUSTER_FAULTS)
@@ -269,8 +270,9 @@ def _refusing(seed: int, storm: float) -> dict[str, Any]:
 
 def _of_authors(seed: int) -> dict[str, Any]:
     """Draw what authors get wrong, and how much they may write."""
-    slips, room = Random(f"{seed} slips"), Random(f"{seed} room of namespaces")
+    slips, room, quota = Random(f"{seed} slips"), Random(f"{seed} room of namespaces"), Random(f"{seed} quota of namespaces")
     return {
+        "quota": quota.randint(1, 4) if quota.random() < 0.15 else 0,
         "slips": slips.choice([0.1, 0.3]) if slips.random() < 0.2 else 0.0,
         "room": room.choice([1, 2, 10]) if room.random() < 0.15 else 0,
         "kib": room.choice([1, 4096]),
@@ -315,7 +317,7 @@ def _agreeing(known: dict[str, Any]) -> dict[str, Any]:
         known["restarts"] = 0.0  # a signal is for the whole process, and counters begin anew
     if known.get("crowds"):
         known["moves"] = 0.0  # documents of a crowd are read late, and a denial that moves again meanwhile may be missing
-        known["room"] = 0  # all of a crowd is to be in force
+        known |= {"room": 0, "quota": 0}  # all of a crowd is to be in force
     if known["replicas"] > 1 or known.get("crowds"):
         known["refusals"] = 0.0  # replicas have tokens of their own
     if known["refusals"]:  # seen by what is kept, behind ext_proc

@@ -138,15 +138,39 @@ PLANTED: Final = {
     ),
     "withdrawal-opens-what-others-close": Planted(
         "a closed region is forgotten when another document that closes the same is withdrawn or mended",
-        "exchanger.policy.policy_trie",
-        "if adds else regions and regions.without_claim(claim)",
-        "if adds else None",
+        "exchanger.policy.routing.table",
+        "left = [member for member in members if member not in gone] if gone else members",
+        "left = [] if gone else members",
     ),
     "mended-document-stays-closed": Planted(
         "a closed region stays when its document is mended or withdrawn",
-        "exchanger.policy.policy_trie",
-        "if adds else regions and regions.without_claim(claim)",
-        "if adds else regions",
+        "exchanger.policy.routing.table",
+        "left = [member for member in members if member not in gone] if gone else members",
+        "left = [member for member in members if member not in gone or member[0].yields_to_others]",
+    ),
+    "denial-is-lost-beside-a-change": Planted(
+        "what another namespace has at a prefix is forgotten when an entry is added there",
+        "exchanger.policy.routing.table",
+        "changes[prefix] = _levels(len(prefix), [*left, *more.get(prefix, ())]) or None",
+        "changes[prefix] = _levels(len(prefix), more.get(prefix) or left) or None",
+    ),
+    "quota-opens": Planted(
+        "a document over quota closes nothing",
+        "exchanger.policy.namespace",
+        "regions = tuple(_closed_hosts(self.document, exceeded, limits))",
+        "regions = ()",
+    ),
+    "granted-on-any-host": Planted(
+        "an entry counts on hosts that its namespace is not granted, if it is granted its path on others",
+        "exchanger.policy.namespace",
+        "there = [one for one in near if _grants_host(one, scope.host)]",
+        "there = list(near)",
+    ),
+    "closes-outside-its-grants": Planted(
+        "what is not granted closes paths of others",
+        "exchanger.policy.namespace",
+        "yield Route(closed, None if paths.covers(match) else paths)",
+        "yield Route(closed)",
     ),
     "verdict-outlives-its-key": Planted(
         "a token stays verified when its key is removed",
@@ -239,9 +263,9 @@ PLANTED: Final = {
     ),
     "grants-give-once": Planted(
         "what grants have taken away once never comes back",
-        "exchanger.policy.grants.restriction",
-        "return restrict(alone.written or alone, grants, alone.namespace_labels)",
-        "return restrict(alone, grants, alone.namespace_labels)",
+        "exchanger.policy.namespace",
+        "_Content(one.document, one.used_entries, one.used_regions, one.is_over_quota)",
+        "_Content(attrs.evolve(one.document, entries=one.entries), one.used_entries, one.used_regions, one.is_over_quota)",
     ),
     "unusable-grants-grant-everything": Planted(
         "a grants file that nobody can read counts as none",

@@ -10,9 +10,10 @@ from typing import Any, Final, final
 import attrs
 
 from exchanger.policy.documents.document import PolicyDocument
+from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.snapshot import UnreadableReach
 from exchanger.values.entry import EVERYWHERE, Claim, DenyEntry, ExchangeEntry, FailClosedRegion, MatchScope, Source, TokenTarget
-from tests.property.policy_model import CLOSED, Answer, answer, parts_of, strictness
+from tests.property.policy_model import CLOSED, Answer, answer, over_quota, parts_of, strictness
 from tests.simulation.cluster import LABELS, NAMESPACE_LABELS, RECOVERY, Cluster
 from tests.simulation.folder import Folder
 from tests.simulation.grants import PlatformTeam
@@ -29,6 +30,8 @@ _DENIAL: Final = json.dumps({"version": "v1", "entries": [{"match": {"host": MOV
 BROKEN: Final = "version: v1\nentries: [{match: {host: "
 # Seconds until a ConfigMap is read for which a namespace has room again: a minute, and what a list may take.
 _READ_AGAIN: Final = 75.0
+# Seconds until a document is read again for which its namespace's quota has room.
+_READ_AT_ONCE: Final = 2.0
 # Seconds until both watches have said all after an API server stood still.
 _GOES_ON: Final = 1.0
 # What authors get wrong in an entry, which then closes what its match says, or all that it might have meant.
@@ -76,6 +79,7 @@ class Authors:
     _writes: Counter[tuple[str, str]] = attrs.field(factory=Counter, init=False)
     _documents: dict[tuple[str, str, str], PolicyDocument] = attrs.field(factory=dict, init=False)
     _beyond_limits: dict[int, frozenset[Named]] = attrs.field(factory=dict, init=False)
+    _hosts_over_quota: dict[int, frozenset[str | None]] = attrs.field(factory=dict, init=False)
     _answers: dict[tuple[int, int, str, str, frozenset[str], frozenset[Named]], Answer] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -246,10 +250,28 @@ class Authors:
 
     def _without_room(self, since: float, until: float) -> frozenset[Named]:
         """Return what was beyond the limits of a namespace between two times."""
+        return frozenset().union(*map(self._beyond, self._between(since, until))) if self.plan.room else frozenset()
+
+    def _between(self, since: float, until: float) -> Iterator[int]:
+        """Yield the numbers of the versions that were there at some time between two."""
         ends = (version.since for version in self.versions[1:])
         spans = zip(self.versions, [*ends, float("inf")], strict=True)
-        within = (number for number, (version, end) in enumerate(spans) if version.since <= until and end >= since)
-        return frozenset().union(*map(self._beyond, within)) if self.plan.room else frozenset()
+        yield from (number for number, (version, end) in enumerate(spans) if version.since <= until and end >= since)
+
+    def _was_over_quota(self, host: str, since: float, until: float) -> bool:
+        """Tell whether a document that names ``host`` was over the quota of its namespace between two times."""
+        return bool(self.plan.quota) and any({host, None} & self._over_quota(number) for number in self._between(since, until))
+
+    def _over_quota(self, number: int) -> frozenset[str | None]:
+        """Return the hosts of the documents of a version that are over the quotas of their namespaces, ``None`` for all hosts."""
+        if number not in self._hosts_over_quota:
+            documents = [self._document(*named, text) for named, text in self.versions[number].texts.items()]
+            closing = {*self._limited(documents)} - {*documents}
+            self._hosts_over_quota[number] = frozenset(region.match.host for document in closing for region in document.regions)
+        return self._hosts_over_quota[number]
+
+    def _limited(self, documents: list[PolicyDocument]) -> list[PolicyDocument]:
+        return over_quota(documents, NamespaceLimits(entries=self.plan.quota)) if self.plan.quota else documents
 
     def _in_force(self, asked: float, answered: float, born: float) -> range:
         """Return the numbers of the versions that may have been in force between two times."""
@@ -265,7 +287,7 @@ class Authors:
         granted = self._granted(asked, answered)
         for number in reversed(self._in_force(asked, answered, born)):
             yield from (self._answer(number, one, host, path) for one in granted)
-        if self._without_room(asked - _READ_AGAIN, answered):
+        if self._without_room(asked - _READ_AGAIN, answered) or self._was_over_quota(host, self.since(asked) - _READ_AT_ONCE, answered):
             yield CLOSED  # what has room again is read later
 
     def answers_between(self, host: str, path: str, asked: float, answered: float, born: float = 0.0) -> Iterator[Answer]:
@@ -327,6 +349,7 @@ class Authors:
             closed = self._beyond(number) | unread
             texts = {named: BROKEN if named in closed else text for named, text in version.texts.items() if named[0] in joined}
             documents = [self._document(*named, text) for named, text in texts.items()]
+            documents = self._limited(documents)
             parts = parts_of(documents)
             if self.grants is not None:
                 parts = [part for document in documents for part in self.grants.left(granted, document)]

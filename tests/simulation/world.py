@@ -256,6 +256,8 @@ class World:
             environment |= {"POLICY_SOURCE": "directory", "POLICY_DIRECTORY": str(self.authors.place.root)}
         if self.plan.room:
             environment |= {"POLICY_MAX_DOCUMENTS": str(self.plan.room), "POLICY_MAX_SIZE_KIB": str(self.plan.kib)}
+        if self.plan.quota:
+            environment["POLICY_MAX_ENTRIES"] = str(self.plan.quota)
         if self.plan.http_gateways:
             environment["HTTP_AUTHZ_PORT"] = str(HTTP_PORT)
         if self.plan.tls_gateways:
