@@ -53,6 +53,7 @@ from exchanger.telemetry.metrics import Gauges, Metrics
 from exchanger.values.entry import Source
 from exchanger.values.token import TokenOutcome, TokenRequest
 
+ORDERS: Final = Source("team", "orders")
 POLICY: Final = """
 version: v1
 entries:
@@ -115,7 +116,7 @@ def serve(pipe: Pipe) -> None:
 
     async def main() -> None:
         policy = CurrentPolicy()
-        policy.publish(PolicySnapshot.EMPTY.apply(parse_document(Source("team", "orders"), POLICY, frozenset())))
+        policy.publish(PolicySnapshot.EMPTY.changed({ORDERS: parse_document(ORDERS, POLICY, frozenset())}))
         metrics = Metrics("bench", NOTHING)
         evaluator = Evaluator(policy, DecisionRules(), NoExchange(), (metrics,))
         reactor = Reactor()
@@ -248,7 +249,7 @@ def started(target: Callable[..., None], *arguments: object) -> tuple[Pipe, mult
 def checks_alone(blocks: int = 200) -> None:
     """Print µs a Check in this process, block by block in turn, so that the machine is the same for both."""
     policy, metrics = CurrentPolicy(), Metrics("bench", NOTHING)
-    policy.publish(PolicySnapshot.EMPTY.apply(parse_document(Source("team", "orders"), POLICY, frozenset())))
+    policy.publish(PolicySnapshot.EMPTY.changed({ORDERS: parse_document(ORDERS, POLICY, frozenset())}))
     evaluator, feed, asked = Evaluator(policy, DecisionRules(), NoExchange(), (metrics,)), Feed(), messages()
     authorization, call = Authorization(evaluator), CallInfo(CHECK_PATH, math.inf, ())
     costs: dict[str, list[float]] = {"without": [], "observed": []}

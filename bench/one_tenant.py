@@ -91,8 +91,8 @@ async def _broken(areas: int, documents: int) -> None:
             seen.made.put(Source("evil", f"p{number}"), Text(BROKEN))
         await trio.sleep(0.05)
         seen.made.put(good, Text(_deny("h")))
-        edit = await seen.until(lambda snapshot: good in snapshot.documents)
-        every = edit + await seen.until(lambda snapshot: len(snapshot.documents) == documents + 1)
+        edit = await seen.until(lambda snapshot: snapshot.document(good) is not None)
+        every = edit + await seen.until(lambda snapshot: snapshot.document_count == documents + 1)
     memory, stall = _rss() - before, seen.stall * 1000
     print(f"{documents} x {areas} areas: edit {edit:.2f} s, all {every:.2f} s, {memory:.0f} MiB, longest stall {stall:.0f} ms")
     began = time.perf_counter()
@@ -119,7 +119,7 @@ async def _large(documents: int) -> None:
 
         for source, text in texts.items():
             seen.made.put(source, Text(text, namespace_labels=RED))
-        print(f"{documents} documents of 1 MiB read in {await seen.until(lambda snapshot: len(snapshot.documents) == documents):.1f} s")
+        print(f"{documents} documents of 1 MiB read in {await seen.until(lambda snapshot: snapshot.document_count == documents):.1f} s")
         seen.stall = 0.0
         for source, text in texts.items():
             seen.made.put(source, Text(text, namespace_labels=BLUE))

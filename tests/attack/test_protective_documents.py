@@ -28,7 +28,7 @@ def document_of(match: object) -> PolicyDocument:
 
 
 def asked(document: PolicyDocument, host: str, path: str, method: str = "GET") -> Verdict:
-    return PolicySnapshot.EMPTY.apply(document).match(host, path, method)
+    return PolicySnapshot.EMPTY.changed({SOURCE: document}).match(host, path, method)
 
 
 def assert_closed(document: PolicyDocument, host: str, path: str, method: str = "GET") -> None:
