@@ -101,7 +101,12 @@ def without_markers(path: str) -> str:
 
 def certain_part(text: str) -> str:
     """Return what is certain of a text in which each ``!`` may stand for a character beyond ASCII, or for nothing."""
-    return text if text.isascii() and "!" not in text else _UNCERTAIN.sub("", text)
+    return _UNCERTAIN.sub("", text) if is_uncertain(text) else text
+
+
+def is_uncertain(text: str) -> bool:
+    """Return whether a text has a ``!``, or a character that a gateway may replace by one."""
+    return "!" in text or not text.isascii()
 
 
 def _malformed(path: str) -> MalformedPath | None:

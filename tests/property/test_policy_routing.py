@@ -1,7 +1,7 @@
 """Laws of routing: scopes compared, path tries built whole, and a look-up that decides as the model says and tells how."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 import attrs
 import pytest
@@ -121,6 +121,10 @@ def begins_with_its_prefix(path: str, route: Route) -> bool:
 # Law: a host after edits is the host of what is left.
 
 
+def _hidden(there: VirtualHost) -> Iterator[tuple[str, Mapping[tuple[str, bool], int]]]:
+    return zip(there.hidden.prefixes, there.hidden.nodes, strict=True)
+
+
 @given(st.lists(documents(), max_size=6), st.lists(sources, max_size=3), reaches, hosts, plain_paths, methods)
 def test_edits_lead_where_a_fresh_start_does(
     policy: list[PolicyDocument], gone: list[Source], reach: UnreadableReach, host: str, path: str, method: str
@@ -138,6 +142,9 @@ def test_edits_lead_where_a_fresh_start_does(
                 [Route(claim) for claim in added if claim.match.host == on],
             )
     fresh = VirtualHosts.of(claims_of(list(known.values())))
+    assert {name: dict(_hidden(there)) for name, there in edited.by_name.items()} == {
+        name: dict(_hidden(there)) for name, there in fresh.by_name.items()
+    }
     assert set(edited.by_name) == set(fresh.by_name)
     assert bool(edited) == bool(fresh) == bool(known)
     assert (edited.wildcards, edited.yielding) == (fresh.wildcards, fresh.yielding)

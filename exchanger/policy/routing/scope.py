@@ -12,6 +12,7 @@ from typing import Final, final
 import attrs
 
 from exchanger.policy.authority import WILDCARD, wildcards_above
+from exchanger.policy.path import is_uncertain
 from exchanger.policy.prefix import decoded_again, fold, prefix_spellings
 from exchanger.policy.routing.trie import PathTrie
 from exchanger.values.entry import Entry, FailClosedRegion, MatchScope, PathType
@@ -45,6 +46,11 @@ class PathSet:
         """The prefixes as servers may read them, and the same without case."""
         texts = {text for prefix in self.prefixes for text in all_readings(prefix)}
         return PathTrie.of({text: text for text in texts}), PathTrie.of({fold(text): fold(text) for text in texts})
+
+    @cached_property
+    def uncertain(self) -> tuple[str, ...]:
+        """The prefixes with characters that a gateway may replace by ``!``."""
+        return tuple(filter(is_uncertain, self.prefixes))
 
     @classmethod
     def of(cls, prefixes: Iterable[str], *, in_any_reading: bool = False) -> "PathSet":

@@ -3,7 +3,7 @@
 Must not know: documents, grants, or how a request is read.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, TypeAlias, final
 
 import attrs
@@ -11,7 +11,7 @@ from rpds import HashTrieMap
 
 from exchanger.policy.authority import MAX_WILDCARD, WILDCARD, wildcards_above
 from exchanger.policy.headers import canonical
-from exchanger.policy.path import certain_part
+from exchanger.policy.path import certain_part, is_uncertain
 from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.routing.scope import PathSet, Route, order_of
 from exchanger.policy.routing.trie import PathTrie
@@ -144,13 +144,14 @@ Hidden: TypeAlias = tuple[str, bool]
 class VirtualHost:
     """The routes of one host, of one wildcard, or of every host: a path trie, and one for routes that ignore case.
 
-    ``hidden`` has the prefixes with characters that a gateway may have replaced by ``!``, by what is certain of them. ``with_methods``,
+    ``hidden`` counts the routes of prefixes, and of granted paths, with characters that a gateway may have replaced by ``!``, by what is
+    certain of them. ``with_methods``,
     ``with_headers`` and ``yielding`` count routes.
     """
 
     exact: PathTrie[Levels] = attrs.field(factory=PathTrie)
     folded: PathTrie[Levels] = attrs.field(factory=PathTrie)
-    hidden: PathTrie[tuple[Hidden, ...]] = attrs.field(factory=PathTrie, repr=False)
+    hidden: "PathTrie[Mapping[Hidden, int]]" = attrs.field(factory=PathTrie, repr=False)
     with_methods: int = 0
     with_headers: int = 0
     yielding: int = 0
@@ -167,9 +168,7 @@ class VirtualHost:
                 with_methods += 0 if route.match.methods is None else sign
                 with_headers += sign if route.match.headers else 0
                 yielding += sign if route.yields_to_others else 0
-        hidden = self.hidden
-        if any(map(_may_hide, removed)) or any(map(_may_hide, added)):
-            hidden = _hidden(exact, folded)
+        hidden = _hidden_after(self.hidden, removed, added)
         return VirtualHost(exact, folded, hidden, with_methods, with_headers, yielding)
 
     def routes(self) -> Iterator[Route]:
@@ -278,20 +277,30 @@ def _levels(length: int, routes: list[tuple[Route, _Place]]) -> Levels:
     return tuple(sorted((Level.of(length, place, tuple(own)) for place, own in places.items()), key=lambda level: -level.order))
 
 
-def _may_hide(route: Route) -> bool:
-    """Return whether a spelling of the prefix, or of a granted path, has a character that a gateway may replace by ``!``."""
-    texts = (route.match.path_prefix, *(() if route.granted_paths is None else route.granted_paths.prefixes))
-    return any("!" in text or "%" in text or not text.isascii() for text in texts)
-
-
-def _hidden(exact: PathTrie[Levels], folded: PathTrie[Levels]) -> PathTrie[tuple[Hidden, ...]]:
-    found: dict[Hidden, None] = {}
-    for trie, is_folded in ((exact, False), (folded, True)):
-        found.update(((prefix, is_folded), None) for prefix in trie.prefixes)
-        sets = {level.granted_paths for levels in trie.nodes for level in levels} - {None}
-        found.update(((prefix, False), None) for paths in sets if paths is not None for prefix in paths.prefixes)
-    by_certain: dict[str, list[Hidden]] = {}
-    for prefix, is_folded in found:
-        if "!" in prefix or not prefix.isascii():
-            by_certain.setdefault(fold(certain_part(prefix)), []).append((prefix, is_folded))
-    return PathTrie.of({certain: tuple(hidden) for certain, hidden in by_certain.items()})
+def _hidden_after(
+    hidden: "PathTrie[Mapping[Hidden, int]]", removed: Iterable[Route], added: Iterable[Route]
+) -> "PathTrie[Mapping[Hidden, int]]":
+    """Return ``hidden`` after a change, which costs no more than the changed routes and what differs in uncertain characters alone."""
+    differences: dict[Hidden, int] = {}
+    for routes, sign in ((removed, -1), (added, 1)):
+        sets: dict[PathSet, int] = {}
+        for route in routes:
+            match, paths = route.match, route.granted_paths
+            if "%" in match.path_prefix or is_uncertain(match.path_prefix):
+                for text in filter(is_uncertain, spellings_of(match).all):
+                    differences[text, match.case_insensitive] = differences.get((text, match.case_insensitive), 0) + sign
+            if paths is not None:
+                sets[paths] = sets.get(paths, 0) + sign
+        for paths, count in sets.items():
+            for prefix in paths.uncertain:
+                differences[prefix, False] = differences.get((prefix, False), 0) + count
+    nodes: dict[str, dict[Hidden, int]] = {}
+    for one, count in differences.items():
+        certain = fold(certain_part(one[0]))
+        if certain not in nodes:
+            nodes[certain] = dict(hidden.get(certain) or {})
+        own = nodes[certain]
+        own[one] = own.get(one, 0) + count
+        if not own[one]:
+            del own[one]
+    return hidden.replaced({certain: dict(sorted(own.items())) or None for certain, own in nodes.items()}) if nodes else hidden
