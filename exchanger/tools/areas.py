@@ -162,18 +162,18 @@ def _fresh_host(parent: str, names: set[str]) -> str:
 def _on_host(host: str, label: str, changed: list[Route], tables: Iterable[VirtualHosts]) -> Iterator[AreaExample | None]:
     exact: set[str] = {"/"}
     folded: set[str] = set()
-    at: dict[str, dict[object, Route]] = {}
+    at: dict[str, dict[int, Route]] = {}
+    numbers: dict[object, int] = {}
     for table in tables:
         for prefix, is_folded, here in _at_prefixes(table, host or None):
             (folded if is_folded else exact).add(prefix)
             routes = at.setdefault(fold(prefix), {})
             for route in here:
-                routes[_semantic_key(route)] = route
+                routes[numbers.setdefault(_semantic_key(route), len(numbers))] = route
                 exact.update(filter(None, () if route.granted_paths is None else route.granted_paths.prefixes))
-    covering = PathTrie.of({prefix: tuple(routes.values()) for prefix, routes in at.items()})
     spelled = (spelling for route in changed for spelling in spellings_of(route.match).all)
     touched = PathTrie.of(dict.fromkeys(map(fold, spelled), True))
-    asking = _Asking(host or _BAD_HOST, label, covering, frozenset(route.match.headers for route in changed))
+    asking = _Asking(host or _BAD_HOST, label, PathTrie.of(at), frozenset(route.match.headers for route in changed))
     yield from asking.about(_BAD_PATH, NO_PATH, PathKind.UNREADABLE)
     if touched.covering(""):
         yield asking.asterisk()
@@ -236,14 +236,14 @@ _Way = tuple[str, tuple[str, ...], tuple[HeaderMatch, ...]]
 class _Asking:
     """Makes examples for the paths of one host. ``covering`` has routes by each folded spelling of their prefixes.
 
-    ``changed`` are the headers of those that exist in only one of the policies.
+    Equal routes have the same number. ``changed`` are the headers of those that exist in only one of the policies.
     """
 
     host: str
     label: str
-    covering: PathTrie[tuple[Route, ...]]
+    covering: PathTrie[dict[int, Route]]
     changed: frozenset[tuple[HeaderMatch, ...]] = frozenset()
-    _ways: dict[frozenset[tuple[object, ...]], tuple[list[_Way], bool]] = attrs.field(factory=dict, init=False)
+    _ways: dict[frozenset[int], tuple[list[_Way], bool]] = attrs.field(factory=dict, init=False)
 
     def about(self, path: str, prefix: str, kind: PathKind) -> Iterator[AreaExample | None]:
         """Yield the examples with ``path``, one for each group of methods and set of headers that makes a difference.
@@ -251,7 +251,7 @@ class _Asking:
         ``None`` follows if there are more sets of headers.
         """
         texts = (path, prefix) if kind is PathKind.ODD else (path,)  # other interpretations begin with the prefix
-        routes = {_semantic_key(route): route for text in texts for found in self.covering.covering(fold(text)) for route in found}
+        routes = {number: route for text in texts for found in self.covering.covering(fold(text)) for number, route in found.items()}
         key = frozenset(routes)
         ways = self._ways.get(key)
         if ways is None:
