@@ -46,6 +46,13 @@ ROOMS: Final = {
         ["exchanger/policy"],
         ["tests/policy", "tests/decision", *(f"tests/property/test_{room}*.py" for room in ("policy", "values"))],
     ),
+    "routing": (
+        ["exchanger/policy/routing", "exchanger/policy/revocation.py", "exchanger/policy/leftovers.py"],
+        [
+            "tests/policy",
+            *(f"tests/property/test_policy_{part}.py" for part in ("routing", "matching", "namespaces", "versions", "grants")),
+        ],
+    ),
     "yaml": (
         ["exchanger/yaml"],
         ["tests/yaml", "tests/policy/documents", "tests/schemas", "tests/codes", "tests/property/test_policy_reading.py"],

@@ -389,9 +389,9 @@ class Walk:
     def verdict(self, reading: Interpretation) -> Found:
         """Return what decides ``reading``."""
         is_head = self.request.method == "HEAD"
-        if len(self.readings) > 1 and not self.yielding and self.permits is None and self.trace is None:  # a single one is tried at once
+        if len(self.readings) > 1 and self.permits is None and self.trace is None:  # a single one has been tried at once
             both = _both_simply(self.near, reading.path, self.request.method)
-            if both is not None:
+            if both is not None and not (self.yielding and self._may_close(reading, both[1])):
                 return stricter_for_head(*both)
         self._known.clear()
         method = "GET" if is_head else self.request.method
@@ -408,6 +408,10 @@ class Walk:
             itself = self._unless_closed(reading, "HEAD", itself, (itself, as_asked), decoded=decoded and decoded_too)
         itself = self._permitted(reading, itself)
         return found if isinstance(as_asked, Unhealthy) else stricter_for_head(itself, found)
+
+    def _may_close(self, reading: Interpretation, found: Found) -> bool:
+        """Return whether something that yields to entries of other namespaces may close ``reading``, which otherwise gets ``found``."""
+        return self.is_global or _may_close(self.near, reading.path, self.request.method, found)
 
     def _permitted(self, reading: Interpretation, found: Found) -> Found:
         """Return ``found``, closed if it is an entry that may no longer decide."""
