@@ -400,8 +400,10 @@ class Walk:
         if self.yielding:
             found = self._unless_closed(reading, method, as_asked, (as_asked,), decoded=decoded)
         found = self._permitted(reading, found)
-        has_methods = any(there.with_methods for _, there in self.near)  # otherwise the same covers HEAD itself
-        if not is_head or (self.trace is None and (not has_methods or isinstance(as_asked, Unhealthy))):
+        if not is_head:
+            return found
+        is_same = isinstance(as_asked, Unhealthy) or not any(there.with_methods for _, there in self.near)
+        if is_same and self.trace is None:
             return found
         itself, decoded_too, _ = self._decided(reading, "HEAD", heard)
         if self.yielding:
