@@ -6,6 +6,7 @@ from types import FrameType
 from typing import Any, Unpack
 from unittest import mock
 
+import attrs
 import pytest
 
 from exchanger.policy.documents.document import PolicyDocument
@@ -13,12 +14,12 @@ from exchanger.policy.grants.allowance import Allowance, Granted
 from exchanger.policy.interpretation import MAX_MARKER_WORK, MAX_POSSIBLE, InvalidByteMarkers
 from exchanger.policy.namespace import NamespacePolicy, routes_of
 from exchanger.policy.routing.lookup import Outcome, Request, Trace, decide
-from exchanger.policy.routing.scope import PathSet, Route
+from exchanger.policy.routing.scope import PathSet, Route, covers_path
 from exchanger.policy.routing.table import VirtualHost, VirtualHosts
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import BASELINE, Claim, DenyEntry, Entry, ExchangeEntry, MatchScope, PathType, TokenTarget
 from exchanger.values.request import HeaderFields
-from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Verdict
+from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
 from tests.policy.examples import HOST, RED, Where, allow, deny, exchange, region, snapshot_of, with_baseline
 
 GET = frozenset({"GET"})
@@ -231,3 +232,74 @@ def test_a_change_at_a_prefix_takes_work_in_proportion_to_its_routes(methods: Ca
         after = a_route(count, "/x", methods=methods(0), headers=(("x-tool", "t0"),))
         work.append(instructions(lambda: host.replaced(routes[:1], [after])))  # noqa: B023 - called at once
     assert work[1] <= 5 * work[0]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "covers"),
+    [
+        (PathType.EXACT, PathType.EXACT, False),
+        (PathType.SEGMENT, PathType.EXACT, True),
+        (PathType.SEGMENT, PathType.SEGMENT, True),
+        (PathType.SEGMENT, PathType.PREFIX, True),
+        (PathType.PREFIX, PathType.PREFIX, True),
+        (PathType.PREFIX, PathType.EXACT, True),
+    ],
+)
+def test_a_path_covers_those_below_it(one: PathType, other: PathType, covers: bool) -> None:
+    scope, below, beside = (
+        MatchScope(HOST, "/a", path_type=one),
+        MatchScope(HOST, "/a/b", path_type=other),
+        MatchScope(HOST, "/ab", path_type=other),
+    )
+    assert covers_path(scope, below) is covers
+    assert covers_path(scope, beside) is (one is PathType.PREFIX)
+    assert not covers_path(below, scope)
+
+
+@pytest.mark.parametrize("one", PathType)
+@pytest.mark.parametrize("other", PathType)
+@pytest.mark.parametrize("ignores_case", [False, True])
+def test_a_path_covers_another_type_of_itself_if_that_is_narrower(one: PathType, other: PathType, ignores_case: bool) -> None:
+    rank = [PathType.EXACT, PathType.SEGMENT, PathType.PREFIX]
+    scope = MatchScope(HOST, "/A", None, ignores_case, one)
+    same, in_lower_case = (MatchScope(HOST, prefix, path_type=other) for prefix in ("/A", "/a"))
+    assert covers_path(scope, same) is (rank.index(one) >= rank.index(other))
+    assert covers_path(scope, in_lower_case) is (ignores_case and rank.index(one) >= rank.index(other))
+    assert covers_path(same, attrs.evolve(scope, case_insensitive=True)) is False
+
+
+def test_a_decoded_spelling_of_what_yields_counts_only_where_nothing_is_written_so() -> None:
+    unknown = region("/a%2Fb", host=None)
+    assert decided(unknown, deny("/"), path="/a/b") == deny("/")
+    assert decided(unknown, deny("/"), path="/a%2Fb") != deny("/")
+    assert isinstance(decided(unknown, path="/a/b"), Unhealthy)
+
+
+def test_a_decoded_spelling_of_what_yields_counts_for_head_only_where_it_does_for_get() -> None:
+    entry = deny("/", methods=GET)
+    assert decided(region("/a%2Fb", host=None), entry, path="/a/b", method="HEAD") == entry
+
+
+def test_a_trace_of_head_has_both_look_ups() -> None:
+    trace = Trace()
+    assert decide(VirtualHosts.of([deny("/")]), Request(HOST, "/", "HEAD", raw=True), trace=trace) == deny("/")
+    assert [look.method for look in trace.looks] == ["GET", "HEAD"]
+
+
+@pytest.mark.parametrize(("path", "deciding"), [("/a", Outcome.WON), ("/a/b", Outcome.CLOSED), ("/a/h", Outcome.IN_DOUBT)])
+def test_a_trace_has_the_outcome_of_each_level_that_covers_the_path(path: str, deciding: Outcome) -> None:
+    put = frozenset({"PUT"})
+    claims = [
+        deny("/"),
+        deny("/a", index=1),
+        deny("/a", index=2, path_type=PathType.SEGMENT, methods=put),
+        region("/a/b"),
+        deny("/a/h", index=3, headers=(("x-a", "1"),)),
+    ]
+    trace, fields = Trace(), HeaderFields((("x-a", "1"), ("x-a", "2")), raw=True)
+    decide(VirtualHosts.of(claims), Request(HOST, path, "GET", raw=True, fields=fields), trace=trace)
+    outcomes = {(step.level.routes[0].effect.index, step.outcome) for step in trace.looks[0].steps}
+    others = Outcome.LATER if deciding is not Outcome.WON else deciding
+    assert {(0, Outcome.LATER), (1, others), (2, Outcome.OTHER_METHOD)} <= outcomes
+    assert deciding in {outcome for _, outcome in outcomes}
+    assert (2, Outcome.LATER) not in outcomes

@@ -30,8 +30,8 @@ HeaderRoutes: TypeAlias = "tuple[tuple[str, ...], HashTrieMap[tuple[str, ...], E
 class Rules:
     """What routes do that are equal but for their headers, decided when they are built: ``Unhealthy`` where several decide.
 
-    ``by_headers``: most headers first. ``names``: all header names, canonical and as written. ``yielding``: what fails closed unless an
-    entry of another namespace decides, by namespace.
+    ``by_headers``: entries that name headers. ``names``: all header names, canonical and as written. ``yielding``: what fails closed unless
+    an entry of another namespace decides, by namespace.
     """
 
     closed: Unhealthy | None = None
@@ -63,8 +63,7 @@ class Rules:
             return cls(closed, entry)
         names_of = dict.fromkeys((canonical(name), name) for names in entries for name in names)
         by_headers = tuple(
-            (names, HashTrieMap(own), frozenset(tuple(map(certain_part, values)) for values in own))
-            for names, own in sorted(entries.items(), key=lambda one: -len(one[0]))
+            (names, HashTrieMap(own), frozenset(tuple(map(certain_part, values)) for values in own)) for names, own in entries.items()
         )
         return cls(closed, entry, by_headers, tuple(names_of), tuple(yielding.items()))
 
