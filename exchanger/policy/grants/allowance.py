@@ -113,8 +113,8 @@ class Allowance:
     # Places in ``granted`` by host, and by each wildcard above a host.
     _at: "HashTrieMap[str, tuple[int, ...]]" = attrs.field(init=False, eq=False, repr=False)
     _below: "HashTrieMap[str, tuple[int, ...]]" = attrs.field(init=False, eq=False, repr=False)
-    # By host or, for those that are not granted by name, by the nearest granted host that covers them.
-    _near: "dict[str | None, NearGrants]" = attrs.field(factory=dict, init=False, eq=False, repr=False)
+    # By host with granted hosts below it and, for all others, by the nearest granted host that covers them, which may be one of the former.
+    _near: "dict[tuple[str | None, bool], NearGrants]" = attrs.field(factory=dict, init=False, eq=False, repr=False)
 
     @_at.default
     def _by_host(self) -> "HashTrieMap[str, tuple[int, ...]]":
@@ -132,10 +132,11 @@ class Allowance:
 
     def near(self, host: str | None) -> "NearGrants":
         """Return the grants that have a host in common with ``host``, ``None`` for all hosts; computed once for each granted host."""
-        if host is None or host in self._below:
-            key = host
-        else:  # then it has what the nearest granted host has that covers it
-            key = next((above for above in hosts_above(host) if above in self._at and above != ANYTHING), ANYTHING)
+        has_below = host is None or host in self._below
+        if host is None or has_below:
+            key = host, has_below
+        else:  # then it has what covers the nearest granted host above it, and nothing below
+            key = next((above for above in hosts_above(host) if above in self._at and above != ANYTHING), ANYTHING), has_below
         known = self._near.get(key)
         return self._near.setdefault(key, self._near_to(host)) if known is None else known
 
