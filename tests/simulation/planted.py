@@ -162,9 +162,9 @@ PLANTED: Final = {
     ),
     "granted-on-any-host": Planted(
         "an entry counts on hosts that its namespace is not granted, if it is granted its path on others",
-        "exchanger.policy.namespace",
-        "there = [one for one in near if _grants_host(one, scope.host)]",
-        "there = list(near)",
+        "exchanger.policy.grants.allowance",
+        "covering = sorted({place for one in above for place in self._at.get(one, ())})",
+        "covering = list(range(len(self.granted)))",
     ),
     "closes-outside-its-grants": Planted(
         "what is not granted closes paths of others",
@@ -401,13 +401,8 @@ PLANTED: Final = {
     "assembles-all-in-one-turn": Planted(
         "policies that arrive together are read in one turn",
         "exchanger.assembly.assembler",
-        """        elif sum(change.work for change in changes) <= INLINE_BATCH and all(map(self._is_small, changes)):
-            for change in changes:
-                await trio.lowlevel.checkpoint()
-""",
-        """        elif True:
-            for change in changes:
-""",
+        "made = await self._in_thread(Lane.LIGHT, make, self._snapshot, every, labels, self.issuers, self.cpu)",
+        "made = make(self._snapshot, every, labels, self.issuers, self.cpu)",
     ),
     "refused-token-stays": Planted(
         "a token that an upstream refuses is counted, and served again",
