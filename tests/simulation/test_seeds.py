@@ -66,7 +66,7 @@ FOUND_BY: Final = {
     "former-authorities-are-trusted": 42,
     "certificate-is-read-once": 41,
     "half-a-pair-ends-the-service": 42,
-    "secret-is-read-once": 11,
+    "secret-is-read-once": 48,
     "polled-secret-is-read-once": 10,
     "anothers-key-signs": 24,
     "refused-token-stays": 42,
