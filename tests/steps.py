@@ -62,6 +62,17 @@ def counted_calls() -> Generator[Calls]:
 
 
 @contextmanager
+def uncounted() -> Generator[None]:
+    """Do not count what is done in the block, such as the work of a fake server."""
+    profile = sys.getprofile()
+    sys.setprofile(None)
+    try:
+        yield
+    finally:
+        sys.setprofile(profile)
+
+
+@contextmanager
 def counted_steps() -> Generator[CountedSteps]:
     """Count the steps of the running loop until the block ends. No garbage is collected, whose finalizers belong to whatever was before."""
     steps = CountedSteps()

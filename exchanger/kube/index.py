@@ -51,6 +51,9 @@ class PolicyIndex:
     _changed: dict[Source, None] = attrs.field(init=False, factory=dict, repr=False)
     # Namespaces that were selected, relabelled or left since the last ``take_relabelled``, if labels are wanted.
     _relabelled: dict[str, None] = attrs.field(init=False, factory=dict, repr=False)
+    # Namespaces that are no longer selected, relabelled or replaced since the last ``take_loosened``; ``True`` for those that took the names
+    # of others.
+    _loosened: dict[str, bool] = attrs.field(init=False, factory=dict, repr=False)
     # Selected ConfigMaps whose Namespaces are not selected, and whether these may differ from those that were last looked at.
     waiting: dict[Source, None] = attrs.field(init=False, factory=dict, repr=False)
     waiting_changed: bool = attrs.field(init=False, default=False)
@@ -158,6 +161,11 @@ class PolicyIndex:
         names, self._relabelled = self._relabelled, {}
         return {name: self._selected.get(name) for name in names}
 
+    def take_loosened(self) -> dict[str, bool]:
+        """Return the Namespaces whose documents may decide less since the last call; ``True`` for those that took the names of others."""
+        loosened, self._loosened = self._loosened, {}
+        return loosened
+
     def uid_of(self, source: Source) -> str:
         """Return the ``uid`` of the ConfigMap ``source``, "" if unknown."""
         config_map = self._config_map(source)
@@ -187,6 +195,8 @@ class PolicyIndex:
         if self._selected.get(namespace) == labels:
             return
         self._moved[namespace] = None
+        if namespace in self._selected:
+            self._loosened.setdefault(namespace, False)
         if self.with_labels:
             self._relabelled[namespace] = None
         if labels is None:
@@ -201,6 +211,7 @@ class PolicyIndex:
             return
         if known:
             self._moved[namespace.name] = None
+            self._loosened[namespace.name] = True
             self.unconfirmed[namespace.name] = namespace.uid
         self._uids[namespace.name] = namespace.uid
 

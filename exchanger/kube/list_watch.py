@@ -118,8 +118,8 @@ class Bookmark:
 WatchEvent = Opened | Put[T] | Deleted | Bookmark | ApiFailure
 
 
-class ListWatch(Protocol[T]):
-    """One resource of an API server, in one namespace or all, with label selection by the server."""
+class Lister(Protocol[T]):
+    """One resource of an API server, in one namespace or all, with selection by the server."""
 
     @property
     def name(self) -> str:
@@ -130,6 +130,10 @@ class ListWatch(Protocol[T]):
 
         ``resource_version`` "" requests the newest state, "0" any state that the server has cached.
         """
+
+
+class ListWatch(Lister[T], Protocol[T]):
+    """A resource that can be watched, too."""
 
     def watch(
         self, *, resource_version: str, timeout: float, initial_events: bool = False

@@ -42,8 +42,11 @@ _CUT: Final = frozenset({FailureKind.TIMEOUT, FailureKind.UNREACHABLE})
 PROGRESS_S: Final = 0.1
 # How requests fail while there is no server.
 _OUTAGE: Final = frozenset({*_CUT, FailureKind.SERVER_ERROR})
-# Seconds between two lists because a namespace has room again: each interrupts the watch, so no team may cause more.
+# Seconds between two lists because a namespace has room again, and fetching its objects one by one has failed (see ``refetch``): each
+# interrupts the watch, so no team may cause more.
 REREAD_S: Final = 60.0
+# Seconds for fetching them before that list.
+FETCHED_S: Final = 10.0
 # The part of a watch's requested time after which its end is normal, where that is less than ``settled``.
 ENOUGH: Final = 0.8
 _NOT_ACCEPTED: Final = ApiFailure(FailureKind.TIMEOUT, message="the server has not accepted the watch")
@@ -63,8 +66,11 @@ class Reflector(Generic[T]):
     _pace: Pace = attrs.field(init=False)
     health: WatchHealth = attrs.field(init=False)
     _state: ReflectorStep = attrs.field(default=ReflectorStep.LIST, init=False)
-    _compare_at: float = attrs.field(default=math.inf, init=False)
-    _listed_at: float = attrs.field(default=-math.inf, init=False)
+    # When everything is compared next, if nothing is lacking.
+    _planned_at: float = attrs.field(default=math.inf, init=False)
+    # When something was lacking that was not before, and the earliest comparison for that.
+    _lacking_since: float = attrs.field(default=-math.inf, init=False)
+    _reread_from: float = attrs.field(default=-math.inf, init=False)
     # Whether the server may offer initial events; once it did not, they are not requested again.
     _streams: bool = attrs.field(default=True, init=False)
     # Whether the next list is requested as initial events; after each failure, the other method is tried.
@@ -237,14 +243,14 @@ class Reflector(Generic[T]):
         self, events: AsyncIterator[WatchEvent[T]], deadline: WatchDeadline, began: float, asked: float
     ) -> ReflectorStep | Retry:
         """Apply the events of a watch that was requested for ``asked`` seconds, until it ends."""
-        first = self.store.version
+        first, ends = self.store.version, deadline.until
         async for event in events:
             if isinstance(event, ApiFailure):
                 return await self._broken(event, trio.current_time() - began, first)
             if isinstance(event, Opened):
                 self._accepted, self._accepted_at = True, trio.current_time()
                 followed = self.health.accepted(trio.current_time())
-                deadline.begin(self.health.silence, min(deadline.until, self._compare_at))
+                deadline.begin(self.health.silence, min(ends, self._compare_at))
                 if followed:
                     self._set_connected(True)
                 if not self.health.doubted:
@@ -253,16 +259,16 @@ class Reflector(Generic[T]):
                     self._caught_up_from = now if prompt else now + self.settings.caught_up
                 continue
             before = self.store.version
+            if not self.store.lacking:
+                self._lacking_since = trio.current_time()
             changed = self.store.apply(event)
             if changed is None:
                 return after_failure(ReflectorStep.WATCH, discontinuity(event, before))
             if changed:
                 self.observer.objects_changed(self.store.items, changed)
-            if self.store.is_lacking:
-                self._compare_at = min(self._compare_at, max(trio.current_time(), self._listed_at + REREAD_S))
             self._server_errors = 0
             self.health.spoken(trio.current_time())
-            deadline.begin(self.health.silence, min(deadline.until, self._compare_at))
+            deadline.begin(self.health.silence, min(ends, self._compare_at))
             self._set_connected(True)
         lived = trio.current_time() - began
         if lived >= min(self.settings.settled, ENOUGH * asked):
@@ -321,7 +327,7 @@ class Reflector(Generic[T]):
         if isinstance(page, ApiFailure):
             self._outage |= page.kind in _OUTAGE
             return after_failure(ReflectorStep.PROBE, page)
-        if older(page.resource_version, self.store.version):
+        if older(page.resource_version, self.store.newest):
             self.observer.went_back(self.list_watch.name, self.store.version, page.resource_version)
             return ReflectorStep.LIST
         return ReflectorStep.WATCH
@@ -334,10 +340,10 @@ class Reflector(Generic[T]):
             self._outage = complete.kind in _OUTAGE  # another refusal may last, and must not delay the watch
             return after_failure(ReflectorStep.COMPARE, complete)
         if await self.store.agrees(complete):
-            self.store.version = complete.resource_version
+            self.store.version = self.store.newest = complete.resource_version
             self._synced()
             return ReflectorStep.WATCH
-        if older(complete.resource_version, self.store.version):
+        if older(complete.resource_version, self.store.newest):
             self.observer.went_back(self.list_watch.name, self.store.version, complete.resource_version)
         self._replace(complete)
         return ReflectorStep.WATCH
@@ -354,7 +360,6 @@ class Reflector(Generic[T]):
 
     def _synced(self) -> None:
         self._server_errors = 0
-        self._listed_at = trio.current_time()
         self._stream_next = True
         if self._outage:
             self.health.doubted = False  # that explains the silence
@@ -370,7 +375,15 @@ class Reflector(Generic[T]):
 
     def _plan_comparison(self) -> None:
         spread = self.settings.compare * self.settings.compare_spread
-        self._compare_at = trio.current_time() + self.settings.compare + self.random.uniform(-spread, spread)
+        self._planned_at = trio.current_time() + self.settings.compare + self.random.uniform(-spread, spread)
+        self._reread_from = trio.current_time() + REREAD_S
+
+    @property
+    def _compare_at(self) -> float:
+        """When everything is compared next."""
+        if not self.store.lacking:
+            return self._planned_at
+        return min(self._planned_at, max(self._reread_from, self._lacking_since + FETCHED_S))
 
     def _watch_timeout(self) -> float:
         hurried = self._pace.hurried and self.health.doubted

@@ -19,9 +19,11 @@ from rpds import HashTrieMap
 
 from exchanger.assembly.assembler import INLINE_AREAS, Assembler
 from exchanger.assembly.held_versions import HeldVersions
+from exchanger.kube.catch_up import CatchUp
 from exchanger.kube.index import EVERY_NAMESPACE, STEP, PolicyIndex
 from exchanger.kube.informer import Informer
-from exchanger.kube.list_watch import Key, ListWatch
+from exchanger.kube.list_watch import Key, Lister, ListWatch
+from exchanger.kube.refetch import Refetch
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.net.network import SYSTEM, Network
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
@@ -43,6 +45,9 @@ GRANTS_STEP: Final = 10
 LOOK_S: Final = 1.0
 # Seconds between checks whether all feeds have caught up, while anything waits for that.
 AGREE_S: Final = 0.1
+# Seconds for which that is not worth a warning while every feed is followed, and only what a Namespace's event may have overtaken is
+# waited for.
+UNSAID_S: Final = 5.0
 # Seconds for which the first version waits for that once everything is listed: accepting a watch may take half of them. A feed that may
 # list but not watch never catches up.
 FIRST_S: Final = 60.0
@@ -56,6 +61,12 @@ class ListWatches(Protocol):
 
     def config_maps(self, selector: str, namespace: str, /) -> ListWatch[ConfigMap]:
         """Return what lists and watches the ConfigMaps in ``namespace``, or in every Namespace where that is ""."""
+
+    def config_map_versions(self, selector: str, /) -> Lister[bool]:
+        """Return what lists the names and versions of the ConfigMaps in every Namespace."""
+
+    def config_map(self, selector: str, namespace: str, name: str, /) -> Lister[ConfigMap]:
+        """Return what lists one ConfigMap, if it is selected."""
 
 
 @enum.unique
@@ -108,11 +119,15 @@ class KubernetesSource:
     _held_while_behind: HeldVersions = attrs.field(init=False)
     # Until when everything that each feed knew has been passed on to the assembler.
     _passed_on: float = attrs.field(default=-math.inf, init=False)
-    # From when on the ConfigMaps of each Namespace that took the name of another one are known to be its own.
-    _confirmed_from: dict[tuple[str, str], float] = attrs.field(factory=dict, init=False, repr=False)
+    # Whether ConfigMaps have caught up with what Namespaces' events may have overtaken. ``None`` where Namespaces are named: there are none.
+    _catch_up: CatchUp | None = attrs.field(default=None, init=False)
+    _refetch: Refetch = attrs.field(init=False)
     # When every list was complete for the first time; the first version comes once no feed is behind that.
     _complete_at: float = attrs.field(default=math.inf, init=False)
     _waits: trio.Event = attrs.field(factory=trio.Event, init=False)
+    # Since when versions are held, and whether that was reported.
+    _held_since: float = attrs.field(default=math.inf, init=False)
+    _is_reported: bool = attrs.field(default=False, init=False)
     # A version is no longer held, and no version without it was published yet.
     _released: bool = attrs.field(default=False, init=False)
     # The grants of the held versions, those that they are to have, and the cut that applies to them at each look-up until then.
@@ -131,10 +146,9 @@ class KubernetesSource:
         self.index = PolicyIndex(
             settings.namespace_selector, settings.configmap_selector, frozenset(settings.namespaces), with_labels=self.grants.limited
         )
-        self._informers = tuple(self._config_maps(namespace) for namespace in settings.namespaces) or (
-            self._namespaces(),
-            self._config_maps(EVERY_NAMESPACE),
-        )
+        config_map = partial(self.list_watches.config_map, str(settings.configmap_selector))
+        self._refetch = Refetch(self.index.config_maps, config_map, self._config_maps_changed)
+        self._informers = tuple(self._config_maps(namespace) for namespace in settings.namespaces) or self._whole_cluster()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Publish the cluster's policy and each change until cancelled; ``started()`` once the first version is published.
@@ -146,6 +160,9 @@ class KubernetesSource:
             self._hurry(True)
             for informer in self._informers:
                 nursery.start_soon(informer.run)
+            nursery.start_soon(self._refetch.run)
+            if self._catch_up is not None:
+                nursery.start_soon(self._catch_up.run)
             nursery.start_soon(self._assembler.run)
             nursery.start_soon(self._hand_on)
             nursery.start_soon(self._agree)
@@ -195,6 +212,8 @@ class KubernetesSource:
         """End the waits of all feeds: there is reason to believe that their next attempts succeed."""
         for informer in self._informers:
             informer.reflector.retry_now()
+        if self._catch_up is not None:
+            self._catch_up.retry_now()
 
     def snapshot_age(self) -> float | None:
         """Return the seconds since the known state was last known to be current; ``None`` before the first version. Needs a Trio task.
@@ -221,6 +240,13 @@ class KubernetesSource:
         """How many changes are in no version yet."""
         return self._assembler.unread
 
+    def _whole_cluster(self) -> tuple[Informer[Any], ...]:
+        namespaces, config_maps = self._namespaces(), self._config_maps(EVERY_NAMESPACE)
+        versions = self.list_watches.config_map_versions(str(self.settings.configmap_selector))
+        store, settings, random = config_maps.reflector.store, self.settings.reflector, self.network.random
+        self._catch_up = CatchUp(versions, store, settings, random, config_maps.failed, self._wake)
+        return namespaces, config_maps
+
     def _namespaces(self) -> Informer[Namespace]:
         list_watch = self.list_watches.namespaces(str(self.settings.namespace_selector))
         made = self._informer("namespaces", EVERY_NAMESPACE, list_watch, self.index.namespaces_changed, self.settings)
@@ -229,7 +255,7 @@ class KubernetesSource:
 
     def _config_maps(self, namespace: str) -> Informer[ConfigMap]:
         list_watch = self.list_watches.config_maps(str(self.settings.configmap_selector), namespace)
-        changed, settings = partial(self.index.config_maps_changed, namespace), self.settings.within(self.grants.limits)
+        changed, settings = partial(self._config_maps_changed, namespace), self.settings.within(self.grants.limits)
         made = self._informer("configmaps", namespace, list_watch, changed, settings)
         self.index.config_maps[namespace] = made.reflector.store
         return made
@@ -244,9 +270,19 @@ class KubernetesSource:
     ) -> Informer[T]:
         def report(keys: Collection[Key] | None) -> None:
             changed(keys)
-            self._news.set()
+            self._wake()
 
         return Informer(resource, namespace, list_watch, report, settings, self.network.random, self.retry_now, self._log)
+
+    def _config_maps_changed(self, scope: str, keys: Collection[Key] | None) -> None:
+        self.index.config_maps_changed(scope, keys)
+        if self._catch_up is not None:
+            self._catch_up.store_changed(keys)
+        self._refetch.look()
+        self._wake()
+
+    def _wake(self) -> None:
+        self._news.set()
 
     async def _hand_on(self) -> None:
         """Pass on to the assembler what changes, some events at a time, if everything is known that a version needs."""
@@ -261,7 +297,7 @@ class KubernetesSource:
             if not is_known:
                 continue
             await self._settle()
-            self._confirm(caught_up_until)
+            self._confirm()
             with self._assembler.putting():
                 await self._put_changes()
             self._passed_on = caught_up_until
@@ -298,6 +334,13 @@ class KubernetesSource:
     async def _settle(self) -> None:
         for _ in self.index.settle(self._assembler.sources):
             await trio.lowlevel.checkpoint()
+        loosened = self.index.take_loosened()
+        replaced = [namespace for namespace, is_replaced in loosened.items() if is_replaced]
+        if self._catch_up is not None and (replaced or (self._published and any(map(self._has_documents, loosened)))):
+            self._catch_up.fall_behind(replaced)
+
+    def _has_documents(self, namespace: str) -> bool:
+        return next(iter(self._assembler.sources(namespace)), None) is not None
 
     async def _follow_grants(self) -> None:
         """Compute what grants give to Namespaces whenever either has changed, concurrently: nothing waits for it."""
@@ -336,28 +379,30 @@ class KubernetesSource:
         return caught_up_until >= self._complete_at or now >= self._complete_at + FIRST_S
 
     def _caught_up_until(self, now: float) -> float:
+        """Return until when every feed is sure to know everything, and nothing that one knows was overtaken by another one."""
+        followed_until = self._followed_until(now)
+        return followed_until if self._catch_up is None else min(followed_until, self._catch_up.caught_up_until(now))
+
+    def _followed_until(self, now: float) -> float:
         """Return until when every feed is sure to know everything. One that may not be read and never was is not waited for."""
         feeds = (informer for informer in self._informers if informer.complete or not informer.is_unreadable)
         return min((informer.reflector.caught_up_until(now) for informer in feeds), default=now)
 
-    def _confirm(self, caught_up_until: float) -> None:
-        """Put the ConfigMaps of Namespaces that took the names of others in force, once no feed can be reporting those any more."""
-        for namespace in self.index.unconfirmed.items() - self._confirmed_from.keys():
-            self._confirmed_from[namespace] = trio.current_time() + self.settings.reflector.caught_up
-            self._waits.set()
-        for namespace in [namespace for namespace, time in self._confirmed_from.items() if time <= caught_up_until]:
-            del self._confirmed_from[namespace]
-            if namespace in self.index.unconfirmed.items():
-                self.index.confirm(namespace[0])
+    def _confirm(self) -> None:
+        """Put the ConfigMaps of Namespaces that took the names of others in force, once those of the others are gone."""
+        for namespace in tuple(self.index.unconfirmed):
+            if self._catch_up is not None and not self._catch_up.is_replaced(namespace):
+                self.index.confirm(namespace)
 
     async def _agree(self) -> None:
         """While anything waits for feeds that are behind, check whether they have caught up."""
         while True:
             await self._waits.wait()
             await trio.sleep(AGREE_S if self.is_connected else LOOK_S)
-            if not (self._confirmed_from or self._held_while_behind or (self._complete_at < math.inf and not self._published)):
+            if not (self._held_while_behind or (self._complete_at < math.inf and not self._published)):
                 self._waits = trio.Event()
                 continue
+            self._report_held(trio.current_time())
             self._news.set()
             caught_up_until = self._passed_on
             if self._held_while_behind.is_over(caught_up_until, trio.current_time()):
@@ -405,8 +450,9 @@ class KubernetesSource:
             self._hand_over()
             if differs or not released:
                 self.on_published(change)
-            if released and not self._held_while_behind:
+            if released and self._is_reported and not self._held_while_behind:
                 self._log.info("policy.withdrawals_in_force")
+                self._is_reported = False
             self.on_notices(self._notices())
             if first:
                 task_status.started()
@@ -424,10 +470,22 @@ class KubernetesSource:
     def _hold(self, before: PolicySnapshot, change: Change) -> None:
         """Hold the version ``before`` the present one, unless every feed knows everything."""
         now, alone = trio.current_time(), attrs.evolve(before, revocation=None, held=())
-        if (self._held_while_behind or self._caught_up_until(now) < now) and self._held_while_behind.hold(alone, change, now):
+        if (self._held_while_behind or self._is_behind(now)) and self._held_while_behind.hold(alone, change, now):
+            self._held_since = now
+            self._report_held(now)
+            self._waits.set()
+
+    def _is_behind(self, now: float) -> bool:
+        """Return whether feeds are behind, or what they caught up with was not passed on yet."""
+        overtaken_at = -math.inf if self._catch_up is None else self._catch_up.fell_behind_at
+        return self._caught_up_until(now) < now or self._passed_on < overtaken_at
+
+    def _report_held(self, now: float) -> None:
+        """Report once that versions are held: when a feed is not followed, or after a while."""
+        if self._held_while_behind and not self._is_reported and (self._followed_until(now) < now or now >= self._held_since + UNSAID_S):
+            self._is_reported = True
             text = "not all resources are followed: what policies no longer deny or exchange stays in force until all are up to date"
             self._log.warning("policy.withdrawals_held_back", text=text)
-            self._waits.set()
 
     async def _revoke_held(self) -> None:
         """Check held versions against new grants at each look-up: they belong to no feed, and revoked rights end at once."""
@@ -467,7 +525,7 @@ class KubernetesSource:
                 since = math.inf
             elif self._phase is _Phase.STALE:
                 since = min(since, now)
-                if self._caught_up_until(now) >= since and now > since:
+                if self._followed_until(now) >= since and now > since:
                     self._phase, since = _Phase.CATCHING_UP, math.inf
                     self._news.set()
 
@@ -479,6 +537,7 @@ class KubernetesSource:
         before, self._phase = self._phase, _Phase.STALE
         if before is _Phase.OPEN:
             self._held_while_behind.release(math.inf, 0.0)
+            self._is_reported = False
             self.on_stale(True)
             self._log.error("policy.stale", age_s=round(age, 1), text="every check is refused until the API server is reachable")
             self._hurry(True)

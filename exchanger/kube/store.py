@@ -5,13 +5,13 @@ return a whole state or a failure, and bound pages, objects and time whatever th
 namespace, only the name is kept.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Set
 from typing import Final, Generic, TypeVar, assert_never, final
 
 import attrs
 import trio
 
-from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, ListWatch, Opened, Put, WatchEvent
+from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Lister, Opened, Put, WatchEvent
 from exchanger.policy.intake import Intake
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.selection import ConfigMap
@@ -48,6 +48,11 @@ def older(version: str, other: str) -> bool:
     return _is_number(version) and _is_number(other) and int(version) < int(other)
 
 
+def reaches(version: str, other: str) -> bool:
+    """Return whether ``version`` is certainly ``other`` or a later one."""
+    return version == other or older(other, version)
+
+
 def _is_number(version: str) -> bool:
     return len(version) <= _MOST_DIGITS and version.isascii() and version.isdecimal()
 
@@ -57,13 +62,15 @@ def _is_number(version: str) -> bool:
 class Holding(Generic[T]):
     """Objects by key. With ``intake``, a ConfigMap without room is kept without its document and labels.
 
-    If there are many, they are not kept at all. ``lacking`` are those that have room again: their content is known once the server sends it
-    again, and until then they count as missing.
+    If there are many, only their versions are kept. ``lacking`` are those that have room again: their content is known once the server
+    sends it again, and until then they count as missing.
     """
 
     intake: Intake | None = None
     items: dict[Key, Item[T]] = attrs.field(factory=dict, init=False, repr=False)
     lacking: set[Key] = attrs.field(factory=set, init=False, repr=False)
+    # The versions of the objects that are not in ``items``.
+    _versions: dict[Key, str] = attrs.field(factory=dict, init=False, repr=False)
 
     @classmethod
     def within(cls, limits: NamespaceLimits | None) -> "Holding[T]":
@@ -74,6 +81,7 @@ class Holding(Generic[T]):
         """Take an object; return the keys of those that are kept, or known, otherwise than before."""
         key = item.key
         self.items[key] = item
+        self._versions.pop(key, None)
         if self.intake is None or not isinstance(item.value, ConfigMap):
             return (key,)
         near = self.intake.put(key.namespace, key.name, item.value.size)
@@ -83,8 +91,18 @@ class Holding(Generic[T]):
     def drop(self, key: Key) -> tuple[Key, ...]:
         """Forget an object; return the keys of others, as ``put`` does."""
         self.items.pop(key, None)
+        self._versions.pop(key, None)
         self.lacking.discard(key)
         return () if self.intake is None else self._moved(self.intake, key.namespace, self.intake.drop(key.namespace, key.name))
+
+    def version_of(self, key: Key) -> str | None:
+        """Return the version of a known object, ``None`` if it is not known."""
+        item = self.items.get(key)
+        return self._versions.get(key) if item is None else item.resource_version
+
+    def keys(self) -> tuple[Key, ...]:
+        """Return the known objects."""
+        return (*self.items, *self._versions)
 
     def is_known(self, item: Item[T]) -> bool:
         """Return whether ``item`` repeats the known object."""
@@ -106,21 +124,23 @@ class Holding(Generic[T]):
             elif not is_read:
                 self.lacking.discard(key)
             if not intake.is_told(namespace, key.name):
-                if self.items.pop(key, None) is not None:
+                if known is not None:
+                    del self.items[key]
+                    self._versions[key] = known.resource_version
                     moved.append(key)
             elif known is None or not (is_read or is_empty):
-                self.items[key] = _emptied(key, known, intake.reason)
+                self.items[key] = _emptied(key, known, intake.reason, self._versions.pop(key, ""))
                 moved.append(key)
             elif known is put:
                 moved.append(key)
         return tuple(moved)
 
 
-def _emptied(key: Key, item: Item[T] | None, reason: str) -> Item[T]:
-    """Return what is kept of a ConfigMap, which is ``item`` if it is known, that is not read for ``reason``."""
+def _emptied(key: Key, item: Item[T] | None, reason: str, version: str) -> Item[T]:
+    """Return what is kept of a ConfigMap, which is ``item``, or of this ``version``, that is not read for ``reason``."""
     uid = item.value.uid if item is not None and isinstance(item.value, ConfigMap) else ""
     value = ConfigMap(key.namespace, key.name, (), None, uid, beyond=reason)
-    return Item(key, "" if item is None else item.resource_version, value)  # type: ignore[arg-type]  # T is ConfigMap
+    return Item(key, version if item is None else item.resource_version, value)  # type: ignore[arg-type]  # T is ConfigMap
 
 
 @final
@@ -143,6 +163,8 @@ class ReflectorStore(Generic[T]):
 
     limits: NamespaceLimits | None = None
     version: str = attrs.field(default="", init=False)
+    # ``version``, or the one of a supplied object if that is later: the server's is no lower.
+    newest: str = attrs.field(default="", init=False)
     _held: Holding[T] = attrs.field(init=False)
 
     @_held.default
@@ -155,9 +177,22 @@ class ReflectorStore(Generic[T]):
         return self._held.items
 
     @property
-    def is_lacking(self) -> bool:
-        """Whether there is room for an object again that has been kept without its content."""
-        return bool(self._held.lacking)
+    def lacking(self) -> Set[Key]:
+        """The objects that there is room for again and that have been kept without their content."""
+        return self._held.lacking
+
+    def has(self, key: Key, version: str) -> bool:
+        """Return whether this version of an object is known, or a later one."""
+        known = self.version_of(key)
+        return known is not None and reaches(known, version)
+
+    def version_of(self, key: Key) -> str | None:
+        """Return the version of a known object, ``None`` if it is not known."""
+        return self._held.version_of(key)
+
+    def keys(self) -> tuple[Key, ...]:
+        """Return the known objects, including those of which only the version is kept."""
+        return self._held.keys()
 
     def replace(self, complete: Complete[T]) -> None:
         """Replace the known state by ``complete``, whatever its version."""
@@ -167,14 +202,26 @@ class ReflectorStore(Generic[T]):
                 self._held.put(item)
         else:
             self._held = complete.held
-        self.version = complete.resource_version
+        self.version = self.newest = complete.resource_version
+
+    def supply(self, item: Item[T]) -> tuple[Key, ...]:
+        """Take the content of an object that was lacking, unless a newer version is known; return the keys of the objects that it changed.
+
+        The object may be newer than ``version``: its older events, which are still to come, are then skipped.
+        """
+        known = self.version_of(item.key)
+        if item.key not in self._held.lacking or known is None or not reaches(item.resource_version, known):
+            return ()
+        if older(self.newest, item.resource_version):
+            self.newest = item.resource_version
+        return self._held.put(item)
 
     async def agrees(self, complete: Complete[T]) -> bool:
         """Return whether ``complete`` has the known objects and a version that may come after. Pauses after each ``COMPARED`` objects.
 
         After a restore, the same versions mean other things, so a lower one never agrees, even if the objects are equal.
         """
-        if older(complete.resource_version, self.version) or len(complete.items) != len(self.items):
+        if older(complete.resource_version, self.newest) or len(complete.items) != len(self.items):
             return False
         for number, item in enumerate(complete.items, 1):
             if self.items.get(item.key) != item:
@@ -192,8 +239,11 @@ class ReflectorStore(Generic[T]):
         match event:
             case Put(item):
                 if self._held.is_known(item):
+                    self._follows(item.resource_version)
                     return ()
-                return self._held.put(item) if self._follows(item.resource_version) else None
+                if not self._follows(item.resource_version):
+                    return None
+                return () if self._is_superseded(item.key, item.resource_version) else self._held.put(item)
             case Deleted(key, version):
                 return self._delete(key, version)
             case Bookmark(version):
@@ -203,20 +253,27 @@ class ReflectorStore(Generic[T]):
 
     def _delete(self, key: Key, version: str) -> tuple[Key, ...] | None:
         known = self._held.items.get(key)
-        if known is None:
-            self._held.drop(key)
-            self._follows(version)
-            return ()
         # Some servers give a deletion the version of the object instead of its own.
-        if version != known.resource_version and not self._follows(version):
+        if known is not None and version != known.resource_version and not self._follows(version):
             return None
-        return (key, *self._held.drop(key))
+        if known is None:
+            self._follows(version)
+        if self._is_superseded(key, version):
+            return ()
+        return (*(() if known is None else (key,)), *self._held.drop(key))
+
+    def _is_superseded(self, key: Key, version: str) -> bool:
+        """Return whether a later version of an object was supplied than the one of an event."""
+        known = self.version_of(key)
+        return known is not None and older(version, known)
 
     def _follows(self, version: str) -> bool:
         """Advance to ``version``, unless it cannot follow the known one."""
         if not usable(version) or older(version, self.version):
             return False
         self.version = version
+        if not older(version, self.newest):
+            self.newest = version
         return True
 
 
@@ -238,7 +295,7 @@ class ListBounds:
     limits: NamespaceLimits | None = None
 
 
-async def list_all(list_watch: ListWatch[T], bounds: ListBounds) -> Complete[T] | ApiFailure:
+async def list_all(lister: Lister[T], bounds: ListBounds) -> Complete[T] | ApiFailure:
     """List by pages, all in the newest version.
 
     client-go allows the first list to be as old as the server likes (version "0") and later ones to be no older than the known version.
@@ -248,15 +305,15 @@ async def list_all(list_watch: ListWatch[T], bounds: ListBounds) -> Complete[T] 
     state that ever existed.
     """
     with trio.move_on_after(bounds.timeout):
-        return await _list_all(list_watch, bounds)
+        return await _list_all(lister, bounds)
     return ApiFailure(FailureKind.TIMEOUT, message=f"the list took longer than {bounds.timeout:.0f} s")
 
 
-async def _list_all(list_watch: ListWatch[T], bounds: ListBounds) -> Complete[T] | ApiFailure:
+async def _list_all(lister: Lister[T], bounds: ListBounds) -> Complete[T] | ApiFailure:
     held: Holding[T] = Holding.within(bounds.limits)
     version = token = ""
     for _ in range(bounds.max_pages):
-        page = await list_watch.list_page(limit=bounds.page_size, continue_token=token)
+        page = await lister.list_page(limit=bounds.page_size, continue_token=token)
         if isinstance(page, ApiFailure):
             return page
         if not usable(page.resource_version):

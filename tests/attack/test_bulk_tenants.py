@@ -114,6 +114,14 @@ class Server:
     def config_maps(self, _selector: str, _namespace: str, /) -> Stream[ConfigMap]:
         return self._config_maps
 
+    def config_map_versions(self, _selector: str, /) -> Stream[bool]:
+        items = {item.key: attrs.evolve(item, value=True) for item in (*self._config_maps.items, *self._config_maps.later)}
+        return Stream("configmaps", list(items.values()))
+
+    def config_map(self, _selector: str, namespace: str, name: str, /) -> Stream[ConfigMap]:
+        found = {item.key: item for item in (*self._config_maps.items, *self._config_maps.later) if item.key == Key(namespace, name)}
+        return Stream("configmaps", list(found.values()))
+
     def label(self, namespace: str, *labels: tuple[str, str]) -> None:
         """Give a Namespace ``labels``, by which it may be selected no longer."""
         self._version += 1

@@ -19,7 +19,7 @@ from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry
 from exchanger.values.selector import parse_selector
 from exchanger.values.verdict import NoMatch, Unhealthy
-from tests.kube.fake_api_server import FakeApiServer, FakeListWatch, FakeResource
+from tests.kube.fake_api_server import FakeApiServer, FakeListWatch, FakeResource, FakeVersions
 from tests.lines import logger_to
 from tests.waiting import at_once
 
@@ -69,6 +69,12 @@ class Cluster:
     def config_maps(self, selector: str, namespace: str, /) -> FakeListWatch[ConfigMap]:
         self.asked.append(f"configmaps {selector} in {namespace or 'all'}")
         return self._config_maps.list_watch(namespace=namespace if self.obeys else "", selects=self._selects(selector))
+
+    def config_map_versions(self, selector: str, /) -> FakeVersions:
+        return self._config_maps.versions(selects=self._selects(selector))
+
+    def config_map(self, selector: str, namespace: str, name: str, /) -> FakeListWatch[ConfigMap]:
+        return self._config_maps.list_watch(namespace=namespace, selects=self._selects(selector), only=name)
 
     def put_namespace(self, name: str, labels: dict[str, str] = SELECTED, uid: str = "") -> None:
         """Create or change it; one that was there before keeps its ``uid``."""

@@ -21,6 +21,7 @@ import trio
 from rpds import HashTrieMap
 
 from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Opened, Page, Put, WatchEvent
+from tests.steps import uncounted
 
 T = TypeVar("T")
 
@@ -60,6 +61,9 @@ class Request:
     continue_token: str = ""
     initial_events: bool = False
     timeout: float = 0.0
+    # The object that is asked for alone, and whether only versions are.
+    only: str = ""
+    versions: bool = False
 
 
 @attrs.frozen
@@ -110,6 +114,7 @@ class FakeApiServer:
     ``bookmarks``: whether they are sent. ``buffers``: what watches say arrives when they end, as through a proxy that collects answers.
     ``frozen``: watches are taken, and say nothing and do not end; all other requests are answered.
     ``ends_after``: watches from a version end after so many events, whatever else is queued.
+    ``late``: seconds by which the watches of a resource deliver late, with nothing to show it.
     ``latency``: seconds of each request. ``watch_latency``: seconds more until a watch is taken,
     ``math.inf``: it never is. ``before``: called with each request before its answer is made, for things that happen in the middle of
     something.
@@ -122,6 +127,7 @@ class FakeApiServer:
     ends_after: int | None = None
     failing: ApiFailure | None = None
     mute: bool = False
+    late: dict[str, float] = attrs.field(factory=dict)
     latency: float = 0.0
     watch_latency: float = 0.0
     # Seconds after which the client's side of a request that is not answered gives TIMEOUT.
@@ -203,6 +209,7 @@ class FakeApiServer:
     def heal(self) -> None:
         """End every fault; versions that went back stay where they are."""
         self.failing, self.mute, self.buffers, self.frozen = None, False, False, False
+        self.late.clear()
         self._scripts.clear()
         self.forbidden.clear()
         self.resume()
@@ -308,9 +315,13 @@ class FakeResource(Generic[T]):
             if watcher.resource == self.name:
                 watcher.push(event)
 
-    def list_watch(self, *, namespace: str = "", selects: Selects = lambda _: True) -> "FakeListWatch[T]":
-        """Return a client's view: of one namespace, or of all with ""; of the objects whose labels ``selects`` takes."""
-        return FakeListWatch(self.server, self.name, namespace, selects)
+    def list_watch(self, *, namespace: str = "", selects: Selects = lambda _: True, only: str = "") -> "FakeListWatch[T]":
+        """Return a client's view: of one namespace, or of all with ""; of the objects whose labels ``selects`` takes; of ``only`` one."""
+        return FakeListWatch(self.server, self.name, namespace, selects, only)
+
+    def versions(self, *, selects: Selects = lambda _: True) -> "FakeVersions":
+        """Return a client's view of the names and versions of all objects whose labels ``selects`` takes."""
+        return FakeVersions(self.list_watch(selects=selects))
 
 
 @attrs.define(eq=False)
@@ -321,6 +332,7 @@ class FakeListWatch(Generic[T]):
     resource: str
     namespace: str
     selects: Selects
+    only: str = ""
 
     @property
     def name(self) -> str:
@@ -340,12 +352,16 @@ class FakeListWatch(Generic[T]):
             stored is not None
             and resource == self.resource
             and self.namespace in {"", stored.key.namespace}
+            and self.only in {"", stored.key.name}
             and self.selects(dict(stored.labels))
         )
 
-    async def list_page(self, *, limit: int, continue_token: str = "", resource_version: str = "") -> Page[T] | ApiFailure:
-        server = self.server
-        request = Request(trio.current_time(), self.resource, Verb.LIST, resource_version, limit=limit, continue_token=continue_token)
+    async def list_page(
+        self, *, limit: int, continue_token: str = "", resource_version: str = "", versions: bool = False
+    ) -> Page[T] | ApiFailure:
+        server, now = self.server, trio.current_time()
+        asked = Request(now, self.resource, Verb.LIST, resource_version, limit=limit, continue_token=continue_token)
+        request = attrs.evolve(asked, only=self.only, versions=versions)
         failure = await server.admit(request) or self.forbidden("list")
         if failure is not None:
             return failure
@@ -356,7 +372,8 @@ class FakeListWatch(Generic[T]):
                 return ApiFailure(FailureKind.GONE, 410, "the continue token is too old")
         elif resource_version not in {"", "0"} and int(resource_version) > version:
             return ApiFailure(FailureKind.GONE, 504, "Too large resource version")
-        found = tuple(self.view(server.states[version]).values())
+        with uncounted():
+            found = tuple(self.view(server.states[version]).values())
         end = start + limit if limit else len(found)
         return Page(found[start:end], str(version), f"{version}:{end}" if end < len(found) else "")
 
@@ -394,6 +411,23 @@ class FakeListWatch(Generic[T]):
         return None
 
 
+@attrs.frozen
+class FakeVersions:
+    """Implements ``Lister`` for names and versions of what ``objects`` shows."""
+
+    objects: FakeListWatch[Any]
+
+    @property
+    def name(self) -> str:
+        return self.objects.name
+
+    async def list_page(self, *, limit: int, continue_token: str = "", resource_version: str = "") -> Page[bool] | ApiFailure:
+        page = await self.objects.list_page(limit=limit, continue_token=continue_token, resource_version=resource_version, versions=True)
+        if isinstance(page, ApiFailure):
+            return page
+        return attrs.evolve(page, items=tuple(attrs.evolve(item, value=True) for item in page.items))
+
+
 class Watcher:
     """A watch: what the server has queued for it, and the client's iterator over that."""
 
@@ -407,9 +441,10 @@ class Watcher:
         self._is_initial = request.initial_events
         self._said = False
         self._told = 0
+        self._due = -math.inf
         self.ends_at = ends_at
         self._bookmark_at = trio.current_time() + BOOKMARK_S
-        self._send, self._receive = trio.open_memory_channel[WatchEvent[Any]](math.inf)
+        self._send, self._receive = trio.open_memory_channel[tuple[float, WatchEvent[Any]]](math.inf)
 
     async def _ask(self, request: Request) -> None:
         """Make the request, when the client waits for what it brings; before that, the client does not know whether it is taken."""
@@ -447,7 +482,9 @@ class Watcher:
             self.push(Deleted(change.key, str(change.version)))
 
     def push(self, event: WatchEvent[Any]) -> None:
-        self._send.send_nowait(event)
+        late = 0.0 if isinstance(event, Opened) else self.list_watch.server.late.get(self.resource, 0.0)
+        self._due = max(self._due, trio.current_time() + late)  # in order, whenever the delay changes
+        self._send.send_nowait((self._due, event))
 
     def end(self, failure: ApiFailure | None) -> None:
         with contextlib.suppress(trio.WouldBlock):
@@ -496,11 +533,19 @@ class Watcher:
         """Wait for an event, or for the time at which there may be something else to send."""
         try:
             try:
-                return self._receive.receive_nowait()  # no bookmark overtakes what is queued
+                due, event = self._receive.receive_nowait()  # no bookmark overtakes what is queued
             except trio.WouldBlock:
                 pass
+            else:
+                await trio.sleep_until(due)
+                return event
+            found: tuple[float, WatchEvent[Any]] | None = None
             with trio.move_on_at(min(self.ends_at, self._bookmark_at)):
-                return await self._receive.receive()
+                found = await self._receive.receive()
+            if found is not None:
+                due, event = found
+                await trio.sleep_until(due)
+                return event
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
         return None if self._receive.statistics().current_buffer_used else self._tick()

@@ -75,13 +75,13 @@ async def test_every_kind_of_change_takes_effect_within_a_second(cluster: Cluste
         cluster.put_namespace("a")
         await record.until(record.denies, 1)
         cluster.delete_namespace("a")
-        await record.until(record.passes, 1)
+        await record.until(record.passes, 2)  # at most one list of versions a second
         cluster.put("b", "p")
         await trio.sleep(1)
         assert record.passes()
         cluster.put_namespace("b")
         await record.until(record.denies, 1)
-        assert len(record.snapshots) == len(record.changes) == 10
+        assert len(record.changes) == 10
 
 
 async def test_events_gather_into_one_version(cluster: Cluster, autojump_clock: MockClock) -> None:

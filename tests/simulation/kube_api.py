@@ -14,7 +14,9 @@ import trio
 
 from exchanger.kube.api.decoding import (
     CONFIG_MAP,
+    CONFIG_MAP_VERSION,
     INITIAL_EVENTS_END,
+    METADATA,
     NAMESPACE,
     Kind,
     Lines,
@@ -66,8 +68,11 @@ class KubeApi:
 
     def _asked(self, request: ApiRequest) -> tuple[Kind[Any], FakeListWatch[Any], dict[str, str]]:
         *_, parent, name, resource = ("", *request.path.split("/"))
-        within = unquote(name) if parent == "namespaces" else ""
-        return CONFIG_MAP if resource == "configmaps" else NAMESPACE, self.views(resource, within), dict(request.query)
+        within, query = unquote(name) if parent == "namespaces" else "", dict(request.query)
+        view = self.views(resource, within)
+        view = attrs.evolve(view, only=query.get("fieldSelector", "").removeprefix("metadata.name="))
+        kind = CONFIG_MAP if resource == "configmaps" else NAMESPACE
+        return CONFIG_MAP_VERSION if request.accept == CONFIG_MAP_VERSION.accept else kind, view, query
 
     async def ask(self, request: ApiRequest, read: Callable[[dict[str, object]], R]) -> R | ApiFailure:
         """Answer a list."""
@@ -129,10 +134,12 @@ def _status(failure: ApiFailure) -> Said:
 
 
 def _list(kind: Kind[Any], page: Page[Any], strange: str) -> bytes:
-    items: list[Said] | None = [_object(item) for item in page.items]
+    found = map(_object, page.items)
+    items: list[Said] | None = [{"metadata": item["metadata"]} for item in found] if kind.is_metadata else list(found)
+    name, version = METADATA if kind.is_metadata else (kind.name, kind.api_version)
     said: Said = {
-        "kind": f"{kind.name}List",
-        "apiVersion": "v1",
+        "kind": f"{name}List",
+        "apiVersion": version,
         "metadata": {"resourceVersion": page.resource_version, "continue": page.continue_token},
         "items": items,
     }

@@ -19,7 +19,7 @@ from exchanger.values.entry import Source
 from exchanger.values.notice import Notice
 from exchanger.values.selector import parse_selector
 from tests.kube.cluster import SELECTED, Cluster, deny
-from tests.kube.fake_api_server import FakeListWatch, Verb
+from tests.kube.fake_api_server import FakeListWatch, FakeVersions, Verb
 
 FEW = 2 * PAGE_SIZE
 SETTINGS = KubernetesSettings(parse_selector("policy=enabled"), parse_selector("enabled"))
@@ -112,6 +112,12 @@ class Forbidding:
             self.cluster.server.fail(NO_RIGHT, resource="configmaps")
         return self.cluster.config_maps(selector, namespace)
 
+    def config_map_versions(self, selector: str, /) -> FakeVersions:
+        return self.cluster.config_map_versions(selector)
+
+    def config_map(self, selector: str, namespace: str, name: str, /) -> FakeListWatch[ConfigMap]:
+        return self.cluster.config_map(selector, namespace, name)
+
 
 @pytest.mark.parametrize(("count", "gaps"), [(FEW, ()), (FEW + 1, (f"configmaps beyond the first {FEW}",))])
 async def test_the_search_is_bounded(
@@ -141,6 +147,12 @@ class Many:
         return Many(0)
 
     def config_maps(self, _selector: str, _namespace: str, /) -> "Many":
+        return self
+
+    def config_map_versions(self, _selector: str, /) -> "Many":
+        return self
+
+    def config_map(self, _selector: str, _namespace: str, _name: str, /) -> "Many":
         return self
 
     async def list_page(self, *, limit: int, continue_token: str = "", resource_version: str = "") -> Page[Any]:

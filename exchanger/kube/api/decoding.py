@@ -34,6 +34,9 @@ RETRY_AFTER: Final = re.compile(r"[0-9]{1,9}")
 # https://kubernetes.io/docs/reference/using-api/api-concepts/#unavailable-resource-versions.
 TOO_LARGE_VERSION: Final = "too large resource version"
 
+# The kind and API version of an object's metadata alone.
+METADATA: Final = ("PartialObjectMetadata", "meta.k8s.io/v1")
+
 _KINDS: Final = {
     400: FailureKind.UNSUPPORTED,
     401: FailureKind.UNAUTHORIZED,
@@ -108,20 +111,30 @@ def _seconds(header: str | None) -> float | None:
 class Kind(Generic[T]):
     """A kind of object: ``name`` is its ``kind``, such as ``ConfigMap``, and ``decode`` reads one, or returns ``None``.
 
-    Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#collections.
+    With ``is_metadata``, servers are asked for the metadata of each object alone; those that do not know this send whole objects. Such a
+    kind cannot be watched.
+
+    Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#collections, and for metadata
+    https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-tables and its examples of ``as=``.
     """
 
     name: str
     decode: Decode[T]
     api_version: str = "v1"
+    is_metadata: bool = False
+
+    @property
+    def accept(self) -> str:
+        """The Accept header of a request for a list."""
+        return f"application/json;as={METADATA[0]}List;g=meta.k8s.io;v=v1,application/json" if self.is_metadata else "application/json"
 
     def is_object(self, found: Mapping[str, object]) -> bool:
         """Return whether ``found`` declares this kind, as everything but the items of a list does."""
-        return found.get("kind") == self.name and found.get("apiVersion") == self.api_version
+        return (found.get("kind"), found.get("apiVersion")) == (self.name, self.api_version)
 
     def is_list(self, found: Mapping[str, object]) -> bool:
         """Return whether ``found`` declares that it is a list of this kind."""
-        return found.get("kind") == f"{self.name}List" and found.get("apiVersion") == self.api_version
+        return (found.get("kind"), found.get("apiVersion")) in [(f"{name}List", version) for name, version in self._forms]
 
     def read(self, found: object, namespace: str) -> Item[T] | None:
         """Read an item of a list; ``None`` if it is no such object, or is not in ``namespace`` ("" is any).
@@ -130,13 +143,18 @@ class Kind(Generic[T]):
         """
         if not isinstance(found, dict):
             return None
-        if found.get("kind", self.name) != self.name or found.get("apiVersion", self.api_version) != self.api_version:
+        if not any((found.get("kind", name), found.get("apiVersion", version)) == (name, version) for name, version in self._forms):
             return None
         identity = _identity(found, namespace)
         if identity is None:
             return None
         value = self.decode(found)
         return None if value is None else Item(*identity, value)
+
+    @property
+    def _forms(self) -> tuple[tuple[str, str], ...]:
+        """The kinds and API versions in which objects may come."""
+        return ((self.name, self.api_version), *((METADATA,) if self.is_metadata else ()))
 
 
 def _malformed(what: str) -> ApiFailure:
@@ -281,3 +299,5 @@ def _labels(metadata: object) -> Labels | None:
 
 NAMESPACE: Final = Kind("Namespace", decode_namespace)
 CONFIG_MAP: Final = Kind("ConfigMap", decode_config_map)
+# The names and versions of ConfigMaps alone.
+CONFIG_MAP_VERSION: Final = Kind("ConfigMap", lambda _found: True, is_metadata=True)

@@ -15,9 +15,9 @@ import attrs
 import trio
 
 from exchanger.kube.api.connection import ApiConnection
-from exchanger.kube.api.decoding import CONFIG_MAP, NAMESPACE, Kind, read_event, read_page
+from exchanger.kube.api.decoding import CONFIG_MAP, CONFIG_MAP_VERSION, NAMESPACE, Kind, read_event, read_page
 from exchanger.kube.api.transport import MAX_BODY_BYTES, ApiRequest, ApiResponseTooLarge
-from exchanger.kube.list_watch import ApiFailure, FailureKind, ListWatch, Opened, Page, WatchEvent
+from exchanger.kube.list_watch import ApiFailure, FailureKind, Lister, ListWatch, Opened, Page, WatchEvent
 from exchanger.policy.selection import ConfigMap, Namespace
 
 T = TypeVar("T")
@@ -69,7 +69,7 @@ class Resource(Generic[T]):
         while True:
             size = limit if self._most is None else min(limit, self._most)
             query = self._query(limit=str(size), resourceVersion=version, **{"continue": continue_token})
-            outcome = await self.connection.ask(ApiRequest("GET", self.path, query), read)
+            outcome = await self.connection.ask(ApiRequest("GET", self.path, query, accept=self.kind.accept), read)
             if isinstance(outcome, Page) and size == self._most:
                 self._most = size * GROW
             if not isinstance(outcome, ApiResponseTooLarge):
@@ -169,3 +169,12 @@ class PolicyListWatches:
         """Return the ConfigMaps that ``selector`` matches, in one namespace, or in all with ""."""
         within = ("namespaces", namespace) if namespace else ()
         return Resource(self.connection, path_of("api", "v1", *within, "configmaps"), CONFIG_MAP, selector)
+
+    def config_map_versions(self, selector: str, /) -> Lister[bool]:
+        """Return the names and versions of the ConfigMaps that ``selector`` matches, in all namespaces."""
+        return Resource(self.connection, path_of("api", "v1", "configmaps"), CONFIG_MAP_VERSION, selector)
+
+    def config_map(self, selector: str, namespace: str, name: str, /) -> Lister[ConfigMap]:
+        """Return one ConfigMap, if ``selector`` matches it: as a list, which takes no more rights than the others do."""
+        path = path_of("api", "v1", "namespaces", namespace, "configmaps")
+        return Resource(self.connection, path, CONFIG_MAP, selector, f"metadata.name={name}")

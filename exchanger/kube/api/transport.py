@@ -46,6 +46,7 @@ class ApiRequest:
     query: tuple[tuple[str, str], ...] = ()
     body: bytes | None = attrs.field(default=None, repr=False)
     content_type: str = "application/json"
+    accept: str = "application/json"
 
     @property
     def target(self) -> str:
@@ -173,7 +174,7 @@ def _renewed(
 def _send(
     access: Access, authorization: Secret | None, request: ApiRequest, timeouts: Timeouts
 ) -> BaseHTTPResponse | ApiFailure | _Distrust:
-    headers = {"Accept": "application/json", "User-Agent": USER_AGENT}
+    headers = {"Accept": request.accept, "User-Agent": USER_AGENT}
     if authorization is not None:
         headers["Authorization"] = authorization.reveal()
     if request.body is not None:
