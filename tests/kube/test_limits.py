@@ -19,8 +19,8 @@ from exchanger.policy.selection import ConfigMap
 from exchanger.values.entry import DenyEntry, Source
 from exchanger.values.selector import parse_selector
 from exchanger.values.verdict import Unhealthy
-from tests.kube.cluster import Cluster, Record, deny
-from tests.kube.fake_api_server import Initial
+from tests.kube.cluster import REFUSED, Cluster, Record, deny
+from tests.kube.fake_api_server import Initial, Verb
 
 TWO = NamespaceLimits(documents=2)
 
@@ -98,9 +98,9 @@ async def test_a_list_keeps_no_more(autojump_clock: MockClock) -> None:
 
 
 @asynccontextmanager
-async def running(cluster: Cluster, limits: NamespaceLimits) -> AsyncGenerator[Record]:
+async def running(cluster: Cluster, limits: NamespaceLimits, *namespaces: str) -> AsyncGenerator[Record]:
     told = Record()
-    settings = KubernetesSettings(parse_selector("policy=enabled"), parse_selector("enabled=true"))
+    settings = KubernetesSettings(parse_selector("policy=enabled"), parse_selector("enabled=true"), namespaces)
     source = told.source(settings, cluster, grants=Grants(limited=False, limits=limits))
     async with trio.open_nursery() as nursery:
         await nursery.start(source.run)
@@ -108,14 +108,17 @@ async def running(cluster: Cluster, limits: NamespaceLimits) -> AsyncGenerator[R
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("namespaces", [(), ("n",)])
 @pytest.mark.parametrize("initial", [Initial.OFFERED, Initial.REFUSED])
-async def test_those_beyond_close_and_count_again_within_two_seconds(autojump_clock: MockClock, initial: Initial) -> None:
+async def test_those_beyond_close_and_count_again_within_two_seconds(
+    autojump_clock: MockClock, initial: Initial, namespaces: tuple[str, ...]
+) -> None:
     cluster = Cluster()
     cluster.server.initial = initial
     cluster.put_namespace("n")
     for name in "abc":
         cluster.put("n", name, deny(f"/{name}"))
-    async with running(cluster, TWO) as told:
+    async with running(cluster, TWO, *namespaces) as told:
         snapshot = told.snapshots[-1]
         over_limit = snapshot.document(Source("n", "c"))
         assert over_limit is not None
@@ -124,6 +127,20 @@ async def test_those_beyond_close_and_count_again_within_two_seconds(autojump_cl
         cluster.delete("n", "a")
         await told.until(lambda: isinstance(told.snapshots[-1].match("h", "/c", "GET"), DenyEntry), 2)
         assert {one.source for one in told.snapshots[-1].documents()} == {Source("n", "b"), Source("n", "c")}
+
+
+async def test_one_whose_request_fails_counts_again_with_the_next_list(autojump_clock: MockClock) -> None:
+    cluster = Cluster()
+    cluster.put_namespace("n")
+    for name in "abc":
+        cluster.put("n", name, deny(f"/{name}"))
+    async with running(cluster, TWO) as told:
+        await trio.sleep(10)
+        cluster.server.fail(REFUSED, verb=Verb.LIST, resource="configmaps")
+        cluster.delete("n", "a")
+        await trio.sleep(5)
+        assert isinstance(told.snapshots[-1].match("h", "/c", "GET"), Unhealthy)
+        await told.until(lambda: told.denies("/c"), REREAD_S)
 
 
 async def test_no_team_can_have_everything_listed_again_and_again(autojump_clock: MockClock) -> None:

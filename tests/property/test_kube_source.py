@@ -1,6 +1,8 @@
 """Laws of the policy source in a cluster: what is in force after, and during, any trouble with its feeds."""
 
+import math
 import re
+from itertools import pairwise
 from random import Random
 
 import attrs
@@ -9,6 +11,7 @@ from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from exchanger.kube.catch_up import LIST_EVERY_S
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.kube.settings import COMPARE_S, COMPARE_SPREAD, KubernetesSettings
 from exchanger.kube.source import LOOK_S
@@ -73,7 +76,21 @@ class Recreate:
     name: str
 
 
-FeedStep = Lose | Find | Move | Label | Withdraw | Recreate | float
+@attrs.frozen
+class Remove:
+    """A Namespace goes, with all that is in it."""
+
+    name: str
+
+
+@attrs.frozen
+class Late:
+    """The watch of ConfigMaps delivers so many seconds late from now on."""
+
+    seconds: float
+
+
+FeedStep = Lose | Find | Move | Label | Withdraw | Recreate | Remove | Late | float
 
 kinds = st.sampled_from([FailureKind.UNREACHABLE, FailureKind.SERVER_ERROR, FailureKind.TIMEOUT, FailureKind.GONE, FailureKind.FORBIDDEN])
 feed_steps: st.SearchStrategy[FeedStep] = st.one_of(
@@ -97,6 +114,9 @@ class World:
     cluster: Cluster = attrs.field(factory=Cluster)
     record: Record = attrs.field(factory=Record)
     followed: set[str] = attrs.field(factory=set)
+    # Since when each path has been denied at every moment in the cluster, or at none.
+    denied: dict[str, float] = attrs.field(factory=dict)
+    gone: dict[str, float] = attrs.field(factory=dict)
     seen: int = 0
     # The policy of each state of the store, by its identity: most checks find the state of the one before.
     _made: dict[int, PolicySnapshot] = attrs.field(factory=dict, init=False)
@@ -134,24 +154,40 @@ class World:
             case Withdraw(path, name):
                 self.cluster.delete(name, path[1:])
             case Recreate(name):
+                self.take(Remove(name))
+                self.cluster.put_namespace(name, uid=f"{name}-{server.version}")
+            case Remove(name):
                 for path in PATHS:
                     self.cluster.delete(name, path[1:])
                 self.cluster.delete_namespace(name)
-                self.cluster.put_namespace(name, uid=f"{name}-{server.version}")
+            case Late(seconds):
+                server.late["configmaps"] = seconds
 
-    def check(self) -> None:
-        """See whether each denial that was in force before, and has been in the cluster ever since, is in force still."""
+    def check(self, known_s: float = 0.0, gone_s: float = math.inf) -> None:
+        """See whether each denial that was in force before, and has been in the cluster ever since, is in force still.
+
+        It counts once it has been in the cluster for ``known_s`` seconds: before, what is in force may be another one, whose end is still on
+        its way. And see whether what has been gone for ``gone_s`` seconds is not in force.
+        """
         if not self.record.snapshots:
             return
         past = [self.snapshot(objects) for objects in self.cluster.server.past[self.seen :]]
         self.seen = len(self.cluster.server.past)
         now, in_force = self.snapshot(self.cluster.server.objects), self.record.snapshots[-1]
         for path in PATHS:
+            if not all(is_open(version, path) for version in (*past, now)):
+                self.gone.pop(path, None)
+            if is_open(now, path):
+                since = self.gone.setdefault(path, trio.current_time())
+                assert trio.current_time() < since + gone_s or is_open(in_force, path), f"{path} is still denied"
             if any(is_open(version, path) for version in past):
                 self.followed.discard(path)
+                self.denied.pop(path, None)
+            since = trio.current_time() if is_open(now, path) else self.denied.setdefault(path, trio.current_time())
             if path in self.followed:
                 assert not is_open(in_force, path), f"{path} is denied at every moment and open"
-            if isinstance(in_force.match("h", path, "GET"), DenyEntry) and not is_open(now, path):
+            is_known = trio.current_time() >= since + known_s
+            if isinstance(in_force.match("h", path, "GET"), DenyEntry) and not is_open(now, path) and is_known:
                 self.followed.add(path)
 
 
@@ -201,6 +237,64 @@ async def live(history: list[FeedStep], seed: int) -> None:
 @given(st.lists(feed_steps, max_size=20), st.integers(0, 1000))
 def test_what_is_denied_at_every_moment_is_never_open(history: list[FeedStep], seed: int) -> None:
     trio.run(live, history, seed, clock=MockClock(autojump_threshold=0))
+
+
+# Law: however late the watch of ConfigMaps is, what is denied at every moment in the cluster is never open while both watches are up.
+#
+# That is, from the moment at which the denial is in force and the watch has delivered it. And what is gone from the cluster is open within
+# two seconds more than the watch is late.
+
+# The most seconds that the watch of ConfigMaps is late.
+MOST_LATE_S = 5.0
+late_steps: st.SearchStrategy[FeedStep] = st.one_of(
+    st.builds(Move, st.sampled_from(PATHS), st.sampled_from(FED_NAMES)),
+    st.builds(Move, st.sampled_from(PATHS), st.sampled_from(FED_NAMES)),
+    st.builds(Label, st.sampled_from(FED_NAMES), st.booleans()),
+    st.builds(Label, st.sampled_from(FED_NAMES), st.just(True)),  # noqa: FBT003 - ``alone``
+    st.builds(Withdraw, st.sampled_from(PATHS), st.sampled_from(FED_NAMES)),
+    st.builds(Recreate, st.sampled_from(FED_NAMES)),
+    st.builds(Remove, st.sampled_from(FED_NAMES)),
+    st.builds(Late, st.sampled_from([0.0, 0.01, 0.1, 0.2, 1.0, 3.0, MOST_LATE_S])),
+    st.sampled_from([0.0, 0.01, 0.05, 0.3, 1.0, 3.0]),
+)
+
+
+async def live_late(history: list[FeedStep], latency: float, seed: int) -> None:
+    world = World()
+    followed = source(world.cluster, world.record, seed=seed)
+    late = max([step.seconds for step in history if isinstance(step, Late)], default=0.0)
+
+    async def wait(seconds: float) -> None:
+        until = trio.current_time() + seconds
+        world.check(late, late + 2.0)
+        while trio.current_time() < until:
+            await trio.sleep(min(0.02, until - trio.current_time()))
+            world.check(late, late + 2.0)
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(followed.run)
+        world.cluster.server.latency = latency
+        await wait(2.0 + late)
+        for step in history:
+            if isinstance(step, float):
+                await wait(step)
+            else:
+                world.take(step)
+        await wait(2 * MOST_LATE_S)
+        nursery.cancel_scope.cancel()
+    assert content(world.record.snapshots[-1]) == content(world.snapshot(world.cluster.server.objects))
+    lists = [request.time for request in world.cluster.server.requests if request.versions]
+    event(f"{min(len(lists), 5)} lists of versions")
+    assert all(after - before >= LIST_EVERY_S for before, after in pairwise(lists))
+
+
+@settings(max_examples=examples(100))
+@example([Late(3.0), 1.0, Move("/x", "b"), Label("b", alone=True)], 0.0, 0)
+@example([Late(0.2), 1.0, Move("/x", "b"), Remove("a")], 0.01, 0)
+@example([Move("/x", "b"), 3.0, Late(1.0), Recreate("c"), Move("/x", "c"), Recreate("b"), 0.3, Move("/x", "b")], 0.0, 0)
+@given(st.lists(late_steps, min_size=3, max_size=20), st.sampled_from([0.0, 0.01, 0.1]), st.integers(0, 1000))
+def test_what_moves_behind_a_late_watch_is_never_open(history: list[FeedStep], latency: float, seed: int) -> None:
+    trio.run(live_late, history, latency, seed, clock=MockClock(autojump_threshold=0))
 
 
 # Law: whatever became of the list of Namespaces, of the right to read them and of what is in them, the end is that of a fresh start.
