@@ -31,8 +31,8 @@ COLLECT_S: Final = 0.05
 LIST_EVERY_S: Final = 1.0
 # Seconds after which a list that the store still lacks something of is followed by another one: an object may be gone, and its events lost.
 LIST_AGAIN_S: Final = 10.0
-# Lists that the store may be behind at a time. With more, the newest one takes the place of the one before it.
-MAX_LISTS: Final = 16
+# Lists since the last event of which the store lacks something. With more, the newest one takes the place of the one before it.
+MAX_LISTS: Final = 4
 # Objects that are compared without a pause, in 1 ms.
 COMPARED: Final = 1_000
 
@@ -42,13 +42,10 @@ COMPARED: Final = 1_000
 class _Listed:
     """A list that the store must reach: what it lacks of ``version``, ``None`` while that is unknown.
 
-    ``since`` is the time of the first event for which it was requested, ``replaced`` are Namespaces that took the names of others before it,
-    and ``surplus`` are the ConfigMaps in these, and in those of the lists before, that are not in the list.
+    ``replaced`` are the Namespaces that took the names of others, and ``surplus`` the ConfigMaps in these that are not in the list.
     """
 
-    since: float
     replaced: frozenset[str]
-    replaced_before: frozenset[str]
     asked_at: float
     version: str | None = None
     missing: dict[Key, str] = attrs.field(factory=dict, repr=False)
@@ -56,9 +53,8 @@ class _Listed:
 
     async def compare(self, complete: Complete[bool], store: ReflectorStore[ConfigMap]) -> None:
         """Note what ``store`` lacks of ``complete``; it may change during the pauses."""
-        replaced = self.replaced | self.replaced_before
-        for number, key in enumerate(store.keys() if replaced else (), 1):
-            if key.namespace in replaced:
+        for number, key in enumerate(store.keys() if self.replaced else (), 1):
+            if key.namespace in self.replaced:
                 self.surplus.add(key)
             if number % COMPARED == 0:
                 await trio.lowlevel.checkpoint()
@@ -98,9 +94,12 @@ class _Listed:
 @final
 @attrs.define(eq=False)
 class CatchUp:
-    """Says until when ``store`` is sure to have what ``versions`` lists; the names and versions of all its objects.
+    """Says until when ``store`` is sure to have what ``versions`` lists: the names and versions of all its objects.
 
-    ``failed`` receives each failure and the seconds until the next attempt, ``caught_up`` is called when less is behind than before.
+    It has caught up once it has a list that was requested after the last event. Until then, it is behind of the first one: a version of the
+    policy that has some of the events and not all ConfigMaps of their time may be no moment of the cluster.
+
+    ``failed`` receives each failure and the seconds until the next attempt; ``caught_up`` is called when the store has caught up.
     """
 
     versions: Lister[bool]
@@ -109,11 +108,13 @@ class CatchUp:
     random: Random
     failed: Callable[[str, ApiFailure, float], None]
     caught_up: Callable[[], None]
-    # When the store last fell behind.
+    # The last event, and the first one that the store has not caught up with.
     fell_behind_at: float = attrs.field(default=-math.inf, init=False)
-    # The first event for which no list was requested yet, and the Namespaces that took the names of others since.
     _since: float = attrs.field(default=math.inf, init=False)
+    # Whether no list was requested since the last event.
+    _is_new: bool = attrs.field(default=False, init=False)
     _replaced: set[str] = attrs.field(factory=set, init=False, repr=False)
+    # The lists since the last event.
     _lists: list[_Listed] = attrs.field(factory=list, init=False, repr=False)
     _news: trio.Event = attrs.field(factory=trio.Event, init=False)
     _pace: Pace = attrs.field(init=False)
@@ -126,24 +127,31 @@ class CatchUp:
         self.fell_behind_at = trio.current_time()
         self._since = min(self._since, self.fell_behind_at)
         self._replaced.update(replaced)
+        self._is_new = True
+        self._lists.clear()
         self._news.set()
 
     def caught_up_until(self, now: float) -> float:
         """Return until when the store is sure to have everything: ``now``, or a time just before the first event that it is behind of."""
-        since = min(self._since, *(listed.since for listed in self._lists), math.inf)
-        return min(now, math.nextafter(since, -math.inf))
+        return min(now, math.nextafter(self._since, -math.inf))
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the store has not caught up with an event."""
+        return self._since < math.inf
 
     def is_replaced(self, namespace: str) -> bool:
         """Return whether the store may still have ConfigMaps of a Namespace whose name ``namespace`` took."""
-        return namespace in self._replaced or any(namespace in listed.replaced for listed in self._lists)
+        return namespace in self._replaced
 
     def store_changed(self, keys: Collection[Key] | None) -> None:
         """See whether the store has caught up; ``keys`` have changed in it, ``None`` for any."""
         for listed in self._lists:
             listed.look(self.store, keys)
-        reached = next((number for number, listed in reversed([*enumerate(self._lists, 1)]) if listed.is_reached), 0)
-        if reached:  # it was requested after all before it
-            del self._lists[:reached]
+        if any(listed.is_reached for listed in self._lists):
+            self._since = math.inf
+            self._replaced.clear()
+            self._lists.clear()
             self.caught_up()
 
     def retry_now(self) -> None:
@@ -161,7 +169,7 @@ class CatchUp:
 
     async def _wanted(self) -> None:
         """Wait for an event, or until the newest list has not been reached for long."""
-        while self._since == math.inf:
+        while not self._is_new:
             again = self._lists[-1].asked_at + LIST_AGAIN_S if self._lists else math.inf
             if trio.current_time() >= again:
                 return
@@ -170,18 +178,11 @@ class CatchUp:
                 self._news = trio.Event()
 
     async def _list(self) -> None:
-        before = self._lists.pop() if len(self._lists) == MAX_LISTS else None
-        replaced = self._replaced if before is None else self._replaced | before.replaced
-        replaced_before = frozenset[str]().union(*(listed.replaced for listed in self._lists))
-        since = self._since if before is None else min(self._since, before.since)
-        made = _Listed(since, frozenset(replaced), replaced_before, trio.current_time())
-        self._since, self._replaced = math.inf, set()
-        self._lists.append(made)
+        self._is_new = False
+        made = _Listed(frozenset(self._replaced), trio.current_time())
         found = await list_all(self.versions, self.settings.list_bounds)
         if isinstance(found, ApiFailure):
-            self._lists.remove(made)
-            self._since = min(self._since, made.since)
-            self._replaced |= made.replaced
+            self._is_new = self.is_behind
             retry = Retry(found, ReflectorStep.COMPARE, resync=found.kind is FailureKind.GONE)
             wait = self._pace.failed(retry, trio.current_time())
             self.failed(self.versions.name, found, wait)
@@ -189,4 +190,7 @@ class CatchUp:
             return
         self._pace.succeeded()
         await made.compare(found, self.store)
-        self.store_changed(None)
+        if not self._is_new and self.is_behind:
+            del self._lists[MAX_LISTS - 1 :]
+            self._lists.append(made)
+            self.store_changed(None)

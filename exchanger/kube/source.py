@@ -128,8 +128,8 @@ class KubernetesSource:
     # Since when versions are held, and whether that was reported.
     _held_since: float = attrs.field(default=math.inf, init=False)
     _is_reported: bool = attrs.field(default=False, init=False)
-    # A version is no longer held, and no version without it was published yet.
-    _released: bool = attrs.field(default=False, init=False)
+    # Until when everything was passed on and read that held versions wait for; ``None`` if no version without them is to be published.
+    _release_until: float | None = attrs.field(default=None, init=False)
     # The grants of the held versions, those that they are to have, and the cut that applies to them at each look-up until then.
     _next_held_grants: Grants = attrs.field(default=NO_GRANTS, init=False)
     _held_revocation: Revocation | None = attrs.field(default=None, init=False, repr=False)
@@ -336,11 +336,13 @@ class KubernetesSource:
             await trio.lowlevel.checkpoint()
         loosened = self.index.take_loosened()
         replaced = [namespace for namespace, is_replaced in loosened.items() if is_replaced]
-        if self._catch_up is not None and (replaced or (self._published and any(map(self._has_documents, loosened)))):
+        if self._catch_up is not None and (replaced or (self._published and any(map(self._may_have_documents, loosened)))):
             self._catch_up.fall_behind(replaced)
 
-    def _has_documents(self, namespace: str) -> bool:
-        return next(iter(self._assembler.sources(namespace)), None) is not None
+    def _may_have_documents(self, namespace: str) -> bool:
+        """Return whether a Namespace has documents; while ConfigMaps are behind, those of any may be on their way."""
+        is_behind = self._catch_up is not None and self._catch_up.is_behind
+        return is_behind or next(iter(self._assembler.sources(namespace)), None) is not None
 
     async def _follow_grants(self) -> None:
         """Compute what grants give to Namespaces whenever either has changed, concurrently: nothing waits for it."""
@@ -405,13 +407,11 @@ class KubernetesSource:
             self._report_held(trio.current_time())
             self._news.set()
             caught_up_until = self._passed_on
-            if self._held_while_behind.is_over(caught_up_until, trio.current_time()):
+            if self._held_while_behind.is_over(self._safe(caught_up_until), trio.current_time()):
                 with trio.move_on_after(self.settings.max_staleness or math.inf):
                     await self._assembler.until_read()
-                self._held_while_behind.release(caught_up_until, trio.current_time())
-                self._released = True
+                self._release_until = caught_up_until
                 self._assembler.wake()
-                self._news.set()  # there is room again for what waits in the index
 
     def _notices(self) -> Notices:
         """Return what a watch shows. Near misses of labels are not included: the server sends only selected objects."""
@@ -429,7 +429,8 @@ class KubernetesSource:
             await self._assembler.news()
             if self._phase not in {_Phase.OPEN, _Phase.RECOVERING}:
                 continue  # recovery reports itself
-            change = self._assembler.take(anyway=self._phase is _Phase.RECOVERING or self._released)
+            releases = self._releases(trio.current_time())
+            change = self._assembler.take(anyway=self._phase is _Phase.RECOVERING or releases)
             if change is None:
                 self._refresh()
                 continue
@@ -437,7 +438,8 @@ class KubernetesSource:
             reopened, self._phase = self._phase is _Phase.RECOVERING and not first, _Phase.OPEN
             before, self._snapshot = self._snapshot, change.snapshot
             differs = bool(change.documents or change.withdrawn)
-            released, self._released = self._released, False
+            if releases:
+                self._release()
             if differs and not (first or reopened):
                 self._hold(before, change)
             await self._revoke_held()
@@ -448,14 +450,31 @@ class KubernetesSource:
                 self.on_stale(False)
                 self._log.info("policy.fresh")
             self._hand_over()
-            if differs or not released:
+            if differs or not releases:
                 self.on_published(change)
-            if released and self._is_reported and not self._held_while_behind:
+            if releases and self._is_reported and not self._held_while_behind:
                 self._log.info("policy.withdrawals_in_force")
                 self._is_reported = False
             self.on_notices(self._notices())
             if first:
                 task_status.started()
+
+    def _releases(self, now: float) -> bool:
+        """Return whether the version that is taken now ends the time of others."""
+        return self._release_until is not None and self._held_while_behind.is_over(self._safe(self._release_until), now)
+
+    def _release(self) -> None:
+        until, self._release_until = self._release_until, None
+        if until is not None:
+            self._held_while_behind.release(self._safe(until), trio.current_time())
+            self._news.set()  # there is room again for what waits in the index
+
+    def _safe(self, until: float) -> float:
+        """Return ``until``, or no time if a Namespace's event came after it.
+
+        The newest version may have that event, and no version was published that has what was caught up with before it alone.
+        """
+        return until if self._catch_up is None or until > self._catch_up.fell_behind_at else -math.inf
 
     def _refresh(self) -> None:
         snapshot = self._assembler.refreshed() if self._phase is _Phase.OPEN else None

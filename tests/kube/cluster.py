@@ -79,7 +79,7 @@ class Cluster:
     def put_namespace(self, name: str, labels: dict[str, str] = SELECTED, uid: str = "") -> None:
         """Create or change it; one that was there before keeps its ``uid``."""
         known = self.server.objects.get(("namespaces", Key("", name)))
-        uid = uid or (known.value.uid if known is not None else f"{name}-{self.server.version}")
+        uid = uid or (known.value.uid if known is not None else f"{name}-first")
         self._namespaces.put(name, Namespace(name, tuple(labels.items()), uid), labels=labels)
 
     def delete_namespace(self, name: str) -> None:

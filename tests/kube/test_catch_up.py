@@ -287,14 +287,25 @@ async def test_an_event_during_a_list_needs_another_one(autojump_clock: MockCloc
         assert len(made.lister.asked) == 2
 
 
-async def test_lists_that_are_waited_for_are_bounded_and_each_covers_those_before(autojump_clock: MockClock) -> None:
+async def test_a_store_that_another_event_overtakes_is_behind_of_the_first_one(autojump_clock: MockClock) -> None:
     async with behind(versions(20, b=15)) as made:
-        began = trio.current_time()
-        for number in range(2 * MAX_LISTS):
-            made.lister.page = versions(100 + number, b=15)
-            made.catch_up.fall_behind()
+        began = made.catch_up.fell_behind_at
+        for number in range(5):
             await trio.sleep(LIST_EVERY_S)
-        assert made.catch_up.caught_up_until(trio.current_time()) < began
+            made.catch_up.fall_behind()
+            made.lister.page = versions(30 + number, b=15 + number)
+            await trio.sleep(LIST_EVERY_S + COLLECT_S)
+            assert made.catch_up.caught_up_until(trio.current_time()) < began
         made.apply(Put(config_map("b", 15)))
-        await trio.sleep(LIST_EVERY_S)
+        assert made.is_behind
+        made.apply(Put(config_map("b", 19)))
+        assert not made.is_behind
+
+
+async def test_the_first_of_many_lists_is_waited_for_as_long_as_none_is_needed_for_an_event(autojump_clock: MockClock) -> None:
+    async with behind(versions(20, b=15)) as made:
+        for number in range(2 * MAX_LISTS):
+            made.lister.page = versions(30 + number, c=30 + number)
+            await trio.sleep(LIST_AGAIN_S)
+        made.apply(Put(config_map("b", 15)))
         assert not made.is_behind

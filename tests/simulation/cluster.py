@@ -146,6 +146,13 @@ class Cluster:
         self.kernel.after(seconds, self.heal)
         return kind, seconds + RECOVERY
 
+    def delay(self, chance: Random) -> tuple[float, float]:
+        """Let the watch of ConfigMaps deliver late; return by how many seconds, and after how many the service has everything again."""
+        late, seconds = chance.choice([0.2, 1.0, 3.0]), chance.choice([1.0, 5.0])
+        self.server.late["configmaps"] = late
+        self.kernel.after(seconds, self.server.late.clear)
+        return late, seconds + late + self.prompt
+
     def heal(self) -> None:
         """End all of that."""
         self.server.latency = self.api.strange_until = 0.0

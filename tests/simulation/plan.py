@@ -84,6 +84,8 @@ class Plan:
     moves: float = 0.0
     outages: float = 0.1
     cluster_faults: frozenset[str] = frozenset(CLUSTER_FAULTS)
+    # Times a second from which the watch of ConfigMaps delivers late for some seconds, which nothing shows.
+    late: float = 0.0
     # What the API server says that it should not.
     strange: frozenset[str] = frozenset()
     # SIGTERM in the storm, after which the service starts anew.
@@ -185,6 +187,8 @@ class Plan:
             drawn |= {"verified": True, "hated": False, "http2": False, "storm": 1200.0, "rate": 1.0}
             drawn |= {"edits": 0.01, "outages": 0.002, "jumps": drawn["jumps"] / 10}
         drawn["moves"] = Random(f"{seed} moves").choice([0.0, 0.0, 0.5, 3.0]) if not drawn.get("verified") else 0.0
+        chance_of_late = Random(f"{seed} late watches")
+        drawn["late"] = chance_of_late.choice([0.1, 0.5]) if drawn["moves"] and chance_of_late.random() < 0.3 else 0.0
         drawn |= {name: Random(f"{seed} {name.replace('_', ' ')}").random() < share for name, share in _RARE.items()}
         chance = Random(f"{seed} files")
         if chance.random() < 0.2:
@@ -301,6 +305,8 @@ def _chains(chance: Random, issuers: int) -> dict[str, Any]:
 
 def _agreeing(known: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a plan without what does not go together."""
+    # A folder has no watch, and which ConfigMaps have room depends on each that is late.
+    known["late"] *= not any(known.get(other) for other in ("folder", "room", "crowds"))
     if known["store"]:
         known["cache"] = True
         if known["jumps"]:  # where the wall clock is set, the end of what a store gives again is not known

@@ -74,6 +74,7 @@ class Authors:
     _denial: tuple[str, str] = attrs.field(default=("", ""), init=False)
     _mover: Random = attrs.field(init=False)
     _slips: Random = attrs.field(init=False)
+    _delays: Random = attrs.field(init=False)
     # What is still being written, and how often each ConfigMap was.
     _late: Texts = attrs.field(factory=dict, init=False)
     _writes: Counter[tuple[str, str]] = attrs.field(factory=Counter, init=False)
@@ -85,6 +86,7 @@ class Authors:
     def __attrs_post_init__(self) -> None:
         self.chance, self._mover = self.kernel.random("authors"), self.kernel.random("movers")
         self._slips = self.kernel.random("slips of authors")
+        self._delays = self.kernel.random("late watches")
 
     # What authors do.
 
@@ -220,6 +222,13 @@ class Authors:
         if kind:
             self.kernel.tell("policies", kind, seconds)
             self.outages.append((self.kernel.now, self.kernel.now + seconds, kind))
+
+    def delay(self) -> None:
+        """Let what happens to ConfigMaps arrive late for a while."""
+        if isinstance(self.place, Cluster):
+            late, seconds = self.place.delay(self._delays)
+            self.kernel.tell("policies", "late", late, seconds)
+            self.outages.append((self.kernel.now, self.kernel.now + seconds, "late"))
 
     # What the model says.
 

@@ -387,6 +387,7 @@ class World:
         every(plan.moves, self.authors.move, "moves")
         every(_WATCHING if plan.moves else 0.0, self._watch_the_denial, "watching")
         every(plan.outages, self.authors.strike, "outages")
+        every(plan.late, self.authors.delay, "late watches")
         every(plan.jumps, self._jump, "jumps")
         every(plan.restarts, self._restart, "restarts")
         for part in self.parts:
