@@ -51,8 +51,8 @@ class PolicyIndex:
     _changed: dict[Source, None] = attrs.field(init=False, factory=dict, repr=False)
     # Namespaces that were selected, relabelled or left since the last ``take_relabelled``, if labels are wanted.
     _relabelled: dict[str, None] = attrs.field(init=False, factory=dict, repr=False)
-    # Namespaces that are no longer selected, relabelled or replaced since the last ``take_loosened``; ``True`` for those that took the names
-    # of others.
+    # Namespaces that were deselected, relabelled or replaced since the last ``take_loosened``; ``True`` for those that took the names of
+    # others.
     _loosened: dict[str, bool] = attrs.field(init=False, factory=dict, repr=False)
     # Selected ConfigMaps whose Namespaces are not selected, and whether these may differ from those that were last looked at.
     waiting: dict[Source, None] = attrs.field(init=False, factory=dict, repr=False)

@@ -119,7 +119,7 @@ class KubernetesSource:
     _held_while_behind: HeldVersions = attrs.field(init=False)
     # Until when everything that each feed knew has been passed on to the assembler.
     _passed_on: float = attrs.field(default=-math.inf, init=False)
-    # Whether ConfigMaps have caught up with what Namespaces' events may have overtaken. ``None`` where Namespaces are named: there are none.
+    # Whether ConfigMaps have caught up with the events of Namespaces. ``None`` where Namespaces are named: there are no events.
     _catch_up: CatchUp | None = attrs.field(default=None, init=False)
     _refetch: Refetch = attrs.field(init=False)
     # When every list was complete for the first time; the first version comes once no feed is behind that.
@@ -503,7 +503,10 @@ class KubernetesSource:
         """Report once that versions are held: when a feed is not followed, or after a while."""
         if self._held_while_behind and not self._is_reported and (self._followed_until(now) < now or now >= self._held_since + UNSAID_S):
             self._is_reported = True
-            text = "not all resources are followed: what policies no longer deny or exchange stays in force until all are up to date"
+            text = (
+                "not all resources are followed, or ConfigMaps are late: what policies no longer deny or exchange stays in force until all "
+                "are up to date"
+            )
             self._log.warning("policy.withdrawals_held_back", text=text)
 
     async def _revoke_held(self) -> None:

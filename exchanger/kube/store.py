@@ -5,7 +5,8 @@ return a whole state or a failure, and bound pages, objects and time whatever th
 namespace, only the name is kept.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Set
+from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Final, Generic, TypeVar, assert_never, final
 
 import attrs
@@ -177,7 +178,7 @@ class ReflectorStore(Generic[T]):
         return self._held.items
 
     @property
-    def lacking(self) -> Set[Key]:
+    def lacking(self) -> AbstractSet[Key]:
         """The objects that there is room for again and that have been kept without their content."""
         return self._held.lacking
 

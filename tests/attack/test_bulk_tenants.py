@@ -115,7 +115,8 @@ class Server:
         return self._config_maps
 
     def config_map_versions(self, _selector: str, /) -> Stream[bool]:
-        items = {item.key: attrs.evolve(item, value=True) for item in (*self._config_maps.items, *self._config_maps.later)}
+        known = (*self._config_maps.items, *self._config_maps.later)
+        items = {item.key: Item(item.key, item.resource_version, True) for item in known}
         return Stream("configmaps", list(items.values()))
 
     def config_map(self, _selector: str, namespace: str, name: str, /) -> Stream[ConfigMap]:

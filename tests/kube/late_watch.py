@@ -3,7 +3,6 @@
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Final
 
 import attrs
@@ -27,10 +26,10 @@ class LateWatch:
         keys = self.control_plane.folder
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(keys / "server.crt", keys / "server.key")
-        listeners = await trio.open_ssl_over_tcp_listeners(0, context, host="127.0.0.1")
-        self.port = listeners[0].transport_listener.socket.getsockname()[1]
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        self.port = listener.socket.getsockname()[1]
         task_status.started()
-        await trio.serve_listeners(self._connected, listeners)
+        await trio.serve_listeners(self._connected, [trio.SSLListener(listener, context)])
 
     async def _connected(self, client: trio.SSLStream[trio.SocketStream]) -> None:
         context = ssl.create_default_context(cafile=str(self.control_plane.ca_file))
@@ -56,7 +55,7 @@ class LateWatch:
         async def hear() -> None:
             with send:
                 while piece := await server.receive_some(PIECE):
-                    await send.send((trio.current_time() + (self.seconds if is_late else 0.0), piece))
+                    await send.send((trio.current_time() + (self.seconds if is_late else 0.0), bytes(piece)))
 
         async def answer() -> None:
             async for due, piece in receive:
@@ -74,6 +73,6 @@ async def late_watch(control_plane: ControlPlane, seconds: float) -> AsyncGenera
     """Run such a proxy until the block ends."""
     proxy = LateWatch(control_plane, seconds)
     async with trio.open_nursery() as nursery:
-        await nursery.start(partial(proxy.serve))
+        await nursery.start(proxy.serve)
         yield proxy
         nursery.cancel_scope.cancel()

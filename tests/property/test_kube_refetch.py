@@ -108,7 +108,7 @@ class Server:
                 for _ in range(min(count, len(self.events))):
                     assert self.store.apply(self.events.popleft()) is not None
             case Ask() if self.store.lacking:
-                self.answers.append(self.objects.get(sorted(self.store.lacking, key=lambda key: key.name)[0]))
+                self.answers.append(self.objects.get(min(self.store.lacking, key=lambda key: key.name)))
             case Answer(number) if number < len(self.answers) and (found := self.answers.pop(number)) is not None:
                 known = self.store.items.get(found.key)
                 self.store.supply(found)
@@ -126,9 +126,7 @@ def known_content(store: ReflectorStore[ConfigMap]) -> dict[Key, str | None]:
     history=[Delete("a"), Deliver(1), Delete("b"), Write("b", LARGE), Ask(), Answer(0), Deliver(3)], limits=LIMITS[0], says_own_version=True
 )
 @given(history=st.lists(steps, max_size=30), limits=st.sampled_from(LIMITS), says_own_version=st.booleans())
-def test_any_order_of_fetches_and_events_ends_as_a_fresh_list(
-    history: list[Step], limits: NamespaceLimits, says_own_version: bool
-) -> None:
+def test_any_order_of_fetches_and_events_ends_as_a_fresh_list(history: list[Step], limits: NamespaceLimits, says_own_version: bool) -> None:
     server = Server(ReflectorStore(limits), says_own_version)
     for step in history:
         server.take(step)

@@ -136,14 +136,9 @@ class World:
         return self._made[id(objects)]
 
     def take(self, step: FeedStep) -> None:
-        server = self.cluster.server
         if isinstance(step, Move | Label | Recreate | Remove):
             self.relabelled_at = trio.current_time()
         match step:
-            case Lose(feed, kind):
-                server.lose(feed, ApiFailure(kind))
-            case Find(feed):
-                server.find(feed)
             case Move(path, to):
                 self.select(to)
                 self.cluster.put(to, path[1:], deny(path))
@@ -164,6 +159,16 @@ class World:
                 for path in PATHS:
                     self.cluster.delete(name, path[1:])
                 self.cluster.delete_namespace(name)
+            case _:
+                self.trouble(step)
+
+    def trouble(self, step: FeedStep) -> None:
+        server = self.cluster.server
+        match step:
+            case Lose(feed, kind):
+                server.lose(feed, ApiFailure(kind))
+            case Find(feed):
+                server.find(feed)
             case Late(seconds):
                 server.late["configmaps"] = seconds
 
@@ -175,8 +180,8 @@ class World:
     def check(self, known_s: float = 0.0, gone_s: float = math.inf) -> None:
         """See whether each denial that was in force before, and has been in the cluster ever since, is in force still.
 
-        It counts once it has been in the cluster for ``known_s`` seconds: before, what is in force may be another one, whose end is still on
-        its way. And see whether what has been gone for ``gone_s`` seconds, in which no Namespace changed, is not in force.
+        It counts once it has been in the cluster for ``known_s`` seconds: before, what is in force may be another one, whose end is still
+        on its way. And see whether what has been gone for ``gone_s`` seconds, in which no Namespace changed, is not in force.
         """
         if not self.record.snapshots:
             return
@@ -259,7 +264,7 @@ late_steps: st.SearchStrategy[FeedStep] = st.one_of(
     st.builds(Move, st.sampled_from(PATHS), st.sampled_from(FED_NAMES)),
     st.builds(Move, st.sampled_from(PATHS), st.sampled_from(FED_NAMES)),
     st.builds(Label, st.sampled_from(FED_NAMES), st.booleans()),
-    st.builds(Label, st.sampled_from(FED_NAMES), st.just(True)),  # noqa: FBT003 - ``alone``
+    st.builds(Label, st.sampled_from(FED_NAMES), st.just(True)),
     st.builds(Withdraw, st.sampled_from(PATHS), st.sampled_from(FED_NAMES)),
     st.builds(Recreate, st.sampled_from(FED_NAMES)),
     st.builds(Remove, st.sampled_from(FED_NAMES)),
@@ -301,7 +306,7 @@ async def live_late(history: list[FeedStep], latency: float, seed: int) -> None:
 @example([Late(3.0), 1.0, Move("/x", "b"), Label("b", alone=True)], 0.0, 0)
 @example([Late(0.2), 1.0, Move("/x", "b"), Remove("a")], 0.01, 0)
 @example(
-    [Late(1.0)] + [step for name in "bcbcbc" for step in (Move("/x", name), Label(name, alone=True), 0.3)],  # noqa: RUF005 - many
+    [Late(1.0), *(step for name in "bcbcbc" for step in (Move("/x", name), Label(name, alone=True), 0.3))],
     0.0,
     0,
 )
