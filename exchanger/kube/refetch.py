@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from exchanger.kube.list_watch import ApiFailure, Key, Lister
-from exchanger.kube.store import ReflectorStore
+from exchanger.kube.store import ReflectorStore, older
 from exchanger.policy.selection import ConfigMap
 
 # ConfigMaps that are requested at a time, and in each ``FETCH_EVERY_S``, for all namespaces together: a team that changes its ConfigMaps
@@ -28,11 +28,14 @@ FETCH_S: Final = 5.0
 class Refetch:
     """Completes ``stores``, which are by the scope of their feeds. ``config_map`` returns what requests one ConfigMap.
 
-    ``changed`` receives the scope and the keys that differ. Namespaces take turns, so none waits for the many ConfigMaps of another one.
+    ``overtaken`` is called when a store has taken an object that is newer than what its watch has delivered: for a moment, the store is no
+    moment of the cluster. ``changed`` receives the scope and the keys that differ. Namespaces take turns, so none waits for the many
+    ConfigMaps of another one.
     """
 
     stores: Mapping[str, ReflectorStore[ConfigMap]]
     config_map: Callable[[str, str], Lister[ConfigMap]]
+    overtaken: Callable[[], None]
     changed: Callable[[str, Collection[Key]], None]
     _wanted: trio.Event = attrs.field(factory=trio.Event, init=False)
     # Those whose request did not help, as long as they lack their content.
@@ -83,7 +86,10 @@ class Refetch:
             # After another list, the answer may be older, or of another history.
             if not isinstance(page, ApiFailure) and store.items is items and self.stores.get(scope) is store:
                 for item in page.items:
+                    is_ahead = older(store.version, item.resource_version)
                     if item.key == key and (changed := store.supply(item)):
+                        if is_ahead:
+                            self.overtaken()
                         self.changed(scope, changed)
         if key not in store.lacking:
             self._tried.discard(key)

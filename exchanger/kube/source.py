@@ -147,7 +147,7 @@ class KubernetesSource:
             settings.namespace_selector, settings.configmap_selector, frozenset(settings.namespaces), with_labels=self.grants.limited
         )
         config_map = partial(self.list_watches.config_map, str(settings.configmap_selector))
-        self._refetch = Refetch(self.index.config_maps, config_map, self._config_maps_changed)
+        self._refetch = Refetch(self.index.config_maps, config_map, self._overtaken, self._config_maps_changed)
         self._informers = tuple(self._config_maps(namespace) for namespace in settings.namespaces) or self._whole_cluster()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -280,6 +280,10 @@ class KubernetesSource:
             self._catch_up.store_changed(keys)
         self._refetch.look()
         self._wake()
+
+    def _overtaken(self) -> None:
+        if self._catch_up is not None:
+            self._catch_up.fall_behind()
 
     def _wake(self) -> None:
         self._news.set()
