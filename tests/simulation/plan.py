@@ -332,8 +332,6 @@ def _agreeing(known: dict[str, Any]) -> dict[str, Any]:
         known["crowds"] = 0  # the console ends a turn when its time is up, which no work takes here
     known["hated"] = known["hated"] and known["users"] > 1  # otherwise nobody gets an answer
     known["insists"] = known["insists"] and known["hated"]
-    if known.get("folder") or known["room"]:
-        known["late"] = 0.0  # a folder has no watch, and which ConfigMaps have room depends on each that is late
     if known.get("folder"):
         known["room"] = 0  # what is beyond the limits of a folder is read at once
     known["keys"] = known["keys"] and bool(known.get("rotations"))
