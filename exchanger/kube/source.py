@@ -117,6 +117,8 @@ class KubernetesSource:
     _published: bool = attrs.field(default=False, init=False)
     _emptied: int = attrs.field(default=0, init=False)
     _held_while_behind: HeldVersions = attrs.field(init=False)
+    # When the last version was published.
+    _taken_at: float = attrs.field(default=-math.inf, init=False)
     # Until when everything that each feed knew has been passed on to the assembler.
     _passed_on: float = attrs.field(default=-math.inf, init=False)
     # Whether ConfigMaps have caught up with the events of Namespaces. ``None`` where Namespaces are named: there are no events.
@@ -446,6 +448,7 @@ class KubernetesSource:
                 self._release()
             if differs and not (first or reopened):
                 self._hold(before, change)
+            self._taken_at = trio.current_time()
             await self._revoke_held()
             self._emptied = 0 if change.documents else self._emptied + len(change.withdrawn)
             if first or reopened:
@@ -499,9 +502,9 @@ class KubernetesSource:
             self._waits.set()
 
     def _is_behind(self, now: float) -> bool:
-        """Return whether feeds are behind, or what they caught up with was not passed on yet."""
+        """Return whether feeds are behind, or were since the last version: what they caught up with since then may not be read yet."""
         overtaken_at = -math.inf if self._catch_up is None else self._catch_up.fell_behind_at
-        return self._caught_up_until(now) < now or self._passed_on < overtaken_at
+        return self._caught_up_until(now) < now or overtaken_at >= min(self._passed_on, self._taken_at)
 
     def _report_held(self, now: float) -> None:
         """Report once that versions are held: when a feed is not followed, or after a while."""
