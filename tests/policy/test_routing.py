@@ -303,3 +303,18 @@ def test_a_trace_has_the_outcome_of_each_level_that_covers_the_path(path: str, d
     assert {(0, Outcome.LATER), (1, others), (2, Outcome.OTHER_METHOD)} <= outcomes
     assert deciding in {outcome for _, outcome in outcomes}
     assert (2, Outcome.LATER) not in outcomes
+
+
+def test_hosts_count_what_makes_requests_cost_more() -> None:
+    with_methods, with_headers, unknown = (deny("/a", methods=GET), deny("/b", headers=(("x-a", "1"),)), region("/c", host=None))
+    hosts = VirtualHosts.of([with_methods, with_headers, deny("/", host="*.example.com"), unknown])
+    there = hosts.by_name[HOST]
+    assert (there.with_methods, there.with_headers, there.yielding) == (1, 1, 0)
+    assert hosts.every is not None
+    assert (hosts.every.with_methods, hosts.every.with_headers, hosts.every.yielding) == (0, 0, 1)
+    assert (hosts.wildcards, hosts.yielding, hosts.with_headers, hosts.has_farther) == (1, 1, 1, True)
+    fewer = hosts.replaced(None, [Route(unknown)], ()).replaced("*.example.com", [Route(deny("/", host="*.example.com"))], ())
+    assert (fewer.wildcards, fewer.yielding, fewer.with_headers, fewer.has_farther) == (0, 0, 1, False)
+    least = fewer.replaced(HOST, [Route(with_headers)], ())
+    assert (least.by_name[HOST].with_methods, least.by_name[HOST].with_headers, least.with_headers) == (1, 0, 0)
+    assert not least.replaced(HOST, [Route(with_methods)], ())
