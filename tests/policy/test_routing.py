@@ -11,16 +11,17 @@ import pytest
 
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import Allowance, Granted
-from exchanger.policy.interpretation import MAX_MARKER_WORK, MAX_POSSIBLE, InvalidByteMarkers
+from exchanger.policy.interpretation import MAX_MARKER_WORK, MAX_POSSIBLE, Interpretation, InvalidByteMarkers
 from exchanger.policy.namespace import NamespacePolicy, routes_of
-from exchanger.policy.routing.lookup import Outcome, Request, Trace, decide
-from exchanger.policy.routing.scope import PathSet, Route, covers_path
+from exchanger.policy.routing.lookup import Outcome, Request, Trace, decide, decide_at_once, possible_paths
+from exchanger.policy.routing.scope import PathSet, Route, covers_path, order_of
+from exchanger.policy.routing.steps import Steps
 from exchanger.policy.routing.table import VirtualHost, VirtualHosts
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import BASELINE, Claim, DenyEntry, Entry, ExchangeEntry, MatchScope, PathType, TokenTarget
 from exchanger.values.request import HeaderFields
 from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
-from tests.policy.examples import HOST, RED, Where, allow, deny, exchange, region, snapshot_of, with_baseline
+from tests.policy.examples import BLUE, HOST, RED, Where, allow, deny, exchange, region, snapshot_of, with_baseline
 
 GET = frozenset({"GET"})
 
@@ -289,7 +290,7 @@ def test_a_trace_of_head_has_both_look_ups() -> None:
 @pytest.mark.parametrize(("path", "deciding"), [("/a", Outcome.WON), ("/a/b", Outcome.CLOSED), ("/a/h", Outcome.IN_DOUBT)])
 def test_a_trace_has_the_outcome_of_each_level_that_covers_the_path(path: str, deciding: Outcome) -> None:
     put = frozenset({"PUT"})
-    claims = [
+    claims: list[Claim] = [
         deny("/"),
         deny("/a", index=1),
         deny("/a", index=2, path_type=PathType.SEGMENT, methods=put),
@@ -318,3 +319,67 @@ def test_hosts_count_what_makes_requests_cost_more() -> None:
     least = fewer.replaced(HOST, [Route(with_headers)], ())
     assert (least.by_name[HOST].with_methods, least.by_name[HOST].with_headers, least.with_headers) == (1, 0, 0)
     assert not least.replaced(HOST, [Route(with_methods)], ())
+
+
+@pytest.mark.parametrize("path", ["/a/b", "/a%2Fb", "/a/!", "/a/../b"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_what_may_no_longer_decide_fails_closed_in_each_reading(path: str, method: str) -> None:
+    hosts = VirtualHosts.of([allow("/")])
+    assert decide(hosts, Request(HOST, path, method), permits=lambda _entry, _path: True) == allow("/")
+    assert isinstance(decide(hosts, Request(HOST, path, method), permits=lambda _entry, _path: False), Unhealthy)
+    only_as_received = decide(hosts, Request(HOST, path, method), permits=lambda _entry, one: one == path)
+    assert isinstance(only_as_received, Unhealthy) is (path != "/a/b")
+
+
+@pytest.mark.parametrize("where", [HOST, "*.example.com", None])
+def test_what_yields_and_ignores_case_closes_its_own_namespaces_entries(where: str | None) -> None:
+    unknown = attrs.evolve(region("/A", host=where, case_insensitive=True), guessed=True)
+    hosts = VirtualHosts.of([deny("/"), unknown])
+    assert decide_at_once(hosts, HOST, "/a/x", "GET", raw=True) is None
+    assert isinstance(decide(hosts, Request(HOST, "/a/x", "GET")), Unhealthy)
+    assert isinstance(decide(hosts, Request(HOST, "/a%2Fx", "GET")), Unhealthy)
+
+
+def test_a_trace_has_everything_that_yields_and_covers_the_path() -> None:
+    trace = Trace()
+    unknown = [region("/", source=source, host=None) for source in (RED, BLUE)]
+    assert isinstance(decide(VirtualHosts.of([region("/"), *unknown]), Request(HOST, "/", "GET"), trace=trace), Unhealthy)
+    assert {step.namespace for step in trace.looks[0].steps} == {None, RED.namespace, BLUE.namespace}
+
+
+def test_prefixes_beyond_ascii_count_for_each_route_and_granted_path() -> None:
+    routes = [a_route(0, "/é", PathSet.of(["/é"])), a_route(1, "/é"), a_route(2, "/x", PathSet.of(["/é", "/a"]))]
+    host = a_host(routes)
+    encoded = host.replaced(routes[2:], ())
+    assert dict(zip(host.hidden.prefixes, host.hidden.nodes, strict=True)) == {"/": {("/é", False): 4}}
+    assert encoded is not None
+    assert dict(zip(encoded.hidden.prefixes, encoded.hidden.nodes, strict=True)) == {"/": {("/é", False): 3}}
+    left = encoded.replaced(routes[:2], [a_route(0, "/a")])
+    assert left is not None
+    assert not left.hidden
+
+
+def test_the_paths_of_a_mark_may_be_as_many_as_there_is_room_for() -> None:
+    near = VirtualHosts.of([deny(f"/{char}", index=ord(char)) for char in "éяж"]).near(HOST)
+    for markers in InvalidByteMarkers:
+        marked = Interpretation("/!", markers=markers)
+        paths = possible_paths(near, marked, Steps(100))
+        assert paths is not None
+        room = Steps(len(paths))
+        assert possible_paths(near, marked, room) == paths
+        assert room.left == 0
+        assert possible_paths(near, marked, Steps(len(paths) - 1)) is None
+
+
+def test_what_is_written_comes_before_a_decoded_spelling() -> None:
+    assert decided(deny("/a/b"), allow("/a%2Fb", index=1), path="/a%2Fb", raw=True) is AMBIGUOUS_PATH
+    kinds = [(kind, decoded) for kind in (PathType.PREFIX, PathType.SEGMENT, PathType.EXACT) for decoded in (True, False)]
+    orders = [order_of(2, kind, decoded=decoded) for kind, decoded in kinds]
+    assert orders == sorted(set(orders))
+    assert order_of(3, PathType.PREFIX, decoded=True) > order_of(2, PathType.SEGMENT, decoded=False)
+    assert order_of(0, PathType.PREFIX, decoded=True) == order_of(1, PathType.PREFIX, decoded=True)
+
+
+def test_a_path_is_not_raw_and_a_set_is_asked_for_the_path_itself_unless_told() -> None:
+    assert not Request(HOST, "/", "GET").raw
+    assert not PathSet(("/a",)).in_any_reading
