@@ -159,7 +159,7 @@ class Revoke:
                     lost[name] = now
         if self.building is not None:
             before = self.building.grants or self.building.base.grants
-            names = {source.namespace for source in self.building.documents}
+            names = {*self.building.relabelled, *(source.namespace for source in self.building.documents)}
             names.update(self.building.base.namespaces if self.building.grants is not None else ())
             for name in names:
                 labels = self.labels.get(name, ())

@@ -532,6 +532,19 @@ def test_a_document_that_comes_while_grants_change_is_held_against_the_new_ones(
     assert [type(verdict(world, path)) for path in ("/a", "/b", "/c", "/d")] == [NoMatch, ExchangeEntry, NoMatch, NoMatch]
 
 
+def test_labels_that_give_more_while_grants_take_it_away_give_nothing() -> None:
+    """The version that was being built for the new labels alone let requests pass that only the old grants had allowed."""
+    blue = attrs.evolve(BY_LABEL, selector=parse_selector("team=blue"))
+    world = begun({A: text_of(EXCHANGE % "/a")}, grants=Grants((blue,)), labels={"a": RED})
+    world.apply({}, {"a": BLUE})
+    world.do(world.machine.granted(Grants((OF_B,)), world.now))
+    world.finish("revoke")
+    world.finish("build")
+    assert not isinstance(verdict(world, "/a"), ExchangeEntry)
+    world.end()
+    assert isinstance(verdict(world, "/a"), NoMatch)
+
+
 def test_grants_that_are_taken_back_while_they_are_built_revoke_what_they_gave() -> None:
     world = two_teams()
     world.apply({Source("c", "p"): text_of(EXCHANGE % "/c")}, {"c": BLUE})
