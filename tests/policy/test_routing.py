@@ -13,8 +13,8 @@ from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import Allowance, Granted
 from exchanger.policy.interpretation import MAX_MARKER_WORK, MAX_POSSIBLE, Interpretation, InvalidByteMarkers
 from exchanger.policy.namespace import NamespacePolicy, routes_of
-from exchanger.policy.routing.lookup import Outcome, Request, Trace, decide, decide_at_once, possible_paths
-from exchanger.policy.routing.scope import PathSet, Route, covers_path, order_of
+from exchanger.policy.routing.lookup import Outcome, Request, Trace, decide, decide_at_once, denied_by, possible_paths
+from exchanger.policy.routing.scope import PathSet, Route, covers_host, covers_path, order_of
 from exchanger.policy.routing.steps import Steps
 from exchanger.policy.routing.table import VirtualHost, VirtualHosts
 from exchanger.policy.snapshot import PolicySnapshot
@@ -383,3 +383,48 @@ def test_what_is_written_comes_before_a_decoded_spelling() -> None:
 def test_a_path_is_not_raw_and_a_set_is_asked_for_the_path_itself_unless_told() -> None:
     assert not Request(HOST, "/", "GET").raw
     assert not PathSet(("/a",)).in_any_reading
+
+
+def test_what_yields_for_get_closes_head() -> None:
+    hosts = VirtualHosts.of([deny("/"), region("/", host=None, methods=GET)])
+    assert decide_at_once(hosts, HOST, "/", "HEAD", raw=True) is None
+    assert decide_at_once(hosts, HOST, "/", "PUT", raw=True) == deny("/")
+    assert isinstance(decide(hosts, Request(HOST, "/", "HEAD")), Unhealthy)
+
+
+def test_what_closes_counts_where_another_reading_is_granted() -> None:
+    granted = Route(deny("/"), PathSet.of(["/a/b"], in_any_reading=True))
+    hosts = VirtualHosts().replaced(HOST, (), [granted])
+    assert decide(hosts, Request(HOST, "/a%2Fb", "GET")) == deny("/")
+    assert decide(hosts, Request(HOST, "/c%2Fb", "GET")) is NO_MATCH
+
+
+def test_a_conflict_counts_in_each_reading_but_not_where_a_mark_only_hints_at_it() -> None:
+    conflict = [deny("/a/é"), deny("/a/é", source=BLUE)]
+    assert isinstance(decided(*conflict, path="/a/%C3%A9/../é", raw=True), Unhealthy)
+    assert isinstance(decided(deny("/a/b"), deny("/a/b", source=BLUE), path="/a/x/../b", raw=True), Unhealthy)
+    assert decided(*conflict, path="/a/!") is AMBIGUOUS_PATH
+
+
+def test_a_trace_of_denials_has_every_reading() -> None:
+    trace = Trace()
+    assert denied_by(VirtualHosts.of([deny("/")]), Request(HOST, "/a%2Fb", "GET"), trace) == deny("/")
+    assert [look.reading.path for look in trace.denials] == ["/a%2Fb", "/a/b"]
+
+
+@pytest.mark.parametrize(
+    ("host", "other", "covers"),
+    [
+        (None, HOST, True),
+        (None, None, True),
+        (HOST, None, False),
+        ("*.example.com", "*.example.com", True),
+        ("*.example.com", "a.b.example.com", True),
+        ("*.example.com", "*.a.example.com", True),
+        ("*.a.example.com", "*.example.com", False),
+        ("*.example.com", "example.com", False),
+        ("a.example.com", "b.a.example.com", False),
+    ],
+)
+def test_a_host_covers_itself_and_a_wildcard_those_below_it(host: str | None, other: str | None, covers: bool) -> None:
+    assert covers_host(host, other) is covers
