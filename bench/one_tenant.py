@@ -18,6 +18,7 @@ import trio
 from exchanger.admission.judgement import KnownPolicy, judge
 from exchanger.assembly.assembler import Assembler
 from exchanger.policy.grants.allowance import Grants, NamespaceGrant
+from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.selection import Text
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, Source
@@ -26,6 +27,8 @@ from exchanger.values.verdict import NoMatch
 
 BROKEN: Final = "version: v2"
 MIB: Final = 1024 * 1024
+# All entries are to decide, so that they can be taken away.
+ROOMY: Final = NamespaceLimits(entries=1_000_000, kib=1_000_000)
 RED, BLUE = ((("team", "red"),),), ((("team", "blue"),),)
 
 
@@ -107,7 +110,7 @@ async def _large(documents: int) -> None:
     def is_there(snapshot: PolicySnapshot) -> bool:
         return isinstance(snapshot.match(f"h{documents - 1}.example", "/1", "GET"), DenyEntry)
 
-    async with _watched(Grants((own,))) as seen:
+    async with _watched(Grants((own,), limits=ROOMY)) as seen:
 
         async def stall_of(what: str, wait: float) -> None:
             print(f"  {what}: {wait:.2f} s, longest stall {seen.stall * 1000:.0f} ms")
@@ -127,10 +130,10 @@ async def _large(documents: int) -> None:
         for source, text in texts.items():
             seen.made.put(source, Text(text, namespace_labels=RED))
         await stall_of("the label again", await seen.until(is_there))
-        seen.made.use_grants(Grants())
+        seen.made.use_grants(Grants(limits=ROOMY))
         await stall_of("narrower grants", await seen.until(lambda snapshot: not is_there(snapshot)))
         await seen.until(lambda snapshot: not snapshot.entry_count)
-        seen.made.use_grants(Grants((own,)))
+        seen.made.use_grants(Grants((own,), limits=ROOMY))
         await stall_of("the grants again", await seen.until(is_there))
         for source in texts:
             seen.made.put(source, None)
