@@ -123,6 +123,8 @@ class NamespacePolicy:
     over_depth: frozenset[str | None] = frozenset()
     spread: int = 0
     wide: Mapping[str | None, Routes] = attrs.field(factory=dict, repr=False)
+    # The documents that ``wide`` follows from.
+    wide_by: Mapping[tuple[str | None, bool], Source] = attrs.field(factory=dict, repr=False)
     entry_count: int = 0
     invalid_documents: int = 0
     refused_count: int = 0
@@ -178,8 +180,9 @@ class NamespacePolicy:
             before, after = documents.get(source), None if content is None else self._effective(content, spans[source], is_wide=is_wide)
             documents = documents.discard(source) if after is None else documents.insert(source, after)
             changes.append((source, {} if before is None else before.routes, {} if after is None else after.routes))
-        wide = self._wide(documents.values()) if is_wide else {}
-        renewed = [host for host in {**self.wide, **wide} if self.wide.get(host) != wide.get(host)]
+        first = _first_of(documents.values()) if is_wide else {}
+        wide = self.wide if first == self.wide_by else self._wide(first)
+        renewed = [] if wide is self.wide else [host for host in {**self.wide, **wide} if self.wide.get(host) != wide.get(host)]
         old, new = ({host: one[host] for host in renewed if host in one} for one in (self.wide, wide))
         changes.append((_WIDE, old, new))
         routes, differences = _changed_routes(self.routes, changes)
@@ -207,6 +210,7 @@ class NamespacePolicy:
             over_depth=over_depth,
             spread=spread,
             wide=wide,
+            wide_by=first,
             entry_count=entries,
             invalid_documents=invalid,
             refused_count=refused,
@@ -254,12 +258,8 @@ class NamespacePolicy:
         is_granted = not isinstance(claim, FailClosedRegion) and all(_grants_all(one, claim.match) for one in self.allowances)
         return 0 if count <= 1 or is_granted else count
 
-    def _wide(self, documents: Iterable[EffectiveDocument]) -> dict[str | None, Routes]:
-        """Return what closes all granted hosts that claims of ``documents`` cover where they cover several."""
-        first: dict[tuple[str | None, bool], Source] = {}
-        for document in sorted((one for one in documents if one.spans), key=attrgetter("source")):
-            for host, (_, yields) in document.spans.items():
-                first.setdefault((host, yields), document.source)
+    def _wide(self, first: Mapping[tuple[str | None, bool], Source]) -> dict[str | None, Routes]:
+        """Return what closes all granted hosts that are covered by the hosts of claims that cover several."""
         closed: dict[str | None, tuple[bool, Source]] = {}
         for (host, yields), source in first.items():
             for granted in _granted_hosts(host, self.allowances):
@@ -408,6 +408,15 @@ def _closed_hosts(document: PolicyDocument, exceeded: Code, limits: NamespaceLim
     for host, yields in hosts.items():
         guessed = yields and host is not None
         yield FailClosedRegion(document.source, MatchScope(host), text, guessed=guessed, problems=(Problem(exceeded, text),))
+
+
+def _first_of(documents: Iterable[EffectiveDocument]) -> dict[tuple[str | None, bool], Source]:
+    """Return the first document with each host that covers several granted ones, by whether all of its claims there yield to others."""
+    first: dict[tuple[str | None, bool], Source] = {}
+    for document in sorted((one for one in documents if one.spans), key=attrgetter("source")):
+        for host, (_, yields) in document.spans.items():
+            first.setdefault((host, yields), document.source)
+    return first
 
 
 def _wide_region(source: Source, host: str | None, *, guessed: bool) -> FailClosedRegion:

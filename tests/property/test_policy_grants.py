@@ -171,6 +171,28 @@ def test_documents_that_fail_closed_on_many_hosts_have_the_routes_of_one(monkeyp
     assert alone == Unhealthy("unreadable", sources[0])
 
 
+def test_an_edit_beside_hosts_that_fail_closed_as_a_whole_makes_no_route_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each edit in a namespace of 9,900 granted hosts took 0.9 s."""
+    monkeypatch.setattr(namespaces, "MAX_SPREAD", 30)
+    grants = Grants((NamespaceGrant(frozenset({"red"}), None, tuple(f"h{number}.example" for number in range(20))),))
+    sources = [Source("red", f"p{number}") for number in range(3)]
+    broken = [PolicyDocument(source, regions=(FailClosedRegion(source, EVERYWHERE, "unreadable"),)) for source in sources]
+    snapshot = snapshot_of(broken, grants=grants)
+    made, wide_region = list[str | None](), namespaces._wide_region
+
+    def counted(source: Source, host: str | None, *, guessed: bool) -> FailClosedRegion:
+        made.append(host)
+        return wide_region(source, host, guessed=guessed)
+
+    monkeypatch.setattr(namespaces, "_wide_region", counted)
+    other = PolicyDocument(sources[2], regions=(FailClosedRegion(sources[2], EVERYWHERE, "still unreadable"),))
+
+    edited = snapshot.changed({sources[2]: other})
+
+    assert made == []
+    assert contents_of(edited) == contents_of(snapshot_of([*broken[:2], other], grants=grants))
+
+
 BLUE_IN_RED = Source("red", "other")
 BY_HEADER = (("x-a", "1"),)
 ON_ONE_HOST = Grants((NamespaceGrant(frozenset({"red"}), None, ("a.example",), ("/a",), issuers=("*",), scopes=("*",)),))
