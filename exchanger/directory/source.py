@@ -11,16 +11,18 @@ import structlog
 import trio
 import watchfiles
 
-from exchanger.assembly.assembler import Assembler
 from exchanger.codes.manifests import UNREADABLE_FILE
 from exchanger.directory.folder import FOLDER, File, Scan, notices_of, scan
 from exchanger.errors import ExchangerError
 from exchanger.net.network import SYSTEM, Network
+from exchanger.policy.documents.document import Labels
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.notices import of_allowance, of_snapshot
 from exchanger.policy.selection import Change, DocumentText, UnknownText, select
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.publish.machine import Machine
+from exchanger.publish.runner import Runner
 from exchanger.typing import PolicySink
 from exchanger.values.entry import UNKNOWN_NAMESPACE, Source
 from exchanger.values.notice import NO_NOTICES, Notices
@@ -30,8 +32,6 @@ from exchanger.values.selector import Selector
 RESCAN_S: Final = 0.7
 # Seconds in which notifications are collected: an edit causes several of them, and should be one version.
 DEBOUNCE_S: Final = 0.1
-# Documents that are passed on in one step of the event loop, which takes 2 ms.
-STEP: Final = 200
 
 
 # Yields when something in a folder may have changed, and every ``RESCAN_S``. The event ends the wait, if it is one of a thread.
@@ -111,27 +111,17 @@ def _unknown(file: File, reason: str) -> UnknownText:
 @final
 @attrs.frozen
 class _State:
-    """The input of a scan. ``unknown`` are the files that have never been readable since the first scan.
+    """What a scan has found: documents, and the labels of their namespaces.
 
-    ``notices`` are by ``grants``.
+    ``unknown`` are the files that have never been readable since the first scan, and ``notices`` are by ``grants``.
     """
 
     scanned: Scan
-    documents: tuple[tuple[Source, DocumentText], ...]
+    texts: dict[Source, DocumentText]
+    labels: dict[str, tuple[Labels, ...]]
     unknown: frozenset[str]
-    issuers: frozenset[str]
     notices: Notices = NO_NOTICES
     grants: Grants = NO_GRANTS
-
-
-@final
-@attrs.frozen
-class _Change:
-    """The document for a source from now on, ``None`` for none. ``reread``: it is the same, and only read again."""
-
-    source: Source
-    document: DocumentText | None
-    reread: bool = False
 
 
 @final
@@ -153,18 +143,19 @@ class DirectorySource:
     network: Network = SYSTEM
     watch: Watch = watch_folder
     _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
-    _assembler: Assembler = attrs.field(init=False)
+    _runner: Runner = attrs.field(init=False)
     _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
     # Documents that were in force until all of them went away at once.
     _emptied: int = attrs.field(default=0, init=False)
     _state: _State | None = attrs.field(default=None, init=False)
-    _published: bool = attrs.field(default=False, init=False)
+    _published: trio.Event = attrs.field(factory=trio.Event, init=False)
     unreadable: tuple[str, ...] = attrs.field(default=(), init=False)
     # One thread at a time: a scan starts from the previous result.
     _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._assembler = Assembler(self.issuers, self.grants, run_sync=self.network.run_sync, cpu=self.network.cpu)
+        machine = Machine((FOLDER,), self.issuers, PolicySnapshot(self.grants))
+        self._runner = Runner(machine, self._publish, run_sync=self.network.run_sync, cpu=self.network.cpu)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Publish the folder's policy and each change until cancelled; ``started()`` when the first version is published.
@@ -173,11 +164,11 @@ class DirectorySource:
             FolderError: the folder cannot be listed at the start.
         """
         await self._rescan()
-        self._assembler.require()
-        end = trio.Event()
+        end, runner = trio.Event(), self._runner
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._assembler.run)
-            await nursery.start(self._publish)
+            nursery.start_soon(runner.run)
+            runner.do(runner.machine.caught_up(FOLDER, trio.current_time()))
+            await self._published.wait()
             task_status.started()
             nursery.start_soon(_set_when_cancelled, end)
             async with aclosing(self.watch(self.settings.path, end)) as notifications:
@@ -190,74 +181,60 @@ class DirectorySource:
         return FOLDER not in self.unreadable
 
     def use_issuers(self, names: frozenset[str]) -> None:
-        """Let entries refer to these profiles from the next scan of the folder on, which happens within ``RESCAN_S``."""
+        """Let entries refer to these profiles from now on."""
         self.issuers = names
+        self._runner.do(self._runner.machine.use_issuers(names, trio.current_time()))
 
     def use_grants(self, grants: Grants) -> None:
         """Hold all documents against ``grants`` from now on."""
         self.grants = grants
-        self._assembler.use_grants(grants)
+        self._runner.do(self._runner.machine.granted(grants, trio.current_time()))
 
     async def _rescan(self) -> None:
         # Abandoned when cancelled: a scan only reads, and its result is dropped.
-        found = await self.network.run_sync(self._scan, self._state, abandon_on_cancel=True, limiter=self._limiter)
-        before, (self._state, changes) = self._state, found
-        self._assembler.issuers = self._state.issuers
-        self._report(before, self._state)
-        with self._assembler.putting():
-            for number, change in enumerate(changes, 1):
-                if change.document is not None:
-                    self._assembler.put(change.source, change.document, reread=change.reread)
-                if number % STEP == 0:
-                    await trio.lowlevel.checkpoint()
-            await self._assembler.withdraw(change.source for change in changes if change.document is None)
-        if self._published and (before is None or before.notices != self._state.notices):
+        before, run_sync = self._state, self.network.run_sync
+        after, texts, labels = await run_sync(self._scan, before, abandon_on_cancel=True, limiter=self._limiter)
+        self._state = after
+        self._report(before, after)
+        if texts or labels:
+            self._runner.do(self._runner.machine.applied(texts, trio.current_time(), labels))
+        if self._published.is_set() and (before is None or before.notices != after.notices):
             self._send_notices()
 
-    async def _publish(self, *, task_status: trio.TaskStatus[None]) -> None:
-        while True:
-            await self._assembler.news()
-            change = self._assembler.take(anyway=not self._published)
-            if change is not None:
-                self._snapshot = change.snapshot
-                self._emptied = 0 if change.documents else self._emptied + len(change.withdrawn)
-                self.sink.publish(change.snapshot)
-                self.on_published(change)
-                self._send_notices()
-                if not self._published:
-                    self._published = True
-                    task_status.started()
-            elif self._published and (snapshot := self._assembler.refreshed()) is not None:
-                self._snapshot = snapshot
-                self.sink.publish(snapshot)
+    def _publish(self, change: Change, _reopens: bool) -> None:  # noqa: FBT001 - the runner's signature
+        self._snapshot = change.snapshot
+        self.sink.publish(change.snapshot)
+        if self._published.is_set() and not (change.documents or change.withdrawn):
+            return
+        self._emptied = 0 if change.documents else self._emptied + len(change.withdrawn)
+        self.on_published(change)
+        self._send_notices()
+        self._published.set()
 
-    def _scan(self, before: _State | None) -> tuple[_State, tuple[_Change, ...]]:
-        """Return the new state, and how its documents differ. Runs in a thread."""
-        settings, issuers, grants = self.settings, self.issuers, self.grants
+    def _scan(self, before: _State | None) -> tuple[_State, dict[Source, DocumentText | None], dict[str, tuple[Labels, ...] | None]]:
+        """Return the new state, and how its documents and labels differ. Runs in a thread."""
+        settings, grants = self.settings, self.grants
         known = Scan() if before is None else before.scanned
         wall = self.network.wall
         scanned = first_scan(settings, wall) if before is None else scan(settings.path, known, wall)
-        same_rules = before is not None and before.issuers == issuers and before.grants is grants
         same_files = (scanned.files, scanned.others, scanned.leaving) == (known.files, known.others, known.leaving)
-        if before is not None and same_rules and same_files:
-            return attrs.evolve(before, scanned=scanned), ()
+        if before is not None and before.grants is grants and same_files:
+            return attrs.evolve(before, scanned=scanned), {}, {}
         # After a restart the previous content of an unreadable file is unknown, so until it can be read it closes everything. A file that
         # appears unreadable later has never been in force under this name: it closes nothing, and what is deleted meanwhile stays.
         unknown = {name: reason for name, reason in scanned.unknown().items() if before is None or name in before.unknown}
         documents = documents_of(scanned, settings, grants.limits, unknown)
-        old = {} if before is None else dict(before.documents)
-        afresh = before is not None and before.issuers != issuers
-        changes: list[_Change] = []
-        for source, document in documents.items():
-            same = old.get(source) == document
-            if afresh or not same:
-                changes.append(_Change(source, document, reread=same))
-        changes += (_Change(source, None) for source in old if source not in documents)  # last, so that what moves is never gone
+        texts = {source: attrs.evolve(document, namespace_labels=()) for source, document in documents.items()}
+        labels = {source.namespace: document.namespace_labels for source, document in documents.items() if source.namespace}
+        old_texts, old_labels = ({}, {}) if before is None else (before.texts, before.labels)
+        changed: dict[Source, DocumentText | None] = {source: text for source, text in texts.items() if old_texts.get(source) != text}
+        changed |= dict.fromkeys(source for source in old_texts if source not in texts)
+        described: dict[str, tuple[Labels, ...] | None] = {name: own for name, own in labels.items() if old_labels.get(name) != own}
+        described |= dict.fromkeys(name for name in old_labels if name not in labels)
         found = notices_of(scanned, settings.namespace_selector, settings.configmap_selector)
-        described = {source.namespace: document.namespace_labels for source, document in documents.items() if source.namespace}
-        ungranted = [notice for name, labels in sorted(described.items()) for notice in of_allowance(grants, name, labels)]
+        ungranted = [notice for name, own in sorted(labels.items()) for notice in of_allowance(grants, name, own)]
         notices = Notices.of(chain(ungranted, found.listed), len(ungranted) + found.count)
-        return _State(scanned, tuple(documents.items()), frozenset(unknown), issuers, notices, grants), tuple(changes)
+        return _State(scanned, texts, labels, frozenset(unknown), notices, grants), changed, described
 
     def _send_notices(self) -> None:
         """Report the probable mistakes in the folder and in the version in force."""
