@@ -16,7 +16,7 @@ settled   the newest version            ``applied``, ``granted``, ``use_issuers`
 unsettled the newest version, and the   ``built``, and nothing is left to read or to build          settled
           last settled one              ``tick`` after ``HOLD_S``: the newest replaces the settled  unsettled
                                         ``fell_behind``                                             behind
-behind    the same                      ``caught_up``, and what was known then is read              unsettled
+behind    the same                      ``caught_up`` or ``passed``, and what was known then is read  unsettled
                                         ``tick`` after ``max_staleness``                            closed
 ========= ============================= =========================================================== =========
 
@@ -128,9 +128,11 @@ class Machine:
     _labels: NamespaceLabels = attrs.field(factory=HashTrieMap, init=False, repr=False)
     # What events have brought and is not looked at yet, in steps.
     _steps: deque[Iterator[None]] = attrs.field(factory=deque, init=False, repr=False)
-    # The feeds that may not know everything, and until when each did: infinite for those that have known nothing yet.
+    # The feeds that may not know everything, and until when each does: minus infinity for those that know nothing yet.
     _behind: dict[str, float] = attrs.field(init=False)
-    # The number of the last change that came before all feeds had caught up; -1 once all of these are read.
+    # When something was reported last.
+    _reported_at: float = attrs.field(default=-math.inf, init=False)
+    # The number of the last change that came before all feeds had caught up with each other; -1 once all of these are read.
     _recovers_until: float = attrs.field(default=math.inf, init=False)
     # Removals, and namespaces with other labels, that wait for a feed to pass a moment. The oldest come first.
     _after: dict[Source | str, tuple[str, float]] = attrs.field(factory=dict, init=False, repr=False)
@@ -152,7 +154,7 @@ class Machine:
 
     def __attrs_post_init__(self) -> None:
         self.newest = self.settled = self.start
-        self._behind = dict.fromkeys(self.feeds, math.inf)
+        self._behind = dict.fromkeys(self.feeds, -math.inf)
 
     @property
     def unread(self) -> int:
@@ -176,13 +178,16 @@ class Machine:
             labels: namespaces with new labels, ``None`` for those that are gone
             after: the feed that must have passed this moment before what is gone leaves the policy; "" for none
         """
+        self._reported_at = now
+        if self._behind:
+            self._recovers_until = math.inf
         self._steps.append(chain(self._describe(labels, after, now), self._put(texts), self._remove(texts, after, now)))
         return self._next(now)
 
     def passed(self, feed: str, until: float, now: float) -> list[Action]:
-        """A feed has reported everything up to ``until``."""
+        """A feed has reported everything up to ``until``; if it is behind, it knows no more."""
         if feed in self._behind:
-            self._behind[feed] = max(self._behind[feed], until) if self._behind[feed] < math.inf else until
+            self._behind[feed] = max(self._behind[feed], until)
         self._steps.append(self._release(feed, until))
         return self._next(now)
 
@@ -192,7 +197,7 @@ class Machine:
         return self._next(now)
 
     def fell_behind(self, feed: str, known_until: float, now: float) -> list[Action]:
-        """A feed may not know what has happened since ``known_until``, which is infinite for a new feed that knows nothing yet."""
+        """A feed may not know what has happened since ``known_until``, which is minus infinity for a new feed."""
         self._behind[feed] = min(known_until, self._behind.get(feed, math.inf))
         self._recovers_until = math.inf
         if self._building is not None:
@@ -273,7 +278,8 @@ class Machine:
             self._steps.popleft()
         self._recover(now)
         actions = [*self._work(now), *self._publish(now, differs=differs, completes=completes)]
-        at = min(now if self._steps else math.inf, self._builds_at, self._closes_at, self._settles_at, self._passes_at)
+        expires_at = self._expires_at if self._is_open else math.inf
+        at = min(now if self._steps else math.inf, self._builds_at, expires_at, self._settles_at, self._passes_at)
         _ensure(at >= now, "the timer is never in the past")
         _ensure(self.settled is self.newest or self._unsettled_at <= now, "the settled version is never newer than the newest")
         return actions if at == math.inf else [*actions, SetTimer(at)]
@@ -371,7 +377,8 @@ class Machine:
 
     def _recover(self, now: float) -> None:
         """Find out whether everything is read that was known when the last feed caught up."""
-        if self._is_recovered or self._behind or self._steps:
+        has_caught_up = min(self._behind.values(), default=math.inf) > self._reported_at  # all feeds know what the others have reported
+        if self._is_recovered or self._steps or not has_caught_up:
             return
         if self._recovers_until == math.inf:
             self._recovers_until = self.pending.count
@@ -430,11 +437,11 @@ class Machine:
 
     def _publish(self, now: float, *, differs: bool, completes: bool) -> Iterator[Action]:
         """Yield which versions are to decide requests."""
-        if now >= self._closes_at:
+        if self._is_open and now >= self._expires_at:
             self._is_open = False
-            yield Close(min(self._behind.values()))
+            yield Close(self._expires_at - self.max_staleness)
         is_built = self._ready.since == math.inf and self._building is None
-        opens = not self._is_open and self._is_recovered and (completes or is_built)
+        opens = not self._is_open and self._is_recovered and (completes or is_built) and now < self._expires_at
         if not self._is_open and not opens:
             return
         reopens, self._is_open, self._was_open = opens and self._was_open, True, True
@@ -490,9 +497,10 @@ class Machine:
         return self._unsettled_at + (HOLD_S if self._is_recovered else self.max_staleness or math.inf)
 
     @property
-    def _closes_at(self) -> float:
+    def _expires_at(self) -> float:
         """When what is known is too old."""
-        return min(self._behind.values(), default=math.inf) + self.max_staleness if self.max_staleness and self._is_open else math.inf
+        known = [until for until in self._behind.values() if until > -math.inf]
+        return min(known, default=math.inf) + self.max_staleness if self.max_staleness else math.inf
 
     @property
     def _passes_at(self) -> float:

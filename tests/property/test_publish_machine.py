@@ -83,6 +83,13 @@ class CatchUp:
     feed: str
 
 
+@attrs.frozen
+class Pass:
+    """A feed that may be behind knows everything up to now."""
+
+    feed: str
+
+
 # Law: whatever comes and goes, and however long reading takes, what is denied at every moment of the source is never open.
 #
 # Nor does anything wait that tightens, a removed document that allowed something included. Both hold for as long as a version may be held
@@ -100,7 +107,7 @@ texts = st.one_of(
     st.builds(lambda one, other, size: text_of(one, other, size=size), entries, entries, sizes),
     st.builds(lambda entry, size: text_of(entry, size=size), st.sampled_from(["", "{}"]), sizes),
 )
-MoveStep = Put | Move | Finish | Pause | FallBehind | CatchUp
+MoveStep = Put | Move | Finish | Pause | FallBehind | CatchUp | Pass
 moves = st.builds(Move, st.sampled_from(PATHS), sources, sources, sizes)
 move_steps: st.SearchStrategy[MoveStep] = st.one_of(
     st.builds(Put, sources, texts | st.none()),
@@ -110,6 +117,7 @@ move_steps: st.SearchStrategy[MoveStep] = st.one_of(
     st.builds(Pause, st.sampled_from(PAUSES)),
     st.builds(FallBehind, st.sampled_from(FEEDS)),
     st.builds(CatchUp, st.sampled_from(FEEDS)),
+    st.builds(Pass, st.sampled_from(FEEDS)),
 )
 
 
@@ -170,6 +178,8 @@ class Watched:
                 world.do(world.machine.fell_behind(feed, world.now, world.now))
             case CatchUp(feed):
                 world.catch_up(feed)
+            case Pass(feed):
+                world.do(world.machine.passed(feed, world.now, world.now))
 
 
 @settings(max_examples=examples(200))

@@ -235,6 +235,19 @@ def test_a_feed_that_lists_is_as_old_as_its_last_list() -> None:
     assert world.in_force is None
 
 
+def test_what_loosens_takes_effect_with_the_next_list_of_a_feed_that_is_always_behind() -> None:
+    world = begun({A: denial("/a")}, feeds="xy")
+    world.do(world.machine.fell_behind("y", world.now, world.now))
+    world.pause(5.0)
+    world.apply({A: None})
+    world.end()
+    world.do(world.machine.passed("y", world.now - 1.0, world.now))
+    world.pause(5.0)
+    assert isinstance(verdict(world, "/a"), DenyEntry)
+    world.do(world.machine.passed("y", world.now - 1.0, world.now))
+    assert isinstance(verdict(world, "/a"), NoMatch)
+
+
 def test_each_edit_while_a_feed_is_behind_tightens_and_none_loosens() -> None:
     world = begun({A: denial("/a")})
     world.do(world.machine.fell_behind("x", world.now, world.now))
@@ -293,7 +306,7 @@ def test_what_moved_during_an_outage_is_in_effect_however_long_it_takes_to_read(
 
 def test_a_feed_that_joins_holds_back_what_loosens_until_it_has_caught_up() -> None:
     world = begun({A: denial("/a")}, max_staleness=60.0)
-    world.do(world.machine.fell_behind("y", float("inf"), world.now))
+    world.do(world.machine.fell_behind("y", float("-inf"), world.now))
     world.apply({A: None})
     world.end()
     world.pause(30.0)
