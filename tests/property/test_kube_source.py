@@ -2,8 +2,10 @@
 
 import math
 import re
+from collections.abc import Callable
 from itertools import pairwise
 from random import Random
+from typing import TypeVar
 
 import attrs
 import trio
@@ -25,6 +27,8 @@ from tests.kube.cluster import Cluster, Record, deny, source
 from tests.kube.fake_api_server import FakeApiServer, Objects, Verb
 from tests.policy.comparing import content
 from tests.property.strategies_kube_index import CONFIG_MAP_SELECTOR, NAMES, SELECTORS, config_maps, namespaces
+
+T = TypeVar("T")
 
 # Law: however the feeds lose and regain their connections, what is denied at every moment in the cluster is never open.
 #
@@ -273,17 +277,21 @@ late_steps: st.SearchStrategy[FeedStep] = st.one_of(
 )
 
 
-async def live_late(history: list[FeedStep], latency: float, seed: int) -> None:
-    world = World()
+async def live_late(history: list[FeedStep], latency: float, reading: float, seed: int) -> None:
+    async def read(function: Callable[..., T], *args: object, **_options: object) -> T:
+        await trio.sleep(reading)
+        return function(*args)
+
+    world = World(record=Record(read))
     followed = source(world.cluster, world.record, seed=seed)
     late = max([step.seconds for step in history if isinstance(step, Late)], default=0.0)
 
     async def wait(seconds: float) -> None:
         until = trio.current_time() + seconds
-        world.check(late, late + 2.0)
+        world.check(late + 2 * reading, late + 2.0 + 10 * reading)
         while trio.current_time() < until:
             await trio.sleep(min(0.02, until - trio.current_time()))
-            world.check(late, late + 2.0)
+            world.check(late + 2 * reading, late + 2.0 + 10 * reading)
 
     async with trio.open_nursery() as nursery:
         await nursery.start(followed.run)
@@ -294,7 +302,7 @@ async def live_late(history: list[FeedStep], latency: float, seed: int) -> None:
                 await wait(step)
             else:
                 world.take(step)
-        await wait(2 * MOST_LATE_S)
+        await wait(2 * MOST_LATE_S + 10 * reading)
         nursery.cancel_scope.cancel()
     assert content(world.record.snapshots[-1]) == content(world.snapshot(world.cluster.server.objects))
     lists = [request.time for request in world.cluster.server.requests if request.versions]
@@ -303,17 +311,25 @@ async def live_late(history: list[FeedStep], latency: float, seed: int) -> None:
 
 
 @settings(max_examples=examples(100))
-@example([Late(3.0), 1.0, Move("/x", "b"), Label("b", alone=True)], 0.0, 0)
-@example([Late(0.2), 1.0, Move("/x", "b"), Remove("a")], 0.01, 0)
+@example([Late(3.0), 1.0, Move("/x", "b"), Label("b", alone=True)], 0.0, 0.0, 0)
+@example([Late(0.2), 1.0, Move("/x", "b"), Remove("a")], 0.01, 0.0, 0)
 @example(
     [Late(1.0), *(step for name in "bcbcbc" for step in (Move("/x", name), Label(name, alone=True), 0.3))],
     0.0,
+    0.0,
     0,
 )
-@example([Move("/x", "b"), 3.0, Late(1.0), Recreate("c"), Move("/x", "c"), Recreate("b"), 0.3, Move("/x", "b")], 0.0, 0)
-@given(st.lists(late_steps, min_size=3, max_size=20), st.sampled_from([0.0, 0.01, 0.1]), st.integers(0, 1000))
-def test_what_moves_behind_a_late_watch_is_never_open(history: list[FeedStep], latency: float, seed: int) -> None:
-    trio.run(live_late, history, latency, seed, clock=MockClock(autojump_threshold=0))
+@example([Move("/x", "b"), 3.0, Late(1.0), Recreate("c"), Move("/x", "c"), Recreate("b"), 0.3, Move("/x", "b")], 0.0, 0.0, 0)
+@example([Late(0.1), 1.0, Move("/x", "b"), Label("b", alone=True)], 0.0, 0.1, 0)
+@given(
+    st.lists(late_steps, min_size=3, max_size=20),
+    st.sampled_from([0.0, 0.01, 0.1]),
+    st.sampled_from([0.0, 0.0, 0.02, 0.1]),
+    st.integers(0, 1000),
+)
+def test_what_moves_behind_a_late_watch_is_never_open(history: list[FeedStep], latency: float, reading: float, seed: int) -> None:
+    """``reading`` is the time in seconds that documents take to read."""
+    trio.run(live_late, history, latency, reading, seed, clock=MockClock(autojump_threshold=0))
 
 
 # Law: whatever became of the list of Namespaces, of the right to read them and of what is in them, the end is that of a fresh start.
