@@ -44,7 +44,7 @@ class Watched(Record):
 
     def publish(self, snapshot: PolicySnapshot, /) -> None:
         super().publish(snapshot)
-        self.opened += self._is_watching and not self.denies(self.path)
+        self.opened += self._is_watching and self.passes(self.path)
 
 
 @asynccontextmanager

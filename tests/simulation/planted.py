@@ -202,6 +202,12 @@ PLANTED: Final = {
         "if self.is_full or not _may_loosen(before, change):",
         "if before is not None:",
     ),
+    "late-config-maps-are-not-waited-for": Planted(
+        "a denial that moves is missing while ConfigMaps are late and the Namespace that it left is known to be gone",
+        "exchanger.kube.catch_up",
+        "self._since = min(self._since, self.fell_behind_at)",
+        "return",
+    ),
     "shared-although-single-use": Planted(
         "calls over HTTP/2 share a connection although none is to carry a second one",
         "exchanger.net.pool",
