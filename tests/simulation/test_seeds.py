@@ -41,7 +41,7 @@ FOUND_BY: Final = {
     "event-of-another-kind-counts": 15,
     "waiter-without-deadline": 2,
     "nothing-is-held-back": 20,
-    "late-config-maps-are-not-waited-for": 17,
+    "late-config-maps-are-not-waited-for": 214,
     "shared-although-single-use": 72,
     "another-endpoint-sees-the-credentials": 187,
     "refusal-of-new-credentials-is-final": 24,
