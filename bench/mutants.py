@@ -46,11 +46,11 @@ ROOMS: Final = {
         ["exchanger/policy"],
         ["tests/policy", "tests/decision", *(f"tests/property/test_{room}*.py" for room in ("policy", "values"))],
     ),
-    "routing": (
-        ["exchanger/policy/routing", "exchanger/policy/revocation.py", "exchanger/policy/leftovers.py"],
+    "lookup": (
+        [f"exchanger/policy/{name}.py" for name in ("lookup", "scope", "table", "trie", "revocation", "leftovers")],
         [
             "tests/policy",
-            *(f"tests/property/test_policy_{part}.py" for part in ("routing", "matching", "namespaces", "versions", "grants")),
+            *(f"tests/property/test_policy_{part}.py" for part in ("lookup", "matching", "namespaces", "versions", "grants")),
         ],
     ),
     "yaml": (

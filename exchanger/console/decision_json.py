@@ -20,7 +20,7 @@ from exchanger.decision.bearer import NoToken, read_bearer
 from exchanger.decision.outcome import Allow, DecisionReason, DecisionRecord, Deny
 from exchanger.jwt.unverified import claims_of, object_of
 from exchanger.policy.path import MalformedPath, interpretations_of, without_markers
-from exchanger.policy.routing.table import CONFLICT
+from exchanger.policy.table import CONFLICT
 from exchanger.util.text import JWT, printable
 from exchanger.values.request import HttpRequest
 from exchanger.values.text import DETAIL_LIMIT, METHOD_LIMIT, PATH_LIMIT, loggable_host, loggable_path

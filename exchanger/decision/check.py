@@ -17,8 +17,8 @@ from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.policy.authority import split_absolute_form
 from exchanger.policy.conflicts import contenders, named
-from exchanger.policy.routing.table import CONFLICT
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.table import CONFLICT
 from exchanger.util.frozen import maker_of
 from exchanger.values.entry import AllowEntry, DenyEntry, ExchangeEntry
 from exchanger.values.issuer import ErrorStyle, Issuer, SubjectRules

@@ -10,9 +10,9 @@ from typing import Final
 from exchanger.console.policy_view import shown_place
 from exchanger.decision.check import DecisionRules
 from exchanger.playground.lint import TEXT_LIMIT, LintRules, objects_in
-from exchanger.policy.routing.table import CONFLICT
 from exchanger.policy.selection import PolicyObject, advance, select
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.table import CONFLICT
 from exchanger.scenarios.scenario import GatewayCall
 from exchanger.tools.areas import PathKind, examples
 from exchanger.tools.policies import AssembledPolicy

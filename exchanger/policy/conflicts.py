@@ -14,15 +14,15 @@ import attrs
 
 from exchanger.codes.code import Code
 from exchanger.codes.manifests import CONFLICT
+from exchanger.policy import table
 from exchanger.policy.headers import RequestHeaders
+from exchanger.policy.lookup import Trace
 from exchanger.policy.namespace import EffectiveDocument, Routes
 from exchanger.policy.prefix import fold, spellings_of
-from exchanger.policy.routing import table
-from exchanger.policy.routing.lookup import Trace
-from exchanger.policy.routing.scope import PathSet, covers_host
-from exchanger.policy.routing.steps import Steps
-from exchanger.policy.routing.table import Level, VirtualHost
+from exchanger.policy.scope import PathSet, covers_host
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.steps import Steps
+from exchanger.policy.table import Level, VirtualHost
 from exchanger.util.text import printable
 from exchanger.values.entry import BASELINE, Entry, Source
 from exchanger.values.request import NO_FIELDS, HeaderFields

@@ -18,11 +18,11 @@ from exchanger.policy.authority import WILDCARD, read_authority
 from exchanger.policy.conflicts import named
 from exchanger.policy.headers import RequestHeaders, canonical
 from exchanger.policy.interpretation import path_interpretations
+from exchanger.policy.lookup import Look, Outcome, Step, Trace, stricter_for_head
 from exchanger.policy.path import MalformedPath
-from exchanger.policy.routing.lookup import Look, Outcome, Step, Trace, stricter_for_head
-from exchanger.policy.routing.scope import Route
-from exchanger.policy.routing.table import CONFLICT, SEVERAL_REGIONS, Level
+from exchanger.policy.scope import Route
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
+from exchanger.policy.table import CONFLICT, SEVERAL_REGIONS, Level
 from exchanger.values.entry import BASELINE, Claim, DenyEntry, Entry, FailClosedRegion, PathType, Source
 from exchanger.values.request import NO_FIELDS, HeaderFields
 from exchanger.values.text import loggable_path

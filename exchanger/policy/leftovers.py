@@ -12,8 +12,8 @@ from weakref import ReferenceType, ref
 import attrs
 
 from exchanger.policy.prefix import spellings_of
-from exchanger.policy.routing.table import VirtualHost
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.table import VirtualHost
 from exchanger.values.entry import Source
 
 # Parts that are freed at once, in less than half a millisecond.

@@ -23,7 +23,7 @@ from exchanger.policy.documents.document import Labels, PolicyDocument, PolicyRe
 from exchanger.policy.grants.allowance import UNLIMITED, Allowance, Granted, HostGrants, NearGrants, missing, paths_of
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.prefix import fold, prefix_spellings, spellings_of
-from exchanger.policy.routing.scope import PathSet, Route, covers_path
+from exchanger.policy.scope import PathSet, Route, covers_path
 from exchanger.values.entry import AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType, Source
 
 # Levels that the routes of one namespace may add to a path on one host, each about a microsecond. Where entries name headers, their level

@@ -9,8 +9,8 @@ import attrs
 from rpds import HashTrieMap
 
 from exchanger.policy.grants.allowance import UNLIMITED, Allowance, missing
-from exchanger.policy.routing.scope import is_below
-from exchanger.policy.routing.table import VirtualHosts
+from exchanger.policy.scope import is_below
+from exchanger.policy.table import VirtualHosts
 from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, Entry
 
 

@@ -14,11 +14,11 @@ from exchanger.policy.authority import read_authority
 from exchanger.policy.documents.document import Labels, PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, UNLIMITED, Allowance, Grants
 from exchanger.policy.limits import NamespaceLimits
+from exchanger.policy.lookup import Request, Trace, decide, decide_at_once, denied_by
 from exchanger.policy.namespace import Changes, Differences, EffectiveDocument, NamespacePolicy
 from exchanger.policy.revocation import Revocation
-from exchanger.policy.routing.lookup import Request, Trace, decide, decide_at_once, denied_by
-from exchanger.policy.routing.scope import Route
-from exchanger.policy.routing.table import VirtualHosts
+from exchanger.policy.scope import Route
+from exchanger.policy.table import VirtualHosts
 from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, ExchangeEntry, Source
 from exchanger.values.request import NO_FIELDS, HeaderFields
 from exchanger.values.verdict import Ambiguous, NoMatch, Unhealthy, Verdict

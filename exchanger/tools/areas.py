@@ -22,10 +22,10 @@ from exchanger.decision.answer import STAND_INS, asked_request
 from exchanger.policy.authority import WILDCARD, wildcards_above
 from exchanger.policy.headers import canonical
 from exchanger.policy.prefix import fold, spellings_of
-from exchanger.policy.routing.scope import Route
-from exchanger.policy.routing.table import VirtualHosts
-from exchanger.policy.routing.trie import PathTrie
+from exchanger.policy.scope import Route
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.table import VirtualHosts
+from exchanger.policy.trie import PathTrie
 from exchanger.tools.policies import AssembledPolicy
 from exchanger.values.entry import BASELINE, EVERYWHERE, ExchangeEntry, FailClosedRegion, HeaderMatch
 from exchanger.values.request import HttpRequest

@@ -22,8 +22,8 @@ from exchanger.decision.check import DENY_NO_POLICY, DecisionRules, begin, finis
 from exchanger.decision.outcome import Deny, ExchangePending
 from exchanger.oauth.token_request import encode_request
 from exchanger.policy.grants.allowance import Grants
-from exchanger.policy.routing.table import VirtualHosts
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.table import VirtualHosts
 from exchanger.values.entry import BASELINE, AllowEntry, DenyEntry, MatchScope, Source
 from exchanger.values.issuer import (
     ID_JAG,

@@ -1,7 +1,7 @@
 """Compares versions of the policy by what they contain, whatever their history."""
 
-from exchanger.policy.routing.table import VirtualHost
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.table import VirtualHost
 
 
 def content(snapshot: PolicySnapshot) -> object:

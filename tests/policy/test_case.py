@@ -3,7 +3,7 @@
 import attrs
 import pytest
 
-from exchanger.policy.routing.table import CONFLICT
+from exchanger.policy.table import CONFLICT
 from exchanger.values.entry import Claim, DenyEntry
 from exchanger.values.verdict import AMBIGUOUS_PATH, NO_MATCH, Unhealthy
 from tests.policy.examples import BLUE, HOST, deny, exchange, region, snapshot_of

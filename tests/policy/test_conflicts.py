@@ -19,9 +19,9 @@ from exchanger.policy.conflicts import (
     documents_in_conflict,
 )
 from exchanger.policy.documents.document import PolicyDocument
-from exchanger.policy.routing.steps import Steps
-from exchanger.policy.routing.table import CONFLICT
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.steps import Steps
+from exchanger.policy.table import CONFLICT
 from exchanger.values.entry import DenyEntry, FailClosedRegion, MatchScope, Source
 
 

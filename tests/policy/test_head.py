@@ -5,8 +5,8 @@ import pytest
 
 from exchanger.policy.conflicts import contenders
 from exchanger.policy.explanation import Standing, explain
-from exchanger.policy.routing.table import CONFLICT
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
+from exchanger.policy.table import CONFLICT
 from exchanger.values.entry import BASELINE, AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, MatchScope, PathType
 from exchanger.values.request import HeaderFields
 from exchanger.values.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict

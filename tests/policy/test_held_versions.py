@@ -6,8 +6,8 @@ from unittest import mock
 import attrs
 
 from exchanger.policy import snapshot
+from exchanger.policy.lookup import Trace, decide_at_once
 from exchanger.policy.revocation import Revocation
-from exchanger.policy.routing.lookup import Trace, decide_at_once
 from exchanger.policy.snapshot import UnreadableReach, stricter
 from exchanger.values.entry import AllowEntry, DenyEntry, MatchScope
 from exchanger.values.request import HeaderFields

@@ -7,7 +7,7 @@ import pytest
 
 from exchanger.policy.grants.allowance import NamespaceGrant
 from exchanger.policy.interpretation import MAX_MARKER_WORK, MAX_MARKERS, MAX_POSSIBLE
-from exchanger.policy.routing.lookup import Walk
+from exchanger.policy.lookup import Walk
 from exchanger.values.entry import AllowEntry, DenyEntry, PathType
 from exchanger.values.request import HeaderFields
 from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Ambiguous, Unhealthy

@@ -11,7 +11,7 @@ from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants, NamespaceGrant
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.namespace import MAX_DEPTH, MAX_SPREAD, EffectiveDocument
-from exchanger.policy.routing.scope import PathSet
+from exchanger.policy.scope import PathSet
 from exchanger.policy.snapshot import PolicySnapshot, changed_documents
 from exchanger.values.entry import EVERYWHERE, Claim, Entry, FailClosedRegion, PathType, Source
 from exchanger.values.selector import parse_selector

@@ -8,8 +8,8 @@ from unittest import mock
 import attrs
 
 from exchanger.policy.headers import RequestHeaders
-from exchanger.policy.routing.table import Level
-from exchanger.policy.routing.trie import PathTrie
+from exchanger.policy.table import Level
+from exchanger.policy.trie import PathTrie
 
 N = TypeVar("N")
 

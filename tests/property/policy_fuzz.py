@@ -1,4 +1,4 @@
-"""Random policies and requests without a strategy's cost, decided by a snapshot and by the model. See ``test_policy_routing``.
+"""Random policies and requests without a strategy's cost, decided by a snapshot and by the model. See ``test_policy_lookup``.
 
 Run for longer: python -m tests.property.policy_fuzz SECONDS SEED
 """

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import Grants
-from exchanger.policy.routing.table import VirtualHost
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
+from exchanger.policy.table import VirtualHost
 from exchanger.values.entry import AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType, Source, TokenTarget
 from tests.policy.examples import EVERYTHING_GRANTED
 

@@ -18,9 +18,9 @@ from exchanger.policy.interpretation import path_interpretations
 from exchanger.policy.namespace import routes_of
 from exchanger.policy.path import MalformedPath
 from exchanger.policy.prefix import fold, prefix_spellings
-from exchanger.policy.routing.steps import Steps
-from exchanger.policy.routing.table import CONFLICT
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
+from exchanger.policy.steps import Steps
+from exchanger.policy.table import CONFLICT
 from exchanger.values.entry import BASELINE, DenyEntry, Entry, FailClosedRegion, MatchScope, PathType, Source
 from exchanger.values.request import HeaderFields
 from exchanger.values.selector import parse_selector

@@ -18,7 +18,7 @@ from exchanger.policy.namespace import routes_of
 from exchanger.policy.path import MalformedPath, interpretations_of, read_path
 from exchanger.policy.prefix import prefix_spellings, read_prefix
 from exchanger.policy.revocation import Revocation
-from exchanger.policy.routing.scope import PathSet, Route
+from exchanger.policy.scope import PathSet, Route
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
 from exchanger.values.entry import (
     BASELINE,

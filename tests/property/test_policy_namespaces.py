@@ -11,9 +11,9 @@ from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants, NamespaceGrant
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.namespace import MAX_DEPTH, closing, depth_of, routes_of
-from exchanger.policy.routing.scope import Route
-from exchanger.policy.routing.table import VirtualHosts
+from exchanger.policy.scope import Route
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.table import VirtualHosts
 from exchanger.values.entry import (
     EVERYWHERE,
     AllowEntry,

@@ -14,8 +14,8 @@ from exchanger.policy.documents.document import Labels, PolicyDocument
 from exchanger.policy.grants.allowance import Allowance, Grants, NamespaceGrant
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.revocation import Revocation
-from exchanger.policy.routing.table import VirtualHosts
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
+from exchanger.policy.table import VirtualHosts
 from exchanger.values.entry import BASELINE, AllowEntry, DenyEntry, Entry, ExchangeEntry, MatchScope, Source
 from exchanger.values.request import HeaderFields
 from exchanger.values.selector import parse_selector
@@ -40,7 +40,7 @@ from tests.property.strategies_policy import (
 )
 from tests.property.test_policy_grants import all_grants
 from tests.property.test_policy_grants import policies as granted_policies
-from tests.property.test_policy_routing import denial_scopes
+from tests.property.test_policy_lookup import denial_scopes
 
 TEAM, OTHER, EVIL = Source("team", "p"), Source("other", "p"), Source("evil", "p")
 

@@ -29,9 +29,9 @@ from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.path import is_plain_with_query
-from exchanger.policy.routing.scope import Route
-from exchanger.policy.routing.table import VirtualHosts
+from exchanger.policy.scope import Route
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
+from exchanger.policy.table import VirtualHosts
 from exchanger.tools.areas import NO_HOST, PathKind
 from exchanger.tools.diff import Area, compare
 from exchanger.tools.explain import console_target, shown_question

@@ -138,19 +138,19 @@ PLANTED: Final = {
     ),
     "withdrawal-opens-what-others-close": Planted(
         "a closed region is forgotten when another document that closes the same is withdrawn or mended",
-        "exchanger.policy.routing.table",
+        "exchanger.policy.table",
         "left = [member for member in members if member not in gone] if gone else members",
         "left = [] if gone else members",
     ),
     "mended-document-stays-closed": Planted(
         "a closed region stays when its document is mended or withdrawn",
-        "exchanger.policy.routing.table",
+        "exchanger.policy.table",
         "left = [member for member in members if member not in gone] if gone else members",
         "left = [member for member in members if member not in gone or member[0].yields_to_others]",
     ),
     "denial-is-lost-beside-a-change": Planted(
         "what another namespace has at a prefix is forgotten when an entry is added there",
-        "exchanger.policy.routing.table",
+        "exchanger.policy.table",
         "changes[prefix] = _levels(len(prefix), [*left, *more.get(prefix, ())]) or None",
         "changes[prefix] = _levels(len(prefix), more.get(prefix) or left) or None",
     ),

@@ -17,9 +17,9 @@ from exchanger.policy.documents.document import Labels
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.path import read_path
 from exchanger.policy.prefix import Spellings, prefix_spellings, read_prefix
-from exchanger.policy.routing.scope import PathSet
-from exchanger.policy.routing.table import VirtualHosts
-from exchanger.policy.routing.trie import PathTrie
+from exchanger.policy.scope import PathSet
+from exchanger.policy.table import VirtualHosts
+from exchanger.policy.trie import PathTrie
 from exchanger.util.text import bounded
 from exchanger.values.entry import DenyEntry, Entry, ExchangeEntry, MatchScope, PathType
 from exchanger.values.selector import Selector

@@ -8,9 +8,9 @@ from typing import Final
 
 from exchanger.codes import manifests as codes
 from exchanger.policy.conflicts import Conflict, conflicts_with, named
+from exchanger.policy.lookup import Trace
 from exchanger.policy.mistakes import ANY_METHOD, MAX_METHODS, REST, Remark, a_host, open_without_slash, own_headers, some_methods
 from exchanger.policy.prefix import fold
-from exchanger.policy.routing.lookup import Trace
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.tools.check.files import CheckedDocument, PlacedProblem
 from exchanger.util.text import bounded, distance, quoted

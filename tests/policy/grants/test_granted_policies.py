@@ -8,8 +8,8 @@ from exchanger.policy.grants import allowance
 from exchanger.policy.grants.allowance import Grants, NamespaceGrant, common_hosts
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.namespace import EffectiveDocument
-from exchanger.policy.routing.table import CONFLICT
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.table import CONFLICT
 from exchanger.values.entry import (
     EVERYWHERE,
     UNKNOWN_NAMESPACE,

@@ -12,12 +12,12 @@ import pytest
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import Allowance, Granted
 from exchanger.policy.interpretation import MAX_MARKER_WORK, MAX_POSSIBLE, Interpretation, InvalidByteMarkers
+from exchanger.policy.lookup import Outcome, Request, Trace, decide, decide_at_once, denied_by, possible_paths
 from exchanger.policy.namespace import NamespacePolicy, routes_of
-from exchanger.policy.routing.lookup import Outcome, Request, Trace, decide, decide_at_once, denied_by, possible_paths
-from exchanger.policy.routing.scope import PathSet, Route, covers_host, covers_path, order_of
-from exchanger.policy.routing.steps import Steps
-from exchanger.policy.routing.table import VirtualHost, VirtualHosts
+from exchanger.policy.scope import PathSet, Route, covers_host, covers_path, order_of
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.steps import Steps
+from exchanger.policy.table import VirtualHost, VirtualHosts
 from exchanger.values.entry import BASELINE, Claim, DenyEntry, Entry, ExchangeEntry, MatchScope, PathType, TokenTarget
 from exchanger.values.request import HeaderFields
 from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict

@@ -13,8 +13,8 @@ from exchanger.policy.authority import MAX_WILDCARD, WILDCARD, wildcards_above
 from exchanger.policy.headers import canonical
 from exchanger.policy.path import certain_part, is_uncertain
 from exchanger.policy.prefix import fold, spellings_of
-from exchanger.policy.routing.scope import PathSet, Route, order_of
-from exchanger.policy.routing.trie import PathTrie
+from exchanger.policy.scope import PathSet, Route, order_of
+from exchanger.policy.trie import PathTrie
 from exchanger.values.entry import Entry, FailClosedRegion, PathType
 from exchanger.values.verdict import Unhealthy
 

@@ -29,9 +29,9 @@ from exchanger.policy.interpretation import (
 )
 from exchanger.policy.path import MalformedPath, certain_part, is_plain_with_query
 from exchanger.policy.prefix import MAX_PREFIX, fold
-from exchanger.policy.routing.scope import PathSet, all_readings
-from exchanger.policy.routing.steps import Steps
-from exchanger.policy.routing.table import CONFLICT, Level, Rules, VirtualHost, VirtualHosts
+from exchanger.policy.scope import PathSet, all_readings
+from exchanger.policy.steps import Steps
+from exchanger.policy.table import CONFLICT, Level, Rules, VirtualHost, VirtualHosts
 from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, Entry, ExchangeEntry, HeaderMatch, PathType
 from exchanger.values.request import NO_FIELDS, HeaderFields
 from exchanger.values.verdict import (

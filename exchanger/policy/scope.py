@@ -14,7 +14,7 @@ import attrs
 from exchanger.policy.authority import WILDCARD, wildcards_above
 from exchanger.policy.path import is_uncertain
 from exchanger.policy.prefix import decoded_again, fold, prefix_spellings
-from exchanger.policy.routing.trie import PathTrie
+from exchanger.policy.trie import PathTrie
 from exchanger.values.entry import Entry, FailClosedRegion, MatchScope, PathType
 
 _EXACT: Final = 1 << 20  # more than any prefix has characters

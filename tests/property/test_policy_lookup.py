@@ -12,11 +12,11 @@ from exchanger.policy.authority import read_authority
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.headers import RequestHeaders
-from exchanger.policy.routing.lookup import Outcome, Request, Trace, decide, decide_at_once
-from exchanger.policy.routing.scope import PathSet, Route, all_readings, covers, covers_host, covers_methods, covers_path
-from exchanger.policy.routing.table import VirtualHost, VirtualHosts
-from exchanger.policy.routing.trie import PathTrie
+from exchanger.policy.lookup import Outcome, Request, Trace, decide, decide_at_once
+from exchanger.policy.scope import PathSet, Route, all_readings, covers, covers_host, covers_methods, covers_path
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
+from exchanger.policy.table import VirtualHost, VirtualHosts
+from exchanger.policy.trie import PathTrie
 from exchanger.values.entry import (
     BASELINE,
     AllowEntry,
