@@ -186,7 +186,7 @@ def _deciding(looks: Iterable[Look]) -> tuple[Look, ...]:
 
 
 @final
-@attrs.frozen
+@attrs.define(eq=False)
 class _Explainer:
     """Puts the outcomes of one request into words. ``deciding`` has for each reading of its path the look-up that counts."""
 

@@ -293,7 +293,7 @@ def possible_paths(near: Near, marked: Interpretation, room: Steps) -> tuple[Int
     for _, there in near:
         as_written = ((prefix, False) for prefix in there.exact.prefixes_of(certain))
         without_case = ((prefix, True) for prefix in there.folded.prefixes_of(folded))
-        for prefix, is_folded in chain(as_written, without_case, *there.hidden.covering(folded)):
+        for prefix, is_folded in chain(as_written, without_case, *[[one for one, _ in own] for own in there.hidden.covering(folded)]):
             text = marked.folded if is_folded else path
             end, compared = markers.after_prefix(prefix, text)
             if not work.take(compared):

@@ -48,7 +48,7 @@ Routes: TypeAlias = tuple[Route, ...]
 # The document of each source from now on, ``None`` for none.
 Changes: TypeAlias = Mapping[Source, PolicyDocument | None]
 # For hosts that cover several granted ones: the most routes that claims on them make, and whether all of these yield to others.
-Spans: TypeAlias = Mapping[str | None, tuple[int, bool]]
+Spans: TypeAlias = "HashTrieMap[str | None, tuple[int, bool]]"
 # The routes that are removed from each host, and those that are added there.
 Differences: TypeAlias = dict[str | None, tuple[list[Route], list[Route]]]
 
@@ -65,14 +65,14 @@ class EffectiveDocument:
     """
 
     document: PolicyDocument
-    routes: Mapping[str | None, Routes] = attrs.field(repr=False)
+    routes: "HashTrieMap[str | None, Routes]" = attrs.field(repr=False)
     entries: tuple[Entry, ...]
     problems: tuple[FailClosedRegion, ...]
     refused: tuple[PolicyRefusal, ...]
     used_entries: int
     used_regions: int
     is_over_quota: bool = False
-    spans: Spans = attrs.field(factory=dict, repr=False)
+    spans: "HashTrieMap[str | None, tuple[int, bool]]" = attrs.field(factory=HashTrieMap, repr=False)
 
     @property
     def source(self) -> Source:
@@ -119,12 +119,12 @@ class NamespacePolicy:
     routes: "HashTrieMap[str | None, HashTrieMap[Source, Routes]]" = attrs.field(factory=HashTrieMap, repr=False)
     used_entries: int = 0
     used_regions: int = 0
-    over_quota: Mapping[Source, Code] = attrs.field(factory=dict)
+    over_quota: "HashTrieMap[Source, Code]" = attrs.field(factory=HashTrieMap)
     over_depth: frozenset[str | None] = frozenset()
     spread: int = 0
-    wide: Mapping[str | None, Routes] = attrs.field(factory=dict, repr=False)
+    wide: "HashTrieMap[str | None, Routes]" = attrs.field(factory=HashTrieMap, repr=False)
     # The documents that ``wide`` follows from.
-    wide_by: Mapping[tuple[str | None, bool], Source] = attrs.field(factory=dict, repr=False)
+    wide_by: "HashTrieMap[tuple[str | None, bool], Source]" = attrs.field(factory=HashTrieMap, repr=False)
     entry_count: int = 0
     invalid_documents: int = 0
     refused_count: int = 0
@@ -158,7 +158,8 @@ class NamespacePolicy:
             count += (content is not None) - (known is not None)
         exceeds = used_entries > self.limits.entries or used_regions > self.limits.areas or count > self.limits.documents
         over_quota = self._over_quota(contents) if exceeds else {}
-        otherwise = [source for source in {**over_quota, **self.over_quota} if over_quota.get(source) is not self.over_quota.get(source)]
+        ever_over = {**over_quota, **dict(self.over_quota.items())}
+        otherwise = [source for source in ever_over if over_quota.get(source) is not self.over_quota.get(source)]
         touched, affected = dict.fromkeys([*contents, *sorted(otherwise)]), dict[Source, _Content | None]()
         for source in touched:
             before = self.documents.get(source)
@@ -166,10 +167,10 @@ class NamespacePolicy:
             content = content and content.within(over_quota.get(source), self.limits)
             if content is None or before is None or content.document is not before.document:
                 affected[source] = content
-        spans = {source: {} if content is None else self._spans(content.document) for source, content in affected.items()}
+        spans = {source: _NO_SPANS if content is None else self._spans(content.document) for source, content in affected.items()}
         spread = self.spread
         for source in affected:
-            spread += _spread(spans[source]) - _spread({} if (known := self.documents.get(source)) is None else known.spans)
+            spread += _spread(spans[source]) - _spread(_NO_SPANS if (known := self.documents.get(source)) is None else known.spans)
         is_wide = spread > MAX_SPREAD
         if is_wide is not (self.spread > MAX_SPREAD):
             others = {source: one for source, one in self.documents.items() if one.spans and source not in affected}
@@ -180,16 +181,20 @@ class NamespacePolicy:
             before, after = documents.get(source), None if content is None else self._effective(content, spans[source], is_wide=is_wide)
             documents = documents.discard(source) if after is None else documents.insert(source, after)
             changes.append((source, {} if before is None else before.routes, {} if after is None else after.routes))
-        first = _first_of(documents.values()) if is_wide else {}
+        first = _first_of(documents.values()) if is_wide else _NOTHING_FIRST
         wide = self.wide if first == self.wide_by else self._wide(first)
-        renewed = [] if wide is self.wide else [host for host in {**self.wide, **wide} if self.wide.get(host) != wide.get(host)]
+        renewed = (
+            []
+            if wide is self.wide
+            else [host for host in {**dict(self.wide.items()), **dict(wide.items())} if self.wide.get(host) != wide.get(host)]
+        )
         old, new = ({host: one[host] for host in renewed if host in one} for one in (self.wide, wide))
         changes.append((_WIDE, old, new))
         routes, differences = _changed_routes(self.routes, changes)
         over_depth = self.over_depth.difference(differences).union(host for host in differences if depth_of(_all(routes, host)) > MAX_DEPTH)
         if over_depth or self.over_depth:
             there = {source for host in over_depth ^ self.over_depth for source in routes.get(host, _NO_ROUTES)}
-            there.update(source for source in affected if source in documents and documents[source].routes.keys() & over_depth)
+            there.update(source for source in affected if source in documents and not over_depth.isdisjoint(documents[source].routes))
             for source, shallow in [(source, documents[source]) for source in there if source in documents]:
                 affected[source] = content = _Content.known(shallow)
                 documents = documents.insert(source, self._effective(content, shallow.spans, over_depth, is_wide=is_wide))
@@ -206,7 +211,7 @@ class NamespacePolicy:
             routes=routes,
             used_entries=used_entries,
             used_regions=used_regions,
-            over_quota=over_quota,
+            over_quota=HashTrieMap(over_quota),
             over_depth=over_depth,
             spread=spread,
             wide=wide,
@@ -247,7 +252,7 @@ class NamespacePolicy:
             if count := self._span(claim):
                 known, yields = spans.get(claim.match.host, (0, True))
                 spans[claim.match.host] = known + count, yields and Route(claim).yields_to_others
-        return spans
+        return HashTrieMap(spans)
 
     def _span(self, claim: Claim) -> int:
         """Return the most routes that ``claim`` makes, 0 if it makes one at most."""
@@ -258,7 +263,7 @@ class NamespacePolicy:
         is_granted = not isinstance(claim, FailClosedRegion) and all(_grants_all(one, claim.match) for one in self.allowances)
         return 0 if count <= 1 or is_granted else count
 
-    def _wide(self, first: Mapping[tuple[str | None, bool], Source]) -> dict[str | None, Routes]:
+    def _wide(self, first: "HashTrieMap[tuple[str | None, bool], Source]") -> "HashTrieMap[str | None, Routes]":
         """Return what closes all granted hosts that are covered by the hosts of claims that cover several."""
         closed: dict[str | None, tuple[bool, Source]] = {}
         for (host, yields), source in first.items():
@@ -269,7 +274,7 @@ class NamespacePolicy:
             paths = self._granted_on(host, enforced=True)
             if paths is None or paths.prefixes:
                 wide[host] = (Route(_wide_region(source, host, guessed=yields and host is not None), paths),)
-        return wide
+        return HashTrieMap(wide)
 
     def _effective(
         self, content: "_Content", spans: Spans, over_depth: frozenset[str | None] = frozenset(), *, is_wide: bool
@@ -309,10 +314,10 @@ class NamespacePolicy:
             problems = (*problems, *[deep[entry.index] for entry in entries if entry.index in deep])
             entries = tuple([entry for entry in entries if entry.index not in deep])
         if is_wide and spans and all(region.index is not None for region in problems):  # an unreadable document has its own reason
-            problems = (_wide_region(document.source, next(iter(spans)), guessed=False), *problems)
+            problems = (_wide_region(document.source, min(spans, key=str), guessed=False), *problems)
         return EffectiveDocument(
             document,
-            {host: tuple(routes) for host, routes in by_host.items()},
+            HashTrieMap({host: tuple(routes) for host, routes in by_host.items()}),
             entries,
             problems,
             refused,
@@ -364,6 +369,8 @@ class _Content:
 # Stands for a document among the routes of a namespace: those that fail closed for all documents together.
 _WIDE: Final = Source("", "")
 _NO_ROUTES: "Final[HashTrieMap[Source, Routes]]" = HashTrieMap()
+_NO_SPANS: "Final[HashTrieMap[str | None, tuple[int, bool]]]" = HashTrieMap()
+_NOTHING_FIRST: "Final[HashTrieMap[tuple[str | None, bool], Source]]" = HashTrieMap()
 _NO_PATHS: Final = PathSet((), in_any_reading=True)
 _name = attrgetter("kind", "name")  # the order of sources of one namespace, ten times as fast as their comparison
 
@@ -410,13 +417,13 @@ def _closed_hosts(document: PolicyDocument, exceeded: Code, limits: NamespaceLim
         yield FailClosedRegion(document.source, MatchScope(host), text, guessed=guessed, problems=(Problem(exceeded, text),))
 
 
-def _first_of(documents: Iterable[EffectiveDocument]) -> dict[tuple[str | None, bool], Source]:
+def _first_of(documents: Iterable[EffectiveDocument]) -> "HashTrieMap[tuple[str | None, bool], Source]":
     """Return the first document with each host that covers several granted ones, by whether all of its claims there yield to others."""
     first: dict[tuple[str | None, bool], Source] = {}
     for document in sorted((one for one in documents if one.spans), key=attrgetter("source")):
         for host, (_, yields) in document.spans.items():
             first.setdefault((host, yields), document.source)
-    return first
+    return HashTrieMap(first)
 
 
 def _wide_region(source: Source, host: str | None, *, guessed: bool) -> FailClosedRegion:

@@ -3,7 +3,7 @@
 Must not know: documents, grants, or how a request is read.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Final, TypeAlias, final
 
 import attrs
@@ -150,7 +150,7 @@ class VirtualHost:
 
     exact: PathTrie[Levels] = attrs.field(factory=PathTrie)
     folded: PathTrie[Levels] = attrs.field(factory=PathTrie)
-    hidden: "PathTrie[Mapping[Hidden, int]]" = attrs.field(factory=PathTrie, repr=False)
+    hidden: "PathTrie[tuple[tuple[Hidden, int], ...]]" = attrs.field(factory=PathTrie, repr=False)
     with_methods: int = 0
     with_headers: int = 0
     yielding: int = 0
@@ -277,8 +277,8 @@ def _levels(length: int, routes: list[tuple[Route, _Place]]) -> Levels:
 
 
 def _hidden_after(
-    hidden: "PathTrie[Mapping[Hidden, int]]", removed: Iterable[Route], added: Iterable[Route]
-) -> "PathTrie[Mapping[Hidden, int]]":
+    hidden: "PathTrie[tuple[tuple[Hidden, int], ...]]", removed: Iterable[Route], added: Iterable[Route]
+) -> "PathTrie[tuple[tuple[Hidden, int], ...]]":
     """Return ``hidden`` after a change, which costs no more than the changed routes and what differs in uncertain characters alone."""
     differences: dict[Hidden, int] = {}
     for routes, sign in ((removed, -1), (added, 1)):
@@ -297,9 +297,9 @@ def _hidden_after(
     for one, count in differences.items():
         certain = fold(certain_part(one[0]))
         if certain not in nodes:
-            nodes[certain] = dict(hidden.get(certain) or {})
+            nodes[certain] = dict(hidden.get(certain) or ())
         own = nodes[certain]
         own[one] = own.get(one, 0) + count
         if not own[one]:
             del own[one]
-    return hidden.replaced({certain: dict(sorted(own.items())) or None for certain, own in nodes.items()}) if nodes else hidden
+    return hidden.replaced({certain: tuple(sorted(own.items())) or None for certain, own in nodes.items()}) if nodes else hidden

@@ -351,9 +351,9 @@ def test_prefixes_beyond_ascii_count_for_each_route_and_granted_path() -> None:
     routes = [a_route(0, "/é", PathSet.of(["/é"])), a_route(1, "/é"), a_route(2, "/x", PathSet.of(["/é", "/a"]))]
     host = a_host(routes)
     encoded = host.replaced(routes[2:], ())
-    assert dict(zip(host.hidden.prefixes, host.hidden.nodes, strict=True)) == {"/": {("/é", False): 4}}
+    assert dict(zip(host.hidden.prefixes, host.hidden.nodes, strict=True)) == {"/": ((("/é", False), 4),)}
     assert encoded is not None
-    assert dict(zip(encoded.hidden.prefixes, encoded.hidden.nodes, strict=True)) == {"/": {("/é", False): 3}}
+    assert dict(zip(encoded.hidden.prefixes, encoded.hidden.nodes, strict=True)) == {"/": ((("/é", False), 3),)}
     left = encoded.replaced(routes[:2], [a_route(0, "/a")])
     assert left is not None
     assert not left.hidden

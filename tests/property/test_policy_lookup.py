@@ -1,7 +1,7 @@
 """Laws of routing: scopes compared, path tries built whole, and a look-up that decides as the model says and tells how."""
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import attrs
 import pytest
@@ -121,7 +121,7 @@ def begins_with_its_prefix(path: str, route: Route) -> bool:
 # Law: a host after edits is the host of what is left.
 
 
-def _hidden(there: VirtualHost) -> Iterator[tuple[str, Mapping[tuple[str, bool], int]]]:
+def _hidden(there: VirtualHost) -> Iterator[tuple[str, tuple[tuple[tuple[str, bool], int], ...]]]:
     return zip(there.hidden.prefixes, there.hidden.nodes, strict=True)
 
 

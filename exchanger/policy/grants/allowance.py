@@ -4,7 +4,7 @@ Must not know: the text of the grants file, or documents.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import cached_property, lru_cache
 from itertools import chain
 from typing import Final, final
@@ -113,8 +113,6 @@ class Allowance:
     # Places in ``granted`` by host, and by each wildcard above a host.
     _at: "HashTrieMap[str, tuple[int, ...]]" = attrs.field(init=False, eq=False, repr=False)
     _below: "HashTrieMap[str, tuple[int, ...]]" = attrs.field(init=False, eq=False, repr=False)
-    # By host with granted hosts below it and, for all others, by the nearest granted host that covers them, which may be one of the former.
-    _near: "dict[tuple[str | None, bool], NearGrants]" = attrs.field(factory=dict, init=False, eq=False, repr=False)
 
     @_at.default
     def _by_host(self) -> "HashTrieMap[str, tuple[int, ...]]":
@@ -124,6 +122,11 @@ class Allowance:
     def _by_wildcard(self) -> "HashTrieMap[str, tuple[int, ...]]":
         found = ((host.removeprefix(WILDCARD), place) for place, granted in enumerate(self.granted) for host in granted.hosts)
         return _places((wildcard, place) for host, place in found for wildcard in wildcards_above(host))
+
+    @cached_property
+    def _near(self) -> "dict[tuple[str | None, bool], NearGrants]":
+        """By host with granted hosts below it; for all others, by the nearest granted host that covers them."""
+        return {}
 
     @property
     def area_count(self) -> int:
@@ -149,7 +152,7 @@ class Allowance:
             for other in common_hosts(host, self.granted[place].hosts):
                 below.setdefault(other, []).append(self.granted[place])
         there = HostGrants(tuple([self.granted[place] for place in covering]))
-        return NearGrants(there, {other: HostGrants(tuple(own)) for other, own in below.items()})
+        return NearGrants(there, HashTrieMap({other: HostGrants(tuple(own)) for other, own in below.items()}))
 
 
 @final
@@ -204,7 +207,7 @@ class NearGrants:
     """The grants that cover a host, and those on each granted host below it that do not."""
 
     there: HostGrants
-    below: "Mapping[str | None, HostGrants]"
+    below: "HashTrieMap[str | None, HostGrants]"
 
     def by_host(self, host: str | None) -> "Iterator[tuple[str | None, HostGrants]]":
         """Yield ``host``, to which these are near, and the granted hosts below it, each with its grants."""
@@ -249,9 +252,9 @@ UNLIMITED: Final = Allowance(
 
 
 @final
-@attrs.define(eq=False, on_setattr=attrs.setters.frozen)
+@attrs.frozen(eq=False)
 class Grants:
-    """All grants. It never changes, except that it caches allowances.
+    """All grants.
 
     ``limited``: there is a file; otherwise every namespace is ``UNLIMITED``. ``baseline``: what is denied before policies.
 
@@ -266,27 +269,31 @@ class Grants:
     limits: NamespaceLimits = attrs.field(default=NamespaceLimits())
     denials: VirtualHosts | None = attrs.field(init=False, repr=False)
     # The grants that name each namespace, and under ``None`` those without names.
-    _naming: dict[str | None, list[NamespaceGrant]] = attrs.field(init=False, repr=False)
-    _known: dict[tuple[str, Labels], Allowance] = attrs.field(factory=dict, init=False, repr=False)
+    _naming: "HashTrieMap[str | None, tuple[NamespaceGrant, ...]]" = attrs.field(init=False, repr=False)
     # The areas of the grants that name each namespace, and of those without names.
-    _counts: dict[str | None, int] = attrs.field(init=False, repr=False)
+    _counts: "HashTrieMap[str | None, int]" = attrs.field(init=False, repr=False)
 
     @denials.default
     def _baseline_by_host(self) -> VirtualHosts | None:
         return VirtualHosts.of(self.baseline) if self.baseline else None
 
     @_naming.default
-    def _by_name(self) -> dict[str | None, list[NamespaceGrant]]:
+    def _by_name(self) -> "HashTrieMap[str | None, tuple[NamespaceGrant, ...]]":
         naming: dict[str | None, list[NamespaceGrant]] = {}
         for grant in self.grants:
             for name in (None,) if grant.namespaces is None else grant.namespaces:
                 naming.setdefault(name, []).append(grant)
-        return naming
+        return HashTrieMap({name: tuple(own) for name, own in naming.items()})
 
     @_counts.default
-    def _count_areas(self) -> dict[str | None, int]:
+    def _count_areas(self) -> "HashTrieMap[str | None, int]":
         counts = {name: sum(len(grant.hosts) * len(grant.path_prefixes) for grant in own) for name, own in self._naming.items()}
-        return {None: 0, **counts}
+        return HashTrieMap({None: 0, **counts})
+
+    @cached_property
+    def _known(self) -> dict[tuple[str, Labels], Allowance]:
+        """Allowances that were computed before."""
+        return {}
 
     def area_count(self, namespace: str, descriptions: tuple[Labels, ...]) -> int:
         """Return the most areas that a namespace is granted: the exact number, once its allowances are computed. Costs nearly nothing."""
