@@ -3,7 +3,7 @@
 Must not know: tasks, threads, or when anything is to be done.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Final, TypeAlias, final
 
 import attrs
@@ -51,56 +51,58 @@ class Read:
 @final
 @attrs.frozen
 class Built:
-    """The new ``version``, the ``settled`` version under the same grants, and how the new one differs: the document of each source.
+    """The new ``version``, the ``settled`` version beside it, and how the new one differs: the document of each source.
 
-    ``to_read`` are the sources of documents that were over quota, and for which there is room again.
+    ``documents`` are those that were applied. ``to_read`` are the sources of documents that were over quota, and for which there is room
+    again. ``lost``: the allowances of those namespaces that have documents or labels in this build and lose rights under the next grants.
     """
 
     version: PolicySnapshot = attrs.field(repr=False)
     settled: PolicySnapshot = attrs.field(repr=False)
     differs: Mapping[Source, EffectiveDocument | None] = attrs.field(factory=dict, repr=False)
+    documents: Changes = attrs.field(factory=dict, repr=False)
     to_read: tuple[Source, ...] = attrs.field(default=(), repr=False)
+    lost: Mapping[str, tuple[Allowance, ...]] = attrs.field(factory=dict, repr=False)
 
 
 @final
 @attrs.frozen
 class Build:
-    """Apply ``documents`` to ``base``, and hold it and the ``settled`` version against ``grants``, ``None`` for the same as before.
+    """Apply ``documents`` to ``base``, which is the version ``before`` itself, or the same under new grants.
 
-    ``labels`` are those of all namespaces, and ``relabelled`` the namespaces that have others than in ``base``. What ``blocked`` documents
-    allow is removed: they are to be removed themselves once they need not wait for others. ``unread`` are the sources that fail closed
-    until their texts are read. ``completes``: the version has everything that must be in it before any is published.
+    ``settled`` is the last settled version. ``labels`` are those of all namespaces, and ``relabelled`` the namespaces that have others than
+    in ``base``. What ``blocked`` documents allow is removed: they are to be removed themselves once they need not wait for others.
+    ``unread`` are the sources that fail closed until their texts are read. ``next_grants`` are those that will replace the present ones.
+    ``completes``: the version has everything that must be in it before any is published.
     """
 
+    before: PolicySnapshot = attrs.field(repr=False)
     base: PolicySnapshot = attrs.field(repr=False)
     settled: PolicySnapshot = attrs.field(repr=False)
     documents: Changes = attrs.field(repr=False)
     labels: NamespaceLabels = attrs.field(repr=False)
-    relabelled: Iterable[str] = ()
+    relabelled: Collection[str] = ()
     blocked: Iterable[Source] = attrs.field(default=(), repr=False)
     unread: Iterable[Source] = attrs.field(default=(), repr=False)
-    grants: Grants | None = attrs.field(default=None, repr=False)
+    next_grants: Grants | None = attrs.field(default=None, repr=False)
     completes: bool = False
 
     def run(self) -> Built:
         """Build the version. Blocking code for a thread."""
-        base, settled = self.base, self.settled
-        if self.grants is not None:
-            base = base.with_grants(self.grants)
-            settled = base if self.settled is self.base else settled.with_grants(self.grants)
-        documents = self._documents()
+        base, documents = self.base, self._documents()
         names = dict.fromkeys([*self.relabelled, *(source.namespace for source, document in documents.items() if document is not None)])
         labels = {name: self.labels[name] for name in names if name in self.labels}
         version = base.changed(documents, labels)
         if allowing := dict(_without_allows(version, self.blocked)):
             version, documents = version.changed(allowing), {**documents, **allowing}
-        granted = dict.fromkeys(self.relabelled)
-        if self.grants is not None:
-            granted.update((name, None) for name, own in version.namespaces.items() if own is not self.base.namespaces.get(name))
-        differs = changed_documents(self.base, version, documents, granted)
-        touched = granted | dict.fromkeys(source.namespace for source in documents)
+        compared = dict.fromkeys(self.relabelled)
+        if base is not self.before:
+            compared.update((name, None) for name, own in version.namespaces.items() if own is not self.before.namespaces.get(name))
+        differs = changed_documents(self.before, version, documents, compared)
+        touched = compared | dict.fromkeys(source.namespace for source in documents)
         to_read = [source for name in touched if (own := version.namespace(name)) is not None for source in sorted(own.to_read_again)]
-        return Built(version, self._without_rights_of(settled, labels), differs, tuple(to_read))
+        lost = {} if self.next_grants is None else lost_rights(version, self.next_grants, self.labels, touched)
+        return Built(version, self._without_rights_of(self.settled, labels), differs, documents, tuple(to_read), lost)
 
     def _documents(self) -> dict[Source, PolicyDocument | None]:
         documents = dict(self.documents)
@@ -110,18 +112,11 @@ class Build:
 
     def _without_rights_of(self, settled: PolicySnapshot, labels: Mapping[str, tuple[Labels, ...]]) -> PolicySnapshot:
         """Return ``settled`` without the rights that namespaces have lost with their labels. What they deny there stays: it may move."""
-        grants = settled.grants
-        names = dict.fromkeys([*labels, *(() if settled.revocation is None else settled.revocation.allowances)])
-        if not grants.limited or not names:
+        names = {*labels, *(() if settled.revocation is None else settled.revocation.allowances)}
+        if not settled.grants.limited or not names:
             return settled
-        lost: dict[str, tuple[Allowance, ...]] = {}
-        for name in names:
-            namespace = settled.namespace(name)
-            if namespace is not None:
-                now = grants.allowances(name, self.labels.get(name, namespace.labels))
-                if now != namespace.allowances:
-                    lost[name] = now
-        revocation = Revocation(HashTrieMap(lost), enforced=grants.enforced, keeps_denials=True) if lost else None
+        lost = lost_rights(settled, settled.grants, self.labels, sorted(names))
+        revocation = Revocation(HashTrieMap(lost), enforced=settled.grants.enforced, keeps_denials=True) if lost else None
         return settled.revoked_by(revocation)
 
 
@@ -138,6 +133,19 @@ def _without_allows(version: PolicySnapshot, sources: Iterable[Source]) -> Itera
             yield source, attrs.evolve(effective.document, entries=left, issuers=None)
 
 
+def lost_rights(version: PolicySnapshot, grants: Grants, labels: NamespaceLabels, names: Iterable[str]) -> dict[str, tuple[Allowance, ...]]:
+    """Return the allowances under ``grants`` and ``labels`` of those namespaces ``names`` that have others in ``version``."""
+    all_differ = (version.grants.enforced, version.grants.limited) != (grants.enforced, grants.limited)
+    found: dict[str, tuple[Allowance, ...]] = {}
+    for name in names:
+        namespace = version.namespace(name)
+        if namespace is not None:
+            now = grants.allowances(name, labels.get(name, namespace.labels))
+            if all_differ or now != namespace.allowances:
+                found[name] = now
+    return found
+
+
 @final
 @attrs.frozen
 class Revoke:
@@ -150,20 +158,30 @@ class Revoke:
 
     def run(self) -> Revocation:
         """Return the revoked rights. Blocking code for a thread."""
-        grants, lost = self.grants, dict[str, tuple[Allowance, ...]]()
+        lost: dict[str, tuple[Allowance, ...]] = {}
         for version in self.versions:
-            all_differ = (version.grants.enforced, version.grants.limited) != (grants.enforced, grants.limited)
-            for name, namespace in version.namespaces.items():
-                now = grants.allowances(name, self.labels.get(name, namespace.labels))
-                if all_differ or now != namespace.allowances:
-                    lost[name] = now
+            lost |= lost_rights(version, self.grants, self.labels, version.namespaces)
         if self.building is not None:
-            before = self.building.grants or self.building.base.grants
-            names = {*self.building.relabelled, *(source.namespace for source in self.building.documents)}
-            names.update(self.building.base.namespaces if self.building.grants is not None else ())
-            for name in names:
+            lost |= lost_rights(self.building.base, self.grants, self.labels, self.building.base.namespaces)
+            before = self.building.base.grants
+            for name in {source.namespace for source in self.building.documents} | set(self.building.relabelled):
                 labels = self.labels.get(name, ())
-                now = grants.allowances(name, labels)
-                if now != before.allowances(name, labels):
+                now = self.grants.allowances(name, labels)
+                if now != before.allowances(name, labels) or before.enforced is not self.grants.enforced:
                     lost[name] = now
-        return Revocation(HashTrieMap(lost), grants.denials, grants.enforced)
+        return Revocation(HashTrieMap(lost), self.grants.denials, self.grants.enforced)
+
+
+@final
+@attrs.frozen
+class Regrant:
+    """Hold the documents of two versions against ``grants``, which takes seconds."""
+
+    grants: Grants = attrs.field(repr=False)
+    newest: PolicySnapshot = attrs.field(repr=False)
+    settled: PolicySnapshot = attrs.field(repr=False)
+
+    def run(self) -> tuple[PolicySnapshot, PolicySnapshot]:
+        """Return the two versions. Blocking code for a thread."""
+        newest = self.newest.with_grants(self.grants)
+        return newest, newest if self.settled is self.newest else self.settled.with_grants(self.grants)

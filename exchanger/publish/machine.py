@@ -36,12 +36,12 @@ import attrs
 from rpds import HashTrieMap
 
 from exchanger.policy.documents.document import Labels, PolicyDocument
-from exchanger.policy.grants.allowance import Grants
+from exchanger.policy.grants.allowance import Allowance, Grants
 from exchanger.policy.namespace import EffectiveDocument
 from exchanger.policy.revocation import Revocation
 from exchanger.policy.selection import Change, DocumentText, Text
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.publish.build import FIRST_BUDGET_S, Build, Built, NamespaceLabels, Read, Revoke
+from exchanger.publish.build import FIRST_BUDGET_S, Build, Built, NamespaceLabels, Read, Regrant, Revoke
 from exchanger.publish.pending import Lane, Pending
 from exchanger.values.entry import Source
 
@@ -89,7 +89,7 @@ class SetTimer:
     at: float
 
 
-Action: TypeAlias = Read | Build | Revoke | Publish | Close | HoldBack | SetTimer
+Action: TypeAlias = Read | Build | Revoke | Regrant | Publish | Close | HoldBack | SetTimer
 
 
 @final
@@ -101,11 +101,44 @@ class _Ready:
     relabelled: dict[str, None] = attrs.field(factory=dict, init=False)
     blocked: dict[Source, None] = attrs.field(factory=dict, init=False)
     unread: dict[Source, None] = attrs.field(factory=dict, init=False)
-    grants: Grants | None = attrs.field(default=None, init=False)
     since: float = attrs.field(default=math.inf, init=False)
 
     def begin(self, now: float) -> None:
         self.since = min(self.since, now)
+
+
+@final
+@attrs.define(eq=False)
+class _NextGrants:
+    """Grants that will replace the present ones: first ``revocation`` takes rights away, then all documents are held against them.
+
+    ``is_revoked``: the revocation is that of these grants, not of earlier ones that came to nothing; ``lost`` are rights that it lacks.
+    ``held`` are the versions ``before``, the newest and the settled one, under these grants. ``documents`` and ``relabelled`` namespaces
+    have been built since.
+    """
+
+    grants: Grants
+    revocation: Revocation | None = None
+    is_revoked: bool = attrs.field(default=False, init=False)
+    lost: dict[str, tuple[Allowance, ...]] = attrs.field(factory=dict, init=False)
+    before: tuple[PolicySnapshot, PolicySnapshot] | None = attrs.field(default=None, init=False)
+    held: tuple[PolicySnapshot, PolicySnapshot] | None = attrs.field(default=None, init=False)
+    documents: dict[Source, PolicyDocument | None] = attrs.field(factory=dict, init=False)
+    relabelled: dict[str, None] = attrs.field(factory=dict, init=False)
+
+    def revoke(self, revocation: Revocation) -> None:
+        """Take away what ``revocation`` does."""
+        self.revocation, self.is_revoked = revocation, True
+        self.lose(self.lost)
+
+    def lose(self, lost: Mapping[str, tuple[Allowance, ...]]) -> None:
+        """Take away these rights, too."""
+        self.lost = {**self.lost, **lost}
+        if self.is_revoked and self.revocation is not None and lost:
+            allowances = self.revocation.allowances
+            for name, own in lost.items():
+                allowances = allowances.insert(name, own)
+            self.revocation = attrs.evolve(self.revocation, allowances=allowances)
 
 
 @final
@@ -139,9 +172,9 @@ class Machine:
     _reading: set[Lane] = attrs.field(factory=set, init=False)
     _ready: _Ready = attrs.field(factory=_Ready, init=False, repr=False)
     _building: Build | None = attrs.field(default=None, init=False, repr=False)
-    # The grants whose revoked rights are being looked for; and those of the last such look, until all documents are held against them.
-    _revoking: Grants | None = attrs.field(default=None, init=False, repr=False)
-    _revoked: tuple[Grants, Revocation] | None = attrs.field(default=None, init=False, repr=False)
+    # The next grants until a version is built under them; and those, or earlier ones, for which a thread is doing something.
+    _next_grants: _NextGrants | None = attrs.field(default=None, init=False, repr=False)
+    _granting: _NextGrants | None = attrs.field(default=None, init=False, repr=False)
     _is_open: bool = attrs.field(default=False, init=False)
     _was_open: bool = attrs.field(default=False, init=False)
     # Seconds of CPU that each namespace has cost while closed; infinite once nothing waits for it any longer.
@@ -178,10 +211,7 @@ class Machine:
             labels: namespaces with new labels, ``None`` for those that are gone
             after: the feed that must have passed this moment before what is gone leaves the policy; "" for none
         """
-        self._reported_at = now
-        if self._behind:
-            self._recovers_until = math.inf
-        self._steps.append(chain(self._describe(labels, after, now), self._put(texts), self._remove(texts, after, now)))
+        self._steps.append(chain(self._describe(labels, after, now), self._put(texts, now), self._remove(texts, after, now)))
         return self._next(now)
 
     def passed(self, feed: str, until: float, now: float) -> list[Action]:
@@ -206,8 +236,8 @@ class Machine:
 
     def granted(self, grants: Grants, now: float) -> list[Action]:
         """All documents are restricted by ``grants`` from now on. They change over in one version; what is revoked is revoked before."""
-        self._ready.grants = grants
-        self._ready.begin(now)
+        earlier = self._next_grants
+        self._next_grants = _NextGrants(grants, None if earlier is None else earlier.revocation)
         return self._next(now)
 
     def use_issuers(self, names: frozenset[str], now: float) -> list[Action]:
@@ -239,20 +269,33 @@ class Machine:
 
     def revoked(self, revocation: Revocation, now: float) -> list[Action]:
         """The rights that the next grants revoke are known."""
-        is_newest = self._revoking is not None and self._revoking is self._ready.grants
-        if is_newest and self._revoking is not None:
-            self._revoked = self._revoking, revocation
-        self._revoking = None
-        return self._next(now, differs=is_newest)
+        coming = self._granted()
+        if coming is not None:
+            coming.revoke(revocation)
+        return self._next(now, differs=coming is not None)
+
+    def regranted(self, newest: PolicySnapshot, settled: PolicySnapshot, now: float) -> list[Action]:
+        """The documents of two versions are held against the next grants."""
+        coming = self._granted()
+        if coming is not None:
+            coming.held = newest, settled
+            self._ready.begin(now)
+        return self._next(now)
+
+    def _granted(self) -> _NextGrants | None:
+        """Return the next grants if something has been done for them, and not for earlier ones."""
+        done, self._granting = self._granting, None
+        return done if done is self._next_grants else None
 
     def built(self, built: Built, now: float) -> list[Action]:
         """A version has been built."""
-        order, self._building = self._building, None
+        order, self._building, coming = self._building, None, self._next_grants
         _ensure(order is not None, "nothing is built twice")
         if order is None:
             return []
-        was_settled, differs = self.settled is self.newest, bool(built.differs) or order.grants is not None
-        if self.settled is order.settled:
+        is_regranted = order.base is not order.before
+        was_settled, differs = self.settled is self.newest, bool(built.differs) or is_regranted
+        if is_regranted or self.settled is order.settled:
             self.settled = built.settled
         self.newest = built.version
         if was_settled and differs:
@@ -260,8 +303,12 @@ class Machine:
         elif was_settled:
             self.settled = self.newest
         self._differs.update(built.differs)
-        if order.grants is not None and self._revoked is not None and self._revoked[0] is order.grants:
-            self._revoked = None
+        if coming is not None and coming.held is not None and order.base is coming.held[0]:
+            self._next_grants = None
+        elif coming is not None:
+            coming.documents.update(built.documents)
+            coming.relabelled.update(dict.fromkeys(order.relabelled))
+            coming.lose(built.lost)
         if built.to_read:
             self._steps.append(self._read_again(built.to_read))
         return self._next(now, differs=differs, completes=order.completes)
@@ -273,7 +320,7 @@ class Machine:
     def _next(self, now: float, *, differs: bool = False, completes: bool = False) -> list[Action]:
         """Return what is to be done ``now``. ``differs``: the newest version does; ``completes``: it may be the first one."""
         if now >= self._passes_at:
-            self._steps.append(self._release("", now - PASS_S))
+            self._steps.append(self._release("", next(iter(self._after.values()))[1]))
         while self._steps and next(self._steps[0], _END) is _END:
             self._steps.popleft()
         self._recover(now)
@@ -291,6 +338,7 @@ class Machine:
             if described is None:
                 self._labels = self._labels.discard(name)
             elif described != self._labels.get(name):
+                self._differ(now)
                 self._labels = self._labels.insert(name, described)
                 self._ready.relabelled[name] = None
                 self._ready.begin(now)
@@ -300,9 +348,10 @@ class Machine:
             if number % STEP == 0:
                 yield
 
-    def _put(self, texts: Mapping[Source, DocumentText | None]) -> Iterator[None]:
+    def _put(self, texts: Mapping[Source, DocumentText | None], now: float) -> Iterator[None]:
         for number, (source, text) in enumerate(texts.items(), 1):
             if text is not None and not self._says(source, text):
+                self._differ(now)
                 self._after.pop(source, None)
                 self.pending.put(source, text)
             if number % STEP == 0:
@@ -311,6 +360,7 @@ class Machine:
     def _remove(self, texts: Mapping[Source, DocumentText | None], after: str, now: float) -> Iterator[None]:
         for number, source in enumerate([source for source, text in texts.items() if text is None], 1):
             if self._may_have(source):
+                self._differ(now)
                 if not after or not self._is_open:
                     self._after.pop(source, None)
                     self.pending.put(source, None)
@@ -320,6 +370,12 @@ class Machine:
                     self._ready.begin(now)
             if number % STEP == 0:
                 yield
+
+    def _differ(self, now: float) -> None:
+        """Take note that something new was reported: feeds that are behind may not know it."""
+        self._reported_at = now
+        if self._behind:
+            self._recovers_until = math.inf
 
     def _release(self, feed: str, until: float) -> Iterator[None]:
         """Let those removals go on that waited for ``feed``, or for any if that is "", to pass a moment up to ``until``."""
@@ -412,23 +468,44 @@ class Machine:
             if lane not in self._reading and (texts := self.pending.take(lane)):
                 self._reading.add(lane)
                 yield Read(lane, texts, self.issuers, self._known(texts))
-        if ready.grants is not None and not self._is_revoked and self._revoking is None:
-            self._revoking = ready.grants
-            yield Revoke(ready.grants, (self.newest, self.settled), self._labels, self._building)
+        if (job := self._grant()) is not None:
+            yield job
         if now >= self._builds_at:
             self._ready = _Ready()
-            self._building = Build(
-                self.newest,
-                self.settled,
-                ready.documents,
-                self._labels,
-                ready.relabelled,
-                ready.blocked,
-                ready.unread,
-                ready.grants,
-                completes=not self._is_open,
-            )
+            self._building = self._build(ready)
             yield self._building
+
+    def _grant(self) -> Revoke | Regrant | None:
+        """Return what is to be done for the next grants."""
+        coming = self._next_grants
+        if coming is None or coming.held is not None or self._granting is not None:
+            return None
+        self._granting = coming
+        if not coming.is_revoked:
+            return Revoke(coming.grants, (self.newest, self.settled), self._labels, self._building)
+        coming.before, coming.documents, coming.relabelled = (self.newest, self.settled), {}, {}
+        return Regrant(coming.grants, self.newest, self.settled)
+
+    def _build(self, ready: _Ready) -> Build:
+        """Return the build of what is ``ready``, under the next grants if all that was built before is held against them."""
+        base, settled, documents, relabelled, coming = self.newest, self.settled, ready.documents, ready.relabelled, self._next_grants
+        if coming is not None and coming.held is not None:
+            base = coming.held[0]
+            # A version that has become the settled one since is not held against them: an older one holds back what loosens for its time.
+            settled = coming.held[1] if coming.before is not None and settled is coming.before[1] else base
+            documents, relabelled = {**coming.documents, **documents}, {**coming.relabelled, **relabelled}
+        return Build(
+            self.newest,
+            base,
+            settled,
+            documents,
+            self._labels,
+            relabelled,
+            ready.blocked,
+            ready.unread,
+            coming.grants if coming is not None and coming.held is None else None,
+            completes=not self._is_open,
+        )
 
     def _known(self, texts: Iterable[Source]) -> dict[Source, PolicyDocument]:
         """Return the documents that have been read before and may have the same text."""
@@ -440,8 +517,10 @@ class Machine:
         if self._is_open and now >= self._expires_at:
             self._is_open = False
             yield Close(self._expires_at - self.max_staleness)
-        is_built = self._ready.since == math.inf and self._building is None
-        opens = not self._is_open and self._is_recovered and (completes or is_built) and now < self._expires_at
+        coming = self._next_grants
+        is_built = self._ready.since == math.inf and self._building is None and coming is None
+        is_complete = is_built or (completes and (coming is None or coming.is_revoked))
+        opens = not self._is_open and self._is_recovered and is_complete and now < self._expires_at
         if not self._is_open and not opens:
             return
         reopens, self._is_open, self._was_open = opens and self._was_open, True, True
@@ -464,8 +543,8 @@ class Machine:
         documents = tuple([document for document in differs.values() if document is not None])
         withdrawn = tuple([source for source, document in differs.items() if document is None])
         newest, settled = self.newest, self.settled
-        if self._revoked is not None:
-            newest, settled = newest.revoked_by(self._revoked[1]), settled.revoked_by(self._revoked[1])
+        if self._next_grants is not None and self._next_grants.revocation is not None:
+            newest, settled = (version.revoked_by(self._next_grants.revocation) for version in (newest, settled))
         return Change(newest if self.settled is self.newest else attrs.evolve(newest, held=(settled,)), documents, withdrawn)
 
     @property
@@ -473,25 +552,16 @@ class Machine:
         return self._recovers_until < 0
 
     @property
-    def _is_revoked(self) -> bool:
-        """Whether what the next grants revoke is known."""
-        return self._revoked is not None and self._revoked[0] is self._ready.grants
-
-    @property
     def _builds_at(self) -> float:
         """When a build is to begin."""
-        if (
-            self._building is not None
-            or not (self._is_open or self._is_recovered)
-            or (self._ready.grants is not None and not self._is_revoked)
-        ):
+        if self._building is not None or not (self._is_open or self._is_recovered):
             return math.inf
         return self._ready.since + (GATHER_S if Lane.LIGHT in self._reading else 0.0)
 
     @property
     def _settles_at(self) -> float:
         """When the newest version takes the place of the settled one, whatever is unread."""
-        is_replaced = self._building is not None and (self._building.grants is not None or bool(self._building.relabelled))
+        is_replaced = self._building is not None and (self._building.base is not self._building.before or bool(self._building.relabelled))
         if not self._is_open or is_replaced:
             return math.inf  # the settled version is being built anew, too
         return self._unsettled_at + (HOLD_S if self._is_recovered else self.max_staleness or math.inf)

@@ -15,7 +15,7 @@ from exchanger.net.network import SYSTEM, RunSync
 from exchanger.policy.namespace import Changes
 from exchanger.policy.selection import Change
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.publish.build import Build, Read, Revoke
+from exchanger.publish.build import Build, Read, Regrant, Revoke
 from exchanger.publish.discard import discard
 from exchanger.publish.machine import Action, Close, HoldBack, Machine, Publish, SetTimer
 
@@ -41,7 +41,7 @@ class Runner:
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     _timer: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     # What is to be done in threads once it runs.
-    _early: list[Read | Build | Revoke] = attrs.field(factory=list, init=False, repr=False)
+    _early: list[Read | Build | Revoke | Regrant] = attrs.field(factory=list, init=False, repr=False)
     # The versions that the machine has used last, of which those that it has replaced are to be freed.
     _in_use: list[PolicySnapshot] = attrs.field(factory=list, init=False, repr=False)
     _background: Background = attrs.field(factory=Background, init=False)
@@ -64,7 +64,7 @@ class Runner:
         at = math.inf
         for action in actions:
             match action:
-                case Read() | Build() | Revoke():
+                case Read() | Build() | Revoke() | Regrant():
                     if self._nursery is None:
                         self._early.append(action)
                     else:
@@ -87,14 +87,18 @@ class Runner:
             self._timer = trio.CancelScope()
             self.do(self.machine.tick(trio.current_time()))
 
-    async def _work(self, job: Read | Build | Revoke) -> None:
+    async def _work(self, job: Read | Build | Revoke | Regrant) -> None:
         match job:
             case Read():
                 documents, costs = await self._in_thread(job.lane.value, job.run, self.cpu)
                 self.do(self.machine.read(job.lane, documents, trio.current_time(), costs))
             case Revoke():
-                revocation = await self._in_thread("revoke", job.run)
+                revocation = await self._in_thread("grants", job.run)
                 self.do(self.machine.revoked(revocation, trio.current_time()))
+            case Regrant():
+                newest, settled = await self._in_thread("grants", job.run)
+                self.do(self.machine.regranted(newest, settled, trio.current_time()))
+                del newest, settled, job
             case Build():
                 built = await self._in_thread("build", job.run)
                 self.do(self.machine.built(built, trio.current_time()))

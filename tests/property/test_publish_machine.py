@@ -496,8 +496,8 @@ class History:
         assert version.grants in self.used
         for name, own in version.namespaces.items():
             assert own.allowances == version.grants.allowances(name, own.labels)
-        revoked = self.world.machine._revoked
-        if (version.grants if revoked is None else revoked[0]) is self.used[-1]:
+        coming = self.world.machine._next_grants
+        if version.grants is self.used[-1] or (coming is not None and coming.grants is self.used[-1] and coming.is_revoked):
             for path in ("/a", "/"):
                 verdict = version.match("h", path, "GET")
                 assert not isinstance(verdict, ExchangeEntry) or self.is_permitted(verdict, path, version), "a revoked right"

@@ -380,6 +380,17 @@ def test_a_removal_does_not_wait_for_another_feed_for_ever() -> None:
     assert isinstance(verdict(world, "/a"), NoMatch)
 
 
+@pytest.mark.parametrize("moment", [0.1, 0.3, 1.1, 1234.7])
+def test_the_time_of_a_removal_that_waits_ends_also_where_sums_are_rounded(moment: float) -> None:
+    world = begun({A: denial("/a")})
+    world.now = moment
+    world.apply({A: None}, after="x")
+    world.finish("build")
+    world.now = world.timer
+    world.do(world.machine.tick(world.now))
+    assert world.timer > world.now
+
+
 def test_others_do_not_wait_for_a_removal_that_waits() -> None:
     world = begun({A: denial("/a"), OTHER: denial("/b")})
     world.apply({A: None}, after="x")
@@ -459,6 +470,11 @@ def test_narrower_grants_take_effect_before_documents_are_held_against_them(pars
     assert isinstance(verdict(world, "/a"), Unhealthy)  # rather than passing as what no policy covers
     assert isinstance(verdict(world, "/b"), ExchangeEntry)
     assert verdict(world, "/", "other") == baseline
+    world.apply({B: denial("/new")})  # what tightens does not wait meanwhile
+    world.finish("light", "build")
+    assert "regrant" in world.jobs
+    assert isinstance(verdict(world, "/new"), Unhealthy | DenyEntry)
+    world.finish("regrant", "build")
     world.finish("build")
     assert isinstance(verdict(world, "/a"), NoMatch)
     assert world.in_force is not None
@@ -467,7 +483,7 @@ def test_narrower_grants_take_effect_before_documents_are_held_against_them(pars
     world.do(world.machine.granted(Grants((wider,)), world.now))
     world.end()
     assert isinstance(verdict(world, "/", "other"), NoMatch)
-    assert parsed == []
+    assert parsed == [B]
 
 
 def test_what_the_settled_version_has_is_held_against_new_grants_too() -> None:
@@ -479,6 +495,7 @@ def test_what_the_settled_version_has_is_held_against_new_grants_too() -> None:
     world.do(world.machine.granted(Grants((OF_B,)), world.now))
     world.finish("revoke")
     assert isinstance(verdict(world, "/a"), Unhealthy)
+    world.finish("regrant")
     world.finish("build")
     assert isinstance(verdict(world, "/a"), NoMatch)
     assert isinstance(verdict(world, "/b"), DenyEntry)

@@ -10,7 +10,7 @@ from exchanger.policy.documents.document import Labels
 from exchanger.policy.grants.allowance import Grants, NamespaceGrant
 from exchanger.policy.selection import Change, DocumentText, Text, read
 from exchanger.policy.snapshot import PolicySnapshot, stricter
-from exchanger.publish.build import Build, Read, Revoke
+from exchanger.publish.build import Build, Read, Regrant, Revoke
 from exchanger.publish.machine import Action, Close, HoldBack, Machine, Publish, SetTimer
 from exchanger.values.entry import AllowEntry, Source
 from exchanger.values.verdict import Verdict
@@ -23,8 +23,8 @@ EXCHANGE: Final = "{match: {host: h, pathPrefix: %s}, action: exchange, exchange
 # Every namespace may allow, too.
 FREE: Final = Grants((NamespaceGrant(None, None, ("*",), actions=frozenset({"exchange", "deny", "allow"}), issuers=("*",), scopes=("*",)),))
 # What a thread may be busy with.
-JOBS: Final = ("light", "heavy", "build", "revoke")
-Job = Read | Build | Revoke
+JOBS: Final = ("light", "heavy", "build", "revoke", "regrant")
+Job = Read | Build | Revoke | Regrant
 
 
 def text_of(*entries: str, size: int = 0) -> Text:
@@ -42,7 +42,7 @@ def is_refused(verdict: Verdict, *, refuses_unmatched: bool = False) -> bool:
 
 
 def name_of(job: Job) -> str:
-    return job.lane.value if isinstance(job, Read) else "build" if isinstance(job, Build) else "revoke"
+    return job.lane.value if isinstance(job, Read) else type(job).__name__.lower()
 
 
 def no_cpu() -> float:
@@ -71,7 +71,7 @@ class World:
         self.timer = math.inf
         for action in actions:
             match action:
-                case Read() | Build() | Revoke():
+                case Read() | Build() | Revoke() | Regrant():
                     assert name_of(action) not in self.jobs
                     self.jobs[name_of(action)] = action
                     self.began(action)
@@ -119,6 +119,8 @@ class World:
                     self.do(self.machine.built(job.run(), self.now))
                 case Revoke() as job:
                     self.do(self.machine.revoked(job.run(), self.now))
+                case Regrant() as job:
+                    self.do(self.machine.regranted(*job.run(), self.now))
         self.take_steps()
 
     def take_steps(self) -> None:
