@@ -181,7 +181,7 @@ PLANTED: Final = {
     "deletions-are-lost": Planted(
         "a ConfigMap that is deleted stays known",
         "exchanger.kube.store",
-        "return (key, *self._held.drop(key))",
+        "return (*(() if known is None else (key,)), *self._held.drop(key))",
         "return ()",
     ),
     "list-of-another-kind-counts": Planted(
