@@ -89,6 +89,17 @@ class EffectiveDocument:
         """The number of entries that decide requests."""
         return len(self.entries)
 
+    def is_like(self, other: "EffectiveDocument | None") -> bool:
+        """Return whether ``other`` has the same text, and says and does the same."""
+        return other is not None and (self.document, self.text, self.entries, self.problems, self.refused, self.is_over_quota) == (
+            other.document,
+            other.text,
+            other.entries,
+            other.problems,
+            other.refused,
+            other.is_over_quota,
+        )
+
     @property
     def findings(self) -> tuple[Problem, ...]:
         """Everything that is wrong: its author's mistakes, and what exceeds grants and limits, in the order of entries."""

@@ -152,7 +152,7 @@ class Allowance:
             for other in common_hosts(host, self.granted[place].hosts):
                 below.setdefault(other, []).append(self.granted[place])
         there = HostGrants(tuple([self.granted[place] for place in covering]))
-        return NearGrants(there, HashTrieMap({other: HostGrants(tuple(own)) for other, own in below.items()}))
+        return NearGrants(there, tuple([(other, HostGrants(tuple(own))) for other, own in below.items()]))
 
 
 @final
@@ -207,12 +207,12 @@ class NearGrants:
     """The grants that cover a host, and those on each granted host below it that do not."""
 
     there: HostGrants
-    below: "HashTrieMap[str | None, HostGrants]"
+    below: tuple[tuple[str | None, HostGrants], ...]
 
     def by_host(self, host: str | None) -> "Iterator[tuple[str | None, HostGrants]]":
         """Yield ``host``, to which these are near, and the granted hosts below it, each with its grants."""
         yield host, self.there
-        yield from self.below.items()
+        yield from self.below
 
 
 @lru_cache(maxsize=_KEPT_SETS)
