@@ -143,9 +143,8 @@ def conflicts_with(entry: Entry, snapshot: PolicySnapshot, reserve: Steps | None
     for there, spelling in product(_hosts_of(entry, snapshot), literal):
         levels = _equal((there.folded if folded else there.exact).get(spelling), entry)
         granted = [level.granted_paths for level in levels if _has(level, entry)]
-        for level in chain(levels, _twins(there, spelling, entry, budget)) if granted else ():
-            if not any(_have_common_paths(level.granted_paths, own) for own in granted):
-                continue
+        found_there = chain(levels, _twins(there, spelling, entry, budget)) if granted else ()
+        for level in [one for one in found_there if any(_have_common_paths(one.granted_paths, own) for own in granted)]:
             for rival in _rivals(level, entry, budget):
                 found[_place(rival)] = rival
                 if len(found) == MAX_RIVALS:

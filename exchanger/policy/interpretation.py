@@ -170,7 +170,5 @@ def _interpretations(path: str, method: str, *, raw: bool) -> tuple[Interpretati
 
 
 def fits(path_type: PathType, text: str, at: int, end: int) -> bool:
-    """Return whether a prefix of ``path_type`` that ends at ``at`` in ``text`` covers it; the path without its query ends at ``end``."""
-    if path_type is PathType.PREFIX:
-        return True
+    """Return whether a whole-segment or exact prefix that ends at ``at`` covers ``text``, whose query begins at ``end``."""
     return at == end or (path_type is PathType.SEGMENT and at < end and text[at] == "/")

@@ -343,7 +343,7 @@ class NamespacePolicy:
         granted: PathSet | None = None
         for allowance in self.allowances:
             if allowance is not UNLIMITED and enforced:
-                paths = allowance.near(host).there.paths(in_any_reading=True)
+                paths = allowance.near(host).there.closing_paths
                 granted = paths if granted is None else granted.common(paths) or _NO_PATHS
         return granted
 
@@ -496,7 +496,7 @@ def _left_of(claim: Claim, allowance: Allowance, *, enforced: bool) -> Iterator[
         return
     near = allowance.near(claim.match.host)
     parts: Iterable[tuple[str | None, PathSet]]
-    parts = ((host, grants.paths(in_any_reading=True)) for host, grants in near.by_host(claim.match.host))
+    parts = ((host, grants.closing_paths) for host, grants in near.by_host(claim.match.host))
     reason, code = _PARTLY, PARTLY_OUTSIDE_GRANTS
     if not isinstance(claim, FailClosedRegion) and (covering := near.there.covering(claim.match)):
         lacking = list(missing(claim, covering))
@@ -552,7 +552,7 @@ def _kept(entry: Entry, near: NearGrants, covering: Iterable[Granted]) -> Iterat
         yield Route(entry)
         return
     for host, grants in near.by_host(match.host):
-        paths = grants.paths(in_any_reading=True) if closes else paths_of(*_usable(entry, grants))
+        paths = grants.closing_paths if closes else paths_of(*_usable(entry, grants))
         if host == match.host and not paths.covers(attrs.evolve(match, path_type=PathType.SEGMENT)):
             paths = PathSet.of((*paths.prefixes, *prefix_spellings(match.path_prefix).all), in_any_reading=closes)
         if paths.intersects(match):

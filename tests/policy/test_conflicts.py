@@ -19,6 +19,7 @@ from exchanger.policy.conflicts import (
     documents_in_conflict,
 )
 from exchanger.policy.documents.document import PolicyDocument
+from exchanger.policy.grants.allowance import Grants, NamespaceGrant
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.steps import Steps
 from exchanger.policy.table import CONFLICT
@@ -197,3 +198,25 @@ def test_rivals_are_found_among_thousands_of_entries_of_one_place() -> None:
     first = next(conflict for conflict in conflicts_of(snapshot.document(Source("red", "p")), snapshot) if conflict is not None)
     assert [(rival.source.namespace, rival.index) for rival in first.rivals] == [("blue", count - 1)]
     assert set(documents_in_conflict(snapshot)) - {None} == {document.source for document in written}
+
+
+def test_entries_conflict_only_on_granted_paths_that_they_have_in_common() -> None:
+    grants = Grants(
+        tuple(
+            NamespaceGrant(frozenset({name}), None, (host,), (path,))
+            for name, own in (("red", "/ab"), ("blue", "/ac"))
+            for host, path in (("*.example", "/a"), ("h.example", own))
+        )
+    )
+    entries = [DenyEntry(Source(name, "p"), 0, MatchScope("*.example", "/a")) for name in ("red", "blue")]
+    outside = DenyEntry(entries[0].source, 1, MatchScope("elsewhere", "/a"))
+    documents = [PolicyDocument(entries[0].source, (entries[0], outside)), PolicyDocument(entries[1].source, (entries[1],))]
+    snapshot = PolicySnapshot(grants).changed({document.source: document for document in documents})
+    assert (conflicts_with(entries[0], snapshot), conflicts_with(outside, snapshot)) == ((entries[1],), ())
+    assert isinstance(snapshot.match("h.example", "/ab", "GET"), DenyEntry)
+
+
+def test_a_budget_that_is_spent_finds_no_further_rivals() -> None:
+    snapshot, entries = documents(*[MatchScope("h", "/a")] * 3)
+    assert len(conflicts_with(entries[0], snapshot)) == 2
+    assert conflicts_with(entries[0], snapshot, Steps(0)) == ()

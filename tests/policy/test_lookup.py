@@ -369,6 +369,7 @@ def test_the_paths_of_a_mark_may_be_as_many_as_there_is_room_for() -> None:
         assert possible_paths(near, marked, room) == paths
         assert room.left == 0
         assert possible_paths(near, marked, Steps(len(paths) - 1)) is None
+    assert possible_paths(near, Interpretation("/!"), Steps(0)) == (Interpretation("/!"),)
 
 
 def test_what_is_written_comes_before_a_decoded_spelling() -> None:

@@ -170,17 +170,10 @@ class HostGrants:
                 found.setdefault(text, []).append(one)
         return PathTrie.of(found)
 
-    def paths(self, *, in_any_reading: bool) -> PathSet:
-        """Return the paths that they grant together."""
-        return self._closing if in_any_reading else self._passing
-
     @cached_property
-    def _closing(self) -> PathSet:
+    def closing_paths(self) -> PathSet:
+        """The paths that they grant together, in any reading, for what fails closed or denies."""
         return paths_of(*self.granted, in_any_reading=True)
-
-    @cached_property
-    def _passing(self) -> PathSet:
-        return paths_of(*self.granted)
 
     def covering(self, scope: MatchScope) -> list[Granted]:
         """Return the grants that cover the paths of ``scope``; if none does, those of what its author most likely means.

@@ -290,6 +290,15 @@ def test_a_host_that_is_granted_and_perhaps_another_closes_as_both(host: str) ->
 
 def test_hosts_that_are_not_granted_have_nothing_in_common_with_a_grant() -> None:
     assert list(common_hosts("b.example.net", frozenset({"a.example.com"}))) == []
+    assert list(common_hosts("a.example.com", frozenset({"*.example.com"}))) == ["a.example.com"]
+
+
+def test_areas_are_counted_exactly_once_an_allowance_is_known() -> None:
+    grants = Grants((NamespaceGrant(frozenset({"red"}), None, ("a.example.com", "b.example.com"), ("/a", "/b", "/c")),))
+    assert (grants.area_count("red", ()), grants.area_count("blue", ())) == (6, 0)
+    assert grants.allowance("blue", ()).area_count == grants.area_count("blue", ()) == 0
+    assert grants.allowance("red", ()).area_count == grants.area_count("red", ()) == 6
+    assert Grants(limited=False).area_count("red", ()) == 0
 
 
 def test_allowances_are_computed_again_where_too_many_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
