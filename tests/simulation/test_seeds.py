@@ -45,7 +45,7 @@ FOUND_BY: Final = {
     "shared-although-single-use": 72,
     "another-endpoint-sees-the-credentials": 187,
     "refusal-of-new-credentials-is-final": 24,
-    "exchange-without-end": 97,
+    "exchange-without-end": 133,
     "stream-overtakes": 2,
     "empty-file-withdraws": 9,
     "missing-folder-withdraws": 94,
