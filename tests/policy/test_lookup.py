@@ -429,3 +429,29 @@ def test_a_trace_of_denials_has_every_reading() -> None:
 )
 def test_a_host_covers_itself_and_a_wildcard_those_below_it(host: str | None, other: str | None, covers: bool) -> None:
     assert covers_host(host, other) is covers
+
+
+def test_a_mark_that_is_dropped_in_a_path_of_another_case_never_opens() -> None:
+    """Of ``/A!b!c``, a server may read ``/Ab!c``, which neither the path as received nor the one without any mark begins with."""
+    claims: list[Claim] = [allow("/"), deny("/ab", index=1, case_insensitive=True), allow("/abc", index=2, case_insensitive=True)]
+    assert decided(*claims, path="/A!b!c") is AMBIGUOUS_PATH
+
+
+def test_a_long_path_with_a_mark_is_looked_up_to_its_end() -> None:
+    near = VirtualHosts.of([deny("/é")]).near(HOST)
+    paths = possible_paths(near, Interpretation("/!" + "a" * 3_000, markers=InvalidByteMarkers.STAND), Steps(100))
+    assert paths is not None
+    assert {len(one.path) for one in paths} == {3_002}
+
+
+def test_a_trace_has_every_reading_also_where_the_first_fails_closed() -> None:
+    trace = Trace()
+    assert isinstance(decide(VirtualHosts.of([region("/")]), Request(HOST, "/a%2Fb", "GET"), trace=trace), Unhealthy)
+    assert [look.reading.path for look in trace.looks] == ["/a%2Fb", "/a/b"]
+
+
+def test_a_trace_of_head_has_what_covers_other_paths_in_both_look_ups() -> None:
+    trace = Trace()
+    decide(VirtualHosts.of([deny("/"), deny("/a", index=1, path_type=PathType.EXACT)]), Request(HOST, "/ab", "HEAD", raw=True), trace=trace)
+    outcomes = [{step.outcome for step in look.steps} for look in trace.looks]
+    assert outcomes == [{Outcome.WON, Outcome.OTHER_PATH}] * 2
