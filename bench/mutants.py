@@ -47,7 +47,7 @@ ROOMS: Final = {
         ["tests/policy", "tests/decision", *(f"tests/property/test_{room}*.py" for room in ("policy", "values"))],
     ),
     "lookup": (
-        [f"exchanger/policy/{name}.py" for name in ("lookup", "scope", "table", "trie", "revocation", "leftovers")],
+        [f"exchanger/policy/{name}.py" for name in ("lookup", "scope", "table", "trie", "revocation")],
         [
             "tests/policy",
             *(f"tests/property/test_policy_{part}.py" for part in ("lookup", "matching", "namespaces", "versions", "grants")),
