@@ -150,9 +150,7 @@ class NamespacePolicy:
         self, labels: tuple[Labels, ...], allowances: tuple[Allowance, ...], limits: NamespaceLimits, *, enforced: bool = True
     ) -> "NamespacePolicy":
         """Return the namespace under other allowances and limits."""
-        contents = {
-            one.source: _Content(one.document, one.used_entries, one.used_regions, one.is_over_quota) for one in self.documents.values()
-        }
+        contents = {source: _Content.known(one) for source, one in self.documents.items()}
         return NamespacePolicy(labels, allowances, limits, enforced)._with(contents)[0]  # noqa: SLF001 - of the same class
 
     def on(self, host: str | None) -> Routes:

@@ -16,7 +16,7 @@ from exchanger.policy.authority import WILDCARD, wildcards_above
 from exchanger.policy.documents.document import Labels
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.path import read_path
-from exchanger.policy.prefix import Spellings, prefix_spellings, read_prefix
+from exchanger.policy.prefix import prefix_spellings, read_prefix
 from exchanger.policy.scope import PathSet
 from exchanger.policy.table import VirtualHosts
 from exchanger.policy.trie import PathTrie
@@ -69,8 +69,7 @@ class Granted:
     """A grant for one namespace, with its placeholders filled in.
 
     ``hosts`` are canonical hosts, wildcards and ``ANYTHING``; ``prefixes`` are whole-segment prefixes without a trailing slash, of which ""
-    covers every path. ``spelled`` are the prefixes with their spellings, ``spellings`` those of all of them, ``ordered`` the same sorted,
-    and ``paths`` what is below them.
+    covers every path. ``spellings`` are those of all prefixes, and ``paths`` what is below them.
     """
 
     hosts: frozenset[str]
@@ -80,23 +79,12 @@ class Granted:
     audiences: tuple[str, ...] = ()
     resources: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
-    spelled: tuple[tuple[str, Spellings], ...] = attrs.field(init=False, eq=False, repr=False)
     spellings: frozenset[str] = attrs.field(init=False, eq=False, repr=False)
-    ordered: tuple[str, ...] = attrs.field(init=False, eq=False, repr=False)
-
     paths: PathSet = attrs.field(init=False, eq=False, repr=False)
-
-    @spelled.default
-    def _spell_prefixes(self) -> tuple[tuple[str, Spellings], ...]:
-        return tuple((prefix, prefix_spellings(prefix)) for prefix in sorted(self.prefixes))
 
     @spellings.default
     def _join_spellings(self) -> frozenset[str]:
-        return frozenset(spelling for _, spellings in self.spelled for spelling in spellings.all)
-
-    @ordered.default
-    def _sort_spellings(self) -> tuple[str, ...]:
-        return tuple(sorted(self.spellings))
+        return frozenset(spelling for prefix in self.prefixes for spelling in prefix_spellings(prefix).all)
 
     @paths.default
     def _below_spellings(self) -> PathSet:
