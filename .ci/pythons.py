@@ -39,10 +39,12 @@ INSTALL_S: Final = 900.0
 TESTS_S: Final = 2400.0
 # Seconds for a question that a program answers at once.
 ASK_S: Final = 60.0
+# The home folder in such a Debian.
+_HOME: Final = "/root"
 # Mounts of the private namespace in which a Debian's programs run: what they are, and where.
 _ENTER: Final = """
 mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && mount --rbind /sys "$0/sys" &&
-mount --bind "$1" "$0$1" && mount --bind "$2" "$0/root/.cache" && shift 2 &&
+mount --bind "$1" "$0$1" && mount --bind "$2" "$0$3/.cache" && shift 3 &&
 cd / && exec chroot "$0" sh -c 'cd "$0" && exec "$@"' "$@"
 """
 
@@ -109,15 +111,15 @@ def entering(version: str) -> Sequence[str | Path]:
         except (OSError, subprocess.SubprocessError, tools.ToolError) as error:
             raise NotAtHandError(f"debootstrap makes no Debian {suite}: {error}") from error
     caches = tools.cache_folder().parent / "pythons" / "cache"
-    for folder in (caches, root / "root" / ".cache", root / str(ROOT)[1:]):
+    for folder in (caches, root / _HOME[1:] / ".cache", root / str(ROOT)[1:]):
         folder.mkdir(parents=True, exist_ok=True)
     # Names, and the authorities that this machine trusts, which may have some of its own.
     for file in map(Path, ("/etc/hosts", "/etc/resolv.conf", os.environ.get("SSL_CERT_FILE") or "/etc/ssl/certs/ca-certificates.crt")):
         if file.exists():
             (root / str(file)[1:]).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, root / str(file)[1:])
-    environment = ("env", "HOME=/root", "PATH=/usr/local/bin:/usr/bin:/bin")
-    return ("unshare", "--mount", "--propagation", "private", "sh", "-c", _ENTER, root, ROOT, caches, ROOT, *environment)
+    environment = ("env", f"HOME={_HOME}", "PATH=/usr/local/bin:/usr/bin:/bin")
+    return ("unshare", "--mount", "--propagation", "private", "sh", "-c", _ENTER, root, ROOT, caches, _HOME, ROOT, *environment)
 
 
 def python_of(version: str) -> tuple[Sequence[str | Path], Path]:
