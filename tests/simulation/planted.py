@@ -270,8 +270,9 @@ PLANTED: Final = {
     "grants-give-once": Planted(
         "what grants have taken away once never comes back",
         "exchanger.policy.namespace",
-        "_Content(one.document, one.used_entries, one.used_regions, one.is_over_quota)",
-        "_Content(attrs.evolve(one.document, entries=one.entries), one.used_entries, one.used_regions, one.is_over_quota)",
+        "contents = {source: _Content.known(one) for source, one in self.documents.items()}",
+        "known = {source: attrs.evolve(one.document, entries=one.entries) for source, one in self.documents.items()}\n"
+        "        contents = {source: attrs.evolve(_Content.known(self.documents[source]), document=one) for source, one in known.items()}",
     ),
     "unusable-grants-grant-everything": Planted(
         "a grants file that nobody can read counts as none",
