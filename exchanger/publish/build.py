@@ -99,7 +99,9 @@ class Build:
         if base is not self.before:
             compared.update((name, None) for name, own in version.namespaces.items() if own is not self.before.namespaces.get(name))
         differs = changed_documents(self.before, version, documents, compared)
-        differs = {source: one for source, one in differs.items() if one is None or not one.is_like(self.before.document(source))}
+        # Other labels may grant other paths or hosts to an entry that is the same.
+        alike = {source for source, one in differs.items() if one is not None and one.is_like(self.before.document(source))}
+        differs = {source: one for source, one in differs.items() if source.namespace in compared or source not in alike}
         touched = compared | dict.fromkeys(source.namespace for source in documents)
         to_read = [source for name in touched if (own := version.namespace(name)) is not None for source in sorted(own.to_read_again)]
         lost = {} if self.next_grants is None else lost_rights(version, self.next_grants, self.labels, touched)

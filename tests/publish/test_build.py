@@ -1,0 +1,40 @@
+"""What a build says about the version that it makes."""
+
+from exchanger.policy.grants.allowance import Grants, NamespaceGrant
+from exchanger.values.entry import ExchangeEntry, Source
+from exchanger.values.selector import parse_selector
+from tests.publish.world import ISSUERS, begun, is_refused, text_of
+
+SOURCE = Source("team", "policy")
+BOTH, ONE = (((("l", "both"),),), ((("l", "one"),),))
+
+
+def granted(hosts: dict[str, tuple[str, ...]], paths: dict[str, tuple[str, ...]]) -> Grants:
+    """Return grants that depend on the label ``l`` of a namespace."""
+    issuers = tuple(ISSUERS)
+    return Grants(
+        tuple(
+            NamespaceGrant(None, parse_selector(f"l={label}"), hosts[label], paths[label], issuers=issuers, scopes=("*",)) for label in hosts
+        )
+    )
+
+
+def test_labels_take_away_paths_although_the_document_says_and_does_the_same() -> None:
+    entry = "{match: {host: h, pathPrefix: /a}, action: exchange, exchange: {issuerRef: one, scope: s}}"
+    grants = granted({"both": ("h",), "one": ("h",)}, {"both": ("/a", "/ab"), "one": ("/a",)})
+    world = begun({SOURCE: text_of(entry)}, grants=grants, labels={"team": BOTH})
+    assert world.in_force is not None
+    assert isinstance(world.in_force.match("h", "/ab", "GET"), ExchangeEntry)
+    world.apply({}, {"team": ONE})
+    world.end()
+    assert not isinstance(world.in_force.match("h", "/ab", "GET"), ExchangeEntry)
+
+
+def test_labels_grant_another_host_of_a_denied_wildcard_although_the_document_says_and_does_the_same() -> None:
+    entry = "{match: {host: '*.test', pathPrefix: /}, action: deny}"
+    grants = granted({"both": ("a.test", "b.test"), "one": ("a.test",)}, {"both": ("",), "one": ("",)})
+    world = begun({SOURCE: text_of(entry)}, grants=grants, labels={"team": ONE})
+    world.apply({}, {"team": BOTH})
+    world.end()
+    assert world.in_force is not None
+    assert is_refused(world.in_force.match("b.test", "/", "GET"))
