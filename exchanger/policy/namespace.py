@@ -291,7 +291,8 @@ class NamespacePolicy:
         """Return what grants and limits leave of a document."""
         document = content.document
         found = list[tuple[Claim, Routes]]()
-        by_host: dict[str | None, list[Route]] = {}
+        # Regions of one entry may be equal once they are on the same granted host; hosts count their routes, and each must be there once.
+        by_host: dict[str | None, dict[Route, None]] = {}
         for claim in (*document.entries, *document.regions):
             if is_wide and claim.match.host in spans and self._span(claim):
                 effect = (
@@ -302,7 +303,7 @@ class NamespacePolicy:
             routes = routes_of(claim, self.allowances, enforced=self.enforced)
             found.append((claim, routes))
             for route in routes:
-                by_host.setdefault(route.match.host, []).append(route)
+                by_host.setdefault(route.match.host, {})[route] = None
         entries, problems, refused = document.entries, document.problems, tuple[PolicyRefusal, ...]()
         if self.allowances != (UNLIMITED,) or any(isinstance(entry, AllowEntry) for entry in entries):
             granted = {claim.index for claim, routes in found if routes}

@@ -13,7 +13,7 @@ from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.namespace import MAX_DEPTH, MAX_SPREAD, EffectiveDocument
 from exchanger.policy.scope import PathSet
 from exchanger.policy.snapshot import PolicySnapshot, changed_documents
-from exchanger.values.entry import EVERYWHERE, Claim, Entry, FailClosedRegion, PathType, Source
+from exchanger.values.entry import EVERYWHERE, Claim, Entry, FailClosedRegion, MatchScope, PathType, Source
 from exchanger.values.selector import parse_selector
 from exchanger.values.verdict import NO_MATCH, Unhealthy
 from tests.policy.comparing import content
@@ -333,3 +333,16 @@ def test_grants_that_only_report_look_at_one_granted_host_of_each_entry() -> Non
     assert compared.call_count <= 2 * 30 + len(MANY_HOSTS) + 1
     assert codes(snapshot) == [PARTLY_OUTSIDE_GRANTS.name] * 30 + [OUTSIDE_GRANTS.name]
     assert snapshot.match("other.example.com", "/z", "GET") == own.entries[-1]
+
+
+def test_an_entry_that_names_a_granted_host_twice_closes_it_once() -> None:
+    grants = Grants((OWN, BLUES))
+    other = document_of(exchange("/"), deny("/admin", methods=frozenset({"HEAD"})), source=BLUE)
+    scopes = [MatchScope(host, "/x", GETS) for host in (HOST, "*.example.com")]
+    once, twice = (
+        PolicyDocument(RED, (), tuple(FailClosedRegion(RED, scope, "invalid", 0) for scope in own)) for own in (scopes[:1], scopes)
+    )
+    before = with_documents(PolicySnapshot(grants=grants), other)
+    after = without(with_documents(with_documents(before, once), twice), RED)
+    assert content(after) == content(before)
+    assert after.match(HOST, "/admin", "HEAD") == other.entries[1]

@@ -14,7 +14,8 @@ def granted(hosts: dict[str, tuple[str, ...]], paths: dict[str, tuple[str, ...]]
     issuers = tuple(ISSUERS)
     return Grants(
         tuple(
-            NamespaceGrant(None, parse_selector(f"l={label}"), hosts[label], paths[label], issuers=issuers, scopes=("*",)) for label in hosts
+            NamespaceGrant(None, parse_selector(f"l={label}"), hosts[label], paths[label], issuers=issuers, scopes=("*",))
+            for label in hosts
         )
     )
 
