@@ -22,8 +22,8 @@ from exchanger.demo.reference.setup import SCENARIOS_FILE
 from exchanger.demo.setup import started_on
 from exchanger.http.message import Request
 from exchanger.http.token_file import read_token
+from exchanger.offline.rules import PolicyRules
 from exchanger.playground.handlers import Playground, PlaygroundSettings
-from exchanger.playground.lint import LintRules
 from exchanger.playground.policy_files import PolicyFiles
 from exchanger.scenarios.client import LOOPBACK
 from exchanger.scenarios.command import UsageError, plan, run_scenarios, tls_context, warning_about
@@ -37,7 +37,7 @@ from exchanger.values.selector import Selector
 
 _OK: Final = 200
 _UNREACHABLE: Final = frozenset({502, 504})
-_NO_POLICY: Final = LintRules(Selector(), Selector(), frozenset())  # nothing can be edited here
+_NO_POLICY: Final = PolicyRules(Selector(), Selector(), frozenset())  # nothing can be edited here
 
 
 @final

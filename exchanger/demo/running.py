@@ -28,12 +28,11 @@ from exchanger.demo.setup import DemoPorts, DemoSetup, hold_ports, own_setup, st
 from exchanger.demo.token_endpoint.chat import ChatTokenEndpoint
 from exchanger.demo.token_endpoint.fake import TokenEndpoint
 from exchanger.demo.token_endpoint.routed import RoutedTokenEndpoint
-from exchanger.directory.source import DirectorySettings
 from exchanger.http.message import Handler
 from exchanger.net.network import SYSTEM
 from exchanger.net.tls.client import client_tls_context
+from exchanger.offline.rules import PolicyRules
 from exchanger.playground.handlers import Playground, PlaygroundSettings
-from exchanger.playground.lint import LintRules
 from exchanger.playground.policy_files import PolicyFiles, revision_of
 from exchanger.policy.grants.schema import grants_schema
 from exchanger.scenarios.answer import answer_of, describe, exchanged_claims
@@ -215,11 +214,7 @@ def _playground(
     ports: DemoPorts, environment: tuple[tuple[str, str], ...], setup: DemoSetup, proxy: ConsoleProxy, *, recorded: bool
 ) -> Playground:
     """Return the playground, which reads policy with the service's own settings, and asks its console which policy is in force."""
-    settings = read_settings(dict(environment))
-    if not isinstance(settings.policy, DirectorySettings):
-        raise TypeError("the demo's policy is a folder")
-    policy, reach, grants = settings.policy, settings.unreadable_reach, settings.grants.grants
-    rules = LintRules(policy.namespace_selector, policy.configmap_selector, setup.issuer_names, reach, grants)
+    rules = PolicyRules.of(read_settings(dict(environment)), setup.issuer_names)
     files = PolicyFiles(ports.policy, setup.policies)
     keycloak = setup.verify is not None
     target, revision = attrs.evolve(setup.target(ports), recorded=recorded), revision_of(proxy)

@@ -14,7 +14,8 @@ import trio
 from exchanger.console.message import error, json_response
 from exchanger.http.message import Handler, Request, Response
 from exchanger.net.network import SYSTEM
-from exchanger.playground.lint import Linted, LintRules, lint
+from exchanger.offline.rules import PolicyRules
+from exchanger.playground.lint import Linted, lint
 from exchanger.playground.policy_files import ChangedElsewhere, NotSaved, PolicyFiles, Revision, in_force, version_of
 from exchanger.playground.preview import preview
 from exchanger.playground.requests import MalformedBody, RunRequest, read_name, read_run, read_save, read_send, read_text
@@ -57,7 +58,7 @@ class PlaygroundSettings:
     target: ScenarioTarget
     scenarios: tuple[Scenario, ...]
     files: PolicyFiles
-    rules: LintRules
+    rules: PolicyRules
     revision: Revision | None = None
     verify: Verify | None = None
     keycloak: bool = False

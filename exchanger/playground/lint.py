@@ -10,16 +10,14 @@ from exchanger.codes import manifests as codes
 from exchanger.codes.code import Code, Severity
 from exchanger.codes.manifests import EMPTY_FILE
 from exchanger.directory.manifest import UnreadableFile, objects_of, read_manifests
+from exchanger.offline.rules import PolicyRules
 from exchanger.playground.policy_files import NotSaved, encoded
-from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.selection import ConfigMap, Namespace, PolicyObject
-from exchanger.policy.snapshot import UnreadableReach
-from exchanger.tools.check.engine import Rules, check
+from exchanger.tools.check.engine import check
 from exchanger.tools.check.files import ManifestFile, Object, PlacedProblem, read_file
 from exchanger.tools.check.source_map import NOWHERE, Place
 from exchanger.util.text import printable
 from exchanger.values.entry import Source
-from exchanger.values.selector import Selector
 
 # Problems reported for a file: more than an author corrects before the next check.
 MAX_PROBLEMS: Final = 200
@@ -29,18 +27,6 @@ _STAYS: Final = "; its previous content stays in force"
 
 # How ``directory.manifest`` names a document of a file.
 _names_document: Final = re.compile(r"document \d+").match
-
-
-@final
-@attrs.frozen
-class LintRules:
-    """The service's configuration: its selectors, the issuers that entries may refer to, the reach of regions, and the grants."""
-
-    namespaces: Selector
-    configmaps: Selector
-    issuers: frozenset[str]
-    reach: UnreadableReach = UnreadableReach.UNMATCHED
-    grants: Grants = NO_GRANTS
 
 
 @final
@@ -71,7 +57,7 @@ class Linted:
     problems: tuple[LintProblem, ...] = ()
 
 
-def lint(name: str, text: str, others: Mapping[str, str], rules: LintRules) -> Linted:
+def lint(name: str, text: str, others: Mapping[str, str], rules: PolicyRules) -> Linted:
     """Check the file ``name`` with ``text``, together with the ``others`` of the folder, as ``exchanger check`` does. Never raises.
 
     Only what the service refuses is reported, and ConfigMaps that nothing selects: the folder is the whole cluster.
@@ -94,7 +80,7 @@ def lint(name: str, text: str, others: Mapping[str, str], rules: LintRules) -> L
         return not isinstance(item.value, ConfigMap) or not _left_out(item.value, selected, rules)
 
     kept = [attrs.evolve(one, objects=tuple(filter(in_force, one.objects)), bare=False) for one in files]
-    checked = check(kept, Rules(rules.namespaces, rules.configmaps, rules.issuers, rules.grants))
+    checked = check(kept, rules)
     documents = [document for document in checked.documents if document.file is kept[-1]]
     refused = {(found.source, found.index, found.reason) for document in documents for found in document.policy.refused}
     errors = [found for found in checked.problems if found.file == name and found.problem.code.severity is Severity.ERROR]
@@ -123,7 +109,7 @@ def _unreadable(read: UnreadableFile, file: ManifestFile) -> Iterator[LintProble
         yield LintProblem(placed.problem.sentence, placed.place, policy, code=placed.problem.code.name)
 
 
-def _left_out(found: ConfigMap, selected: set[str], rules: LintRules) -> tuple[Code, str] | None:
+def _left_out(found: ConfigMap, selected: set[str], rules: PolicyRules) -> tuple[Code, str] | None:
     """Return why ``found`` is not in force: labels, the one mistake that the service cannot see."""
     if found.namespace not in selected:
         return codes.NAMESPACE_NOT_ENABLED, f"there is no Namespace of this name with labels {rules.namespaces}"
@@ -132,7 +118,7 @@ def _left_out(found: ConfigMap, selected: set[str], rules: LintRules) -> tuple[C
     return None
 
 
-def _not_in_force(file: ManifestFile, selected: set[str], rules: LintRules) -> Iterator[LintProblem]:
+def _not_in_force(file: ManifestFile, selected: set[str], rules: PolicyRules) -> Iterator[LintProblem]:
     found = [(item.place, item.value) for item in file.objects if isinstance(item.value, ConfigMap)]
     if not found:
         reason = "the file has no ConfigMap, so it has no policy"

@@ -9,8 +9,8 @@ from typing import Final
 
 from exchanger.console.policy_view import shown_place
 from exchanger.decision.check import DecisionRules
-from exchanger.playground.lint import TEXT_LIMIT, LintRules, objects_in
-from exchanger.policy.selection import PolicyObject, advance, select
+from exchanger.offline.rules import PolicyRules
+from exchanger.playground.lint import TEXT_LIMIT, objects_in
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.table import CONFLICT
 from exchanger.scenarios.scenario import GatewayCall
@@ -37,7 +37,7 @@ Json = dict[str, object]
 Request = tuple[str, str, str]
 
 
-def preview(name: str, text: str, saved: Mapping[str, str], rules: LintRules, calls: Iterable[GatewayCall]) -> Json:
+def preview(name: str, text: str, saved: Mapping[str, str], rules: PolicyRules, calls: Iterable[GatewayCall]) -> Json:
     """Return the examples that ``text`` in the file ``name`` decides differently from the ``saved`` files of the folder. Never raises.
 
     Returns:
@@ -48,18 +48,14 @@ def preview(name: str, text: str, saved: Mapping[str, str], rules: LintRules, ca
     if edited is None or objects_in(saved.get(name, "")) is None:
         return _report(0, [], UNREADABLE if edited is None else UNKNOWN)
     others = [item for key, other in saved.items() if key != name for item in objects_in(other) or ()]
-    before, after = _policy((*others, *(objects_in(saved[name]) or ())), rules), _policy((*others, *edited), rules)
+    objects = (*others, *(objects_in(saved[name]) or ())), (*others, *edited)
+    before, after = (rules.version(rules.select(found)).snapshot for found in objects)
     requests = list(islice(dict.fromkeys(_requests(before, after, calls)), MAX_EXAMPLES))
     return _report(len(requests), [change for request in requests if (change := _change(request, before, after)) is not None], "")
 
 
 def _report(examples: int, changes: list[Json], why_not: str) -> Json:
     return {"examples": examples, "changes": changes[:MAX_SHOWN], "more": max(0, len(changes) - MAX_SHOWN), "why_not": why_not}
-
-
-def _policy(objects: tuple[PolicyObject, ...], rules: LintRules) -> PolicySnapshot:
-    documents = select(objects, rules.namespaces, rules.configmaps, rules.grants.limits)
-    return advance(PolicySnapshot.EMPTY, {}, documents, rules.issuers, grants=rules.grants).snapshot.reaching(rules.reach)
 
 
 def _requests(before: PolicySnapshot, after: PolicySnapshot, calls: Iterable[GatewayCall]) -> Iterator[Request]:

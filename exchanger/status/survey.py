@@ -3,7 +3,7 @@
 Must not know: how the server is reached, or how a survey is shown.
 """
 
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from itertools import chain
 from typing import Final, TypeVar, final
@@ -20,13 +20,14 @@ from exchanger.kube.listing import Unanswered, UnreadableNamespace, list_policie
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import ListWatches
 from exchanger.kube.store import PAGE_SIZE
+from exchanger.offline.rules import PolicyRules
 from exchanger.policy.conflicts import conflicts_of
 from exchanger.policy.documents.document import Labels, entry_lines
-from exchanger.policy.grants.allowance import NO_GRANTS, Granted, Grants
+from exchanger.policy.grants.allowance import Granted, Grants
 from exchanger.policy.mistakes import mistakes_of
 from exchanger.policy.namespace import EffectiveDocument
 from exchanger.policy.notices import is_declined, not_enabled, of_allowance, of_config_maps, of_left_out, of_namespaces, of_snapshot
-from exchanger.policy.selection import Change, ConfigMap, Namespace, advance, descriptions_of
+from exchanger.policy.selection import Change, ConfigMap, DocumentText, Namespace, PolicyObject, descriptions_of
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import FailClosedRegion, Source
 from exchanger.values.notice import NO_NOTICES, Notice, Notices
@@ -125,79 +126,62 @@ class Survey:
 
 
 async def survey(
-    list_watches: ListWatches,
-    settings: KubernetesSettings,
-    issuers: frozenset[str],
-    notices: tuple[Notice, ...] = (),
-    grants: Grants = NO_GRANTS,
+    list_watches: ListWatches, settings: KubernetesSettings, rules: PolicyRules, notices: tuple[Notice, ...] = ()
 ) -> Survey | Unanswered:
-    """List what ``settings`` select, and read it; ``issuers`` are the profiles that entries may refer to. ``notices`` come first."""
+    """List what ``settings`` select, and read it by ``rules``, which have the same selectors. ``notices`` come first."""
+    grants = rules.grants
     found = await list_policies(list_watches, settings, grants.limits, with_labels=grants.limited)
     if isinstance(found, Unanswered):
         return found
-    namespaces, config_maps, documents, unreadable = found.namespaces, found.config_maps, found.documents, found.unreadable
-    change = advance(PolicySnapshot.EMPTY, {}, documents, issuers, grants=grants)
-    selected = {Source(item.namespace, item.name) for item in config_maps if settings.configmap_selector.matches(dict(item.labels))}
-    ignored = tuple(sorted(selected - documents.keys()))
-    selected_namespaces = dict(sorted(found.selected.items()))
+    change, selected = rules.version(found.documents), dict(sorted(found.selected.items()))
+    ignored = _ignored(found.config_maps, found.documents, rules)
     near = NearMisses()
     await near.look(list_watches, settings)
     found_notices = Notices.of(
         chain(
             notices,
-            of_snapshot(change.snapshot, settings.where, settings.configmap_selector),
+            of_snapshot(change.snapshot, settings.where, rules.configmaps),
             _mistakes(change),
             (
-                not_enabled(source, settings.namespace_selector, known=source.namespace in near.namespaces)
+                not_enabled(source, rules.namespaces, known=source.namespace in near.namespaces)
                 for source in ignored
                 if not near.namespaces.get(source.namespace, False)
             ),
             near.notices,
-            _of_grants(grants, selected_namespaces, near.namespaces),
+            _of_grants(grants, selected, near.namespaces),
         )
     )
-    return Survey(
-        tuple(sorted(namespaces)),
-        _policies(change),
-        ignored,
-        found_notices,
-        tuple(near.gaps),
-        unreadable,
-        _all_allowed(grants, selected_namespaces),
-    )
+    namespaces, allowed = tuple(sorted(found.namespaces)), _all_allowed(grants, selected)
+    return Survey(namespaces, _policies(change), ignored, found_notices, tuple(near.gaps), found.unreadable, allowed)
 
 
-def survey_folder(
-    settings: DirectorySettings, issuers: frozenset[str], notices: tuple[Notice, ...] = (), grants: Grants = NO_GRANTS
-) -> Survey:
-    """Read the folder as a service that starts would; blocks while its files are read. ``issuers`` and ``notices`` as for ``survey``.
+def survey_folder(settings: DirectorySettings, rules: PolicyRules, notices: tuple[Notice, ...] = ()) -> Survey:
+    """Read the folder as a service that starts would; blocks while its files are read. ``rules`` and ``notices`` as for ``survey``.
 
     Raises:
         FolderError: it cannot be listed
     """
     scanned = first_scan(settings)
     found = tuple(scanned.manifests())
-    documents = documents_of(scanned, settings, grants.limits, scanned.unknown())
-    change = advance(PolicySnapshot.EMPTY, {}, documents, issuers, grants=grants)
-    described = descriptions_of(found)
-    selected = {
-        name: labels for name, labels in sorted(described.items()) if any(settings.namespace_selector.matches(dict(one)) for one in labels)
-    }
-    config_maps = (item for item in found if isinstance(item, ConfigMap) and settings.configmap_selector.matches(dict(item.labels)))
-    mistakes = notices_of(scanned, settings.namespace_selector, settings.configmap_selector)
+    documents = documents_of(scanned, settings, rules.grants.limits, scanned.unknown())
+    change, described = rules.version(documents), descriptions_of(found)
+    selected = {name: labels for name, labels in sorted(described.items()) if any(rules.namespaces.matches(dict(one)) for one in labels)}
+    mistakes = notices_of(scanned, rules.namespaces, rules.configmaps)
     about = (
         *notices,
-        *of_snapshot(change.snapshot, settings.where, settings.configmap_selector),
+        *of_snapshot(change.snapshot, settings.where, rules.configmaps),
         *_mistakes(change),
-        *_of_grants(grants, selected, dict.fromkeys(described, True)),
+        *_of_grants(rules.grants, selected, dict.fromkeys(described, True)),
     )
-    return Survey(
-        tuple(selected),
-        _policies(change),
-        tuple(sorted({Source(item.namespace, item.name) for item in config_maps} - documents.keys())),
-        Notices.of(chain(about, mistakes.listed), len(about) + mistakes.count),
-        allowed=_all_allowed(grants, selected),
-    )
+    found_notices = Notices.of(chain(about, mistakes.listed), len(about) + mistakes.count)
+    ignored, allowed = _ignored(found, documents, rules), _all_allowed(rules.grants, selected)
+    return Survey(tuple(selected), _policies(change), ignored, found_notices, allowed=allowed)
+
+
+def _ignored(objects: Iterable[PolicyObject], documents: Mapping[Source, DocumentText], rules: PolicyRules) -> tuple[Source, ...]:
+    """Return the ConfigMaps that have the label and are not in force."""
+    config_maps = (item for item in objects if isinstance(item, ConfigMap) and rules.configmaps.matches(dict(item.labels)))
+    return tuple(sorted({Source(item.namespace, item.name) for item in config_maps} - documents.keys()))
 
 
 def _mistakes(change: Change) -> Iterator[Notice]:

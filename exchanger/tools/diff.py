@@ -16,9 +16,10 @@ from exchanger.console.message import encode
 from exchanger.console.policy_view import AnswerJson, shown_answer
 from exchanger.decision.answer import ExplainedDecision
 from exchanger.errors import ConfigurationError
+from exchanger.offline.inputs import PolicyInputs
 from exchanger.tools.areas import IN_DOUBT, AreaExample, PathKind, examples
 from exchanger.tools.display import Json, decided, target, text_of
-from exchanger.tools.policies import AssembledPolicy, Chosen, policy_of_paths, read_once
+from exchanger.tools.policies import AssembledPolicy, policy_of_paths, read_once
 from exchanger.tools.question import Question
 from exchanger.util.json_schema import written
 from exchanger.util.text import printable
@@ -66,15 +67,15 @@ class Comparison:
 
 def diff(namespace: argparse.Namespace) -> int:
     """Run ``exchanger diff`` with the arguments that ``options`` declares; return the exit status."""
-    old, new = Chosen(namespace.old_issuers, namespace.old_grants), Chosen(namespace.new_issuers, namespace.new_grants)
+    old, new = PolicyInputs(namespace.old_issuers, namespace.old_grants), PolicyInputs(namespace.new_issuers, namespace.new_grants)
     return run_diff(namespace.old, namespace.new, old, new, as_json=namespace.json)
 
 
 def run_diff(
     old: str,
     new: str,
-    old_chosen: Chosen,
-    new_chosen: Chosen,
+    old_inputs: PolicyInputs,
+    new_inputs: PolicyInputs,
     *,
     as_json: bool = False,
     variables: Mapping[str, str] | None = None,
@@ -84,7 +85,7 @@ def run_diff(
     environment = os.environ if variables is None else variables
     try:
         read_once(old, new)
-        before, after = policy_of_paths((old,), old_chosen, environment), policy_of_paths((new,), new_chosen, environment)
+        before, after = policy_of_paths((old,), old_inputs, environment), policy_of_paths((new,), new_inputs, environment)
     except ConfigurationError as error:
         for problem in error.problems:
             sys.stderr.write(f"exchanger diff: {printable(problem)}\n")

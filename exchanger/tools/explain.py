@@ -26,11 +26,12 @@ from exchanger.http.names import is_loopback
 from exchanger.http.token_file import read_token
 from exchanger.net.network import SYSTEM
 from exchanger.net.tls.client import client_tls_context
+from exchanger.offline.inputs import CLUSTER_VARIABLES, PolicyInputs, connect_to
 from exchanger.policy.documents.document import entry_lines
 from exchanger.policy.selection import ConfigMap
 from exchanger.tools.check.command import read_manifest_files
 from exchanger.tools.display import explanation_text
-from exchanger.tools.policies import STANDARD_INPUT, AssembledPolicy, Chosen, assembled, policy_of_paths, settings_of
+from exchanger.tools.policies import STANDARD_INPUT, AssembledPolicy, assembled, policy_of_paths, settings_of
 from exchanger.tools.question import MalformedQuestion, Question, read_question
 from exchanger.util.regular_file import UnusableFile
 from exchanger.util.text import printable
@@ -40,9 +41,6 @@ REFUSED: Final = 1
 NO_TELLING: Final = 2
 
 _OK: Final = 200
-# The variables of the service that concern the cluster, and the files that it reads.
-_OF_CLUSTER: Final = ("POLICY_NAMESPACES", "POLICY_NAMESPACES_FILE", "KUBE_CONTEXT", "POLICY_GRANTS_FILE")
-_PROFILES_FILE: Final = "TOKEN_EXCHANGE_ISSUER_PROFILES_FILE"
 
 
 @final
@@ -124,11 +122,11 @@ async def _shown(question: Question, options: ExplainOptions, environment: Mappi
             names = ", ".join(dict.fromkeys(name for name, _ in withheld))
             sys.stderr.write(f"exchanger explain: {printable(names)}: {_NOT_SENT}\n")
         return await ask_console(question, options.console, options.console_token_file)
-    chosen = Chosen(options.issuers, options.grants)
+    inputs = PolicyInputs(options.issuers, options.grants)
     if options.cluster:
-        policy = await policy_of_cluster(options, chosen, environment)
+        policy = await policy_of_cluster(options, inputs.or_profiles_of(environment), environment)
     else:
-        policy = await SYSTEM.run_sync(policy_of_paths, options.policy, chosen, environment, abandon_on_cancel=True)
+        policy = await SYSTEM.run_sync(policy_of_paths, options.policy, inputs, environment, abandon_on_cancel=True)
     for note in policy.notes:
         sys.stderr.write(f"exchanger explain: {printable(note)}\n")
     shown = shown_question(question, policy)
@@ -163,48 +161,29 @@ def shown_question(question: Question, policy: AssembledPolicy) -> ExplainedJson
     return found.shown({source: entry_lines(text) for source, text in texts.items() if text is not None}, 0)
 
 
-async def policy_of_cluster(options: ExplainOptions, chosen: Chosen, environment: Mapping[str, str]) -> AssembledPolicy:
-    """Return the policy of a cluster, by the service's own variables and the files that they name unless ``chosen`` names others.
+async def policy_of_cluster(options: ExplainOptions, inputs: PolicyInputs, environment: Mapping[str, str]) -> AssembledPolicy:
+    """Return the policy of a cluster, by the service's own variables and the files that they name unless ``inputs`` name others.
 
     Raises:
         ConfigurationError: a variable or a file cannot be used.
         ClusterError: the cluster cannot be read.
     """
-    from exchanger.app.settings import Settings
     from exchanger.kube.api.access import ClusterError
-    from exchanger.kube.api.client import ClusterConfigSource, connect
     from exchanger.kube.api.resource import PolicyListWatches
     from exchanger.kube.listing import Unanswered, list_policies
     from exchanger.kube.settings import KubernetesSettings
 
-    more = tuple(name for name in _OF_CLUSTER if chosen.grants is None or name != "POLICY_GRANTS_FILE")
-
-    def read() -> Settings:
-        return settings_of(environment, *more)
-
-    settings = await SYSTEM.run_sync(read, abandon_on_cancel=True)
+    settings = await SYSTEM.run_sync(settings_of, environment, inputs, *CLUSTER_VARIABLES, abandon_on_cancel=True)
     if not isinstance(settings.policy, KubernetesSettings):
         raise TypeError("the settings of another source")
-    named = environment.get(_PROFILES_FILE, "").strip()
-    if chosen.issuers is None and named:
-        chosen = attrs.evolve(chosen, issuers=Path(named))
-    # An explicit file counts even inside a pod.
-    where = {"token_file": os.devnull} if options.kubeconfig else {}
-    origin = ClusterConfigSource(
-        kubeconfig=options.kubeconfig, context=options.context or settings.kube_context, environment=environment, **where
-    )
-    async with connect(origin) as connection:
+    async with connect_to(options.kubeconfig, options.context or settings.kube_context, environment) as connection:
         found = await list_policies(PolicyListWatches(connection), settings.policy, settings.grants.limits, with_labels=True)
     if isinstance(found, Unanswered):
         raise ClusterError(found.reason)
     if found.unreadable:
         rights = "; ".join(f"{one.namespace}: {one.missing_right}" for one in found.unreadable)
         raise ClusterError(f"a starting service has no policy in force, since a permission is missing in {rights}")
-
-    def assemble() -> AssembledPolicy:
-        return assembled(found.documents, settings, chosen)
-
-    return await SYSTEM.run_sync(assemble, abandon_on_cancel=True)
+    return await SYSTEM.run_sync(assembled, found.documents, settings, inputs, abandon_on_cancel=True)
 
 
 async def ask_console(question: Question, url: str, token_file: Path | None) -> ExplainedJson:

@@ -17,9 +17,10 @@ from exchanger.console.message import encode
 from exchanger.console.policy_view import shown_answer, shown_place
 from exchanger.decision.answer import ExplainedDecision
 from exchanger.errors import ConfigurationError
+from exchanger.offline.inputs import PolicyInputs
 from exchanger.tools.cases import BASELINE_NAME, Case, ExpectedDecision, read_cases
 from exchanger.tools.display import Json, decided, headline, place, text_of
-from exchanger.tools.policies import STANDARD_INPUT, AssembledPolicy, Chosen, policy_of_paths, read_once
+from exchanger.tools.policies import STANDARD_INPUT, AssembledPolicy, policy_of_paths, read_once
 from exchanger.util.regular_file import open_regular, unreadable
 from exchanger.util.terminal import read_input
 from exchanger.util.text import printable
@@ -63,13 +64,13 @@ class CaseReport:
 
 def test(namespace: argparse.Namespace) -> int:
     """Run ``exchanger test`` with the arguments that ``options`` declares; return the exit status."""
-    return run_tests(namespace.files, namespace.policy, Chosen(namespace.issuers, namespace.grants), as_json=namespace.json)
+    return run_tests(namespace.files, namespace.policy, PolicyInputs(namespace.issuers, namespace.grants), as_json=namespace.json)
 
 
 def run_tests(
     files: Sequence[str],
     paths: Sequence[str],
-    chosen: Chosen,
+    inputs: PolicyInputs,
     *,
     as_json: bool = False,
     variables: Mapping[str, str] | None = None,
@@ -78,7 +79,7 @@ def run_tests(
     """Print the results to ``out`` (default: standard output), and return the exit status. Notes and errors go to standard error."""
     try:
         read_once(*files, *paths)
-        policy = policy_of_paths(paths, chosen, os.environ if variables is None else variables)
+        policy = policy_of_paths(paths, inputs, os.environ if variables is None else variables)
         named = [(file, case) for file in files for case in _read(file)]
     except ConfigurationError as error:
         for problem in error.problems:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from exchanger.offline.inputs import PolicyInputs
 from exchanger.policy import namespace
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.tools.areas import OTHER_HOSTS, PathKind, examples
 from exchanger.tools.diff import DIFFERENT, NO_TELLING, SAME, compare, run_diff
-from exchanger.tools.policies import Chosen, policy_of_paths
+from exchanger.tools.policies import policy_of_paths
 from exchanger.values.entry import FailClosedRegion, MatchScope, Source
 from tests.author_tools.examples import GRANTS, ISSUERS, ORDERS, config_map, written
 from tests.policy.examples import RED, deny
@@ -19,7 +20,7 @@ from tests.property.strategies_tools import policy_of
 
 def run(tmp_path: Path, old: str, new: str, *, as_json: bool = False, **files: str) -> tuple[int, str]:
     given = {name: Path(written(tmp_path, f"{name}.yaml", text)) for name, text in files.items()}
-    chosen = [Chosen(given.get(f"{side}_issuers"), given.get(f"{side}_grants")) for side in ("old", "new")]
+    chosen = [PolicyInputs(given.get(f"{side}_issuers"), given.get(f"{side}_grants")) for side in ("old", "new")]
     out = io.StringIO()
     paths = written(tmp_path, "old/a.yaml", old), written(tmp_path, "new/a.yaml", new)
     return run_diff(*paths, *chosen, as_json=as_json, variables={}, out=out), out.getvalue()
@@ -156,7 +157,7 @@ def test_examples_can_be_explained(tmp_path: Path) -> None:
 
 def test_more_than_is_looked_at_is_not_the_same(tmp_path: Path) -> None:
     old, new = (
-        policy_of_paths((written(tmp_path, name, config_map(text)),), Chosen(), {})
+        policy_of_paths((written(tmp_path, name, config_map(text)),), PolicyInputs(), {})
         for name, text in (("a.yaml", entry("/a")), ("b.yaml", entry("/b")))
     )
     found = compare(old, new, limit=1)
@@ -166,18 +167,18 @@ def test_more_than_is_looked_at_is_not_the_same(tmp_path: Path) -> None:
 def test_a_required_policy_that_goes_away_changes_everything(tmp_path: Path) -> None:
     paths = written(tmp_path, "old.yaml", config_map(entry("/a"))), written(tmp_path, "new.yaml", "")
     out = io.StringIO()
-    assert run_diff(*paths, Chosen(), Chosen(), as_json=True, variables={"POLICY_REQUIRED": "true"}, out=out) == DIFFERENT
+    assert run_diff(*paths, PolicyInputs(), PolicyInputs(), as_json=True, variables={"POLICY_REQUIRED": "true"}, out=out) == DIFFERENT
     found = {(one["hosts"], one["before"]["kind"], one["after"]["status"]) for one in json.loads(out.getvalue())["areas"]}
     assert {("a.example", "deny", 500), ("any other host", "unmatched", 500)} <= found
 
 
 def test_what_cannot_be_compared_is_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path, "a.yaml", config_map(label="x: y"))
-    assert run_diff(path, str(tmp_path / "none"), Chosen(), Chosen(), variables={}) == NO_TELLING
+    assert run_diff(path, str(tmp_path / "none"), PolicyInputs(), PolicyInputs(), variables={}) == NO_TELLING
     assert "none cannot be read" in capsys.readouterr().err
-    assert run_diff("-", "-", Chosen(), Chosen(), variables={}) == NO_TELLING
+    assert run_diff("-", "-", PolicyInputs(), PolicyInputs(), variables={}) == NO_TELLING
     assert "can be read once" in capsys.readouterr().err
-    assert run_diff(path, path, Chosen(), Chosen(), variables={}) == SAME
+    assert run_diff(path, path, PolicyInputs(), PolicyInputs(), variables={}) == SAME
     assert "exchanger diff: OLD: ConfigMap team-orders/orders is not in force" in capsys.readouterr().err
 
 

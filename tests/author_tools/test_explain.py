@@ -10,9 +10,10 @@ import pytest
 import trio
 
 from exchanger.console.access import ConsoleSettings
+from exchanger.offline.inputs import PolicyInputs
 from exchanger.policy.current import CurrentPolicy
 from exchanger.tools.explain import NO_TELLING, PASSES, REFUSED, ExplainOptions, console_target, run_explain
-from exchanger.tools.policies import Chosen, policy_of_paths
+from exchanger.tools.policies import policy_of_paths
 from exchanger.tools.question import Question, read_question
 from tests.author_tools.examples import GRANTS, ISSUERS, ORDERS, config_map, written
 from tests.console.running import dead_port, running
@@ -208,7 +209,7 @@ async def test_a_profile_is_told_and_a_running_service_says_the_same_without_a_t
     assert told[0] == status
     assert said in told[1]
     assert "canary" not in told[1]
-    policy = policy_of_paths((path,), Chosen(issuers), {})
+    policy = policy_of_paths((path,), PolicyInputs(issuers), {})
     current = CurrentPolicy()
     current.publish(policy.newest)
     token = Path(written(tmp_path, "token", "a-token-for-the-console"))

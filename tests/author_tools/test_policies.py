@@ -8,7 +8,8 @@ import pytest
 
 from exchanger.decision.answer import Effect, ExplainedDecision, asked_request
 from exchanger.errors import ConfigurationError
-from exchanger.tools.policies import AssembledPolicy, Chosen, policy_of_paths
+from exchanger.offline.inputs import PolicyInputs
+from exchanger.tools.policies import AssembledPolicy, policy_of_paths
 from exchanger.values.entry import Source
 from tests.author_tools.examples import GRANTS, ISSUERS, ORDERS, config_map, namespace, written
 
@@ -19,7 +20,7 @@ ALLOW = """\
 
 
 def policy(*paths: str, issuers: str = "", grants: str = "", **variables: str) -> AssembledPolicy:
-    return policy_of_paths(paths, Chosen(Path(issuers) if issuers else None, Path(grants) if grants else None), variables)
+    return policy_of_paths(paths, PolicyInputs(Path(issuers) if issuers else None, Path(grants) if grants else None), variables)
 
 
 def answer(of: AssembledPolicy, path: str, host: str = "orders.example.com", method: str = "GET") -> ExplainedDecision:
@@ -115,6 +116,13 @@ def test_the_service_s_variables_count(tmp_path: Path) -> None:
     assert answer(nothing, "/").status == 500
     with pytest.raises(ConfigurationError, match="POLICY_UNREADABLE_REACH"):
         policy(path, POLICY_UNREADABLE_REACH="far")
+
+
+def test_what_grants_refuse_is_noted_in_the_order_of_names(tmp_path: Path) -> None:
+    names = [f"team-{letter}" for letter in "gbeadcf"]
+    path = written(tmp_path, "m/a.yaml", "\n---\n".join(config_map(namespace=name) for name in names))
+    found = policy(path, grants=written(tmp_path, "grants.yaml", "version: v1\ngrants: []\n"))
+    assert list(dict.fromkeys(note.partition("/")[0] for note in found.notes)) == sorted(names)
 
 
 def test_grants_may_be_reported_only(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from exchanger.codes.problem import Problem
 from exchanger.decision.answer import Effect
+from exchanger.offline.inputs import PolicyInputs
 from exchanger.tools.cases import Case, read_cases
-from exchanger.tools.policies import Chosen
 from exchanger.tools.testing import FAILED, PASSED, UNUSABLE, run_tests
 from exchanger.values.entry import BASELINE, Source
 from tests.author_tools.examples import GRANTS, config_map, written
@@ -31,7 +31,7 @@ tests:
 
 def run(tmp_path: Path, cases: str, *, entries: str | None = None, grants: str = "", as_json: bool = False) -> tuple[int, str]:
     policy = written(tmp_path, "policy/a.yaml", config_map() if entries is None else config_map(entries))
-    chosen = Chosen(grants=Path(written(tmp_path, "grants.yaml", grants)) if grants else None)
+    chosen = PolicyInputs(grants=Path(written(tmp_path, "grants.yaml", grants)) if grants else None)
     out = io.StringIO()
     status = run_tests([written(tmp_path, "cases.yaml", cases)], [policy], chosen, as_json=as_json, variables={}, out=out)
     return status, out.getvalue().replace(str(tmp_path), "")
@@ -161,16 +161,16 @@ def test_files_that_cannot_be_used_are_status_2(tmp_path: Path, capsys: pytest.C
         ([str(binary)], "is not UTF-8"),
         (["a\0b"], "it is not a path"),
     ):
-        assert run_tests(files, [policy], Chosen(), variables={}) == UNUSABLE
+        assert run_tests(files, [policy], PolicyInputs(), variables={}) == UNUSABLE
         assert said in capsys.readouterr().err
-    assert run_tests([bad], [str(tmp_path / "nowhere")], Chosen(), variables={}) == UNUSABLE
-    assert run_tests(["-"], ["-"], Chosen(), variables={}) == UNUSABLE
+    assert run_tests([bad], [str(tmp_path / "nowhere")], PolicyInputs(), variables={}) == UNUSABLE
+    assert run_tests(["-"], ["-"], PolicyInputs(), variables={}) == UNUSABLE
 
 
 def test_cases_come_from_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     policy = written(tmp_path, "policy/a.yaml", config_map() + "---\nversion: v1\nentries: []\n")
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(GOOD.encode())))
-    assert run_tests(["-"], [policy], Chosen(), variables={}) == PASSED
+    assert run_tests(["-"], [policy], PolicyInputs(), variables={}) == PASSED
     said = capsys.readouterr()
     assert said.out.startswith("ok    -:2  GET")
     assert "is a policy that is not in a ConfigMap" in said.err
@@ -204,7 +204,7 @@ issuers:
 
 
 def test_tokens_are_where_the_profile_reads_them(tmp_path: Path) -> None:
-    chosen = Chosen(issuers=Path(written(tmp_path, "issuers.yaml", PROFILE)))
+    chosen = PolicyInputs(issuers=Path(written(tmp_path, "issuers.yaml", PROFILE)))
     files = [written(tmp_path, "cases.yaml", FORWARDED)], [written(tmp_path, "policy/a.yaml", config_map())]
     out = io.StringIO()
     assert run_tests(*files, chosen, variables={}, out=out) == PASSED

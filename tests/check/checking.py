@@ -3,23 +3,24 @@
 import attrs
 
 from exchanger.codes.manifests import UNCOVERED_PATHS
+from exchanger.offline.rules import PolicyRules
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.selection import AnyIssuer
-from exchanger.tools.check.engine import Checked, Rules, check
+from exchanger.tools.check.engine import Checked, check
 from exchanger.tools.check.files import read_file
 from tests.codes.reaching import CONFIG_MAPS, NAMESPACES
 
 LABEL = 'ext-authz-token-exchange.magneticflux.net/enabled: "true"'
 
 
-def rules(grants: str = "", issuers: frozenset[str] | None = None) -> Rules:
+def rules(grants: str = "", issuers: frozenset[str] | None = None) -> PolicyRules:
     found = read_grants(grants, has_labels=True) if grants else NO_GRANTS
     assert isinstance(found, Grants), found
-    return Rules(NAMESPACES, CONFIG_MAPS, AnyIssuer() if issuers is None else issuers, found)
+    return PolicyRules(NAMESPACES, CONFIG_MAPS, AnyIssuer() if issuers is None else issuers, found)
 
 
-def checked(*texts: str, by: Rules | None = None, ending: str = ".yaml", with_uncovered: bool = False) -> Checked:
+def checked(*texts: str, by: PolicyRules | None = None, ending: str = ".yaml", with_uncovered: bool = False) -> Checked:
     """Check ``texts``. Most of them cover a part of a host, which only tests about that want to be told."""
     files = {f"{number}{ending}": text for number, text in enumerate(texts)}
     result = check([read_file(name, text.encode("utf-8", "surrogatepass")) for name, text in files.items()], by or rules())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from exchanger.tools.check.engine import Rules
+from exchanger.offline.rules import PolicyRules
 from exchanger.tools.check.suggest import mended, suggest
 from tests.check.checking import LABEL, checked, codes, config_map, entries, rules
 from tests.codes.reaching import ISSUERS
@@ -13,7 +13,7 @@ from tests.codes.reaching import ISSUERS
 DENY = "{match: {host: api.example.com, pathPrefix: /orders}, action: deny}"
 
 
-def mend(text: str, by: Rules | None = None) -> str:
+def mend(text: str, by: PolicyRules | None = None) -> str:
     result = checked(text, by=by)
     return mended(result.files[0], result, by or rules())
 

@@ -10,6 +10,7 @@ from exchanger.codes.code import Code, Example
 from exchanger.codes.problem import Problem
 from exchanger.directory.folder import Scan, notices_of, scan
 from exchanger.directory.manifest import PassedOver, UnreadableFile, read_manifests
+from exchanger.offline.rules import PolicyRules
 from exchanger.policy.documents.style import style_of
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
@@ -18,7 +19,7 @@ from exchanger.policy.notices import of_allowance, of_left_out, of_snapshot
 from exchanger.policy.selection import NAME_LABEL, ConfigMap, Namespace, Text, advance
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.tools.check.command import run_check
-from exchanger.tools.check.engine import Rules, check
+from exchanger.tools.check.engine import check
 from exchanger.tools.check.files import read_file
 from exchanger.tools.check.options import CheckOptions, Format
 from exchanger.values.entry import Source
@@ -70,7 +71,7 @@ def manifest_codes(text: str) -> Iterator[Code]:
         (Path(folder) / "policy.yaml").write_text(text, encoding="utf-8")
         notices = notices_of(scan(Path(folder), Scan()), NAMESPACES, CONFIG_MAPS)
     yield from (notice.code for notice in notices.listed if notice.code is not None)
-    rules = Rules(NAMESPACES, CONFIG_MAPS)
+    rules = PolicyRules(NAMESPACES, CONFIG_MAPS)
     checked = check((read_file("policy.yaml", text.encode()),), rules)
     yield from (placed.problem.code for placed in checked.problems)
     snapshot = PolicySnapshot.EMPTY.changed({document.policy.source: document.policy.document for document in checked.documents})

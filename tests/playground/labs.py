@@ -11,8 +11,8 @@ import attrs
 from exchanger.demo.service import own_issuers, sample_policy
 from exchanger.demo.setup import DemoPorts, demo_target
 from exchanger.http.message import Handler, Request
+from exchanger.offline.rules import PolicyRules
 from exchanger.playground.handlers import Playground, PlaygroundSettings
-from exchanger.playground.lint import LintRules
 from exchanger.playground.policy_files import PolicyFiles, Revision
 from exchanger.playground.results import Verify
 from exchanger.scenarios.builtin import SCENARIOS
@@ -23,10 +23,11 @@ from tests.scenarios.stand_in import demo
 SAMPLE: Final = {file.name: file.read_text("utf-8") for file in sample_policy()}
 YELLOW: Final = SAMPLE["yellow.yaml"]
 # What the service selects unless it is told otherwise. The demo's own rules come from the service's settings.
-RULES: Final = LintRules(
+RULES: Final = PolicyRules(
     parse_selector("ext-authz-token-exchange.magneticflux.net/policy=enabled"),
     parse_selector("ext-authz-token-exchange.magneticflux.net/enabled=true"),
     frozenset(profile["name"] for profile in own_issuers(1)),
+    complete=True,
 )
 
 

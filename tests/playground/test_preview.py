@@ -1,17 +1,21 @@
 """Which requests an edited file decides otherwise, by the service's own engine."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exchanger.directory.folder import Scan, scan
+from exchanger.offline.rules import PolicyRules
 from exchanger.playground.preview import MAX_EXAMPLES, MAX_SHOWN, UNKNOWN, UNREADABLE, preview
 from exchanger.policy.selection import advance, select
-from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
 from exchanger.scenarios.builtin import SCENARIOS
+from exchanger.scenarios.scenario import GatewayCall
 from exchanger.values.entry import DenyEntry, ExchangeEntry
 from exchanger.values.verdict import Unhealthy
 from tests.examples import examples
@@ -22,8 +26,10 @@ from tests.scenarios.stand_in import deny
 CALLS = tuple(scenario.call for scenario in SCENARIOS)
 
 
-def changes(text: str, saved: dict[str, str] = SAMPLE) -> list[tuple[str, str, str]]:
-    found: Any = preview("yellow.yaml", text, saved, RULES, ())
+def changes(
+    text: str, saved: dict[str, str] = SAMPLE, rules: PolicyRules = RULES, calls: Iterable[GatewayCall] = ()
+) -> list[tuple[str, str, str]]:
+    found: Any = preview("yellow.yaml", text, saved, rules, calls)
     return [(f"{one['method']} {one['host']}{one['path']}", one["before"]["outcome"], one["after"]["outcome"]) for one in found["changes"]]
 
 
@@ -62,6 +68,14 @@ def test_a_request_at_the_edge_of_each_changed_entry_is_tried(
     before: tuple[str, ...], after: tuple[str, ...], expected: list[tuple[str, str, str]]
 ) -> None:
     assert changes(document(*after), SAMPLE | {"yellow.yaml": document(*before)}) == expected
+
+
+def test_an_unreadable_document_closes_as_far_as_the_service_lets_it_reach() -> None:
+    unreadable = YELLOW.replace("version: v1", "version: v9")
+    unmatched = changes(unreadable, calls=CALLS)
+    everywhere = changes(unreadable, rules=attrs.evolve(RULES, reach=UnreadableReach.GLOBAL), calls=CALLS)
+    assert {after for _, _, after in everywhere} == {"blocked by"}
+    assert set(unmatched) < set(everywhere)
 
 
 def test_only_so_many_are_tried_and_listed() -> None:

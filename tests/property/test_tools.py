@@ -19,9 +19,12 @@ from exchanger.console.policy_view import shown_verdict
 from exchanger.decision.answer import Effect, ExplainedDecision, answer_of, asked_request, kind_of_credentials
 from exchanger.decision.check import begin
 from exchanger.decision.outcome import Deny, ExchangePending
+from exchanger.directory.manifest import UnreadableFile, objects_of, read_manifests
 from exchanger.directory.source import DirectorySettings, DirectorySource
 from exchanger.envoy.authorization import decode_check
 from exchanger.http.message import Request
+from exchanger.offline.inputs import PolicyInputs
+from exchanger.offline.rules import PolicyRules, undescribed
 from exchanger.policy import namespace
 from exchanger.policy.authority import read_authority, wildcards_above
 from exchanger.policy.current import CurrentPolicy
@@ -30,12 +33,13 @@ from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.path import is_plain_with_query
 from exchanger.policy.scope import Route
+from exchanger.policy.selection import PolicyObject
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
 from exchanger.policy.table import VirtualHosts
 from exchanger.tools.areas import NO_HOST, PathKind
 from exchanger.tools.diff import Area, compare
 from exchanger.tools.explain import console_target, shown_question
-from exchanger.tools.policies import AssembledPolicy, Chosen, policy_of_paths, selectors_of, settings_of
+from exchanger.tools.policies import AssembledPolicy, policy_of_paths, settings_of
 from exchanger.tools.question import MalformedQuestion, Question, read_question
 from exchanger.values.entry import DenyEntry, Source
 from exchanger.values.request import HttpRequest
@@ -262,15 +266,17 @@ def manifest(drawn: tuple[Any, ...]) -> object:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 
 
-async def published(folder: Path, grants: str) -> CurrentPolicy:
+def rules_of(grants: str, *, complete: bool) -> PolicyRules:
+    granted = GrantsSettings().understood(grants) if grants else NO_GRANTS
+    assert isinstance(granted, Grants)
+    rules = PolicyRules.of(settings_of({}, PolicyInputs()), frozenset({"primary"}))
+    return attrs.evolve(rules, grants=granted, complete=complete)
+
+
+async def published(folder: Path, rules: PolicyRules) -> CurrentPolicy:
     """Return the policy of a service that has started with ``folder``."""
-    selectors, current = selectors_of(settings_of({})), CurrentPolicy()
-    found = NO_GRANTS
-    if grants:
-        understood = GrantsSettings().understood(grants)
-        assert isinstance(understood, type(NO_GRANTS))
-        found = understood
-    source = DirectorySource(DirectorySettings(folder, *selectors), frozenset({"primary"}), current, grants=found)
+    current, where = CurrentPolicy(), DirectorySettings(folder, rules.namespaces, rules.configmaps)
+    source = DirectorySource(where, rules.issuers, current, grants=rules.grants)
     async with trio.open_nursery() as nursery:
         await nursery.start(source.run)
         nursery.cancel_scope.cancel()
@@ -292,8 +298,8 @@ def test_the_policy_of_manifests_is_the_one_that_a_service_publishes(files: list
         (chosen / "issuers.yaml").write_text(ISSUERS)
         (chosen / "grants.yaml").write_text(grants)
 
-        told = policy_of_paths((str(folder),), Chosen(chosen / "issuers.yaml", chosen / "grants.yaml" if grants else None), {})
-        service = trio.run(published, folder, grants)
+        told = policy_of_paths((str(folder),), PolicyInputs(chosen / "issuers.yaml", chosen / "grants.yaml" if grants else None), {})
+        service = trio.run(published, folder, rules_of(grants, complete=True))
 
     assert service.newest is not None
     assert told.snapshot is not None
@@ -303,6 +309,36 @@ def test_the_policy_of_manifests_is_the_one_that_a_service_publishes(files: list
     assert told.newest.baseline == service.newest.baseline
     for counter in ("document_count", "entry_count", "invalid_documents", "refused_count"):
         assert getattr(told.newest, counter) == getattr(service.newest, counter)
+
+
+@settings(max_examples=examples(100))
+@given(st.lists(st.lists(manifests, max_size=4), max_size=3), st.sampled_from(GRANTS))
+def test_complete_rules_make_the_version_that_a_service_publishes(files: list[list[tuple[Any, ...]]], grants: str) -> None:
+    rules = rules_of(grants, complete=True)
+    with tempfile.TemporaryDirectory() as name:
+        for number, drawn in enumerate(files):
+            (Path(name) / f"{number}.yaml").write_text("\n---\n".join(json.dumps(manifest(one)) for one in drawn))
+        service = trio.run(published, Path(name), rules)
+    found = rules.version(rules.select(objects(files))).snapshot
+    assert service.newest is not None
+    assert (contents(found), routes(found.hosts)) == (contents(service.newest), routes(service.newest.hosts))
+    assert found.baseline == service.newest.baseline
+
+
+@given(st.lists(st.lists(manifests, max_size=4), max_size=3), st.sampled_from(GRANTS[:3]))
+def test_a_namespace_that_no_manifest_describes_counts_as_selected(files: list[list[tuple[Any, ...]]], grants: str) -> None:
+    missing = [("Namespace", name, NAMESPACE_LABELS[0]) for name in undescribed(objects(files))]
+    versions = []
+    for drawn, complete in ((files, False), ([*files, missing], True)):
+        rules = rules_of(grants, complete=complete)
+        versions.append(rules.version(rules.select(objects(drawn))).snapshot)
+    assumed, described = versions
+    assert (contents(assumed), routes(assumed.hosts)) == (contents(described), routes(described.hosts))
+
+
+def objects(files: list[list[tuple[Any, ...]]]) -> list[PolicyObject]:
+    read = (read_manifests(json.dumps(manifest(one)).encode(), is_json=True) for drawn in files for one in drawn)
+    return [item for found in read if not isinstance(found, UnreadableFile) for item in objects_of(found)]
 
 
 def contents(snapshot: PolicySnapshot) -> dict[Source, tuple[object, ...]]:

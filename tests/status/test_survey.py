@@ -11,7 +11,8 @@ from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, Key, Page
 from exchanger.kube.listing import ATTEMPTS, Unanswered, UnreadableNamespace
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.store import PAGE_SIZE
-from exchanger.policy.grants.allowance import Grants
+from exchanger.offline.rules import PolicyRules
+from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.selection import AnyIssuer, ConfigMap, Namespace
 from exchanger.status.survey import NearMisses, Survey, survey
@@ -28,8 +29,12 @@ EXCHANGE = "version: v1\nentries: [{match: {host: h, pathPrefix: /x}, action: ex
 NO_RIGHT = ApiFailure(FailureKind.FORBIDDEN, 403, 'configmaps is forbidden: User "x" cannot list resource "configmaps" in API group ""')
 
 
+def rules_of(issuers: frozenset[str] | None = None, grants: Grants = NO_GRANTS) -> PolicyRules:
+    return PolicyRules(SETTINGS.namespace_selector, SETTINGS.configmap_selector, AnyIssuer() if issuers is None else issuers, grants)
+
+
 async def look(cluster: Cluster, settings: KubernetesSettings = SETTINGS, issuers: frozenset[str] | None = None) -> Survey:
-    found = await survey(cluster, settings, AnyIssuer() if issuers is None else issuers)
+    found = await survey(cluster, settings, rules_of(issuers))
     assert isinstance(found, Survey)
     return found
 
@@ -84,7 +89,7 @@ async def test_what_is_in_order_is_healthy(autojump_clock: trio.testing.MockCloc
     cluster.put("a", "p")
     known = Notice("variable X", "there is no such variable", "see")
     assert (await look(cluster)).healthy
-    told = await survey(cluster, SETTINGS, AnyIssuer(), (known,))
+    told = await survey(cluster, SETTINGS, rules_of(), (known,))
     assert isinstance(told, Survey)
     assert (told.healthy, told.notices.listed) == (False, (known,))
 
@@ -93,7 +98,7 @@ async def test_a_right_that_only_the_search_needs_is_no_failure(autojump_clock: 
     cluster = Cluster()
     cluster.put_namespace("a")
     cluster.put("a", "p")
-    found = await survey(Forbidding(cluster), SETTINGS, AnyIssuer())
+    found = await survey(Forbidding(cluster), SETTINGS, rules_of())
     assert isinstance(found, Survey)
     assert (found.healthy, found.gaps) == (True, ("needs list on configmaps in every namespace",))
 
@@ -218,7 +223,7 @@ async def test_a_missing_right_is_named(autojump_clock: trio.testing.MockClock) 
     cluster = Cluster()
     cluster.server.fail(NO_RIGHT, resource="configmaps")
     right = "needs list on configmaps in every namespace"
-    assert await survey(cluster, SETTINGS, frozenset()) == Unanswered(f"a right is missing: {right}", right)
+    assert await survey(cluster, SETTINGS, rules_of()) == Unanswered(f"a right is missing: {right}", right)
 
 
 async def test_one_of_several_namespaces_that_may_not_be_read_is_named_beside_the_others(autojump_clock: trio.testing.MockClock) -> None:
@@ -230,13 +235,13 @@ async def test_one_of_several_namespaces_that_may_not_be_read_is_named_beside_th
     assert [str(policy.source) for policy in found.policies] == ["b/p"]
     assert found.problems == 1
     cluster.server.forbid("b")
-    assert isinstance(await survey(cluster, NAMED, frozenset()), Unanswered)
+    assert isinstance(await survey(cluster, NAMED, rules_of()), Unanswered)
 
 
 async def test_an_unreachable_server_is_no_survey(autojump_clock: trio.testing.MockClock) -> None:
     cluster = Cluster()
     cluster.server.stop()
-    assert await survey(cluster, SETTINGS, frozenset()) == Unanswered("namespaces cannot be listed (unreachable): connection refused")
+    assert await survey(cluster, SETTINGS, rules_of()) == Unanswered("namespaces cannot be listed (unreachable): connection refused")
 
 
 async def test_a_version_that_goes_away_is_listed_anew(autojump_clock: trio.testing.MockClock) -> None:
@@ -245,7 +250,7 @@ async def test_a_version_that_goes_away_is_listed_anew(autojump_clock: trio.test
     cluster.server.fail(ApiFailure(FailureKind.GONE, 410), verb=Verb.LIST, times=ATTEMPTS - 1)
     assert (await look(cluster)).namespaces == ("a",)
     cluster.server.fail_for_ever(ApiFailure(FailureKind.GONE, 410), verb=Verb.LIST)
-    assert await survey(cluster, SETTINGS, frozenset()) == Unanswered("namespaces cannot be listed (gone)")
+    assert await survey(cluster, SETTINGS, rules_of()) == Unanswered("namespaces cannot be listed (gone)")
 
 
 GRANTS = """
@@ -260,7 +265,7 @@ TWO_HOSTS = "version: v1\nentries:\n- {match: {host: h, pathPrefix: /x}, action:
 async def granted(cluster: Cluster, text: str = GRANTS, *, enforced: bool = True) -> Survey:
     grants = read_grants(text, has_labels=True, enforced=enforced)
     assert isinstance(grants, Grants)
-    found = await survey(cluster, SETTINGS, AnyIssuer(), (), grants)
+    found = await survey(cluster, SETTINGS, rules_of(grants=grants))
     assert isinstance(found, Survey)
     return found
 

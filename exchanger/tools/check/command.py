@@ -23,11 +23,13 @@ from exchanger.errors import ConfigurationError
 from exchanger.issuers.profile_model import Rejected, id_tokens_needed, responses_needed
 from exchanger.issuers.profiles import read_bytes, read_plan
 from exchanger.issuers.rules import ProfileRules
-from exchanger.policy.grants.allowance import NO_GRANTS, Grants
+from exchanger.offline.inputs import PolicyInputs
+from exchanger.offline.rules import PolicyRules
+from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.mistakes import mistakes_of_baseline
 from exchanger.policy.selection import AnyIssuer
-from exchanger.tools.check.engine import Checked, Rules, check
+from exchanger.tools.check.engine import Checked, check
 from exchanger.tools.check.files import ManifestFile, PlacedProblem, read_file
 from exchanger.tools.check.gateways import unfit_profiles
 from exchanger.tools.check.options import CheckOptions, Format, HttpGateway
@@ -37,7 +39,7 @@ from exchanger.tools.check.sarif import as_sarif
 from exchanger.tools.check.source_map import NOWHERE, FileText, Place, text_field
 from exchanger.tools.check.suggest import suggest
 from exchanger.tools.check.targets import CheckedProfiles
-from exchanger.tools.policies import PROFILE_RULES, STANDARD_INPUT, selectors_of, settings_of
+from exchanger.tools.policies import PROFILE_RULES, STANDARD_INPUT, settings_of
 from exchanger.util.regular_file import open_regular, unreadable
 from exchanger.util.terminal import read_input
 from exchanger.util.text import printable
@@ -118,36 +120,31 @@ def _has_colours(stream: TextIO, variables: Mapping[str, str]) -> bool:
     return stream.isatty() and not variables.get("NO_COLOR") and variables.get("TERM") != "dumb"
 
 
-def _checked(options: CheckOptions, variables: Mapping[str, str]) -> tuple[Checked, Rules]:
+def _checked(options: CheckOptions, variables: Mapping[str, str]) -> tuple[Checked, PolicyRules]:
     """Read everything and check it.
 
     Raises:
         ConfigurationError: a path is missing, or a variable is wrong
     """
-    settings = settings_of(variables)
-    namespaces, configmaps = selectors_of(settings)
-    files = list(read_manifest_files(options.paths))
-    issuers: frozenset[str] = AnyIssuer()
-    profiles: CheckedProfiles | None = None
-    grants = NO_GRANTS
+    settings = settings_of(variables, PolicyInputs())
     of_folder = variables.get("POLICY_SOURCE", "").strip().lower() == "directory"
+    rules = attrs.evolve(PolicyRules.of(settings, AnyIssuer()), complete=of_folder)
+    files = list(read_manifest_files(options.paths))
+    profiles: CheckedProfiles | None = None
     more: list[ManifestFile] = []
     if options.issuers is None and options.gateway is not None:
         raise ConfigurationError(("--gateway needs --issuers",))
     if options.issuers is not None:
-        rules = attrs.evolve(PROFILE_RULES, with_secrets=not of_folder)
-        file, found = _issuers(options.issuers, options.gateway, rules)
+        file, profiles = _issuers(options.issuers, options.gateway, attrs.evolve(PROFILE_RULES, with_secrets=not of_folder))
         more.append(file)
-        if found is not None:
-            issuers = frozenset(issuer.name for issuer in found.issuers) or issuers
-            profiles = found
+        if profiles is not None and profiles.issuers:
+            rules = attrs.evolve(rules, issuers=frozenset(issuer.name for issuer in profiles.issuers))
     if options.grants is not None:
         file, granted = _grants(options.grants, enforced=settings.grants.enforced)
         more.append(file)
-        grants = granted or grants
-    grants = attrs.evolve(grants, limits=settings.grants.limits)
-    checked_by = Rules(namespaces, configmaps, issuers, grants, profiles, complete=of_folder)
-    return check((*more, *files), checked_by), checked_by
+        if granted is not None:
+            rules = attrs.evolve(rules, grants=attrs.evolve(granted, limits=settings.grants.limits))
+    return check((*more, *files), rules, profiles), rules
 
 
 def read_manifest_files(paths: Sequence[str]) -> Iterator[ManifestFile]:

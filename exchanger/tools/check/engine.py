@@ -13,13 +13,13 @@ from exchanger.codes import manifests as codes
 from exchanger.codes.code import Severity
 from exchanger.codes.policy import DUPLICATE_KEY
 from exchanger.codes.problem import Problem
+from exchanger.offline.rules import PolicyRules
 from exchanger.policy.documents.document import Labels, PolicyDocument, parse_document
 from exchanger.policy.documents.style import style_of
-from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.intake import Intake, beyond
 from exchanger.policy.namespace import EffectiveDocument
 from exchanger.policy.notices import is_declined, looks_like_policy, near_label, of_allowance, of_config_maps, of_left_out, of_namespaces
-from exchanger.policy.selection import NAME_LABEL, AnyIssuer, ConfigMap, Namespace, Text, document_of, labels_of, read
+from exchanger.policy.selection import NAME_LABEL, ConfigMap, Namespace, Text, document_of, labels_of, read
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.tools.check.files import CheckedDocument, ManifestFile, Object, PlacedProblem
 from exchanger.tools.check.ignored import sorted_out
@@ -28,28 +28,11 @@ from exchanger.tools.check.source_map import Place
 from exchanger.tools.check.targets import CheckedProfiles, of_targets
 from exchanger.values.entry import Source
 from exchanger.values.notice import Notice
-from exchanger.values.selector import Selector
 from exchanger.yaml import nodes
 from exchanger.yaml.nodes import field
 
 # Problems of all files that are reported: more than an author corrects before the next check.
 MAX_PROBLEMS: Final = 10_000
-
-
-@final
-@attrs.frozen
-class Rules:
-    """What counts as policy, the issuers that entries may refer to, with their ``profiles`` if these are known, and the grants.
-
-    ``complete``: a Namespace that is not in the files does not exist, as with a folder as source. Otherwise it counts as selected.
-    """
-
-    namespaces: Selector
-    configmaps: Selector
-    issuers: frozenset[str] = attrs.field(factory=AnyIssuer)
-    grants: Grants = NO_GRANTS
-    profiles: CheckedProfiles | None = None
-    complete: bool = False
 
 
 @final
@@ -74,8 +57,8 @@ class Checked:
         return sum(problem.problem.code.severity is severity for problem in self.problems)
 
 
-def check(files: Iterable[ManifestFile], rules: Rules) -> Checked:
-    """Check ``files``, which together are the policy."""
+def check(files: Iterable[ManifestFile], rules: PolicyRules, profiles: CheckedProfiles | None = None) -> Checked:
+    """Check ``files``, which together are the policy; and against ``profiles``, if these are known, what entries ask of their issuers."""
     every = tuple(files)
     described = _described(every)
     left_out = _left_out(every, rules)
@@ -86,8 +69,8 @@ def check(files: Iterable[ManifestFile], rules: Rules) -> Checked:
     found += _of_labels(every, rules)
     found += _of_grants(every, documents, rules, described)
     found += [problem for document in documents for problem in _of_document(document)]
-    if rules.profiles is not None:
-        found += islice(of_targets(documents, rules.profiles), MAX_PROBLEMS)
+    if profiles is not None:
+        found += islice(of_targets(documents, profiles), MAX_PROBLEMS)
     found += _found_twice(documents)
     found += between_entries(together, {document.policy.source: document for document in reversed(documents)})
     stay, ignored = sorted_out(dict.fromkeys(found), every, documents)
@@ -108,7 +91,7 @@ def _described(files: Iterable[ManifestFile]) -> dict[str, tuple[Namespace, ...]
     return found
 
 
-def _left_out(files: Iterable[ManifestFile], rules: Rules) -> frozenset[tuple[str, str]]:
+def _left_out(files: Iterable[ManifestFile], rules: PolicyRules) -> frozenset[tuple[str, str]]:
     """Return the ConfigMaps, by namespace and name, that the service would not read because their namespace has too many."""
     found = (item.value for file in files for item in file.objects if isinstance(item.value, ConfigMap))
     return beyond(((one.namespace, one.name, one.size) for one in found if rules.configmaps.matches(dict(one.labels))), rules.grants.limits)
@@ -128,7 +111,7 @@ class _Written:
 
 
 def _written(
-    files: Iterable[ManifestFile], rules: Rules, described: dict[str, tuple[Namespace, ...]], left_out: frozenset[tuple[str, str]]
+    files: Iterable[ManifestFile], rules: PolicyRules, described: dict[str, tuple[Namespace, ...]], left_out: frozenset[tuple[str, str]]
 ) -> Iterator[_Written]:
     for file in files:
         if file.bare:
@@ -150,7 +133,7 @@ def _written(
             yield _Written(file, item, document, labels, meant=not selected)
 
 
-def _together(documents: Iterable[_Written], rules: Rules) -> PolicySnapshot:
+def _together(documents: Iterable[_Written], rules: PolicyRules) -> PolicySnapshot:
     """Return the version with all documents, the first of those with the same name."""
     first = {one.document.source: one for one in reversed(tuple(documents))}
     labels = {source.namespace: one.labels for source, one in first.items()}
@@ -158,7 +141,7 @@ def _together(documents: Iterable[_Written], rules: Rules) -> PolicySnapshot:
     return snapshot.changed({source: one.document for source, one in first.items()}, labels)
 
 
-def _documents(found: Iterable[_Written], together: PolicySnapshot, rules: Rules) -> Iterator[CheckedDocument]:
+def _documents(found: Iterable[_Written], together: PolicySnapshot, rules: PolicyRules) -> Iterator[CheckedDocument]:
     """Yield the documents as they are beside the others, or alone if another one has the same name."""
     seen = set[Source]()
     for one in found:
@@ -174,7 +157,7 @@ def _documents(found: Iterable[_Written], together: PolicySnapshot, rules: Rules
             yield CheckedDocument(one.file, one.object, policy, problems, meant=one.meant, bare=one.bare)
 
 
-def _problems_of(document: PolicyDocument, policy: EffectiveDocument, rules: Rules) -> tuple[Problem, ...]:
+def _problems_of(document: PolicyDocument, policy: EffectiveDocument, rules: PolicyRules) -> tuple[Problem, ...]:
     """Return the problems of a document, and notices about its style; of one over quota, its author's mistakes as well."""
     found = policy.findings
     if policy.is_over_quota:
@@ -184,7 +167,7 @@ def _problems_of(document: PolicyDocument, policy: EffectiveDocument, rules: Rul
     return (*found, *style_of(document))
 
 
-def _is_meant(config_map: ConfigMap, rules: Rules) -> bool:
+def _is_meant(config_map: ConfigMap, rules: PolicyRules) -> bool:
     if is_declined(config_map.labels, rules.configmaps):
         return False
     return near_label(config_map.labels, rules.configmaps, rules.namespaces) is not None or looks_like_policy(config_map.document)
@@ -211,7 +194,7 @@ def _found_twice(documents: Iterable[CheckedDocument]) -> Iterator[PlacedProblem
             yield PlacedProblem(Problem(codes.FOUND_TWICE, text), document.file.name, document.object.place, document.policy.source, rivals)
 
 
-def _of_labels(files: Iterable[ManifestFile], rules: Rules) -> Iterator[PlacedProblem]:
+def _of_labels(files: Iterable[ManifestFile], rules: PolicyRules) -> Iterator[PlacedProblem]:
     """Yield what is not in force because of labels."""
     every = tuple(files)
     settled: dict[str, bool] = {}
@@ -248,7 +231,7 @@ def _place_of(notice: Notice, item: Object) -> Place:
 
 
 def _of_grants(
-    files: Iterable[ManifestFile], documents: Iterable[CheckedDocument], rules: Rules, described: dict[str, tuple[Namespace, ...]]
+    files: Iterable[ManifestFile], documents: Iterable[CheckedDocument], rules: PolicyRules, described: dict[str, tuple[Namespace, ...]]
 ) -> Iterator[PlacedProblem]:
     """Yield the Namespaces with policies that are granted less than was probably meant."""
     if not rules.grants.limited:

@@ -13,7 +13,8 @@ import attrs
 
 from exchanger.codes.policy import WRONG_TYPE
 from exchanger.codes.problem import Problem
-from exchanger.tools.check.engine import Checked, Rules, check
+from exchanger.offline.rules import PolicyRules
+from exchanger.tools.check.engine import Checked, check
 from exchanger.tools.check.files import CheckedDocument, ManifestFile, read_file
 from exchanger.tools.check.quoting import redacted, token_at
 from exchanger.tools.check.source_map import FileText
@@ -40,13 +41,13 @@ class Edit:
     problem: Problem = attrs.field(order=False, eq=False, repr=False)
 
 
-def suggest(checked: Checked, rules: Rules) -> str:
+def suggest(checked: Checked, rules: PolicyRules) -> str:
     """Return the diff for all files, "" if no mistake has exactly one right correction."""
     after = ((file, mended(file, checked, rules)) for file in checked.files)
     return "".join(_diff(file, text) for file, text in after if text != file.text.text)
 
 
-def mended(file: ManifestFile, checked: Checked, rules: Rules) -> str:
+def mended(file: ManifestFile, checked: Checked, rules: PolicyRules) -> str:
     """Return the text of ``file`` with all proposed fixes."""
     for _ in range(MAX_ROUNDS):
         edits = _chosen(file, _edits(file, checked), rules)
@@ -129,7 +130,7 @@ def _applied(text: str, edits: Iterable[Edit]) -> str:
     return "".join([*parts, text[at:]])
 
 
-def _chosen(file: ManifestFile, edits: tuple[Edit, ...], rules: Rules) -> tuple[Edit, ...]:
+def _chosen(file: ManifestFile, edits: tuple[Edit, ...], rules: PolicyRules) -> tuple[Edit, ...]:
     """Return those of ``edits`` that leave everything valid unchanged, and remove their problems."""
     if not edits:
         return ()
@@ -160,7 +161,7 @@ class _Judged:
     problems: frozenset[Problem]
 
 
-def _judged(name: str, text: str, rules: Rules) -> _Judged:
+def _judged(name: str, text: str, rules: PolicyRules) -> _Judged:
     checked = check((read_file(name, text.encode("utf-8", "replace")),), rules)
     valid = tuple((document.policy.source, frozenset(document.policy.entries)) for document in checked.documents)
     own = (placed.problem for file in checked.files for placed in file.problems)

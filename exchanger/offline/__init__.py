@@ -1,0 +1,1 @@
+"""The policy that a service would have, for commands that start none."""
