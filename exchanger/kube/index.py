@@ -1,10 +1,10 @@
 """Determines which policy documents are in force, from the feeds of Namespaces and ConfigMaps, and which of them may have changed.
 
 The index keeps no ConfigMap. It notes the names that feeds report, and reads the feeds' stores on demand, so that an object that changes
-twice is read once. The assembler knows what was passed on, so that is not kept here either.
+twice is read once.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import chain, islice
 from typing import Final, final
 
@@ -29,7 +29,7 @@ class PolicyIndex:
     """Joins ``namespaces`` with ``config_maps``, which are by the Namespace that each feed follows.
 
     An object that its selector does not match counts as gone, whatever the server says. With ``named`` there are no Namespace objects:
-    exactly these are selected. With ``with_labels``, documents have the labels of their Namespace, and change with them.
+    exactly these are selected. With ``with_labels``, the labels of Namespaces are wanted.
     """
 
     namespace_selector: Selector
@@ -49,6 +49,8 @@ class PolicyIndex:
     _moved: dict[str, None] = attrs.field(init=False, factory=dict, repr=False)
     _listed: dict[str, None] = attrs.field(init=False, factory=dict, repr=False)
     _changed: dict[Source, None] = attrs.field(init=False, factory=dict, repr=False)
+    # The documents that were taken and have not been taken back, by Namespace.
+    _taken: dict[str, dict[Source, None]] = attrs.field(init=False, factory=dict, repr=False)
     # Namespaces that were selected, relabelled or left since the last ``take_relabelled``, if labels are wanted.
     _relabelled: dict[str, None] = attrs.field(init=False, factory=dict, repr=False)
     # Namespaces that were deselected, relabelled or replaced since the last ``take_loosened``; ``True`` for those that took the names of
@@ -86,12 +88,11 @@ class PolicyIndex:
         """Assume that the known ConfigMaps of a Namespace are its own, and not those of an earlier one of its name."""
         del self.unconfirmed[namespace]
         self._moved[namespace] = None
+        if self.with_labels:
+            self._relabelled[namespace] = None
 
-    def settle(self, passed_on: Callable[[str], Iterable[Source]]) -> Iterator[None]:
-        """Find the documents that may have changed; yield between steps of bounded work, in which more may be reported.
-
-        ``passed_on`` returns the sources of a Namespace, or of all, that have a document in force for others.
-        """
+    def settle(self) -> Iterator[None]:
+        """Find the documents that may have changed; yield between steps of bounded work, in which more may be reported."""
         reported, self._reported = self._reported, {}
         for number, name in enumerate(reported, 1):
             self._look_at(name)
@@ -102,7 +103,7 @@ class PolicyIndex:
             return
         stores = tuple(self.config_maps.items())
         found = (source for scope, store in stores for source in _sources(scope, store, None if scope in listed else moved))
-        gone = chain(self.waiting.copy(), chain.from_iterable(map(passed_on, {**listed, **moved})))
+        gone = chain(self.waiting.copy(), chain.from_iterable(map(self._taken_of, {**listed, **moved})))
         known: set[str] = set()
         for number, source in enumerate(found, 1):
             self._changed[source] = None
@@ -124,10 +125,10 @@ class PolicyIndex:
         """Whether there may be a difference to take."""
         return bool(self._reported or self._moved or self._listed or self._changed)
 
-    def take(self, most: int, where: Callable[[Source], bool] | None = None) -> tuple[Source, ...]:
-        """Return at most ``most`` sources whose documents may have changed, of those for which ``where`` holds."""
-        found = tuple(islice(filter(where, self._changed) if where else self._changed, most))
-        for source in found:
+    def take(self, most: int) -> dict[Source, DocumentText | None]:
+        """Return at most ``most`` documents that may have changed, ``None`` for those that are no longer in force."""
+        found: dict[Source, DocumentText | None] = {}
+        for source in tuple(islice(self._changed, most)):
             del self._changed[source]
             waits = source.namespace not in self._selected and self._config_map(source) is not None
             if waits is not (source in self.waiting):
@@ -135,7 +136,20 @@ class PolicyIndex:
                 self.waiting.pop(source, None)
                 if waits:
                     self.waiting[source] = None
+            document, taken = self.document(source), self._taken.setdefault(source.namespace, {})
+            if document is not None:
+                taken[source] = None
+                found[source] = document
+            elif source in taken:
+                del taken[source]
+                found[source] = None
+            if not taken:
+                del self._taken[source.namespace]
         return found
+
+    def has_taken(self, namespace: str) -> bool:
+        """Return whether documents of a Namespace were taken, and not taken back."""
+        return namespace in self._taken
 
     def document(self, source: Source) -> DocumentText | None:
         """Return the document of ``source`` that is to be in force."""
@@ -157,9 +171,12 @@ class PolicyIndex:
         return self._selected.get(namespace)
 
     def take_relabelled(self) -> dict[str, tuple[Labels, ...] | None]:
-        """Return the Namespaces that were selected, relabelled or left since the last call, with their labels; ``None``: not selected."""
+        """Return the Namespaces that were selected, relabelled or left since the last call, with their labels; ``None``: not selected.
+
+        The labels of one that took the name of another one count for its own ConfigMaps alone, so they wait for ``confirm``.
+        """
         names, self._relabelled = self._relabelled, {}
-        return {name: self._selected.get(name) for name in names}
+        return {name: self._selected.get(name) for name in names if name not in self.unconfirmed or name not in self._selected}
 
     def take_loosened(self) -> dict[str, bool]:
         """Return the Namespaces whose documents may decide less since the last call; ``True`` for those that took the names of others."""
@@ -170,6 +187,12 @@ class PolicyIndex:
         """Return the ``uid`` of the ConfigMap ``source``, "" if unknown."""
         config_map = self._config_map(source)
         return "" if config_map is None else config_map.uid
+
+    def _taken_of(self, scope: str) -> tuple[Source, ...]:
+        """Return the documents of a Namespace, or of all, that were taken and not taken back."""
+        if scope != EVERY_NAMESPACE:
+            return tuple(self._taken.get(scope, ()))
+        return tuple(chain.from_iterable(self._taken.values()))
 
     def _config_map(self, source: Source) -> ConfigMap | None:
         """Return a ConfigMap that is known and selected."""

@@ -20,15 +20,15 @@ behind    the same                      ``caught_up`` or ``passed``, and what wa
                                         ``tick`` after ``max_staleness``                            closed
 ========= ============================= =========================================================== =========
 
-A feed that sees a namespace go cannot know whether its denials have moved to another one, which another feed reports later. So such
-removals may have to wait ``after`` that feed: until it has ``passed`` the moment, or for ``PASS_S``.
+Two feeds deliver in no common order. So while one is behind, what the others have reported settles once it has ``passed`` the moment of
+their last report: then it has reported whatever belongs to that.
 
 Must not know: threads, tasks, Kubernetes, or files.
 """
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Final, TypeAlias, final
 
@@ -50,8 +50,6 @@ from exchanger.values.entry import Source
 HOLD_S: Final = 1.5
 # Seconds for which a build waits for more while light texts are being read.
 GATHER_S: Final = 0.03
-# Seconds for which a removal waits for another feed to pass its moment. Watches were seen to be 3.4 s late behind a proxy.
-PASS_S: Final = 5.0
 # Sources that are looked at for one event: about 1 ms.
 STEP: Final = 200
 
@@ -163,12 +161,10 @@ class Machine:
     _steps: deque[Iterator[None]] = attrs.field(factory=deque, init=False, repr=False)
     # The feeds that may not know everything, and until when each does: minus infinity for those that know nothing yet.
     _behind: dict[str, float] = attrs.field(init=False)
-    # When something was reported last.
-    _reported_at: float = attrs.field(default=-math.inf, init=False)
+    # When each feed reported something new last.
+    _reported_at: dict[str, float] = attrs.field(factory=dict, init=False)
     # The number of the last change that came before all feeds had caught up with each other; -1 once all of these are read.
     _recovers_until: float = attrs.field(default=math.inf, init=False)
-    # Removals, and namespaces with other labels, that wait for a feed to pass a moment. The oldest come first.
-    _after: dict[Source | str, tuple[str, float]] = attrs.field(factory=dict, init=False, repr=False)
     _reading: set[Lane] = attrs.field(factory=set, init=False)
     _ready: _Ready = attrs.field(factory=_Ready, init=False, repr=False)
     _building: Build | None = attrs.field(default=None, init=False, repr=False)
@@ -201,24 +197,23 @@ class Machine:
         now: float,
         labels: Mapping[str, tuple[Labels, ...] | None] = {},
         *,
-        after: str = "",
+        feeds: Collection[str] = ("",),
     ) -> list[Action]:
-        """A feed reports one moment of its source.
+        """Feeds report one moment of their source.
 
         Args:
             texts: the new texts, ``None`` for what is gone; an entry that is gone from one and in another of them is never gone in between
             now: the time
             labels: namespaces with new labels, ``None`` for those that are gone
-            after: the feed that must have passed this moment before what is gone leaves the policy; "" for none
+            feeds: those from which the news is
         """
-        self._steps.append(chain(self._describe(labels, after, now), self._put(texts, now), self._remove(texts, after, now)))
+        self._steps.append(chain(self._describe(labels, feeds, now), self._put(texts, feeds, now), self._remove(texts, feeds, now)))
         return self._next(now)
 
     def passed(self, feed: str, until: float, now: float) -> list[Action]:
-        """A feed has reported everything up to ``until``; if it is behind, it knows no more."""
+        """A feed that is behind has reported everything up to ``until``."""
         if feed in self._behind:
             self._behind[feed] = max(self._behind[feed], until)
-        self._steps.append(self._release(feed, until))
         return self._next(now)
 
     def caught_up(self, feed: str, now: float) -> list[Action]:
@@ -227,7 +222,7 @@ class Machine:
         return self._next(now)
 
     def fell_behind(self, feed: str, known_until: float, now: float) -> list[Action]:
-        """A feed may not know what has happened since ``known_until``, which is minus infinity for a new feed."""
+        """A feed may not know what has happened since ``known_until``, which is minus infinity if that is unknown: it closes nothing."""
         self._behind[feed] = min(known_until, self._behind.get(feed, math.inf))
         self._recovers_until = math.inf
         if self._building is not None:
@@ -258,8 +253,6 @@ class Machine:
             ready.begin(now)
             ready.unread.pop(source, None)
             ready.blocked.pop(source, None)
-            if source in self._after:
-                ready.blocked[source] = None
             if not self._is_current(document):
                 self.pending.put(source, Text(document.text), again=True)
         if not self._is_open:
@@ -319,73 +312,51 @@ class Machine:
 
     def _next(self, now: float, *, differs: bool = False, completes: bool = False) -> list[Action]:
         """Return what is to be done ``now``. ``differs``: the newest version does; ``completes``: it may be the first one."""
-        if now >= self._passes_at:
-            self._steps.append(self._release("", next(iter(self._after.values()))[1]))
         while self._steps and next(self._steps[0], _END) is _END:
             self._steps.popleft()
         self._recover(now)
         actions = [*self._work(now), *self._publish(now, differs=differs, completes=completes)]
         expires_at = self._expires_at if self._is_open else math.inf
-        at = min(now if self._steps else math.inf, self._builds_at, expires_at, self._settles_at, self._passes_at)
+        at = min(now if self._steps else math.inf, self._builds_at, expires_at, self._settles_at)
         _ensure(at >= now, "the timer is never in the past")
         _ensure(self.settled is self.newest or self._unsettled_at <= now, "the settled version is never newer than the newest")
         return actions if at == math.inf else [*actions, SetTimer(at)]
 
     # What events have brought.
 
-    def _describe(self, labels: Mapping[str, tuple[Labels, ...] | None], after: str, now: float) -> Iterator[None]:
+    def _describe(self, labels: Mapping[str, tuple[Labels, ...] | None], feeds: Collection[str], now: float) -> Iterator[None]:
         for number, (name, described) in enumerate(labels.items(), 1):
             if described is None:
                 self._labels = self._labels.discard(name)
             elif described != self._labels.get(name):
-                self._differ(now)
+                self._differ(feeds, now)
                 self._labels = self._labels.insert(name, described)
                 self._ready.relabelled[name] = None
                 self._ready.begin(now)
-                if after and self._is_open:
-                    self._after.pop(name, None)
-                    self._after[name] = (after, now)
             if number % STEP == 0:
                 yield
 
-    def _put(self, texts: Mapping[Source, DocumentText | None], now: float) -> Iterator[None]:
+    def _put(self, texts: Mapping[Source, DocumentText | None], feeds: Collection[str], now: float) -> Iterator[None]:
         for number, (source, text) in enumerate(texts.items(), 1):
             if text is not None and not self._says(source, text):
-                self._differ(now)
-                self._after.pop(source, None)
+                self._differ(feeds, now)
                 self.pending.put(source, text)
             if number % STEP == 0:
                 yield
 
-    def _remove(self, texts: Mapping[Source, DocumentText | None], after: str, now: float) -> Iterator[None]:
+    def _remove(self, texts: Mapping[Source, DocumentText | None], feeds: Collection[str], now: float) -> Iterator[None]:
         for number, source in enumerate([source for source, text in texts.items() if text is None], 1):
             if self._may_have(source):
-                self._differ(now)
-                if not after or not self._is_open:
-                    self._after.pop(source, None)
-                    self.pending.put(source, None)
-                elif source not in self._after:
-                    self._after[source] = (after, now)
-                    self._ready.blocked[source] = None
-                    self._ready.begin(now)
+                self._differ(feeds, now)
+                self.pending.put(source, None)
             if number % STEP == 0:
                 yield
 
-    def _differ(self, now: float) -> None:
-        """Take note that something new was reported: feeds that are behind may not know it."""
-        self._reported_at = now
+    def _differ(self, feeds: Collection[str], now: float) -> None:
+        """Take note that ``feeds`` reported something new: others that are behind may not know what belongs to it."""
+        self._reported_at.update(dict.fromkeys(feeds, now))
         if self._behind:
             self._recovers_until = math.inf
-
-    def _release(self, feed: str, until: float) -> Iterator[None]:
-        """Let those removals go on that waited for ``feed``, or for any if that is "", to pass a moment up to ``until``."""
-        for number, (key, (awaited, moment)) in enumerate(tuple(self._after.items()), 1):
-            if moment <= until and feed in {"", awaited} and self._after.get(key) == (awaited, moment):
-                del self._after[key]
-                if isinstance(key, Source):
-                    self.pending.put(key, None)
-            if number % STEP == 0:
-                yield
 
     def _read_again(self, sources: Iterable[Source]) -> Iterator[None]:
         """Read those documents again that are not as they would be read now."""
@@ -412,8 +383,6 @@ class Machine:
 
     def _says(self, source: Source, text: DocumentText) -> bool:
         """Return whether ``text`` is the newest one of ``source``; in doubt it is not."""
-        if source in self._after:
-            return False
         if (known := self.pending.text(source)) is not None:
             return known == text
         if self.pending.concerns(source) or source in self._ready.documents or self._building is not None:
@@ -433,8 +402,7 @@ class Machine:
 
     def _recover(self, now: float) -> None:
         """Find out whether everything is read that was known when the last feed caught up."""
-        has_caught_up = min(self._behind.values(), default=math.inf) > self._reported_at  # all feeds know what the others have reported
-        if self._is_recovered or self._steps or not has_caught_up:
+        if self._is_recovered or self._steps or not self._has_caught_up:
             return
         if self._recovers_until == math.inf:
             self._recovers_until = self.pending.count
@@ -524,7 +492,7 @@ class Machine:
         if not self._is_open and not opens:
             return
         reopens, self._is_open, self._was_open = opens and self._was_open, True, True
-        is_settled = is_built and self.pending.is_read and self._is_recovered and not (self._steps or self._after)
+        is_settled = is_built and self.pending.is_read and self._is_recovered and not self._steps
         if opens or is_settled or now >= self._settles_at:
             differs |= opens or self.settled is not self.newest
             self.settled, self._unsettled_at = self.newest, math.inf
@@ -546,6 +514,12 @@ class Machine:
         if self._next_grants is not None and self._next_grants.revocation is not None:
             newest, settled = (version.revoked_by(self._next_grants.revocation) for version in (newest, settled))
         return Change(newest if self.settled is self.newest else attrs.evolve(newest, held=(settled,)), documents, withdrawn)
+
+    @property
+    def _has_caught_up(self) -> bool:
+        """Whether each feed knows the moment of what the others have reported."""
+        reported = [(at, feed) for feed, at in self._reported_at.items()]
+        return all(until > max((at for at, other in reported if other != feed), default=-math.inf) for feed, until in self._behind.items())
 
     @property
     def _is_recovered(self) -> bool:
@@ -571,11 +545,6 @@ class Machine:
         """When what is known is too old."""
         known = [until for until in self._behind.values() if until > -math.inf]
         return min(known, default=math.inf) + self.max_staleness if self.max_staleness else math.inf
-
-    @property
-    def _passes_at(self) -> float:
-        """When the oldest removal need not wait for another feed any longer."""
-        return next(iter(self._after.values()))[1] + PASS_S if self._after and not self._steps else math.inf
 
 
 _END: Final = object()

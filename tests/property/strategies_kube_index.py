@@ -1,7 +1,6 @@
 """Strategies for what an API server says of Namespaces and ConfigMaps: few names, labels and documents, so that they meet."""
 
 import sys
-from collections.abc import Callable
 
 import attrs
 from hypothesis import strategies as st
@@ -129,15 +128,15 @@ class Joined:
 
     def settle(self) -> int:
         """Let the index find what may have changed; return in how many steps."""
-        return len(list(self.index.settle(lambda name: [source for source in self.passed_on if name in {"", source.namespace}])))
+        return len(list(self.index.settle()))
 
-    def take(self, most: int = sys.maxsize, where: Callable[[Source], bool] | None = None) -> tuple[Source, ...]:
+    def take(self, most: int = sys.maxsize) -> dict[Source, DocumentText | None]:
         """Pass on what may have changed, as far as it is taken; return that."""
         self.settle()
-        taken = self.index.take(most, where)
-        for source in taken:
+        taken = self.index.take(most)
+        for source, document in taken.items():
             self.passed_on.pop(source, None)
-            if (document := self.index.document(source)) is not None:
+            if document is not None:
                 self.passed_on[source] = document
         return taken
 

@@ -1,5 +1,6 @@
 """Examples of the machine. Its laws are in ``tests/property/test_publish_machine.py``."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.selection import DocumentText, Text
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.publish.build import FIRST_BUDGET_S, Build, Read
-from exchanger.publish.machine import GATHER_S, HOLD_S, PASS_S, Machine
+from exchanger.publish.machine import GATHER_S, HOLD_S, Machine
 from exchanger.publish.pending import LIGHT_WORK, Lane
 from exchanger.values.entry import AllowEntry, DenyEntry, ExchangeEntry, MatchScope, Source
 from exchanger.values.selector import parse_selector
@@ -355,65 +356,34 @@ def test_edits_without_end_do_not_keep_it_closed() -> None:
     assert world.in_force is not None
 
 
-# Removals that wait for another feed.
-
-
-def test_a_removal_waits_until_the_other_feed_has_passed_its_moment() -> None:
-    world = begun({A: text_of(DENY % "/a", ALLOW % "/b")}, grants=FREE)
-    removed_at = world.now
-    world.apply({A: None}, {"a": None}, after="x")
+def test_news_of_a_feed_that_is_behind_waits_for_the_others_alone() -> None:
+    world = begun({A: denial("/a")}, feeds="xy")
+    world.do(world.machine.fell_behind("x", world.now, world.now))
+    world.pause(1.0)
+    world.apply({A: None}, feeds="x")
     world.end()
-    assert isinstance(verdict(world, "/b"), NoMatch)
-    world.do(world.machine.passed("x", removed_at - 0.1, world.now))
-    world.pause(PASS_S - 1.0)
+    assert isinstance(verdict(world, "/a"), NoMatch)
+    world.apply({A: denial("/a")}, feeds="x")
+    world.end()
+    world.do(world.machine.fell_behind("y", world.now, world.now))
+    world.pause(1.0)
+    world.apply({A: None}, feeds="x")
+    world.end()
     assert isinstance(verdict(world, "/a"), DenyEntry)
-    world.do(world.machine.passed("x", removed_at, world.now))
-    world.end()
+    world.catch_up("y")
     assert isinstance(verdict(world, "/a"), NoMatch)
 
 
-def test_a_removal_does_not_wait_for_another_feed_for_ever() -> None:
-    world = begun({A: denial("/a")})
-    world.apply({A: None}, after="x")
-    world.pause(PASS_S)
+def test_a_feed_of_which_nobody_knows_how_much_it_knows_holds_back_and_closes_nothing() -> None:
+    world = begun({A: denial("/a")}, max_staleness=60.0)
+    world.do(world.machine.fell_behind("order", -math.inf, world.now))
+    world.apply({A: None})
     world.end()
-    assert isinstance(verdict(world, "/a"), NoMatch)
-
-
-@pytest.mark.parametrize("moment", [0.1, 0.3, 1.1, 1234.7])
-def test_the_time_of_a_removal_that_waits_ends_also_where_sums_are_rounded(moment: float) -> None:
-    world = begun({A: denial("/a")})
-    world.now = moment
-    world.apply({A: None}, after="x")
-    world.finish("build")
-    world.now = world.timer
-    world.do(world.machine.tick(world.now))
-    assert world.timer > world.now
-
-
-def test_others_do_not_wait_for_a_removal_that_waits() -> None:
-    world = begun({A: denial("/a"), OTHER: denial("/b")})
-    world.apply({A: None}, after="x")
-    world.finish("build")
-    world.apply({OTHER: None})
-    world.finish("build")
-    world.pause(HOLD_S)
-    assert isinstance(verdict(world, "/b"), NoMatch)
+    world.pause(59.0)
     assert isinstance(verdict(world, "/a"), DenyEntry)
-
-
-@pytest.mark.parametrize("how", ["comes back", "is removed by its own feed"])
-def test_a_removal_that_waits_gives_way_to_newer_reports(how: str) -> None:
-    world = begun({A: text_of(DENY % "/a", ALLOW % "/b")}, grants=FREE)
-    world.apply({A: None}, after="x")
-    world.finish("build")
-    world.apply({A: text_of(DENY % "/a", ALLOW % "/b") if how == "comes back" else None})
-    world.end()
-    assert isinstance(verdict(world, "/a"), DenyEntry if how == "comes back" else NoMatch)
-    assert isinstance(verdict(world, "/b"), AllowEntry if how == "comes back" else NoMatch)
-    world.pause(2 * PASS_S)
-    world.end()
-    assert isinstance(verdict(world, "/a"), DenyEntry if how == "comes back" else NoMatch)
+    world.pause(1.0)
+    assert isinstance(verdict(world, "/a"), NoMatch)
+    assert "close" not in " ".join(world.said)
 
 
 # Issuers, labels and grants.
@@ -527,7 +497,7 @@ def test_lost_labels_open_nothing_while_a_feed_is_behind() -> None:
 
     world = begun({A: of_team("x"), OTHER: of_team("y")}, feeds="xy", grants=grants, labels={"a": labels["x"], "b": labels["y"]})
     world.do(world.machine.fell_behind("y", world.now, world.now))
-    world.apply({}, {"a": labels["y"], "b": labels["x"]}, after="y")
+    world.apply({}, {"a": labels["y"], "b": labels["x"]})
     for _ in range(20):
         world.end()
         world.pause(1.0)
@@ -540,12 +510,13 @@ def test_lost_labels_open_nothing_while_a_feed_is_behind() -> None:
         assert [type(verdict(world, "/", f"{team}.example.com")) for team in "xy"] == [DenyEntry, DenyEntry]
 
 
-def test_other_labels_hold_back_a_denial_until_the_other_feed_has_passed() -> None:
+def test_other_labels_hold_back_a_denial_until_the_other_feed_has_caught_up() -> None:
     world = begun({A: denial("/a")}, feeds="xy", grants=Grants((attrs.evolve(BY_LABEL, actions=frozenset({"deny"})),)), labels={"a": RED})
-    world.apply({}, {"a": BLUE}, after="y")
+    world.do(world.machine.fell_behind("y", world.now, world.now))
+    world.apply({}, {"a": BLUE})
     world.finish("build")
     assert isinstance(verdict(world, "/a"), DenyEntry)
-    world.do(world.machine.passed("y", world.now, world.now))
+    world.catch_up("y")
     assert isinstance(verdict(world, "/a"), NoMatch)
 
 
@@ -692,9 +663,7 @@ def test_a_report_of_ten_thousand_texts_is_taken_in_steps_of_bounded_work() -> N
     assert world.in_force.document_count == 10_000
     counted(lambda: world.machine.use_issuers(frozenset(), world.now))
     end()
-    counted(lambda: world.machine.applied(dict.fromkeys(texts), world.now, after="x"))
-    end()
-    counted(lambda: world.machine.passed("x", world.now, world.now))
+    counted(lambda: world.machine.applied(dict.fromkeys(texts), world.now))
     end()
     assert world.in_force.document_count == 0
     assert most <= MOST_CALLS

@@ -1,7 +1,7 @@
 """A machine with its time and its threads in the test's hands, and what is expected of every version that it publishes."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 import attrs
@@ -94,9 +94,9 @@ class World:
         texts: Mapping[Source, DocumentText | None],
         labels: Mapping[str, tuple[Labels, ...] | None] = {},
         *,
-        after: str = "",
+        feeds: Collection[str] = ("",),
     ) -> None:
-        self.do(self.machine.applied(texts, self.now, labels, after=after))
+        self.do(self.machine.applied(texts, self.now, labels, feeds=feeds))
         self.take_steps()
 
     def catch_up(self, *feeds: str) -> None:
