@@ -85,7 +85,7 @@ ROOMS: Final = {
         ["tests/jwt", "tests/exchange/test_verify.py", "tests/scenarios/test_tokens.py", "tests/property/test_jwt.py"],
     ),
     "tools": (["exchanger/tools"], ["tests/author_tools", "tests/check", "tests/codes", "tests/schemas", "tests/property/test_tools*.py"]),
-    "assembly": (["exchanger/assembly"], ["tests/assembly", "tests/policy/test_intake.py", "tests/property/test_assembly.py"]),
+    "publish": (["exchanger/publish"], ["tests/publish", "tests/property/test_publish_*.py"]),
     "grpc-connection": (["exchanger/grpc/connection.py"], ["tests/grpc", "tests/property/test_grpc*.py"]),
     "kube-reflector": (["exchanger/kube/reflector.py"], ["tests/kube", "tests/property/test_kube_*.py"]),
 }

@@ -2,13 +2,13 @@
 
     python bench/one_tenant.py
 
-Drives the assembler of the service in this process. Figures are in NOTES.md.
+Drives what reads and publishes policies in this process. Figures are in NOTES.md.
 """
 
 import gc
 import resource
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -16,11 +16,12 @@ import attrs
 import trio
 
 from exchanger.admission.judgement import KnownPolicy, judge
-from exchanger.assembly.assembler import Assembler
 from exchanger.policy.grants.allowance import Grants, NamespaceGrant
 from exchanger.policy.limits import NamespaceLimits
-from exchanger.policy.selection import Text
+from exchanger.policy.selection import Change, DocumentText, Text
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.publish.machine import Machine
+from exchanger.publish.runner import Runner
 from exchanger.values.entry import DenyEntry, Source
 from exchanger.values.selector import parse_selector
 from exchanger.values.verdict import NoMatch
@@ -29,7 +30,6 @@ BROKEN: Final = "version: v2"
 MIB: Final = 1024 * 1024
 # All entries are to decide, so that they can be taken away.
 ROOMY: Final = NamespaceLimits(entries=1_000_000, kib=1_000_000)
-RED, BLUE = ((("team", "red"),),), ((("team", "blue"),),)
 
 
 def _deny(host: str, entries: int = 1, size: int = 0) -> str:
@@ -42,18 +42,26 @@ def _deny(host: str, entries: int = 1, size: int = 0) -> str:
 class _Watched:
     """The newest version, and the longest time that the event loop did not turn."""
 
-    made: Assembler
+    grants: Grants
     snapshot: PolicySnapshot = PolicySnapshot.EMPTY
     stall: float = 0.0
+    runner: Runner = attrs.field(init=False)
 
-    async def follow(self) -> None:
-        """Take each version."""
-        while True:
-            await self.made.news()
-            change = self.made.take()
-            refreshed = getattr(self.made, "refreshed", lambda: None)
-            newest = refreshed() if change is None else change.snapshot
-            self.snapshot = newest or self.snapshot
+    def __attrs_post_init__(self) -> None:
+        self.runner = Runner(Machine((), frozenset(), PolicySnapshot(self.grants)), self.publish)
+
+    def publish(self, change: Change, _reopens: bool) -> None:  # noqa: FBT001 - the runner's signature
+        """Take a version."""
+        self.snapshot = change.snapshot
+
+    def put(self, texts: Mapping[Source, DocumentText | None], team: str = "") -> None:
+        """Report texts, and the label of their Namespace."""
+        labels = {source.namespace: ((("team", team),),) for source in texts if team}
+        self.runner.do(self.runner.machine.applied(texts, trio.current_time(), labels))
+
+    def use(self, grants: Grants) -> None:
+        """Report other grants."""
+        self.runner.do(self.runner.machine.granted(grants, trio.current_time()))
 
     async def turn(self) -> None:
         """Look how long the loop takes to come back."""
@@ -72,11 +80,11 @@ class _Watched:
 
 @asynccontextmanager
 async def _watched(grants: Grants) -> AsyncGenerator[_Watched]:
-    made = Assembler(frozenset(), grants)
-    found = _Watched(made)
+    found = _Watched(grants)
     async with trio.open_nursery() as nursery:
-        for task in (made.run, found.follow, found.turn):
+        for task in (found.runner.run, found.turn):
             nursery.start_soon(task)
+        found.put({})
         yield found
         nursery.cancel_scope.cancel()
 
@@ -90,10 +98,9 @@ async def _broken(areas: int, documents: int) -> None:
     grants = Grants((many, NamespaceGrant(frozenset({"good"}), None, ("h",))))
     good, before = Source("good", "p"), _rss()
     async with _watched(grants) as seen:
-        for number in range(documents):
-            seen.made.put(Source("evil", f"p{number}"), Text(BROKEN))
+        seen.put({Source("evil", f"p{number}"): Text(BROKEN) for number in range(documents)})
         await trio.sleep(0.05)
-        seen.made.put(good, Text(_deny("h")))
+        seen.put({good: Text(_deny("h"))})
         edit = await seen.until(lambda snapshot: snapshot.document(good) is not None)
         every = edit + await seen.until(lambda snapshot: snapshot.document_count == documents + 1)
     memory, stall = _rss() - before, seen.stall * 1000
@@ -105,7 +112,7 @@ async def _broken(areas: int, documents: int) -> None:
 
 async def _large(documents: int) -> None:
     own = NamespaceGrant(None, parse_selector("team=red"), ("*.example",))
-    texts = {Source("evil", f"p{number}"): _deny(f"h{number}.example", 14_000, MIB) for number in range(documents)}
+    texts = {Source("evil", f"p{number}"): Text(_deny(f"h{number}.example", 14_000, MIB)) for number in range(documents)}
 
     def is_there(snapshot: PolicySnapshot) -> bool:
         return isinstance(snapshot.match(f"h{documents - 1}.example", "/1", "GET"), DenyEntry)
@@ -114,29 +121,25 @@ async def _large(documents: int) -> None:
 
         async def stall_of(what: str, wait: float) -> None:
             print(f"  {what}: {wait:.2f} s, longest stall {seen.stall * 1000:.0f} ms")
-            while seen.made.unread:  # noqa: ASYNC110 - nobody tells
+            while seen.runner.machine.unread:  # noqa: ASYNC110 - nobody tells
                 await trio.sleep(0.1)
             await trio.sleep(0.2)
             print(f"    until all is done: longest stall {seen.stall * 1000:.0f} ms")
             seen.stall = 0.0
 
-        for source, text in texts.items():
-            seen.made.put(source, Text(text, namespace_labels=RED))
+        seen.put(texts, "red")
         print(f"{documents} documents of 1 MiB read in {await seen.until(lambda snapshot: snapshot.document_count == documents):.1f} s")
         seen.stall = 0.0
-        for source, text in texts.items():
-            seen.made.put(source, Text(text, namespace_labels=BLUE))
+        seen.put(texts, "blue")
         await stall_of("a label that a grant selects", await seen.until(lambda snapshot: not is_there(snapshot)))
-        for source, text in texts.items():
-            seen.made.put(source, Text(text, namespace_labels=RED))
+        seen.put(texts, "red")
         await stall_of("the label again", await seen.until(is_there))
-        seen.made.use_grants(Grants(limits=ROOMY))
+        seen.use(Grants(limits=ROOMY))
         await stall_of("narrower grants", await seen.until(lambda snapshot: not is_there(snapshot)))
         await seen.until(lambda snapshot: not snapshot.entry_count)
-        seen.made.use_grants(Grants((own,), limits=ROOMY))
+        seen.use(Grants((own,), limits=ROOMY))
         await stall_of("the grants again", await seen.until(is_there))
-        for source in texts:
-            seen.made.put(source, None)
+        seen.put(dict.fromkeys(texts))
         hosts = [f"h{number}.example" for number in range(documents)]
         gone = await seen.until(lambda snapshot: all(isinstance(snapshot.match(host, "/1", "GET"), NoMatch) for host in hosts))
         await stall_of("the Namespace's label", gone)

@@ -5,9 +5,9 @@ from typing import Final, final
 import attrs
 import structlog
 
-from exchanger.assembly.conflict_watch import Conflicts
 from exchanger.policy.conflicts import named
 from exchanger.policy.selection import Change
+from exchanger.publish.conflict_watch import Conflicts
 from exchanger.util.text import printable
 from exchanger.values.entry import Source
 from exchanger.values.notice import Notices

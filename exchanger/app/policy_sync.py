@@ -13,7 +13,6 @@ from exchanger.app.grants_file import GrantsFile
 from exchanger.app.policy_log import ConflictLog, log_notices, log_problems, log_version
 from exchanger.app.secrets import ApiSecrets, Secrets, WatchingSecrets
 from exchanger.app.settings import Settings
-from exchanger.assembly.conflict_watch import ConflictWatch
 from exchanger.directory.folder import FOLDER
 from exchanger.directory.source import DirectorySettings, DirectorySource, Watch, watch_folder
 from exchanger.issuers.source import IssuerSource
@@ -27,6 +26,7 @@ from exchanger.kube.source import KubernetesSource, ListWatches
 from exchanger.net.network import Network
 from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.selection import Change
+from exchanger.publish.conflict_watch import ConflictWatch
 from exchanger.values.entry import Source
 from exchanger.values.issuer import Issuer
 from exchanger.values.notice import Notices

@@ -82,7 +82,7 @@ async def list_policies(
             continue
         index.config_maps[scope] = ReflectorStore()
         index.config_maps[scope].replace(listed)
-    deque(index.settle(lambda _namespace: ()), maxlen=0)
+    deque(index.settle(), maxlen=0)
     config_maps = tuple(item.value for store in index.config_maps.values() for item in store.items.values())
     return Listing(namespaces or tuple(index.selected()), config_maps, index.documents(), index.selected(), tuple(unreadable))
 

@@ -160,7 +160,7 @@ class Machine:
     # What events have brought and is not looked at yet, in steps.
     _steps: deque[Iterator[None]] = attrs.field(factory=deque, init=False, repr=False)
     # The feeds that may not know everything, and until when each does: minus infinity for those that know nothing yet.
-    _behind: dict[str, float] = attrs.field(init=False)
+    behind: dict[str, float] = attrs.field(init=False)
     # When each feed reported something new last.
     _reported_at: dict[str, float] = attrs.field(factory=dict, init=False)
     # The number of the last change that came before all feeds had caught up with each other; -1 once all of these are read.
@@ -183,7 +183,7 @@ class Machine:
 
     def __attrs_post_init__(self) -> None:
         self.newest = self.settled = self.start
-        self._behind = dict.fromkeys(self.feeds, -math.inf)
+        self.behind = dict.fromkeys(self.feeds, -math.inf)
 
     @property
     def unread(self) -> int:
@@ -212,18 +212,18 @@ class Machine:
 
     def passed(self, feed: str, until: float, now: float) -> list[Action]:
         """A feed that is behind has reported everything up to ``until``."""
-        if feed in self._behind:
-            self._behind[feed] = max(self._behind[feed], until)
+        if feed in self.behind:
+            self.behind[feed] = max(self.behind[feed], until)
         return self._next(now)
 
     def caught_up(self, feed: str, now: float) -> list[Action]:
         """A feed has reported everything, or is no longer followed."""
-        self._behind.pop(feed, None)
+        self.behind.pop(feed, None)
         return self._next(now)
 
     def fell_behind(self, feed: str, known_until: float, now: float) -> list[Action]:
         """A feed may not know what has happened since ``known_until``, which is minus infinity if that is unknown: it closes nothing."""
-        self._behind[feed] = min(known_until, self._behind.get(feed, math.inf))
+        self.behind[feed] = min(known_until, self.behind.get(feed, math.inf))
         self._recovers_until = math.inf
         if self._building is not None:
             self._building = attrs.evolve(self._building, completes=False)
@@ -355,7 +355,7 @@ class Machine:
     def _differ(self, feeds: Collection[str], now: float) -> None:
         """Take note that ``feeds`` reported something new: others that are behind may not know what belongs to it."""
         self._reported_at.update(dict.fromkeys(feeds, now))
-        if self._behind:
+        if self.behind:
             self._recovers_until = math.inf
 
     def _read_again(self, sources: Iterable[Source]) -> Iterator[None]:
@@ -519,7 +519,7 @@ class Machine:
     def _has_caught_up(self) -> bool:
         """Whether each feed knows the moment of what the others have reported."""
         reported = [(at, feed) for feed, at in self._reported_at.items()]
-        return all(until > max((at for at, other in reported if other != feed), default=-math.inf) for feed, until in self._behind.items())
+        return all(until > max((at for at, other in reported if other != feed), default=-math.inf) for feed, until in self.behind.items())
 
     @property
     def _is_recovered(self) -> bool:
@@ -543,7 +543,7 @@ class Machine:
     @property
     def _expires_at(self) -> float:
         """When what is known is too old."""
-        known = [until for until in self._behind.values() if until > -math.inf]
+        known = [until for until in self.behind.values() if until > -math.inf]
         return min(known, default=math.inf) + self.max_staleness if self.max_staleness else math.inf
 
 

@@ -10,11 +10,11 @@ from typing import Any, TypeVar, final
 import attrs
 import trio
 
-from exchanger.assembly.background import Background
 from exchanger.net.network import SYSTEM, RunSync
 from exchanger.policy.namespace import Changes
 from exchanger.policy.selection import Change
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.publish.background import Background
 from exchanger.publish.build import Build, Read, Regrant, Revoke
 from exchanger.publish.discard import discard
 from exchanger.publish.machine import Action, Close, HoldBack, Machine, Publish, SetTimer

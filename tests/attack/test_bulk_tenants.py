@@ -17,7 +17,6 @@ import structlog
 import trio
 
 from exchanger.app.policy_log import log_problems, log_version
-from exchanger.assembly.conflict_watch import ConflictWatch
 from exchanger.kube.event_writer import EventWriter
 from exchanger.kube.events import PolicyEvents
 from exchanger.kube.list_watch import Bookmark, Item, Key, Opened, Page, Put, WatchEvent
@@ -29,6 +28,7 @@ from exchanger.policy.intake import MAX_TOLD
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.selection import Change, ConfigMap, Namespace
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.publish.conflict_watch import ConflictWatch
 from exchanger.values.entry import DenyEntry, Source
 from exchanger.values.selector import parse_selector
 from exchanger.values.verdict import NoMatch, Unhealthy

@@ -9,7 +9,6 @@ import attrs
 import trio
 import trio.testing
 
-from exchanger.assembly.conflict_watch import ConflictWatch
 from exchanger.kube.api.connection import ApiConnection
 from exchanger.kube.event_writer import EventWriter
 from exchanger.kube.events import PolicyEvents, PolicyEventsSettings
@@ -17,6 +16,7 @@ from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.selection import Change, Text, advance
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.publish.conflict_watch import ConflictWatch
 from exchanger.values.entry import Source
 from tests.lines import logger_to
 

@@ -8,7 +8,6 @@ import pytest
 import trio
 import trio.testing
 
-from exchanger.assembly.conflict_watch import ConflictIndex, Conflicts
 from exchanger.kube.event_writer import TRIES, EventWriter
 from exchanger.kube.events import BURST, PAUSE_S, RETRY_S, PolicyEvents, PolicyEventsSettings
 from exchanger.kube.list_watch import ApiFailure, FailureKind
@@ -16,6 +15,7 @@ from exchanger.policy.conflicts import MAX_CONFLICTS, STEP
 from exchanger.policy.documents.document import parse_document
 from exchanger.policy.selection import Text, advance
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.publish.conflict_watch import ConflictIndex, Conflicts
 from exchanger.values.entry import Source
 from tests.kube.cluster import deny
 from tests.kube.telling import EXISTS, NO_VERSION, REFUSED, FakeEvents, stage

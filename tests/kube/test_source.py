@@ -6,7 +6,8 @@ from trio.testing import MockClock
 
 from exchanger.kube.informer import missing_right
 from exchanger.kube.list_watch import ApiFailure, FailureKind
-from exchanger.kube.source import GATHER_S, GRANTS_STEP
+from exchanger.kube.source import GATHER_S
+from exchanger.kube.ungranted import STEP as GRANTS_STEP
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.snapshot import PolicySnapshot

@@ -6,16 +6,13 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from exchanger.assembly.backlog import LIGHT_WORK, Lane
-from exchanger.kube import source as source_module
 from exchanger.kube.source import LOOK_S
 from exchanger.policy import selection
 from exchanger.policy.documents.document import PolicyDocument, parse_document
-from exchanger.policy.grants.allowance import Grants, NamespaceGrant
-from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.publish.pending import LIGHT_WORK, Lane
 from exchanger.values.entry import Source
-from tests.assembly.test_assembler import Gate
-from tests.kube.cluster import PATIENCE_S, REFUSED, Cluster, Record, deny, following, source
+from tests.kube.cluster import PATIENCE_S, Cluster, Record, deny, following, source
+from tests.waiting import Gate
 
 THREAD_S = 60.0
 LIMIT_S = 60.0
@@ -54,7 +51,7 @@ async def test_cancellation_does_not_wait_for_the_thread_which_ends_with_its_par
         await _happens(reached)
         nursery.cancel_scope.cancel()
     assert cluster.server.watchers == []
-    limiter = followed._assembler._limiters[Lane.HEAVY]
+    limiter = followed._runner._limiters[Lane.HEAVY.value]
     assert limiter.borrowed_tokens == 1
     opened.set()
     with trio.fail_after(PATIENCE_S):
@@ -93,7 +90,7 @@ async def test_contact_that_is_lost_again_before_it_was_of_use_opens_nothing(clu
         record, gate = followed.record, Gate()
         cluster.server.stop()
         await trio.sleep(LIMIT_S + LATE_S)
-        followed.source._assembler.run_sync = gate.run_sync
+        followed.source._runner.run_sync = gate.run_sync
         cluster.put("a", "q", deny("/q") + " " * LIGHT_WORK)
         cluster.server.heal()
         with trio.fail_after(LIMIT_S):
@@ -109,44 +106,3 @@ async def test_contact_that_is_lost_again_before_it_was_of_use_opens_nothing(clu
         await record.until(record.is_open, float("inf"))
         assert record.denies("/q")
         assert [said for said in record.said if said in {"open", "close"}] == ["close", "open"]
-
-
-async def test_versions_follow_while_held_ones_are_held_against_new_grants(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
-) -> None:
-    reached, opened, passed, against = threading.Event(), threading.Event(), threading.Event(), source_module._against
-
-    def hold(versions: tuple[PolicySnapshot, ...], grants: Grants) -> list[PolicySnapshot]:
-        reached.set()
-        assert opened.wait(THREAD_S)
-        made = against(versions, grants)
-        if len(grants.grants) > 1:
-            passed.set()
-        return made
-
-    monkeypatch.setattr(source_module, "_against", hold)
-    of_a, of_b = (NamespaceGrant(frozenset({name}), None, ("h",), (f"/{name}",)) for name in "ab")
-    record = Record(trio.to_thread.run_sync)
-    cluster.put("a", "p")
-    cluster.put_namespace("b")
-    followed = source(cluster, record, grants=Grants((of_a, of_b)))
-    async with trio.open_nursery() as nursery:
-        await nursery.start(followed.run)
-        cluster.server.lose("namespaces", REFUSED)
-        cluster.delete("a", "p")
-        # The clock jumps while threads work, so patience is for slow machines.
-        await record.until(lambda: (record.denies(), len(record.snapshots[-1].held)) == (True, 1), 60)  # the denial is held back
-        followed.use_grants(Grants((of_b,)))
-        await _happens(reached)
-        await record.until(record.unhealthy, 60)  # it is taken away, and closed until it is known what is left
-        cluster.put("b", "p", deny("/b"))
-        await record.until(lambda: record.denies("/b"), 60)
-        followed.use_grants(Grants((of_b, NamespaceGrant(frozenset({"c"}), None, ("h",), ("/c",)))))
-        await trio.sleep(1)
-        assert record.unhealthy()
-        opened.set()
-        await _happens(passed)
-        # The cut goes once the held version is held against the grants in force, which may be a version later.
-        await record.until(lambda: record.passes() and all(version.revocation is None for version in record.snapshots[-1].held), 60)
-        assert record.denies("/b")
-        nursery.cancel_scope.cancel()

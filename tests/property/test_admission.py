@@ -135,7 +135,7 @@ def _index(text: str | None) -> PolicyIndex:
     index.config_maps["red"] = ReflectorStore()
     index.config_maps["red"].replace(Complete((Item(Key("red", found.name), "1", found),), "1"))
     index.namespaces_changed()
-    deque(index.settle(lambda _namespace: ()), maxlen=0)
+    deque(index.settle(), maxlen=0)
     return index
 
 

@@ -20,24 +20,9 @@ from exchanger.publish.runner import Runner
 from exchanger.values.entry import DenyEntry, Source
 from exchanger.values.verdict import NoMatch
 from tests.publish.world import ALLOW, DENY, EXCHANGE, denial, fresh, text_of
+from tests.waiting import Gate
 
 A, OTHER = Source("a", "p"), Source("b", "p")
-
-
-class Gate:
-    """Holds what is run in a thread until it is opened; ``reached`` counts what waits."""
-
-    def __init__(self) -> None:
-        self.event = trio.Event()
-        self.reached = 0
-
-    async def run_sync(self, function: Callable[..., object], *args: object, **_options: object) -> Any:
-        self.reached += 1
-        await self.event.wait()
-        return function(*args)
-
-    def close(self) -> None:
-        self.event = trio.Event()
 
 
 def open_gate() -> Gate:

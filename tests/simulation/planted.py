@@ -198,9 +198,9 @@ PLANTED: Final = {
     ),
     "nothing-is-held-back": Planted(
         "a denial that moves is missing while the feed that has its new place is behind",
-        "exchanger.assembly.held_versions",
-        "if self.is_full or not _may_loosen(before, change):",
-        "if before is not None:",
+        "exchanger.publish.machine",
+        "if self._is_recovered or self._steps or not self._has_caught_up:",
+        "if self._is_recovered or self._steps:",
     ),
     "late-config-maps-are-not-waited-for": Planted(
         "a denial that moves is missing while ConfigMaps are late and the Namespace that it left is known to be gone",
@@ -405,11 +405,11 @@ PLANTED: Final = {
         "WORK_PER_CHECKPOINT: Final = 128",
         "WORK_PER_CHECKPOINT: Final = 2**31",
     ),
-    "assembles-all-in-one-turn": Planted(
+    "reads-policies-in-one-turn": Planted(
         "policies that arrive together are read in one turn",
-        "exchanger.assembly.assembler",
-        "made = await self._in_thread(Lane.LIGHT, make, self._snapshot, every, labels, self.issuers, self.cpu)",
-        "made = make(self._snapshot, every, labels, self.issuers, self.cpu)",
+        "exchanger.publish.runner",
+        "documents, costs = await self._in_thread(job.lane.value, job.run, self.cpu)",
+        "documents, costs = job.run(self.cpu)",
     ),
     "refused-token-stays": Planted(
         "a token that an upstream refuses is counted, and served again",

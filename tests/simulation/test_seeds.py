@@ -80,7 +80,7 @@ FOUND_BY: Final = {
     "outage-is-final": 1,
     "cache-without-bound": 32,
     "reads-to-the-end-in-one-turn": 22,
-    "assembles-all-in-one-turn": 22,
+    "reads-policies-in-one-turn": 22,
     "handed-out-without-a-line": 78,
     "torn-line-counts": 18,
     "unwritten-refusals-are-forgotten": 78,
