@@ -224,7 +224,6 @@ class Machine:
     def fell_behind(self, feed: str, known_until: float, now: float) -> list[Action]:
         """A feed may not know what has happened since ``known_until``, which is minus infinity if that is unknown: it closes nothing."""
         self.behind[feed] = min(known_until, self.behind.get(feed, math.inf))
-        self._recovers_until = math.inf
         if self._building is not None:
             self._building = attrs.evolve(self._building, completes=False)
         return self._next(now)
@@ -355,8 +354,6 @@ class Machine:
     def _differ(self, feeds: Collection[str], now: float) -> None:
         """Take note that ``feeds`` reported something new: others that are behind may not know what belongs to it."""
         self._reported_at.update(dict.fromkeys(feeds, now))
-        if self.behind:
-            self._recovers_until = math.inf
 
     def _read_again(self, sources: Iterable[Source]) -> Iterator[None]:
         """Read those documents again that are not as they would be read now."""
@@ -402,7 +399,10 @@ class Machine:
 
     def _recover(self, now: float) -> None:
         """Find out whether everything is read that was known when the last feed caught up."""
-        if self._is_recovered or self._steps or not self._has_caught_up:
+        if not self._has_caught_up:
+            self._recovers_until = math.inf
+            return
+        if self._is_recovered or self._steps:
             return
         if self._recovers_until == math.inf:
             self._recovers_until = self.pending.count
