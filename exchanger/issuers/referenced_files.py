@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NoReturn
 
-import trio
 from rpds import HashTrieMap
 
 from exchanger.issuers.secrets import SecretData, SecretFault, SecretProblem
@@ -32,12 +31,8 @@ _LARGE: Final = UnusableFile(f"is larger than {MAX_BYTES} bytes")
 async def follow(files: FileSet, learn: Callable[[SecretData | SecretProblem], None], run_sync: RunSync) -> NoReturn:
     """Call ``learn`` with the first state of ``files`` and then with each change, until cancelled."""
     hangs = SecretProblem(SecretFault.UNREACHABLE, f"it {HANGS}")
-    follower = FileFollower[SecretData | SecretProblem](partial(read_files, files), hangs, run_sync, first_at_once=True)
-    while True:
-        found = await follower.look_settled()
-        if found is not None:
-            learn(found)
-        await trio.sleep(POLL_S)
+    follower = FileFollower[SecretData | SecretProblem](partial(read_files, files), hangs, run_sync, POLL_S, first_at_once=True)
+    await follower.run_settled(learn)
 
 
 def read_files(files: FileSet) -> SecretData | SecretProblem:

@@ -12,11 +12,10 @@ from typing import Final, NoReturn, final
 
 import attrs
 import structlog
-import trio
 
 from exchanger.kube.settings import is_namespace
 from exchanger.net.network import SYSTEM, RunSync
-from exchanger.util.follow_file import HANGS, POLL_S, FileFollower
+from exchanger.util.follow_file import HANGS, FileFollower
 from exchanger.util.regular_file import UnusableFile, read_text
 
 # Bytes of the file, as many as a ConfigMap may have: comments may be long, names are not.
@@ -66,11 +65,7 @@ class NamespacesFile:
 
     async def run(self) -> NoReturn:
         """Follow the file until cancelled."""
-        while True:
-            found = await self._file.look_settled()
-            if found is not None:
-                self._judge(found)
-            await trio.sleep(POLL_S)
+        await self._file.run_settled(self._judge)
 
     def _judge(self, found: tuple[str, ...] | UnusableFile) -> None:
         if isinstance(found, UnusableFile):

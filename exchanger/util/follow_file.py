@@ -53,6 +53,14 @@ class FileFollower(Generic[T]):
             await trio.sleep(self._interval)
             learn(await self.look())
 
+    async def run_settled(self, learn: Callable[[T], None]) -> NoReturn:
+        """Call ``learn`` with each version that ``look_settled`` returns, looking at once and then after each interval, until cancelled."""
+        while True:
+            found = await self.look_settled()
+            if found is not None:
+                learn(found)
+            await trio.sleep(self._interval)
+
     async def look(self) -> T:
         """Return the current version."""
         with trio.move_on_after(READ_S):

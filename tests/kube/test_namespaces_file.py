@@ -4,11 +4,13 @@ from pathlib import Path
 import pytest
 import trio
 from structlog.testing import capture_logs
+from trio.testing import MockClock
 
 from exchanger.kube.api.connection import MAX_WATCHES
 from exchanger.kube.namespaces_file import MAX_BYTES, MAX_NAMESPACES, NamespacesFile, read_namespaces
 from exchanger.kube.settings import parse_namespaces
 from exchanger.util.regular_file import UnusableFile
+from tests.waiting import at_once
 
 
 @pytest.fixture
@@ -67,7 +69,9 @@ def test_there_are_watches_left_for_secrets() -> None:
     assert MAX_NAMESPACES <= MAX_WATCHES - 100
 
 
-async def test_lists_that_stand_are_used_and_bad_ones_reported_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_lists_that_stand_are_used_and_bad_ones_reported_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
     gone, names = UnusableFile("gone"), ("a", "b", "c")
     looks: Iterator[tuple[str, ...] | UnusableFile] = iter(
         (("b", "a"), ("b", "a"), gone, gone, gone, ("a",), names, names, names, names[::-1], names, gone, gone, names, names)
@@ -78,15 +82,13 @@ async def test_lists_that_stand_are_used_and_bad_ones_reported_once(path: Path, 
     def read(_path: Path) -> tuple[str, ...] | UnusableFile:
         found = next(looks, None)
         if found is None:
-            trio.from_thread.run_sync(over.set)
-            return UnusableFile("gone")
+            over.set()
+            return gone
         return found
 
-    monkeypatch.setattr("exchanger.kube.namespaces_file.POLL_S", 0.0)
-    monkeypatch.setattr("exchanger.util.follow_file.SETTLE_S", 0.0)
     monkeypatch.setattr("exchanger.kube.namespaces_file.read_namespaces", read)
-    file = NamespacesFile(path, ("a", "b"), used.append)
-    with trio.fail_after(60), capture_logs() as lines:
+    file = NamespacesFile(path, ("a", "b"), used.append, at_once)
+    with capture_logs() as lines:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(file.run)
             await over.wait()

@@ -119,6 +119,16 @@ async def test_a_new_version_settles_long_before_the_next_poll(autojump_clock: M
     assert SETTLE_S < POLL_S / 3
 
 
+async def test_each_version_that_settles_is_learnt_once_and_the_first_one_without_a_wait(autojump_clock: MockClock) -> None:
+    learnt: list[tuple[str, float]] = []
+    began = trio.current_time()
+    follower = FileFollower(scripted(*"aaabcbbb", *"b" * 9), "", at_once)
+    with trio.move_on_after(7 * POLL_S):
+        await follower.run_settled(lambda found: learnt.append((found, trio.current_time() - began)))
+    assert [found for found, _ in learnt] == ["a", "b"]
+    assert [when for _, when in learnt] == pytest.approx([SETTLE_S, 3 * POLL_S + 3 * SETTLE_S])
+
+
 async def test_looks_come_at_an_interval(mock_clock: MockClock) -> None:
     reads: list[str] = []
     learn, learned = trio.open_memory_channel[str](1)

@@ -28,7 +28,7 @@ from exchanger.net.network import Network
 from exchanger.net.stream import Dial
 from exchanger.net.tls.client import client_tls_context
 from exchanger.util.backoff import BackOff, BackOffSettings
-from exchanger.util.follow_file import HANGS, POLL_S, FileFollower
+from exchanger.util.follow_file import HANGS, FileFollower
 from exchanger.util.regular_file import UnusableFile
 from exchanger.values.secret import Secret
 
@@ -140,7 +140,7 @@ class SharedLevel:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Own the connection and the writer until cancelled. Starting does not wait for the store."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._follow)
+            nursery.start_soon(self._follower.run_settled, self._learn)
             nursery.start_soon(self._stay_connected)
             nursery.start_soon(self._write_queued)
             task_status.started()
@@ -184,14 +184,7 @@ class SharedLevel:
 
     # Files
 
-    async def _follow(self) -> None:
-        while True:
-            self._learn(await self._follower.look_settled())
-            await trio.sleep(POLL_S)
-
-    def _learn(self, found: StoreFiles | UnusableFile | None) -> None:
-        if found is None:
-            return
+    def _learn(self, found: StoreFiles | UnusableFile) -> None:
         files = None if isinstance(found, UnusableFile) else found
         keys = () if files is None else files.keys
         gone = set(self.keys) - set(keys)
