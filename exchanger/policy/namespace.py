@@ -9,7 +9,7 @@ Must not know: other namespaces, or requests.
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from operator import attrgetter
-from typing import Final, TypeAlias, final
+from typing import Final, TypeAlias, TypeVar, final
 
 import attrs
 from rpds import HashTrieMap
@@ -43,6 +43,8 @@ _OVER_SPREAD: Final = f"wildcards and mistakes of its namespace fail closed in m
 _OVER_DEPTH: Final = f"the prefixes of its namespace make more than {MAX_DEPTH} levels on one path of its host"
 # The codes of what fails closed because of a namespace's limits.
 QUOTA_CODES: Final = frozenset({MANY_ENTRIES, MANY_AREAS, MANY_DOCUMENTS, DEEP_ENTRIES})
+
+T = TypeVar("T")
 
 Routes: TypeAlias = tuple[Route, ...]
 # The document of each source from now on, ``None`` for none.
@@ -167,7 +169,7 @@ class NamespacePolicy:
             count += (content is not None) - (known is not None)
         exceeds = used_entries > self.limits.entries or used_regions > self.limits.areas or count > self.limits.documents
         over_quota = self._over_quota(contents) if exceeds else {}
-        ever_over = {**over_quota, **dict(self.over_quota.items())}
+        ever_over = keys_of(over_quota, self.over_quota)
         otherwise = [source for source in ever_over if over_quota.get(source) is not self.over_quota.get(source)]
         touched, affected = dict.fromkeys([*contents, *sorted(otherwise)]), dict[Source, _Content | None]()
         for source in touched:
@@ -192,11 +194,7 @@ class NamespacePolicy:
             changes.append((source, {} if before is None else before.routes, {} if after is None else after.routes))
         first = _first_of(documents.values()) if is_wide else _NOTHING_FIRST
         wide = self.wide if first == self.wide_by else self._wide(first)
-        renewed = (
-            []
-            if wide is self.wide
-            else [host for host in {**dict(self.wide.items()), **dict(wide.items())} if self.wide.get(host) != wide.get(host)]
-        )
+        renewed = [] if wide is self.wide else [host for host in keys_of(self.wide, wide) if self.wide.get(host) != wide.get(host)]
         old, new = ({host: one[host] for host in renewed if host in one} for one in (self.wide, wide))
         changes.append((_WIDE, old, new))
         routes, differences = _changed_routes(self.routes, changes)
@@ -239,7 +237,7 @@ class NamespacePolicy:
         limits, found = self.limits, dict[Source, Code]()
         entries = regions = count = 0
         exceeded: Code | None = None
-        for source in sorted({**dict(self.documents.items()), **contents}, key=_name):
+        for source in sorted(keys_of(self.documents, contents), key=_name):
             content = contents[source] if source in contents else self.documents[source]
             if content is None:
                 continue
@@ -385,6 +383,11 @@ _NO_PATHS: Final = PathSet((), in_any_reading=True)
 _name = attrgetter("kind", "name")  # the order of sources of one namespace, ten times as fast as their comparison
 
 
+def keys_of(*tables: Iterable[T]) -> dict[T, None]:
+    """Return all keys of ``tables`` in a loop, in which other threads have their turns: a persistent map of 10,000 is copied in 15 ms."""
+    return {key: None for table in tables for key in table}
+
+
 def _all(routes: "HashTrieMap[str | None, HashTrieMap[Source, Routes]]", host: str | None) -> Routes:
     own = routes.get(host, _NO_ROUTES)
     return tuple([route for source in sorted(own, key=_name) for route in own[source]])
@@ -397,7 +400,7 @@ def _changed_routes(
     """Return the routes by host and document where those of some documents are others, and the differences."""
     differences = Differences()
     for source, old, new in changes:
-        for host in {**old, **new}:
+        for host in keys_of(old, new):
             own = routes.get(host, _NO_ROUTES)
             own = own.insert(source, new[host]) if host in new else own.discard(source)
             routes = routes.insert(host, own) if own else routes.discard(host)

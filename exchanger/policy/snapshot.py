@@ -15,7 +15,7 @@ from exchanger.policy.documents.document import Labels, PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, UNLIMITED, Allowance, Grants
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.lookup import Request, Trace, decide, decide_at_once, denied_by
-from exchanger.policy.namespace import Changes, Differences, EffectiveDocument, NamespacePolicy
+from exchanger.policy.namespace import Changes, Differences, EffectiveDocument, NamespacePolicy, keys_of
 from exchanger.policy.revocation import Revocation
 from exchanger.policy.scope import Route
 from exchanger.policy.table import VirtualHosts
@@ -142,7 +142,7 @@ class PolicySnapshot:
     ) -> tuple[NamespacePolicy, Differences]:
         """Return ``namespace`` under other allowances, and how its routes differ from those ``since``."""
         after = namespace.granted(labels, allowances, self.limits, enforced=self.grants.enforced)
-        hosts = {**dict(since.routes.items()), **dict(after.routes.items())}
+        hosts = keys_of(since.routes, after.routes)
         return after, {host: (list(since.on(host)), list(after.on(host))) for host in hosts}
 
     def _with(self, after: Mapping[str, NamespacePolicy], differences: Mapping[str, Differences]) -> "PolicySnapshot":
@@ -255,7 +255,7 @@ def changed_documents(
         old, new = before.namespaces.get(name), after.namespaces.get(name)
         compared: Iterable[Source] = own
         if old is not None and new is not None and (name in namespaces or _affects_all(old, new)):
-            compared = {**dict(old.documents.items()), **dict(new.documents.items())}
+            compared = keys_of(old.documents, new.documents)
         for source in compared:
             document = None if new is None else new.documents.get(source)
             if document is not (None if old is None else old.documents.get(source)):
