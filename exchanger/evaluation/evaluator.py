@@ -89,8 +89,8 @@ class Evaluator:
     def begin(self, request: HttpRequest, started: float, asked_by: Filter) -> Outcome | ExchangePending:
         """Answer at once where no exchange is needed; ``started`` is the clock's reading at the request's arrival."""
         snapshot = self.policy.snapshot
-        if snapshot is not None and snapshot.held:
-            self.spend(len(snapshot.held))
+        if snapshot is not None and snapshot.settled is not None:
+            self.spend(1)
         outcome = begin(request, snapshot, self.rules)
         if type(outcome) is not ExchangePending:
             self.decided(request, outcome, started, asked_by)

@@ -80,11 +80,8 @@ def explain(
     verdict = snapshot.match(host, path, method, raw=raw, headers=headers)
     if verdict == found.verdict:
         return found
-    versions = (_explained(version, host, path, method, raw=raw, headers=headers) for version in snapshot.held)
-    earlier = [
-        one for version in versions if version.verdict == verdict for one in version.candidates if one.standing is not Standing.OTHER
-    ]
-    first = dict.fromkeys(attrs.evolve(one, why=f"{_EARLIER}: {one.why}") for one in earlier)
+    earlier = () if snapshot.settled is None else _explained(snapshot.settled, host, path, method, raw=raw, headers=headers).candidates
+    first = [attrs.evolve(one, why=f"{_EARLIER}: {one.why}") for one in earlier if one.standing is not Standing.OTHER]
     later = [one if one.standing is Standing.OTHER else Candidate(one.claim, Standing.OTHER, _STRICTER) for one in found.candidates]
     return attrs.evolve(found, verdict=verdict, candidates=(*first, *later))
 
@@ -92,7 +89,7 @@ def explain(
 def _explained(snapshot: PolicySnapshot, host: str, path: str, method: str, *, raw: bool, headers: HeaderFields) -> Explanation:
     """Return the explanation of this version alone."""
     trace, authority = Trace(), read_authority(host)
-    verdict = attrs.evolve(snapshot, held=()).match(host, path, method, raw=raw, headers=headers, trace=trace)
+    verdict = attrs.evolve(snapshot, settled=None).match(host, path, method, raw=raw, headers=headers, trace=trace)
     read = path_interpretations(authority, path, method, raw=raw)
     texts = (path,) if isinstance(read, MalformedPath) else tuple(dict.fromkeys(one.path for one in read))
     given = RequestHeaders(headers)

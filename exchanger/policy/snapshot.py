@@ -38,9 +38,9 @@ class PolicySnapshot:
     """All namespaces with documents, and ``hosts``, which have their routes.
 
     ``grants`` are those that restrict documents; their baseline denies first. ``revocation`` has the rights that namespaces have lost
-    since. ``reach`` is that of regions whose host is unknown. ``held`` are earlier versions, the newest first, that this one may not loosen
-    yet: the strictest verdict of all counts. ``invalid_documents`` counts the documents of which something fails closed, and
-    ``refused_count`` the entries outside the grants.
+    since. ``reach`` is that of regions whose host is unknown. ``settled`` is the earlier version that this one may not loosen yet: the
+    stricter verdict counts. ``invalid_documents`` counts the documents of which something fails closed, and ``refused_count`` the entries
+    outside the grants.
     """
 
     EMPTY: ClassVar["PolicySnapshot"]
@@ -54,7 +54,7 @@ class PolicySnapshot:
     invalid_documents: int = 0
     refused_count: int = 0
     revocation: Revocation | None = attrs.field(default=None, repr=False)
-    held: "tuple[PolicySnapshot, ...]" = attrs.field(default=(), repr=False)
+    settled: "PolicySnapshot | None" = attrs.field(default=None, repr=False)
 
     # Whether an entry names headers.
     needs_headers: bool = attrs.field(init=False, repr=False)
@@ -65,7 +65,7 @@ class PolicySnapshot:
 
     @needs_headers.default
     def _needs_headers(self) -> bool:
-        return self.hosts.with_headers > 0 or any(version.needs_headers for version in self.held)
+        return self.hosts.with_headers > 0 or (self.settled is not None and self.settled.needs_headers)
 
     @_is_global.default
     def _reaches_everything(self) -> bool:
@@ -73,7 +73,7 @@ class PolicySnapshot:
 
     @_has_hosts_alone.default
     def _has_nothing_else(self) -> bool:
-        return self.baseline is None and self.revocation is None and not self.held
+        return self.baseline is None and self.revocation is None and self.settled is None
 
     @property
     def baseline(self) -> VirtualHosts | None:
@@ -167,7 +167,8 @@ class PolicySnapshot:
             left, new = ([one for one in own if one not in kept] for own in (removed, added))
             if left or new:
                 hosts = hosts.replaced(host, left, new)
-        return PolicySnapshot(self.grants, self.reach, namespaces, hosts, documents, entries, invalid, refused, self.revocation, self.held)
+        counts = documents, entries, invalid, refused
+        return PolicySnapshot(self.grants, self.reach, namespaces, hosts, *counts, self.revocation, self.settled)
 
     def revoked_by(self, revocation: Revocation | None) -> "PolicySnapshot":
         """Return the version with ``revocation`` checked at each look-up; ``None`` for nothing."""
@@ -175,9 +176,9 @@ class PolicySnapshot:
 
     def reaching(self, reach: UnreadableReach) -> "PolicySnapshot":
         """Return the version with ``reach`` for its regions of unknown host; itself if it has that already."""
-        if reach is self.reach and not self.held:
+        if reach is self.reach and self.settled is None:
             return self
-        return attrs.evolve(self, reach=reach, held=tuple(version.reaching(reach) for version in self.held))
+        return attrs.evolve(self, reach=reach, settled=None if self.settled is None else self.settled.reaching(reach))
 
     def match(
         self,
@@ -199,7 +200,7 @@ class PolicySnapshot:
             raw: the path is the raw bytes; otherwise a ``!`` in it may replace a byte that the gateway could not put into text
             headers: all header fields of the request
             refuses_unmatched: requests that no entry covers are denied, which is then stricter than an exchange if versions differ
-            trace: receives the look-up in this version, without those in earlier ones
+            trace: receives the look-up in this version, without that in the ``settled`` one
         """
         authority = read_authority(host)
         if method == "CONNECT":  # it has no path, whatever a gateway states in its place (RFC 9110 section 9.3.6)
@@ -211,11 +212,9 @@ class PolicySnapshot:
             return decide(self.hosts, Request(authority, path, method, raw, headers), is_global=self._is_global)
         request = Request(authority, path, method, raw, headers)
         verdict = self._verdict(request, trace)
-        for version in self.held:
-            if not version.is_alike_on(authority, self):
-                earlier = version._verdict(request)  # noqa: SLF001 - of the same class
-                verdict = stricter(verdict, earlier, refuses_unmatched=refuses_unmatched)
-        return verdict
+        if self.settled is None or self.settled.is_alike_on(authority, self):
+            return verdict
+        return stricter(verdict, self.settled._verdict(request), refuses_unmatched=refuses_unmatched)  # noqa: SLF001 - of the same class
 
     def is_alike_on(self, host: str | None, other: "PolicySnapshot") -> bool:
         """Return whether ``other`` certainly has the same verdicts on ``host``: versions share what is equal."""

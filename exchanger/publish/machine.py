@@ -513,7 +513,7 @@ class Machine:
         newest, settled = self.newest, self.settled
         if self._next_grants is not None and self._next_grants.revocation is not None:
             newest, settled = (version.revoked_by(self._next_grants.revocation) for version in (newest, settled))
-        return Change(newest if self.settled is self.newest else attrs.evolve(newest, held=(settled,)), documents, withdrawn)
+        return Change(newest if self.settled is self.newest else attrs.evolve(newest, settled=settled), documents, withdrawn)
 
     @property
     def _has_caught_up(self) -> bool:

@@ -71,7 +71,7 @@ async def test_a_denial_that_moved_before_its_namespace_left_is_never_open(
             await trio.sleep(0.01)
             assert followed.record.denies()
         assert {one.source.namespace for one in followed.record.snapshots[-1].documents()} == {"b"}
-        assert not followed.record.snapshots[-1].held
+        assert followed.record.snapshots[-1].settled is None
         assert len(lists_of(cluster)) == 1
 
 
@@ -89,7 +89,7 @@ async def test_a_denial_whose_host_another_namespace_is_granted_now_is_never_ope
         for _ in range(1000):
             await trio.sleep(0.01)
             assert isinstance(record.snapshots[-1].match("x.example.com", "/", "GET"), DenyEntry)
-        assert not record.snapshots[-1].held
+        assert record.snapshots[-1].settled is None
         nursery.cancel_scope.cancel()
 
 
@@ -155,7 +155,7 @@ async def test_many_events_need_at_most_one_list_a_second(cluster: Cluster, auto
         assert len(times) <= 12
         assert min(after - before for before, after in pairwise(times)) >= LIST_EVERY_S
         assert followed.record.denies()
-        assert not followed.record.snapshots[-1].held
+        assert followed.record.snapshots[-1].settled is None
 
 
 @pytest.mark.parametrize("failure", [REFUSED, FORBIDDEN])

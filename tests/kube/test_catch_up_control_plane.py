@@ -79,7 +79,7 @@ async def test_a_denial_that_moves_behind_a_late_watch_is_never_open(control_pla
         await do(lambda: admin.put_config_map("new", "p", deny("/moving")))
         await do(lambda: leave(admin))
         await record.until(lambda: {one.source.namespace for one in record.snapshots[-1].documents()} == {"new"}, LATE_S + SETTLED_S)
-        await record.until(lambda: not record.snapshots[-1].held, LATE_S + SETTLED_S)
+        await record.until(lambda: record.snapshots[-1].settled is None, LATE_S + SETTLED_S)
         assert record.opened == 0
     admin.delete_namespace("new")
 

@@ -121,7 +121,7 @@ async def test_labels_and_documents_that_swap_hosts_leave_neither_open(autojump_
         for _ in range(300):
             await trio.sleep(0.3)
             assert denied() == [True, True]
-        assert not record.snapshots[-1].held
+        assert record.snapshots[-1].settled is None
         nursery.cancel_scope.cancel()
 
 

@@ -240,7 +240,7 @@ def test_a_header_whose_value_is_ambiguous_is_named_as_the_reason() -> None:
 
 def test_an_earlier_version_that_decides_more_strictly_is_explained() -> None:
     before, after = deny("/orders", index=1), exchange("/orders", index=2)
-    snapshot = attrs.evolve(snapshot_of(after), held=(snapshot_of(OTHER), snapshot_of(before)))
+    snapshot = attrs.evolve(snapshot_of(after), settled=snapshot_of(before))
     found = explain(snapshot, HOST, "/orders", "GET")
     assert found.verdict == before
     assert found.candidates == (

@@ -137,7 +137,7 @@ def test_what_came_before_says_why_an_entry_did_not_win() -> None:
 
 def test_a_policy_says_whether_it_needs_headers() -> None:
     plain, naming = snapshot_of(PLAIN), snapshot_of(PLAIN, DELETE)
-    held = attrs.evolve(plain, held=(naming,))
+    held = attrs.evolve(plain, settled=naming)
     assert [one.needs_headers for one in (PolicySnapshot.EMPTY, plain, naming, held)] == [False, False, True, True]
 
 

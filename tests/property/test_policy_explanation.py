@@ -241,7 +241,7 @@ def moved(document: PolicyDocument) -> tuple[Entry, ...]:
 def test_an_explanation_is_of_the_version_that_decides(
     before: list[PolicyDocument], after: list[PolicyDocument], host: str, path: str, method: str
 ) -> None:
-    snapshot = attrs.evolve(snapshot_of(after), held=(snapshot_of(before),))
+    snapshot = attrs.evolve(snapshot_of(after), settled=snapshot_of(before))
 
     found = explain(snapshot, host, path, method)
 

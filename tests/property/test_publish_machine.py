@@ -204,7 +204,7 @@ def test_what_is_denied_at_every_moment_is_never_open_and_the_end_is_that_of_a_f
         watched.take(step)
     world = watched.world
     assert world.in_force is not None
-    event(f"held {len(world.in_force.held)}, refused throughout {len(watched.refused)}")
+    event(f"settled {world.in_force.settled is None}, refused throughout {len(watched.refused)}")
     watched.refused.clear()  # from now on, the time of versions may be up
     world.catch_up(*FEEDS)
     world.end()
@@ -513,7 +513,7 @@ class History:
 
     def is_permitted(self, entry: ExchangeEntry, path: str, version: PolicySnapshot) -> bool:
         name = entry.source.namespace
-        own = version.namespace(name) or version.held[0].namespace(name)
+        own = version.namespace(name) or (version.settled and version.settled.namespace(name))
         assert own is not None
         return Revocation(HashTrieMap({name: self.used[-1].allowances(name, own.labels)})).permits(entry, path)
 

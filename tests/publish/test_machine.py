@@ -20,7 +20,7 @@ from exchanger.publish.pending import LIGHT_WORK, Lane
 from exchanger.values.entry import AllowEntry, DenyEntry, ExchangeEntry, MatchScope, Source
 from exchanger.values.selector import parse_selector
 from exchanger.values.verdict import NoMatch, Unhealthy, Verdict
-from tests.publish.world import ALLOW, DENY, EXCHANGE, FREE, ISSUERS, World, begun, denial, fresh, is_refused, text_of
+from tests.publish.world import ALLOW, DENY, EXCHANGE, FREE, ISSUERS, World, begun, denial, text_of
 from tests.steps import MOST_CALLS, counted_calls
 
 A, B, OTHER = Source("a", "p"), Source("a", "q"), Source("b", "p")
@@ -129,7 +129,7 @@ def test_edits_beside_a_large_text_take_effect_at_once_and_hold_one_version() ->
         world.finish("light", "build")
         assert isinstance(verdict(world, f"/{number}"), DenyEntry)
         assert world.in_force is not None
-        assert len(world.in_force.held) <= 1
+        assert world.in_force.settled is None or world.in_force.settled.settled is None
         world.pause(0.03)
 
 
@@ -140,7 +140,7 @@ def test_a_document_that_is_removed_before_it_is_read_holds_no_version() -> None
     world.finish("build")
     assert "heavy" in world.jobs
     assert world.in_force is not None
-    assert not world.in_force.held
+    assert world.in_force.settled is None
     assert isinstance(verdict(world, "/a"), NoMatch)
 
 
@@ -302,7 +302,7 @@ def test_what_moved_during_an_outage_is_in_effect_however_long_it_takes_to_read(
     world.end()
     assert isinstance(verdict(world, "/a"), DenyEntry)
     assert world.in_force is not None
-    assert not world.in_force.held
+    assert world.in_force.settled is None
 
 
 def test_a_feed_that_joins_holds_back_what_loosens_until_it_has_caught_up() -> None:
@@ -318,7 +318,7 @@ def test_a_feed_that_joins_holds_back_what_loosens_until_it_has_caught_up() -> N
     world.pause(HOLD_S)
     assert isinstance(verdict(world, "/a"), DenyEntry)
     assert world.in_force is not None
-    assert not world.in_force.held
+    assert world.in_force.settled is None
 
 
 def test_after_an_outage_nothing_passes_before_all_that_was_missed_is_read() -> None:
@@ -448,7 +448,7 @@ def test_narrower_grants_take_effect_before_documents_are_held_against_them(pars
     world.finish("build")
     assert isinstance(verdict(world, "/a"), NoMatch)
     assert world.in_force is not None
-    assert (world.in_force.revocation, world.in_force.held) == (None, ())
+    assert (world.in_force.revocation, world.in_force.settled) == (None, None)
     world.do(world.machine.granted(Grants((wider, OF_B)), world.now))
     world.do(world.machine.granted(Grants((wider,)), world.now))
     world.end()
@@ -470,7 +470,8 @@ def test_what_the_settled_version_has_is_held_against_new_grants_too() -> None:
     assert isinstance(verdict(world, "/a"), NoMatch)
     assert isinstance(verdict(world, "/b"), DenyEntry)
     assert world.in_force is not None
-    assert [version.revocation for version in world.in_force.held] == [None]
+    assert world.in_force.settled is not None
+    assert world.in_force.settled.revocation is None
 
 
 def test_lost_labels_end_an_exchange_at_once_and_read_nothing_again(parsed: list[Source]) -> None:
@@ -686,11 +687,3 @@ def test_a_result_that_was_not_asked_for_is_a_fault() -> None:
     world.finish("build")
     with pytest.raises(AssertionError, match="built twice"):
         world.machine.built(job.run(), world.now)
-
-
-def test_of_two_versions_the_stricter_verdict_counts() -> None:
-    earlier = fresh({A: denial("/")})
-    newest = attrs.evolve(fresh({OTHER: text_of(EXCHANGE % "/", "{match: {host: h, pathPrefix: /x}, action: no}")}), held=(earlier,))
-    assert is_refused(newest.match("h", "/a", "GET"))
-    assert isinstance(newest.match("other", "/", "GET"), NoMatch)
-    assert PolicySnapshot.EMPTY.held == ()

@@ -162,7 +162,7 @@ def begun(
     world.catch_up(*feeds)
     world.end()
     assert world.in_force is not None
-    assert not world.in_force.held
+    assert world.in_force.settled is None
     return world
 
 
@@ -186,12 +186,12 @@ def told(version: PolicySnapshot) -> object:
     described = {name: (own.labels, own.allowances, dict(own.over_quota), own.over_depth) for name, own in version.namespaces.items()}
     counts = version.document_count, version.entry_count, version.invalid_documents, version.refused_count
     routes = {(host, route) for host, there in version.hosts.by_name.items() for route in there.routes()}
-    return documents, described, counts, routes, version.grants, version.revocation, version.held
+    return documents, described, counts, routes, version.grants, version.revocation, version.settled
 
 
 def check_that_nothing_that_tightens_waits(version: PolicySnapshot, *, refuses_unmatched: bool = False) -> None:
     """See that a version refuses whatever its newest documents refuse, and allows nothing else."""
-    newest = attrs.evolve(version, held=())
+    newest = attrs.evolve(version, settled=None)
     for path in PATHS:
         found, own = (one.match("h", path, "GET", refuses_unmatched=refuses_unmatched) for one in (version, newest))
         assert type(stricter(found, own, refuses_unmatched=refuses_unmatched)) is type(found), "what tightens waits"
@@ -199,6 +199,6 @@ def check_that_nothing_that_tightens_waits(version: PolicySnapshot, *, refuses_u
 
 def allowing_sources(version: PolicySnapshot) -> set[Source]:
     """Return the documents of the newest version that let a request pass without an exchange."""
-    newest = attrs.evolve(version, held=())
+    newest = attrs.evolve(version, settled=None)
     verdicts = [newest.match("h", path, "GET") for path in PATHS]
     return {verdict.source for verdict in verdicts if isinstance(verdict, AllowEntry)}

@@ -1,4 +1,4 @@
-"""Earlier versions that a snapshot may not loosen yet: the strictest verdict counts, and only hosts that differ are asked again."""
+"""The settled version, which a snapshot may not loosen yet: the stricter verdict counts, and only hosts that differ are asked again."""
 
 import itertools
 from unittest import mock
@@ -55,16 +55,16 @@ def test_versions_are_alike_on_a_host_where_they_share_everything_that_decides_t
     assert not version.is_alike_on(None, everywhere)
 
 
-def test_a_request_gets_the_strictest_verdict_of_all_versions() -> None:
+def test_a_request_gets_the_stricter_verdict() -> None:
     earlier = snapshot_of(deny("/"))
-    newest = attrs.evolve(snapshot_of(exchange("/", source=BLUE), region("/x", source=BLUE, index=1)), held=(earlier,))
+    newest = attrs.evolve(snapshot_of(exchange("/", source=BLUE), region("/x", source=BLUE, index=1)), settled=earlier)
     assert newest.match(HOST, "/a", "GET") == deny("/")
     assert newest.match("other.example.com", "/a", "GET") is NO_MATCH
 
 
 def test_a_version_that_is_alike_on_a_host_is_not_asked_there() -> None:
     earlier = snapshot_of(deny("/", source=BLUE, host="other.example.com"), exchange("/"))
-    newest = attrs.evolve(without(earlier, BLUE), held=(earlier,))
+    newest = attrs.evolve(without(earlier, BLUE), settled=earlier)
     with mock.patch.object(snapshot, "decide_at_once", side_effect=decide_at_once) as looked_up:
         assert newest.match(HOST, "/a", "GET") == exchange("/")
         assert looked_up.call_count == 1
@@ -72,21 +72,21 @@ def test_a_version_that_is_alike_on_a_host_is_not_asked_there() -> None:
         assert looked_up.call_count == 3
 
 
-def test_an_operators_reach_counts_in_earlier_versions() -> None:
+def test_an_operators_reach_counts_in_the_settled_version() -> None:
     earlier = snapshot_of(exchange("/"), region("/", source=BLUE, host=None))
-    newest = attrs.evolve(snapshot_of(exchange("/")), held=(earlier,))
+    newest = attrs.evolve(snapshot_of(exchange("/")), settled=earlier)
     assert newest.match(HOST, "/a", "GET") == exchange("/")
     assert isinstance(newest.reaching(UnreadableReach.GLOBAL).match(HOST, "/a", "GET"), Unhealthy)
 
 
-def test_a_policy_needs_the_headers_that_an_earlier_version_names() -> None:
+def test_a_policy_needs_the_headers_that_the_settled_version_names() -> None:
     named = snapshot_of(deny("/", headers=(("x-a", "1"),)))
-    newest = attrs.evolve(snapshot_of(exchange("/")), held=(named,))
+    newest = attrs.evolve(snapshot_of(exchange("/")), settled=named)
     assert newest.needs_headers
     assert isinstance(newest.match(HOST, "/", "GET", headers=HeaderFields((("x-a", "1"),), raw=True)), DenyEntry)
 
 
 def test_a_trace_has_the_newest_version_alone() -> None:
-    trace, newest = Trace(), attrs.evolve(snapshot_of(exchange("/")), held=(snapshot_of(deny("/", source=BLUE)),))
+    trace, newest = Trace(), attrs.evolve(snapshot_of(exchange("/")), settled=snapshot_of(deny("/", source=BLUE)))
     assert newest.match(HOST, "/a", "GET", trace=trace) == deny("/", source=BLUE)
     assert {route.effect for look in trace.looks for step in look.steps for route in step.level.routes} == {exchange("/")}
