@@ -199,7 +199,7 @@ class AuditLog:
             if self.settings.key_file is not None:
                 read = functools.partial(read_audit_keys, self.settings.key_file)
                 follower: FileFollower[AuditKeys | UnusableFile] = FileFollower(read, UnusableFile(HANGS), self.network.run_sync)
-                nursery.start_soon(follower.run, self._keys.learn)
+                nursery.start_soon(follower.run_settled, self._keys.learn)
             task_status.started()
             try:
                 await trio.sleep_forever()

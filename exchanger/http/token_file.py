@@ -97,13 +97,12 @@ class TokenFile:
 
     async def run(self) -> NoReturn:
         """Follow the file until cancelled. While it holds no token, the last one stays in force."""
-        await self._file.run(self._judge)
+        await self._file.run_settled(self._judge)
 
     def _judge(self, found: Secret | UnusableFile) -> None:
         if isinstance(found, UnusableFile):
-            if found.reason != self._reported:
-                self._reported = found.reason
-                self._log.error(self._event, reason=found.reason, text="the previous token stays in force")
+            self._reported = found.reason
+            self._log.error(self._event, reason=found.reason, text="the previous token stays in force")
             return
         self._reported = ""
         if found != self._token:

@@ -2,16 +2,21 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from itertools import groupby
+from pathlib import Path
 
+import attrs
 import pytest
 import trio
 import trio.testing
 from structlog.testing import capture_logs
 
 from exchanger.audit import log as module
+from exchanger.audit.identities import AuditKey
 from exchanger.audit.log import AuditLog
 from exchanger.audit.refusals import MAX_A_SECOND, MAX_BYTES_A_SECOND, MAX_GROUPS, MAX_WAITING
-from tests.audit.outputs import Disk, HeldThread, SlowThread, audit_log, granted, jwt, refused
+from exchanger.util.regular_file import UnusableFile
+from tests.audit.outputs import KEY, Disk, HeldThread, SlowThread, audit_log, granted, jwt, refused
 
 
 @asynccontextmanager
@@ -292,3 +297,28 @@ async def test_while_the_disk_is_full_refusals_are_counted_and_none_is_lost(auto
         await trio.sleep(5)
     assert sum(line.get("count", 1) for line in disk.lines) == total
     assert log.lost == 0
+
+
+async def test_keys_that_stand_are_used_and_half_a_file_is_not(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half, other, gone = AuditKey.of(b"half a key"), AuditKey.of(b"another key"), UnusableFile("gone")
+    reads = iter([(KEY,), (KEY,), (half,), (other,), (other,), (other,), gone, (other,), gone, gone])
+    monkeypatch.setattr(module, "read_audit_keys", lambda _path: next(reads, (other,)))
+    disk = Disk()
+    log = audit_log(disk)
+    log.settings = attrs.evolve(log.settings, key_file=Path("keys"))
+    unreadable = []
+    with capture_logs() as lines:
+        async with running(log):
+            for _ in range(40):
+                log.decided(granted())
+                unreadable.append(bool(log.unreadable))
+                await trio.sleep(0.3)
+    assert [key for key, _ in groupby(line["subject"]["sub"].partition(":")[0] for line in disk.lines)] == [KEY.id, other.id]
+    assert [(line["event"], line.get("key", line.get("reason"))) for line in lines] == [
+        ("audit.keys_loaded", other.id),
+        ("audit.keys_unusable", "gone"),
+        ("audit.keys_loaded", other.id),
+    ]
+    assert [state for state, _ in groupby(unreadable)] == [False, True, False]

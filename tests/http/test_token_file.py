@@ -1,14 +1,17 @@
 import functools
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from exchanger.http.token_file import MAX_BYTES, TokenFile, TokenFileError, check_token_file, read_token
+from exchanger.util.follow_file import POLL_S, SETTLE_S
 from exchanger.util.regular_file import UnusableFile
 from exchanger.values.secret import Secret
 from tests.lines import Lines
-from tests.waiting import until
+from tests.waiting import at_once
 
 TOKEN = "a-token-of-some-length"
 
@@ -54,35 +57,30 @@ def test_there_is_no_token_before_the_start(path: Path) -> None:
         _ = follow(path).token
 
 
-async def test_a_replaced_file_is_followed_and_a_broken_one_is_reported_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Looks come sooner, and may take as long as ever: a clock that runs faster would leave a thread on a busy machine too little.
+async def test_a_token_that_stands_replaces_the_last_one_and_a_broken_file_is_reported_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    first, half, other, gone, worse = (
+        Secret(TOKEN),
+        Secret("another-"),
+        Secret("another-token"),
+        UnusableFile("gone"),
+        UnusableFile("worse"),
+    )
+    written = (first, first, first, gone, gone, gone, worse, worse, half, other, other, other, gone, first, gone, gone, other, other)
+    reads = iter((first, *written))
+    monkeypatch.setattr("exchanger.http.token_file.read_token", lambda _path: next(reads, other))
     lines = Lines()
-    file = follow(path, log=lines.logger)
-    looks = 0
-
-    def look(path: Path) -> Secret | UnusableFile:
-        nonlocal looks
-        looks += 1
-        return read_token(path)
-
-    monkeypatch.setattr("exchanger.http.token_file.read_token", look)
-    monkeypatch.setattr(file._file, "_interval", 0.02)
+    file = follow(path, log=lines.logger, run_sync=at_once)
     await file.start()
+    replaced = file.replaced
+    seen: list[tuple[Secret, bool]] = []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(file.run)
-        replaced = file.replaced
-        for content in ("short", "longer and worse"):
-            await trio.Path(path).write_text(content)
-            due = looks + 3
-            await until(lambda due=due: looks >= due)  # type: ignore[misc]  # bound in the loop
-            assert file.token == Secret(TOKEN)
-            assert not replaced.is_set()
-        assert len(lines.entries) == 2
-        await trio.Path(path).write_text("another-token-of-length")
-        with trio.fail_after(60):
-            await replaced.wait()
-        assert file.token == Secret("another-token-of-length")
-        assert not file.replaced.is_set()
-        await trio.Path(path).write_text("short")
-        await until(lambda: len(lines.entries) == 3)
+        while trio.current_time() < len(written) * POLL_S:
+            seen.append((file.token, bool(file.unreadable)))
+            assert replaced.is_set() is (file.token == other)
+            await trio.sleep(SETTLE_S / 10)
         nursery.cancel_scope.cancel()
+    assert [state for state, _ in groupby(seen)] == [(first, False), (first, True), (other, False), (other, True), (other, False)]
+    assert [reason for _, reason in lines.taken()] == ["gone", "worse", "gone"]
