@@ -199,8 +199,8 @@ PLANTED: Final = {
     "nothing-is-held-back": Planted(
         "a denial that moves is missing while the feed that has its new place is behind",
         "exchanger.publish.machine",
-        "if not self._has_caught_up:",
-        "if False:",
+        "until > max((at for at, other in reported if other != feed), default=-math.inf)",
+        "until > -math.inf",
     ),
     "late-config-maps-are-not-waited-for": Planted(
         "a denial that moves is missing while ConfigMaps are late and the Namespace that it left is known to be gone",
