@@ -85,6 +85,10 @@ ROOMS: Final = {
         ["tests/jwt", "tests/exchange/test_verify.py", "tests/scenarios/test_tokens.py", "tests/property/test_jwt.py"],
     ),
     "tools": (["exchanger/tools"], ["tests/author_tools", "tests/check", "tests/codes", "tests/schemas", "tests/property/test_tools*.py"]),
+    "offline": (
+        ["exchanger/offline", "exchanger/tools/policies.py", "exchanger/status/survey.py", "exchanger/status/command.py"],
+        ["tests/author_tools", "tests/status", "tests/playground", "tests/property/test_tools.py"],
+    ),
     "publish": (["exchanger/publish"], ["tests/publish", "tests/property/test_publish_*.py"]),
     "grpc-connection": (["exchanger/grpc/connection.py"], ["tests/grpc", "tests/property/test_grpc*.py"]),
     "kube-reflector": (["exchanger/kube/reflector.py"], ["tests/kube", "tests/property/test_kube_*.py"]),

@@ -3,6 +3,7 @@
 import io
 import os
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -66,6 +67,37 @@ def test_a_file_that_cannot_be_read_closes_as_it_does_when_a_service_starts(tmp_
         closed = answer(found, "/elsewhere", host="nobody.example.com")
         assert (closed.effect, closed.status) == (Effect.REFUSED, 500)
         assert "b.yaml" in closed.reason
+
+
+def test_a_file_of_a_folder_that_cannot_be_opened_closes(tmp_path: Path) -> None:
+    written(tmp_path, "a.yaml", config_map())
+    (tmp_path / "b.yaml").symlink_to("nowhere")
+    closed = answer(policy(str(tmp_path)), "/elsewhere", host="nobody.example.com")
+    assert closed.status == 500
+    assert closed.reason.endswith(f"the file {tmp_path}/b.yaml cannot be read: No such file or directory")
+
+
+def test_a_policy_without_its_config_map_counts_only_if_its_file_is_named(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.yaml", f"version: v1\nentries:\n{ORDERS}")
+    assert answer(policy(path), "/orders/1").effect is Effect.EXCHANGE
+    found = policy(str(tmp_path))
+    assert answer(found, "/orders/1").effect is Effect.UNMATCHED
+    assert f"{path}: document 0 is a policy that is not in a ConfigMap" in found.notes[0]
+
+
+def test_a_folder_that_cannot_be_listed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.yaml", "b.yaml"):
+        written(tmp_path, name, config_map())
+    monkeypatch.setattr("exchanger.directory.folder.MAX_FILES", 1)
+    with pytest.raises(ConfigurationError, match="has more than 1 manifest files"):
+        policy(str(tmp_path))
+
+    def refuse(_folder: Path, _others: list[str]) -> NoReturn:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("exchanger.tools.policies.manifest_names", refuse)
+    with pytest.raises(ConfigurationError, match="cannot be listed: Permission denied"):
+        policy(str(tmp_path))
 
 
 def test_issuers_are_judged_if_a_file_names_them(tmp_path: Path) -> None:

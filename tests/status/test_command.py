@@ -93,6 +93,34 @@ async def test_a_folder_is_read_as_at_a_start(tmp_path: Path) -> None:
     assert by_variables.getvalue() == out.getvalue()
 
 
+async def test_the_profiles_of_a_file_are_those_that_entries_may_refer_to(tmp_path: Path) -> None:
+    exchange = "{match: {host: a, pathPrefix: /}, action: exchange, exchange: {issuerRef: primary, scope: s}}"
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p/a.yaml").write_text(
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: a, labels: {ext-authz-token-exchange.magneticflux.net/policy: enabled}}\n---\n"
+        + config_map(f"version: v1\nentries: [{exchange}]", namespace="a")
+    )
+    by_name = {}
+    for name in ("primary", "other"):
+        by_name[name] = tmp_path / f"{name}.yaml"
+        by_name[name].write_text(f"issuers: [{{name: {name}, tokenEndpoint: 'https://a.example/t', clientID: a, clientSecret: b}}]")
+    folder = tmp_path / "p"
+    told = []
+    for options, variables in (
+        (StatusOptions(directory=folder, json=True), {}),
+        (StatusOptions(directory=folder, json=True, issuers=by_name["other"]), {"TOKEN_EXCHANGE_ISSUER_PROFILES_FILE": "/unused"}),
+        (StatusOptions(directory=folder, json=True), {"TOKEN_EXCHANGE_ISSUER_PROFILES_FILE": str(by_name["primary"])}),
+    ):
+        out = io.StringIO()
+        await run_status(options, variables, out)
+        shown = json.loads(out.getvalue())
+        told.append((shown["issuers"]["judged"], shown["issuers"]["profiles"], shown["totals"]["problems"]))
+    assert told == [(False, None, 0), (True, ["other"], 1), (True, ["primary"], 0)]
+    out = io.StringIO()
+    await run_status(StatusOptions(directory=folder, issuers=by_name["other"]), {}, out)
+    assert f"1 profile in {by_name['other']}" in out.getvalue()
+
+
 WHOLE: Final = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: p, namespace: team, labels: {a: b}}\n"
 
 
