@@ -17,6 +17,8 @@ from exchanger.tools.policies import policy_of_paths
 from exchanger.tools.question import Question, read_question
 from tests.author_tools.examples import GRANTS, ISSUERS, ORDERS, config_map, written
 from tests.console.running import dead_port, running
+from tests.kube.cluster import Cluster, deny
+from tests.kube.kubeconfig import write_kubeconfig
 
 BROKEN = """\
       - match: {host: orders.example.com, pathPrefix: /broken}
@@ -155,6 +157,26 @@ async def test_a_cluster_is_read_by_the_service_s_own_variables(capsys: pytest.C
     options = ExplainOptions("GET", ADMIN, cluster=True)
     assert await run(options, POLICY_GRANTS_FILE="/nowhere", KUBECONFIG="/nowhere") == (NO_TELLING, "")
     assert "POLICY_GRANTS_FILE /nowhere cannot be read" in capsys.readouterr().err
+
+
+async def test_the_policy_of_a_cluster_decides_with_the_profiles_that_a_variable_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Cluster()
+    cluster.put_namespace("team")
+    cluster.put("team", "orders", f"version: v1\nentries:\n{ORDERS}")
+    cluster.put("elsewhere", "orders", deny())
+    monkeypatch.setattr("exchanger.kube.api.resource.PolicyListWatches", lambda _connection: cluster)
+    kubeconfig = write_kubeconfig(tmp_path / "kubeconfig", "http://127.0.0.1:1", {})
+    options = ExplainOptions("GET", "https://orders.example.com/orders/1", cluster=True, kubeconfig=str(kubeconfig), json=True)
+    selectors = {"CONFIGMAP_NAMESPACE_SELECTOR": "policy=enabled", "CONFIGMAP_LABEL_SELECTOR": "enabled"}
+    told = {}
+    for name in ("primary", "other"):
+        issuers = written(tmp_path, f"{name}.yaml", ISSUERS.replace("primary", name))
+        status, said = await run(options, TOKEN_EXCHANGE_ISSUER_PROFILES_FILE=issuers, **selectors)
+        told[name] = (status, json.loads(said)["decision"]["status"])
+        assert cluster.asked[-2:] == ["namespaces policy in (enabled)", "configmaps enabled in all"]
+    assert told == {"primary": (PASSES, None), "other": (REFUSED, 500)}
 
 
 async def test_the_console_s_token_is_not_sent_in_plain_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,8 @@ from exchanger.status.command import NO_TELLING, PROBLEMS, run_status
 from exchanger.status.options import StatusOptions, add_arguments, options_of
 from exchanger.tools.check.files import read_file
 from tests.check.checking import config_map
+from tests.kube.cluster import Cluster, deny
+from tests.kube.kubeconfig import write_kubeconfig
 
 
 def parsed(*arguments: str) -> StatusOptions:
@@ -119,6 +121,23 @@ async def test_the_profiles_of_a_file_are_those_that_entries_may_refer_to(tmp_pa
     out = io.StringIO()
     await run_status(StatusOptions(directory=folder, issuers=by_name["other"]), {}, out)
     assert f"1 profile in {by_name['other']}" in out.getvalue()
+
+
+async def test_a_cluster_is_surveyed_by_the_service_s_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster()
+    cluster.put_namespace("team")
+    cluster.put("team", "orders", deny("/x"))
+    monkeypatch.setattr("exchanger.status.command.PolicyListWatches", lambda _connection: cluster)
+    kubeconfig = write_kubeconfig(tmp_path / "kubeconfig", "http://user:canary@127.0.0.1:1", {})
+    (tmp_path / "grants.yaml").write_text("version: v1\ngrants: []")
+    variables = {"CONFIGMAP_NAMESPACE_SELECTOR": "policy=enabled", "CONFIGMAP_LABEL_SELECTOR": "enabled", "POLICY_SOURCE": "directory"}
+    told = []
+    for grants in (None, tmp_path / "grants.yaml"):
+        out = io.StringIO()
+        await run_status(StatusOptions(kubeconfig=str(kubeconfig), json=True, grants=grants), variables, out)
+        shown = json.loads(out.getvalue())
+        told.append((shown["server"], shown["namespaces"], shown["totals"]["entries"], shown["totals"].get("refused")))
+    assert told == [("http://127.0.0.1:1", ["team"], 1, None), ("http://127.0.0.1:1", ["team"], 0, 1)]
 
 
 WHOLE: Final = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: p, namespace: team, labels: {a: b}}\n"
