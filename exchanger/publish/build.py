@@ -74,6 +74,8 @@ class Build:
     in ``base``. What ``blocked`` documents allow is removed: they are to be removed themselves once they need not wait for others.
     ``unread`` are the sources that fail closed until their texts are read. ``next_grants`` are those that will replace the present ones.
     ``completes``: the version has everything that must be in it before any is published.
+
+    If namespaces are ``losing`` rights with their labels, only these are taken away: to build a namespace again may take seconds.
     """
 
     before: PolicySnapshot = attrs.field(repr=False)
@@ -86,10 +88,15 @@ class Build:
     unread: Iterable[Source] = attrs.field(default=(), repr=False)
     next_grants: Grants | None = attrs.field(default=None, repr=False)
     completes: bool = False
+    losing: Collection[str] = ()
 
     def run(self) -> Built:
         """Build the version. Blocking code for a thread."""
-        base, documents = self.base, self._documents()
+        if self.losing:
+            lost = {} if self.next_grants is None else lost_rights(self.base, self.next_grants, self.labels, self.losing)
+            version, settled = (self._without_rights_of(one, self.losing) for one in (self.base, self.settled))
+            return Built(version, settled, lost=lost)
+        base, documents = self.base.revoked_by(None), self._documents()
         names = dict.fromkeys([*self.relabelled, *(source.namespace for source, document in documents.items() if document is not None)])
         labels = {name: self.labels[name] for name in names if name in self.labels}
         version = base.changed(documents, labels)
@@ -113,14 +120,14 @@ class Build:
             documents.setdefault(source, read(source, UnknownText(_NOT_READ), frozenset()))
         return documents
 
-    def _without_rights_of(self, settled: PolicySnapshot, labels: Mapping[str, tuple[Labels, ...]]) -> PolicySnapshot:
-        """Return ``settled`` without the rights that namespaces have lost with their labels. What they deny there stays: it may move."""
-        names = {*labels, *(() if settled.revocation is None else settled.revocation.allowances)}
-        if not settled.grants.limited or not names:
-            return settled
-        lost = lost_rights(settled, settled.grants, self.labels, sorted(names))
-        revocation = Revocation(HashTrieMap(lost), enforced=settled.grants.enforced, keeps_denials=True) if lost else None
-        return settled.revoked_by(revocation)
+    def _without_rights_of(self, version: PolicySnapshot, relabelled: Iterable[str]) -> PolicySnapshot:
+        """Return ``version`` without the rights that namespaces have lost with their labels. What they deny there stays: it may move."""
+        names = {*relabelled, *(() if version.revocation is None else version.revocation.allowances)}
+        if not version.grants.limited or not names:
+            return version
+        lost = lost_rights(version, version.grants, self.labels, sorted(names))
+        revocation = Revocation(HashTrieMap(lost), enforced=version.grants.enforced, keeps_denials=True) if lost else None
+        return version.revoked_by(revocation)
 
 
 def _without_allows(version: PolicySnapshot, sources: Iterable[Source]) -> Iterator[tuple[Source, PolicyDocument]]:

@@ -93,10 +93,14 @@ Action: TypeAlias = Read | Build | Revoke | Regrant | Publish | Close | HoldBack
 @final
 @attrs.define(eq=False)
 class _Ready:
-    """What the next build applies; see ``Build``. ``since`` is when there first was something."""
+    """What the next build applies; see ``Build``. ``since`` is when there first was something.
+
+    ``losing`` are the namespaces whose rights a build takes away before, as they may have lost some with their labels.
+    """
 
     documents: dict[Source, PolicyDocument | None] = attrs.field(factory=dict, init=False)
     relabelled: dict[str, None] = attrs.field(factory=dict, init=False)
+    losing: dict[str, None] = attrs.field(factory=dict, init=False)
     blocked: dict[Source, None] = attrs.field(factory=dict, init=False)
     unread: dict[Source, None] = attrs.field(factory=dict, init=False)
     since: float = attrs.field(default=math.inf, init=False)
@@ -286,7 +290,8 @@ class Machine:
         if order is None:
             return []
         is_regranted = order.base is not order.before
-        was_settled, differs = self.settled is self.newest, bool(built.differs) or is_regranted
+        is_revoked = built.version.revocation is not order.before.revocation
+        was_settled, differs = self.settled is self.newest, bool(built.differs) or is_regranted or is_revoked
         if is_regranted or self.settled is order.settled:
             self.settled = built.settled
         self.newest = built.version
@@ -331,6 +336,8 @@ class Machine:
                 self._differ(feeds, now)
                 self._labels = self._labels.insert(name, described)
                 self._ready.relabelled[name] = None
+                if self._may_lose(name):
+                    self._ready.losing[name] = None
                 self._ready.begin(now)
             if number % STEP == 0:
                 yield
@@ -395,6 +402,11 @@ class Machine:
             return True
         return self.newest.document(source) is not None
 
+    def _may_lose(self, namespace: str) -> bool:
+        """Return whether a namespace may lose rights with other labels that a version has now."""
+        has_any = self._building is not None or namespace in self.newest.namespaces or namespace in self.settled.namespaces
+        return self._is_open and self.newest.grants.limited and has_any
+
     # What is to be done.
 
     def _recover(self, now: float) -> None:
@@ -439,7 +451,6 @@ class Machine:
         if (job := self._grant()) is not None:
             yield job
         if now >= self._builds_at:
-            self._ready = _Ready()
             self._building = self._build(ready)
             yield self._building
 
@@ -457,6 +468,10 @@ class Machine:
     def _build(self, ready: _Ready) -> Build:
         """Return the build of what is ``ready``, under the next grants if all that was built before is held against them."""
         base, settled, documents, relabelled, coming = self.newest, self.settled, ready.documents, ready.relabelled, self._next_grants
+        if ready.losing:
+            losing, ready.losing = ready.losing, {}
+            return Build(base, base, settled, {}, self._labels, next_grants=None if coming is None else coming.grants, losing=losing)
+        self._ready = _Ready()
         if coming is not None and coming.held is not None:
             base = coming.held[0]
             # A version that has become the settled one since is not held against them: an older one holds back what loosens for its time.
