@@ -1,8 +1,8 @@
 """Shared by all tests: how they are split over processes, which of them need a real part, and a switch that forbids skips.
 
-``pytest -n auto -m "not real"`` is the quick tier: no real parts, and fewer examples of each law.
+``tests/tiers.py`` has what the README's command leaves to ``.ci/run``, and ``tests/examples.py`` the examples of laws.
 EXCHANGER_TESTS_NO_SKIP turns every skip into a failure, for machines that have every real part; EXCHANGER_TESTS_LEFT_OUT lists the markers
-of tests that may be skipped all the same. ``tests/examples.py`` has the examples of laws.
+of tests that may be skipped all the same.
 """
 
 import functools
@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 import trustme
-from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 from xdist.scheduler.protocol import Scheduling
 
+from tests import tiers
 from tests.examples import register_profiles
 from tests.tools import what_tools_would_add
 
@@ -59,12 +59,15 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    tiers.add_option(parser)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # In the background of a script, this signal is ignored, and so it would be by the programs that tests start and interrupt.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    if "not real" in config.option.markexpr:
-        settings.load_profile("quick")
+    tiers.load_tier(config)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
