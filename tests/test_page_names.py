@@ -52,9 +52,14 @@ def test_every_event_on_a_page_is_logged(page: Path) -> None:
             assert text in {*events(), *NOT_EVENTS, *NOT_NAMES} or text.rpartition(".")[2] in {"yaml", "json", "md", "py"}, text
 
 
+@cache
+def values_of(chart: str) -> Any:
+    return yaml.load((ROOT / "helm" / chart / "values.yaml").read_text(), yaml.CSafeLoader)
+
+
 def known_value(path: str, chart: str = "exchanger") -> bool:
     """Return whether ``path`` is a value of a chart, or in one whose content is free."""
-    node: Any = values() if chart == "exchanger" else yaml.safe_load((ROOT / "helm" / chart / "values.yaml").read_text())
+    node: Any = values() if chart == "exchanger" else values_of(chart)
     for part in path.split("."):
         if node in ({}, [], ""):
             return True

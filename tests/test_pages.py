@@ -2,7 +2,7 @@
 
 import importlib.util
 import re
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -72,9 +72,9 @@ def code(page: Path) -> set[str]:
     return set(re.findall(r"`([^`\n]+)`", page.read_text()))
 
 
-def events() -> Iterator[str]:
-    for path in (ROOT / "exchanger").rglob("*.py"):
-        yield from EVENT.findall(path.read_text())
+@cache
+def events() -> frozenset[str]:
+    return frozenset(event for path in (ROOT / "exchanger").rglob("*.py") for event in EVENT.findall(path.read_text()))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
