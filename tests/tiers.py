@@ -1,6 +1,7 @@
 """Which tests a run leaves out, and how many examples it tries of each law.
 
-``quick`` is what the README's command runs, ``rest`` what it leaves to ``.ci/run``, and ``full`` is both at once.
+``quick`` is what the README's command runs, ``rest`` what it leaves to ``.ci/run``, and ``full`` is both at once. A run that leaves real
+parts out, as for coverage and with other Pythons, tries few examples in any tier.
 """
 
 from enum import StrEnum
@@ -47,7 +48,7 @@ def tier_of(config: pytest.Config) -> Tier:
 def load_tier(config: pytest.Config) -> None:
     """Choose the examples of laws, before those are imported, and the tests."""
     tier = tier_of(config)
-    if tier is Tier.QUICK:
+    if tier is Tier.QUICK or "not real" in config.option.markexpr:
         settings.load_profile("quick")
     config.pluginmanager.register(_Choice(config, tier))
 

@@ -281,6 +281,7 @@ def test_no_exchange_is_without_its_line_and_none_is_lost(
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
+@pytest.mark.full
 def test_on_standard_output_lines_are_whole_and_told_from_those_of_the_services_log(form: str, tmp_path: Path) -> None:
     with audited(tmp_path, AUDIT_LOG="stdout", LOG_FORMAT=form, LOG_DECISIONS="all") as it, ThreadPoolExecutor(CALLERS) as callers:
         others = [

@@ -286,6 +286,7 @@ async def test_expensive_documents_hold_up_neither_requests_nor_another_teams_ed
         assert took < EDIT_S
 
 
+@pytest.mark.full
 async def test_ten_thousand_config_maps_hold_up_neither_requests_nor_an_edit() -> None:
     start = [config_map(Source(f"team-{number % 1000}", f"p{number}"), deny(f"/{number}")) for number in range(10_000)]
     start.append(config_map(GOOD, deny()))

@@ -31,6 +31,7 @@ def percentiles(times: list[float]) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_a_well_behaved_connection_is_served_beside_floods(tmp_path: Path) -> None:
     with serving(tmp_path, DOCUMENT, LOG_DECISIONS="off") as service, attacker(service.port) as pipe:
         pid = service.process.pid

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import attrs
 import grpc
+import pytest
 
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from tests.attack.process import resident_mib, spawned
@@ -258,6 +259,7 @@ def flood(port: int, told: Any) -> None:
     told.send((number, dict(codes)))
 
 
+@pytest.mark.full
 def test_a_flood_of_unknown_tokens_costs_the_issuer_its_limits_and_no_one_that_it_knows(tmp_path: Path) -> None:
     with asking(tmp_path) as it:
         known = [f"zq-opaque-known-{number}" for number in range(4)]
