@@ -15,9 +15,10 @@ import attrs
 from exchanger.codes.code import Code
 from exchanger.codes.manifests import CONFLICT
 from exchanger.policy import table
+from exchanger.policy.grants.restriction import Routes
 from exchanger.policy.headers import RequestHeaders
 from exchanger.policy.lookup import Trace
-from exchanger.policy.namespace import EffectiveDocument, Routes
+from exchanger.policy.namespace import EffectiveDocument
 from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.scope import PathSet, covers_host
 from exchanger.policy.snapshot import PolicySnapshot

@@ -7,50 +7,31 @@ Must not know: other namespaces, or requests.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
-from operator import attrgetter
 from typing import Final, TypeAlias, TypeVar, final
 
 import attrs
 from rpds import HashTrieMap
 
 from exchanger.codes.code import Code
-from exchanger.codes.grants import NOT_GRANTED, PARTLY_OUTSIDE_GRANTS
+from exchanger.codes.grants import PARTLY_OUTSIDE_GRANTS
 from exchanger.codes.manifests import DEEP_ENTRIES, MANY_AREAS, MANY_DOCUMENTS, MANY_ENTRIES
 from exchanger.codes.problem import Problem
-from exchanger.policy.authority import WILDCARD
+from exchanger.policy.depth import OVER_DEPTH, HostRoutes, by_name, closing
 from exchanger.policy.documents.document import Labels, PolicyDocument, PolicyRefusal
-from exchanger.policy.grants.allowance import UNLIMITED, Allowance, Granted, HostGrants, NearGrants, missing, paths_of
+from exchanger.policy.expansion import EVERY_DOCUMENT, Expansion
+from exchanger.policy.grants.allowance import UNLIMITED, Allowance
+from exchanger.policy.grants.restriction import PARTLY, Routes, closed_entry, closing_paths, refusals_of, routes_of
 from exchanger.policy.limits import NamespaceLimits
-from exchanger.policy.prefix import fold, prefix_spellings, spellings_of
-from exchanger.policy.scope import PathSet, Route, covers_path
-from exchanger.values.entry import AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType, Source
+from exchanger.policy.scope import Route
+from exchanger.values.entry import AllowEntry, Claim, Entry, FailClosedRegion, MatchScope, Source
 
-# Levels that the routes of one namespace may add to a path on one host, each about a microsecond. Where entries name headers, their level
-# counts four more, and one for each combination of names.
-MAX_DEPTH: Final = 24
-_HEADERS: Final = 4
-# Routes of claims that cover several granted hosts, half a kilobyte each. An unreadable document in a namespace with a thousand granted
-# hosts makes a thousand.
-MAX_SPREAD: Final = 10_000
-# Hosts of which the granted ones are kept: a document may name one wildcard in every entry.
-_KEPT_HOSTS: Final = 64
-# Missing grants that a reason names.
-_NAMED: Final = 4
-_OUTSIDE: Final = "is outside the hosts and paths that its namespace is granted"
-_PARTLY: Final = "covers more than its namespace is granted"
-_OVER_SPREAD: Final = f"wildcards and mistakes of its namespace fail closed in more than {MAX_SPREAD} scopes on granted hosts"
-_OVER_DEPTH: Final = f"the prefixes of its namespace make more than {MAX_DEPTH} levels on one path of its host"
 # The codes of what fails closed because of a namespace's limits.
 QUOTA_CODES: Final = frozenset({MANY_ENTRIES, MANY_AREAS, MANY_DOCUMENTS, DEEP_ENTRIES})
 
 T = TypeVar("T")
 
-Routes: TypeAlias = tuple[Route, ...]
 # The document of each source from now on, ``None`` for none.
 Changes: TypeAlias = Mapping[Source, PolicyDocument | None]
-# For hosts that cover several granted ones: the most routes that claims on them make, and whether all of these yield to others.
-Spans: TypeAlias = "HashTrieMap[str | None, tuple[int, bool]]"
 # The routes that are removed from each host, and those that are added there.
 Differences: TypeAlias = dict[str | None, tuple[list[Route], list[Route]]]
 
@@ -62,8 +43,7 @@ class EffectiveDocument:
 
     ``document`` is as its author wrote it. ``entries`` are those that decide requests, ``problems`` the first region of the document or of
     each invalid entry, and ``refused`` what is outside the grants. ``used_entries`` and ``used_regions`` count towards the quota. Of a
-    document that ``is_over_quota``, only the text and the hosts that it names are kept: it must be read again when there is room. ``spans``
-    are the hosts of its claims that cover several granted ones.
+    document that ``is_over_quota``, only the text and the hosts that it names are kept: it must be read again when there is room.
     """
 
     document: PolicyDocument
@@ -74,7 +54,6 @@ class EffectiveDocument:
     used_entries: int
     used_regions: int
     is_over_quota: bool = False
-    spans: "HashTrieMap[str | None, tuple[int, bool]]" = attrs.field(factory=HashTrieMap, repr=False)
 
     @property
     def source(self) -> Source:
@@ -114,35 +93,33 @@ class EffectiveDocument:
 @final
 @attrs.frozen(eq=False)
 class NamespacePolicy:
-    """The documents of a namespace, and their ``routes`` by host and document. ``used_entries`` and ``used_regions`` count for the quota.
+    """The documents of a namespace, and their ``routes`` by host. ``used_entries`` and ``used_regions`` count for the quota.
 
     ``labels`` describe the namespace, several times if files disagree. It is granted what all ``allowances`` grant, of which there is one
-    for each description. ``over_quota`` has the documents over quota, with the limit that the first of them exceeds, and ``over_depth``
-    the hosts on which all routes fail closed. ``enforced``: if false, grants restrict nothing but what lets requests pass.
-
-    ``spread`` counts the routes of claims that cover several granted hosts; beyond ``MAX_SPREAD``, these hosts fail closed as a whole, by
-    ``wide`` routes.
+    for each description. ``enforced``: if false, grants restrict nothing but what lets requests pass. ``over_quota`` has the documents over
+    quota, with the limit that the first of them exceeds, and ``over_depth`` the hosts on which all routes fail closed.
     """
 
     labels: tuple[Labels, ...] = ()
     allowances: tuple[Allowance, ...] = (UNLIMITED,)
-    limits: NamespaceLimits = attrs.field(factory=NamespaceLimits)
+    limits: NamespaceLimits = attrs.field(default=NamespaceLimits())
     enforced: bool = True
-    documents: "HashTrieMap[Source, EffectiveDocument]" = attrs.field(factory=HashTrieMap, repr=False)
-    routes: "HashTrieMap[str | None, HashTrieMap[Source, Routes]]" = attrs.field(factory=HashTrieMap, repr=False)
+    documents: "HashTrieMap[Source, EffectiveDocument]" = attrs.field(default=HashTrieMap(), repr=False)
+    routes: "HashTrieMap[str | None, HostRoutes]" = attrs.field(default=HashTrieMap(), repr=False)
     used_entries: int = 0
     used_regions: int = 0
-    over_quota: "HashTrieMap[Source, Code]" = attrs.field(factory=HashTrieMap)
+    over_quota: "HashTrieMap[Source, Code]" = attrs.field(default=HashTrieMap())
     over_depth: frozenset[str | None] = frozenset()
-    spread: int = 0
-    wide: "HashTrieMap[str | None, Routes]" = attrs.field(factory=HashTrieMap, repr=False)
-    # The documents that ``wide`` follows from.
-    wide_by: "HashTrieMap[tuple[str | None, bool], Source]" = attrs.field(factory=HashTrieMap, repr=False)
+    expansion: Expansion = attrs.field(repr=False)
     entry_count: int = 0
     invalid_documents: int = 0
     refused_count: int = 0
     # Documents that were over quota, and for which there is room now: of these only the text is known.
     to_read_again: frozenset[Source] = frozenset()
+
+    @expansion.default
+    def _nothing_expanded(self) -> Expansion:
+        return Expansion(self.allowances, self.enforced)
 
     def changed(self, documents: Changes) -> "tuple[NamespacePolicy, Differences]":
         """Return the namespace with other documents, and how its routes differ."""
@@ -157,87 +134,63 @@ class NamespacePolicy:
 
     def on(self, host: str | None) -> Routes:
         """Return the routes on ``host``; if they make too many levels, what closes them all."""
-        routes = _all(self.routes, host)
-        return closing(routes, self._granted_on(host, enforced=self.enforced)) if host in self.over_depth else routes
+        routes = self.routes.get(host, _NO_ROUTES).all()
+        return closing(routes, closing_paths(host, self.allowances) if self.enforced else None) if host in self.over_depth else routes
 
-    def _with(self, contents: "Mapping[Source, _Content | None]") -> "tuple[NamespacePolicy, Differences]":
-        used_entries, used_regions, count = self.used_entries, self.used_regions, len(self.documents)
-        for source, content in contents.items():
-            known = self.documents.get(source)
-            used_entries += (0 if content is None else content.used_entries) - (0 if known is None else known.used_entries)
-            used_regions += (0 if content is None else content.used_regions) - (0 if known is None else known.used_regions)
-            count += (content is not None) - (known is not None)
-        exceeds = used_entries > self.limits.entries or used_regions > self.limits.areas or count > self.limits.documents
-        over_quota = self._over_quota(contents) if exceeds else {}
-        ever_over = keys_of(over_quota, self.over_quota)
-        otherwise = [source for source in ever_over if over_quota.get(source) is not self.over_quota.get(source)]
-        touched, affected = dict.fromkeys([*contents, *sorted(otherwise)]), dict[Source, _Content | None]()
-        for source in touched:
-            before = self.documents.get(source)
-            content = contents[source] if source in contents else before and _Content.known(before)
-            content = content and content.within(over_quota.get(source), self.limits)
-            if content is None or before is None or content.document is not before.document:
-                affected[source] = content
-        spans = {source: _NO_SPANS if content is None else self._spans(content.document) for source, content in affected.items()}
-        spread = self.spread
-        for source in affected:
-            spread += _spread(spans[source]) - _spread(_NO_SPANS if (known := self.documents.get(source)) is None else known.spans)
-        is_wide = spread > MAX_SPREAD
-        if is_wide is not (self.spread > MAX_SPREAD):
-            others = {source: one for source, one in self.documents.items() if one.spans and source not in affected}
-            affected |= {source: _Content.known(one) for source, one in others.items()}
-            spans |= {source: one.spans for source, one in others.items()}
-        documents, changes = self.documents, list[tuple[Source, Mapping[str | None, Routes], Mapping[str | None, Routes]]]()
-        for source, content in affected.items():
-            before, after = documents.get(source), None if content is None else self._effective(content, spans[source], is_wide=is_wide)
-            documents = documents.discard(source) if after is None else documents.insert(source, after)
-            changes.append((source, {} if before is None else before.routes, {} if after is None else after.routes))
-        first = _first_of(documents.values()) if is_wide else _NOTHING_FIRST
-        wide = self.wide if first == self.wide_by else self._wide(first)
-        renewed = [] if wide is self.wide else [host for host in keys_of(self.wide, wide) if self.wide.get(host) != wide.get(host)]
-        old, new = ({host: one[host] for host in renewed if host in one} for one in (self.wide, wide))
-        changes.append((_WIDE, old, new))
-        routes, differences = _changed_routes(self.routes, changes)
-        over_depth = self.over_depth.difference(differences).union(host for host in differences if depth_of(_all(routes, host)) > MAX_DEPTH)
+    def _with(self, contents: "_Contents") -> "tuple[NamespacePolicy, Differences]":
+        """Return the namespace with other contents of some documents, and how its routes differ."""
+        used_entries, used_regions, over_quota = self._quota(contents)
+        affected = self._within_quota(contents, over_quota)
+        expansion, closed_hosts = self.expansion.changed({source: content and content.document for source, content in affected.items()})
+        if expansion.is_over_limit is not self.expansion.is_over_limit:
+            others = [self.documents[source] for source in expansion.documents if source not in affected]
+            affected |= {one.source: _Content.known(one) for one in others}
+        after = {source: content and self._effective(content, expansion) for source, content in affected.items()}
+        routes, differences = self._routes_with(after, closed_hosts)
+        over_depth = self.over_depth.difference(differences).union(
+            [host for host in differences if routes.get(host, _NO_ROUTES).is_over_depth]
+        )
         if over_depth or self.over_depth:
-            there = {source for host in over_depth ^ self.over_depth for source in routes.get(host, _NO_ROUTES)}
-            there.update(source for source in affected if source in documents and not over_depth.isdisjoint(documents[source].routes))
-            for source, shallow in [(source, documents[source]) for source in there if source in documents]:
-                affected[source] = content = _Content.known(shallow)
-                documents = documents.insert(source, self._effective(content, shallow.spans, over_depth, is_wide=is_wide))
-        entries, invalid, refused = self.entry_count, self.invalid_documents, self.refused_count
-        for source in affected:
-            for one, sign in ((self.documents.get(source), -1), (documents.get(source), 1)):
-                entries += 0 if one is None else sign * one.entry_count
-                invalid += 0 if one is None else sign * bool(one.problems)
-                refused += 0 if one is None else sign * len(one.refused)
-        read_again = (source for source in {*self.to_read_again, *touched} - over_quota.keys() if source in documents)
-        changed = attrs.evolve(
-            self,
-            documents=documents,
-            routes=routes,
-            used_entries=used_entries,
-            used_regions=used_regions,
-            over_quota=HashTrieMap(over_quota),
-            over_depth=over_depth,
-            spread=spread,
-            wide=wide,
-            wide_by=first,
-            entry_count=entries,
-            invalid_documents=invalid,
-            refused_count=refused,
-            to_read_again=frozenset(source for source in read_again if documents[source].is_over_quota),
+            after |= self._at_depth(after, routes, over_depth, expansion)
+        documents, entries, invalid, refused = self._documents_with(after)
+        read_again = keys_of(self.to_read_again, self.over_quota, contents).keys() - over_quota.keys()
+        changed = NamespacePolicy(
+            self.labels,
+            self.allowances,
+            self.limits,
+            self.enforced,
+            documents,
+            routes,
+            used_entries,
+            used_regions,
+            HashTrieMap(over_quota),
+            over_depth,
+            expansion,
+            entries,
+            invalid,
+            refused,
+            frozenset(source for source in read_again if source in documents and documents[source].is_over_quota),
         )
         for host in differences.keys() & (self.over_depth | over_depth):
             differences[host] = (list(self.on(host)), list(changed.on(host)))
         return changed, differences
 
-    def _over_quota(self, contents: "Mapping[Source, _Content | None]") -> dict[Source, Code]:
+    def _quota(self, contents: "_Contents") -> tuple[int, int, dict[Source, Code]]:
+        """Return how many entries and regions count, and which documents are over quota."""
+        entries, regions, count = self.used_entries, self.used_regions, len(self.documents)
+        for source, content in contents.items():
+            for one, sign in ((self.documents.get(source), -1), (content, 1)):
+                if one is not None:
+                    entries, regions, count = entries + sign * one.used_entries, regions + sign * one.used_regions, count + sign
+        exceeds = entries > self.limits.entries or regions > self.limits.areas or count > self.limits.documents
+        return entries, regions, self._over_quota(contents) if exceeds else {}
+
+    def _over_quota(self, contents: "_Contents") -> dict[Source, Code]:
         """Return the documents over quota, in the order of their names: the first that exceeds a limit, and all that follow."""
         limits, found = self.limits, dict[Source, Code]()
         entries = regions = count = 0
         exceeded: Code | None = None
-        for source in sorted(keys_of(self.documents, contents), key=_name):
+        for source in sorted(keys_of(self.documents, contents), key=by_name):
             content = contents[source] if source in contents else self.documents[source]
             if content is None:
                 continue
@@ -252,51 +205,27 @@ class NamespacePolicy:
                 found[source] = exceeded
         return found
 
-    def _spans(self, document: PolicyDocument) -> Spans:
-        """Return the hosts of claims that cover several granted ones."""
-        spans: dict[str | None, tuple[int, bool]] = {}
-        for claim in (*document.entries, *document.regions):
-            if count := self._span(claim):
-                known, yields = spans.get(claim.match.host, (0, True))
-                spans[claim.match.host] = known + count, yields and Route(claim).yields_to_others
-        return HashTrieMap(spans)
+    def _within_quota(self, contents: "_Contents", over_quota: Mapping[Source, Code]) -> "dict[Source, _Content | None]":
+        """Return the contents of documents that differ, reduced if they are over quota."""
+        others = sorted(keys_of(self.over_quota, over_quota).keys() - contents.keys())
+        moved = [source for source in others if over_quota.get(source) is not self.over_quota.get(source)]
+        affected: dict[Source, _Content | None] = {}
+        for source, content in (*contents.items(), *((source, _Content.known(self.documents[source])) for source in moved)):
+            before, left = self.documents.get(source), content and content.within(over_quota.get(source), self.limits)
+            if left is None or before is None or left.document is not before.document:
+                affected[source] = left
+        return affected
 
-    def _span(self, claim: Claim) -> int:
-        """Return the most routes that ``claim`` makes, 0 if it makes one at most."""
-        host = claim.match.host
-        if (host is not None and not host.startswith(WILDCARD)) or not (self.enforced or isinstance(claim, AllowEntry)):
-            return 0
-        count = len(_granted_hosts(host, self.allowances))
-        is_granted = not isinstance(claim, FailClosedRegion) and all(_grants_all(one, claim.match) for one in self.allowances)
-        return 0 if count <= 1 or is_granted else count
-
-    def _wide(self, first: "HashTrieMap[tuple[str | None, bool], Source]") -> "HashTrieMap[str | None, Routes]":
-        """Return what closes all granted hosts that are covered by the hosts of claims that cover several."""
-        closed: dict[str | None, tuple[bool, Source]] = {}
-        for (host, yields), source in first.items():
-            for granted in _granted_hosts(host, self.allowances):
-                closed[granted] = min((yields, source), closed.get(granted, (yields, source)))
-        wide: dict[str | None, Routes] = {}
-        for host, (yields, source) in closed.items():
-            paths = self._granted_on(host, enforced=True)
-            if paths is None or paths.prefixes:
-                wide[host] = (Route(_wide_region(source, host, guessed=yields and host is not None), paths),)
-        return HashTrieMap(wide)
-
-    def _effective(
-        self, content: "_Content", spans: Spans, over_depth: frozenset[str | None] = frozenset(), *, is_wide: bool
-    ) -> EffectiveDocument:
+    def _effective(self, content: "_Content", expansion: Expansion, over_depth: frozenset[str | None] = frozenset()) -> EffectiveDocument:
         """Return what grants and limits leave of a document."""
         document = content.document
         found = list[tuple[Claim, Routes]]()
         # Regions of one entry may be equal once they are on the same granted host; hosts count their routes, and each must be there once.
         by_host: dict[str | None, dict[Route, None]] = {}
         for claim in (*document.entries, *document.regions):
-            if is_wide and claim.match.host in spans and self._span(claim):
-                effect = (
-                    claim if isinstance(claim, FailClosedRegion) else _closed(claim, claim.match.closed, _PARTLY, PARTLY_OUTSIDE_GRANTS)
-                )
-                found.append((claim, (Route(effect),)))  # wide routes close its hosts
+            if expansion.is_over_limit and expansion.size(claim):  # its hosts fail closed as a whole
+                effect = claim if isinstance(claim, FailClosedRegion) else closed_entry(claim, PARTLY, PARTLY_OUTSIDE_GRANTS)
+                found.append((claim, (Route(effect),)))
                 continue
             routes = routes_of(claim, self.allowances, enforced=self.enforced)
             found.append((claim, routes))
@@ -313,7 +242,7 @@ class NamespacePolicy:
             problems += tuple([closed[entry.index] for entry in entries if entry.index in closed])
             entries = tuple([entry for entry in entries if entry.index in granted and entry.index not in closed])
         deep = {
-            route.effect.index: _too_deep(route.effect)
+            route.effect.index: closed_entry(route.effect, f"fails closed: {OVER_DEPTH}", DEEP_ENTRIES)
             for host in over_depth & by_host.keys()
             for route in by_host[host]
             if not isinstance(route.effect, FailClosedRegion)
@@ -321,8 +250,8 @@ class NamespacePolicy:
         if deep:
             problems = (*problems, *[deep[entry.index] for entry in entries if entry.index in deep])
             entries = tuple([entry for entry in entries if entry.index not in deep])
-        if is_wide and spans and all(region.index is not None for region in problems):  # an unreadable document has its own reason
-            problems = (_wide_region(document.source, min(spans, key=str), guessed=False), *problems)
+        if all(region.index is not None for region in problems):  # an unreadable document has its own reason
+            problems = (*expansion.problems(document.source), *problems)
         return EffectiveDocument(
             document,
             HashTrieMap({host: tuple(routes) for host, routes in by_host.items()}),
@@ -332,17 +261,54 @@ class NamespacePolicy:
             content.used_entries,
             content.used_regions,
             content.is_over_quota,
-            spans,
         )
 
-    def _granted_on(self, host: str | None, *, enforced: bool) -> PathSet | None:
-        """Return the paths that the namespace is granted on all of ``host`` if grants are ``enforced``; ``None`` for all paths."""
-        granted: PathSet | None = None
-        for allowance in self.allowances:
-            if allowance is not UNLIMITED and enforced:
-                paths = allowance.near(host).there.closing_paths
-                granted = paths if granted is None else granted.common(paths) or _NO_PATHS
-        return granted
+    def _routes_with(
+        self, after: Mapping[Source, EffectiveDocument | None], closed_hosts: Mapping[str | None, Routes]
+    ) -> "tuple[HashTrieMap[str | None, HostRoutes], Differences]":
+        """Return the routes by host where those of some documents are others, and the differences."""
+        own: dict[str | None, dict[Source, Routes]] = {}
+        for source, one in after.items():
+            before = self.documents.get(source)
+            for host in () if before is None else before.routes:
+                own.setdefault(host, {})[source] = ()
+            for host, those in () if one is None else one.routes.items():
+                own.setdefault(host, {})[source] = those
+        for host, those in closed_hosts.items():
+            own.setdefault(host, {})[_EVERY_DOCUMENT] = those
+        routes, differences = self.routes, Differences()
+        for host, changes in own.items():
+            there, removed, added = routes.get(host, _NO_ROUTES).changed(changes)
+            routes = routes.insert(host, there) if there.count else routes.discard(host)
+            differences[host] = removed, added
+        return routes, differences
+
+    def _at_depth(
+        self,
+        after: Mapping[Source, EffectiveDocument | None],
+        routes: "HashTrieMap[str | None, HostRoutes]",
+        over_depth: frozenset[str | None],
+        expansion: Expansion,
+    ) -> dict[Source, EffectiveDocument]:
+        """Return the documents with entries that fail closed because of ``over_depth``, or no longer do."""
+        sources = {source for host in over_depth ^ self.over_depth for source in routes.get(host, _NO_ROUTES).by_source}
+        sources.update(source for source, one in after.items() if one is not None and not over_depth.isdisjoint(one.routes))
+        there = (after[source] if source in after else self.documents.get(source) for source in sources)
+        return {one.source: self._effective(_Content.known(one), expansion, over_depth) for one in there if one is not None}
+
+    def _documents_with(
+        self, after: Mapping[Source, EffectiveDocument | None]
+    ) -> "tuple[HashTrieMap[Source, EffectiveDocument], int, int, int]":
+        """Return the documents, and how many entries decide, documents have problems, and entries are refused."""
+        documents, entries, invalid, refused = self.documents, self.entry_count, self.invalid_documents, self.refused_count
+        for source, one in after.items():
+            for counted, sign in ((self.documents.get(source), -1), (one, 1)):
+                if counted is not None:
+                    entries += sign * len(counted.entries)
+                    invalid += sign * bool(counted.problems)
+                    refused += sign * len(counted.refused)
+            documents = documents.discard(source) if one is None else documents.insert(source, one)
+        return documents, entries, invalid, refused
 
 
 @final
@@ -374,44 +340,15 @@ class _Content:
         return attrs.evolve(self, document=attrs.evolve(self.document, entries=(), regions=regions), is_over_quota=True)
 
 
-# Stands for a document among the routes of a namespace: those that fail closed for all documents together.
-_WIDE: Final = Source("", "")
-_NO_ROUTES: "Final[HashTrieMap[Source, Routes]]" = HashTrieMap()
-_NO_SPANS: "Final[HashTrieMap[str | None, tuple[int, bool]]]" = HashTrieMap()
-_NOTHING_FIRST: "Final[HashTrieMap[tuple[str | None, bool], Source]]" = HashTrieMap()
-_NO_PATHS: Final = PathSet((), in_any_reading=True)
-_name = attrgetter("kind", "name")  # the order of sources of one namespace, ten times as fast as their comparison
+_Contents: TypeAlias = Mapping[Source, _Content | None]
+_NO_ROUTES: Final = HostRoutes()
+# Stands for a document among the routes of a namespace: those that close hosts for all documents together.
+_EVERY_DOCUMENT: Final = Source("", EVERY_DOCUMENT)
 
 
 def keys_of(*tables: Iterable[T]) -> dict[T, None]:
     """Return all keys of ``tables`` in a loop, in which other threads have their turns: a persistent map of 10,000 is copied in 15 ms."""
     return {key: None for table in tables for key in table}
-
-
-def _all(routes: "HashTrieMap[str | None, HashTrieMap[Source, Routes]]", host: str | None) -> Routes:
-    own = routes.get(host, _NO_ROUTES)
-    return tuple([route for source in sorted(own, key=_name) for route in own[source]])
-
-
-def _changed_routes(
-    routes: "HashTrieMap[str | None, HashTrieMap[Source, Routes]]",
-    changes: Iterable[tuple[Source, Mapping[str | None, Routes], Mapping[str | None, Routes]]],
-) -> "tuple[HashTrieMap[str | None, HashTrieMap[Source, Routes]], Differences]":
-    """Return the routes by host and document where those of some documents are others, and the differences."""
-    differences = Differences()
-    for source, old, new in changes:
-        for host in keys_of(old, new):
-            own = routes.get(host, _NO_ROUTES)
-            own = own.insert(source, new[host]) if host in new else own.discard(source)
-            routes = routes.insert(host, own) if own else routes.discard(host)
-            removed, added = differences.setdefault(host, ([], []))
-            removed += old.get(host, ())
-            added += new.get(host, ())
-    return routes, differences
-
-
-def _spread(spans: Spans) -> int:
-    return sum(count for count, _ in spans.values())
 
 
 def _closed_hosts(document: PolicyDocument, exceeded: Code, limits: NamespaceLimits) -> Iterator[FailClosedRegion]:
@@ -428,206 +365,3 @@ def _closed_hosts(document: PolicyDocument, exceeded: Code, limits: NamespaceLim
     for host, yields in hosts.items():
         guessed = yields and host is not None
         yield FailClosedRegion(document.source, MatchScope(host), text, guessed=guessed, problems=(Problem(exceeded, text),))
-
-
-def _first_of(documents: Iterable[EffectiveDocument]) -> "HashTrieMap[tuple[str | None, bool], Source]":
-    """Return the first document with each host that covers several granted ones, by whether all of its claims there yield to others."""
-    first: dict[tuple[str | None, bool], Source] = {}
-    for document in sorted((one for one in documents if one.spans), key=attrgetter("source")):
-        for host, (_, yields) in document.spans.items():
-            first.setdefault((host, yields), document.source)
-    return HashTrieMap(first)
-
-
-def _wide_region(source: Source, host: str | None, *, guessed: bool) -> FailClosedRegion:
-    problems = (Problem(MANY_AREAS, _OVER_SPREAD),)
-    return FailClosedRegion(source, MatchScope(host), _OVER_SPREAD, guessed=guessed, problems=problems)
-
-
-def _too_deep(entry: Entry) -> FailClosedRegion:
-    return _closed(entry, entry.match.closed, f"fails closed: {_OVER_DEPTH}", DEEP_ENTRIES)
-
-
-def routes_of(claim: Claim, allowances: Iterable[Allowance], *, enforced: bool = True) -> Routes:
-    """Return what all ``allowances`` leave of an entry or region: one route for each host."""
-    routes: Routes = (Route(claim),)
-    for allowance in allowances:
-        left = [left for route in routes for left in _restricted(route, allowance, enforced=enforced)]
-        routes = tuple(left if len(routes) == 1 else _together(left))
-    return routes
-
-
-def _together(routes: Iterable[Route]) -> Iterator[Route]:
-    """Yield one route for each effect: two of the same entry would conflict."""
-    together: dict[Claim, PathSet | None] = {}
-    for route in routes:
-        paths, known = route.granted_paths, together.get(route.effect, route.granted_paths)
-        together[route.effect] = None if known is None or paths is None else known.union(paths)
-    yield from (Route(effect, paths) for effect, paths in together.items())
-
-
-def _each_left(claim: Claim, allowances: Iterable[Allowance]) -> Iterator[Route]:
-    """Yield what ``routes_of`` returns, some of it in parts, without looking at all granted hosts for the first."""
-    routes: Iterator[Route] = iter((Route(claim),))
-    for allowance in allowances:
-        routes = _all_restricted(routes, allowance)
-    return routes
-
-
-def _all_restricted(routes: Iterable[Route], allowance: Allowance) -> Iterator[Route]:
-    for route in routes:
-        yield from _restricted(route, allowance, enforced=True)
-
-
-def _restricted(route: Route, allowance: Allowance, *, enforced: bool) -> Iterator[Route]:
-    before = route.granted_paths
-    for left in _left_of(route.effect, allowance, enforced=enforced):
-        if before is None or left.granted_paths is None:
-            yield left if before is None else Route(left.effect, before)
-        elif (paths := before.common(left.granted_paths)) is not None:
-            yield Route(left.effect, paths)
-
-
-def _left_of(claim: Claim, allowance: Allowance, *, enforced: bool) -> Iterator[Route]:
-    """Yield what ``allowance`` leaves of an entry or region: itself, or what it closes of what is granted; nothing if that is nothing.
-
-    The paths that are granted on a host are a set, in which each look-up asks for the path. So nothing is cut into parts.
-    """
-    if (allowance is UNLIMITED or not enforced) and not isinstance(claim, AllowEntry):
-        yield Route(claim)
-        return
-    near = allowance.near(claim.match.host)
-    parts: Iterable[tuple[str | None, PathSet]]
-    parts = ((host, grants.closing_paths) for host, grants in near.by_host(claim.match.host))
-    reason, code = _PARTLY, PARTLY_OUTSIDE_GRANTS
-    if not isinstance(claim, FailClosedRegion) and (covering := near.there.covering(claim.match)):
-        lacking = list(missing(claim, covering))
-        if not lacking:
-            yield from _kept(claim, near, covering)
-            return
-        more = f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""
-        reason, code = f"requests what its namespace is not granted: {', '.join(lacking[:_NAMED])}{more}", NOT_GRANTED
-        if any(one.paths.covers(claim.match) for one in covering):
-            # Otherwise a plain prefix also closes the other granted paths that it begins.
-            parts = [(claim.match.host, paths_of(*covering, in_any_reading=True))]
-    for host, paths in parts:
-        match = attrs.evolve(claim.match.closed, host=host)
-        if isinstance(claim, FailClosedRegion):
-            closed = attrs.evolve(claim, match=match, guessed=claim.reaches_any_host and host is not None)
-        else:
-            closed = _closed(claim, match, reason, code)
-        if paths.intersects(match):
-            yield Route(closed, None if paths.covers(match) else paths)
-
-
-def _closed(entry: Entry, match: MatchScope, reason: str, code: Code) -> FailClosedRegion:
-    text = f"entries[{entry.index}] {reason}"
-    problems = (Problem(code, text, entry.index, line=entry.line),)
-    return FailClosedRegion(entry.source, match, text, entry.index, entry.line, problems=problems)
-
-
-def refusals_of(document: PolicyDocument, allowances: tuple[Allowance, ...], *, enforced: bool = True) -> tuple[PolicyRefusal, ...]:
-    """Return what has no effect in ``document`` because grants leave nothing of it, or would have none if they were ``enforced``."""
-    found: dict[int | None, PolicyRefusal] = {}
-    for entry in document.entries:
-        left = next(_each_left(entry, allowances), None)
-        is_enforced = enforced or isinstance(entry, AllowEntry)
-        if left is None:
-            reason = f"{'' if is_enforced else 'would be refused: '}entries[{entry.index}] {_OUTSIDE}"
-            found[entry.index] = PolicyRefusal(entry.source, entry.index, reason, line=entry.line)
-        elif isinstance(left.effect, FailClosedRegion) and not is_enforced:
-            problem = left.effect.problems[0]
-            found[entry.index] = PolicyRefusal(entry.source, entry.index, f"would be invalid: {problem.text}", problem.code, entry.line)
-    closing = {region.index for region in document.regions if enforced and any(True for _ in _each_left(region, allowances))}
-    for region in document.regions if enforced else ():
-        if region.index not in closing and region.index not in found:
-            what = "the document" if region.index is None else f"entries[{region.index}]"
-            reason = f"{what} {_OUTSIDE}; it is invalid too: {region.reason}"
-            found[region.index] = PolicyRefusal(region.source, region.index, reason, line=region.line)
-    return tuple(found.values())
-
-
-def _kept(entry: Entry, near: NearGrants, covering: Iterable[Granted]) -> Iterator[Route]:
-    """Yield an entry that counts: whole, or a plain prefix on its whole segments, and on all other granted paths where it may count."""
-    match, closes = entry.match, isinstance(entry, DenyEntry)
-    if any(one.paths.covers(match) for one in covering):
-        yield Route(entry)
-        return
-    for host, grants in near.by_host(match.host):
-        paths = grants.closing_paths if closes else paths_of(*_usable(entry, grants))
-        if host == match.host and not paths.covers(attrs.evolve(match, path_type=PathType.SEGMENT)):
-            paths = PathSet.of((*paths.prefixes, *prefix_spellings(match.path_prefix).all), in_any_reading=closes)
-        if paths.intersects(match):
-            yield Route(entry if host == match.host else attrs.evolve(entry, match=attrs.evolve(match, host=host)), paths)
-
-
-def _usable(entry: Entry, grants: HostGrants) -> Iterator[Granted]:
-    """Yield the grants on whose other paths a plain prefix that lets requests pass may count: those that grant all of it."""
-    for one in grants.beside(entry.match.path_prefix) if isinstance(entry, ExchangeEntry) else ():
-        if not any(True for _ in missing(entry, [one])):
-            yield one
-
-
-def _grants_all(allowance: Allowance, scope: MatchScope) -> bool:
-    return any(one.paths.covers(scope) for one in allowance.near(scope.host).there.covering(scope))
-
-
-@lru_cache(maxsize=_KEPT_HOSTS)
-def _granted_hosts(host: str | None, allowances: tuple[Allowance, ...]) -> tuple[str | None, ...]:
-    """Return the hosts that ``host`` and all ``allowances`` have in common."""
-    hosts: dict[str | None, None] = {host: None}
-    for allowance in allowances:
-        hosts = {other: None for one in hosts for other, grants in allowance.near(one).by_host(one) if grants.granted}
-    return tuple(hosts)
-
-
-def depth_of(routes: Routes) -> int:
-    """Return the most levels that ``routes``, all on one host, make of one path."""
-    if len(routes) <= MAX_DEPTH // (2 + _HEADERS):
-        return 0  # nearly always
-    levels: dict[str, dict[tuple[object, ...], set[tuple[str, ...]]]] = {}
-    for route in routes:
-        match = route.match
-        place, names = (match.path_type, match.case_insensitive, route.granted_paths), tuple([name for name, _ in match.headers])
-        spellings = spellings_of(match)
-        for decoded, texts in ((False, spellings.literal), (True, spellings.rewritten)):
-            for text in texts:
-                levels.setdefault(fold(text), {}).setdefault((*place, decoded), set()).add(names)
-    most, above = 0, [("", 0)]
-    for prefix in sorted(levels):
-        while not prefix.startswith(above[-1][0]):
-            above.pop()
-        depth = above[-1][1] + sum(_weight(names - {()}) for names in levels[prefix].values())
-        above.append((prefix, depth))
-        most = max(most, depth)
-    return most
-
-
-def _weight(combinations: set[tuple[str, ...]]) -> int:
-    return 1 + _HEADERS * bool(combinations) + len(combinations)
-
-
-def closing(routes: Routes, granted_paths: PathSet | None = None) -> Routes:
-    """Return what closes all that ``routes``, on one host, cover within ``granted_paths``: few levels, for all methods.
-
-    These are the outermost prefixes or, if even they make too many levels, the host. What yields to others covers nothing that does not.
-    """
-    outermost: list[Route] = []
-    whole: dict[bool, Route] = {}
-    above: list[tuple[str, Route]] = []
-    for route in sorted(routes, key=lambda one: (fold(one.match.path_prefix), not one.match.case_insensitive)):
-        effect, yields = route.effect, route.yields_to_others
-        path_type = PathType.PREFIX if route.match.path_type is PathType.EXACT else route.match.path_type
-        match = attrs.evolve(route.match.closed, methods=None, path_type=path_type)
-        problems = (Problem(DEEP_ENTRIES, _OVER_DEPTH, effect.index, line=effect.line),)
-        guessed = yields and match.host is not None
-        region = FailClosedRegion(effect.source, match, _OVER_DEPTH, effect.index, effect.line, guessed=guessed, problems=problems)
-        whole.setdefault(yields, Route(attrs.evolve(region, match=MatchScope(match.host)), granted_paths))
-        prefix = fold(match.path_prefix)
-        while above and not prefix.startswith(above[-1][0]):
-            above.pop()
-        if not any(covers_path(one.match, match) and one.yields_to_others <= yields for _, one in above):
-            own = Route(region, None if granted_paths is None or granted_paths.covers(match) else granted_paths)
-            above.append((prefix, own))
-            outermost.append(own)
-    return tuple(outermost) if depth_of(tuple(outermost)) <= MAX_DEPTH else tuple(whole.values())

@@ -263,7 +263,7 @@ def changed_documents(
 
 
 def _affects_all(old: NamespacePolicy, new: NamespacePolicy) -> bool:
-    own, others = ((one.allowances, one.over_quota, one.over_depth, bool(one.wide)) for one in (old, new))
+    own, others = ((one.allowances, one.over_quota, one.over_depth, one.expansion.is_over_limit) for one in (old, new))
     return own != others
 
 

@@ -10,8 +10,8 @@ from typing import Final
 import pytest
 
 from exchanger.codes.problem import Problem
+from exchanger.policy.depth import MAX_DEPTH
 from exchanger.policy.interpretation import MAX_LOOKUPS
-from exchanger.policy.namespace import MAX_DEPTH
 from exchanger.policy.selection import AnyIssuer, Text, read
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, Source

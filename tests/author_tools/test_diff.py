@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from exchanger.offline.inputs import PolicyInputs
-from exchanger.policy import namespace
+from exchanger.policy import depth
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.tools.areas import OTHER_HOSTS, PathKind, examples
 from exchanger.tools.diff import DIFFERENT, NO_TELLING, SAME, compare, run_diff
@@ -242,7 +242,7 @@ def test_profiles_that_one_side_alone_has_are_compared(tmp_path: Path) -> None:
 
 
 def test_diff_with_too_many_levels_shows_the_other_methods_that_fail_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(namespace, "MAX_DEPTH", 1)
+    monkeypatch.setattr(depth, "MAX_DEPTH", 1)
     own = (deny("/a", methods=frozenset({"GET"})), deny("/a/b", index=1, methods=frozenset({"PUT"})))
     found = compare(policy_of([PolicyDocument(RED, own[:1])]), policy_of([PolicyDocument(RED, own)]))
     assert ("/a", ("any other method",)) in [(area.prefix, tuple(area.methods)[-1:]) for area in found.areas]

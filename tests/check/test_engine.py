@@ -10,9 +10,9 @@ from exchanger.codes.code import Code, Example, Severity
 from exchanger.codes.manifests import UNCOVERED_PATHS
 from exchanger.codes.registry import CODES
 from exchanger.directory.manifest import MAX_FILE_BYTES
+from exchanger.policy.depth import MAX_DEPTH
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.mistakes import MAX_METHODS
-from exchanger.policy.namespace import MAX_DEPTH
 from exchanger.tools.check.engine import MAX_PROBLEMS, check
 from exchanger.tools.check.files import MAX_PIECES, read_file
 from tests.check.checking import LABEL, checked, codes, config_map, entries, found, rules

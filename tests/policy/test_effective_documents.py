@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from exchanger.codes.grants import PARTLY_OUTSIDE_GRANTS
 from exchanger.codes.manifests import MANY_AREAS
-from exchanger.policy import namespace as namespaces
+from exchanger.policy import depth, expansion
 from exchanger.policy.documents.document import Labels, PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants, NamespaceGrant
 from exchanger.policy.limits import NamespaceLimits
@@ -100,7 +100,7 @@ def lived(steps: Iterable[Step]) -> History:
 @contextmanager
 def small_bounds() -> Iterator[None]:
     """Allow few levels, and few routes of one claim, so that small documents exceed them."""
-    with mock.patch.object(namespaces, "MAX_DEPTH", 6), mock.patch.object(namespaces, "MAX_SPREAD", 4):
+    with mock.patch.object(depth, "MAX_DEPTH", 6), mock.patch.object(expansion, "MAX_EXPANDED", 4):
         yield
 
 
@@ -112,7 +112,7 @@ def test_any_history_of_documents_labels_and_grants_ends_as_a_fresh_start(steps:
         fresh = history.fresh()
     own = history.snapshot.namespaces
     for namespace in own.values():
-        event(f"over quota {bool(namespace.over_quota)}, over depth {bool(namespace.over_depth)}, wide {bool(namespace.wide)}")
+        event(f"over {bool(namespace.over_quota)}, {bool(namespace.over_depth)}, {bool(namespace.expansion.closed)}")
     assert content(history.snapshot) == content(fresh)
     for name, namespace in own.items():
         assert (namespace.over_quota, namespace.over_depth) == (fresh.namespaces[name].over_quota, fresh.namespaces[name].over_depth)
@@ -123,6 +123,10 @@ def test_any_history_of_documents_labels_and_grants_ends_as_a_fresh_start(steps:
 def test_counts_are_those_of_all_documents_and_hosts(steps: list[Step]) -> None:
     with small_bounds():
         snapshot = lived(steps).snapshot
+        for namespace in snapshot.namespaces.values():
+            depths = {host: (depth.depth_of(there.all()), there) for host, there in namespace.routes.items()}
+            assert all(least <= there.depth and there.count == len(there.all()) for least, there in depths.values())
+            assert namespace.over_depth == {host for host, (least, _) in depths.items() if least > depth.MAX_DEPTH}
     there = list(snapshot.documents())
     assert snapshot.document_count == len(there)
     assert snapshot.entry_count == sum(len(one.entries) for one in there)
@@ -199,14 +203,14 @@ def test_claims_on_too_many_hosts_close_what_is_granted_and_nothing_else(
     grants = attrs.evolve(grants, limits=NO_GRANTS.limits)
     there = {one.source: one for one in (*own, other)}
     free = PolicySnapshot(grants=grants).changed(there)
-    with mock.patch.object(namespaces, "MAX_SPREAD", 1):
+    with mock.patch.object(expansion, "MAX_EXPANDED", 1):
         bounded, alone = (PolicySnapshot(grants=grants).changed(some) for some in (there, {other.source: other}))
     before, found, others = (one.match(host, path, method) for one in (free, bounded, alone))
-    namespace, is_wide = bounded.namespaces["red"], any(one.wide for one in bounded.namespaces.values())
-    event(f"wide {is_wide}, {type(found).__name__}")
+    namespace, is_closed = bounded.namespaces["red"], any(one.expansion.closed for one in bounded.namespaces.values())
+    event(f"closes {is_closed}, {type(found).__name__}")
     closed = (DenyEntry, Unhealthy, Ambiguous)
     assert isinstance(found, closed) or not isinstance(before, closed)
-    if not is_wide:
+    if not is_closed:
         assert found == before
     allowed = [one for one in namespace.allowances[0].granted if any(_covers(pattern, host) for pattern in one.hosts)]
     if grants.limited and grants.enforced and not any(path in one.paths for one in allowed):
@@ -221,7 +225,7 @@ def test_a_document_that_covers_too_many_granted_hosts_has_a_problem_that_says_s
     hosts = tuple(f"h{number}.example" for number in range(3))
     grants = Grants((NamespaceGrant(None, None, hosts),))
     source = Source("red", "a")
-    with mock.patch.object(namespaces, "MAX_SPREAD", 2):
+    with mock.patch.object(expansion, "MAX_EXPANDED", 2):
         there = PolicySnapshot(grants=grants).changed(
             {source: PolicyDocument(source, (DenyEntry(source, 0, MatchScope("*.example", "/x")),))}
         )

@@ -11,9 +11,10 @@ import pytest
 
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import Allowance, Granted
+from exchanger.policy.grants.restriction import routes_of
 from exchanger.policy.interpretation import MAX_MARKER_WORK, MAX_POSSIBLE, Interpretation, InvalidByteMarkers
 from exchanger.policy.lookup import Outcome, Request, Trace, decide, decide_at_once, denied_by, possible_paths
-from exchanger.policy.namespace import NamespacePolicy, routes_of
+from exchanger.policy.namespace import NamespacePolicy
 from exchanger.policy.scope import PathSet, Route, covers_host, covers_path, order_of
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.steps import Steps

@@ -7,10 +7,12 @@ import pytest
 
 from exchanger.codes.grants import NOT_GRANTED, OUTSIDE_GRANTS, PARTLY_OUTSIDE_GRANTS
 from exchanger.codes.manifests import DEEP_ENTRIES, MANY_AREAS, MANY_DOCUMENTS, MANY_ENTRIES
+from exchanger.policy.depth import MAX_DEPTH
 from exchanger.policy.documents.document import PolicyDocument
+from exchanger.policy.expansion import MAX_EXPANDED
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants, NamespaceGrant
 from exchanger.policy.limits import NamespaceLimits
-from exchanger.policy.namespace import MAX_DEPTH, MAX_SPREAD, EffectiveDocument
+from exchanger.policy.namespace import EffectiveDocument
 from exchanger.policy.scope import PathSet
 from exchanger.policy.snapshot import PolicySnapshot, changed_documents
 from exchanger.values.entry import EVERYWHERE, Claim, Entry, FailClosedRegion, MatchScope, PathType, Source
@@ -290,11 +292,11 @@ def test_documents_that_close_all_that_is_granted_cost_that_once() -> None:
     many = with_documents(
         few, *broken[20:], document_of(deny("/x"), source=A), document_of(exchange("/x/y", host="h3.example.com"), source=BLUE)
     )
-    for snapshot, wide in ((few, 0), (many, len(MANY_HOSTS))):
+    for snapshot, closed in ((few, 0), (many, len(MANY_HOSTS))):
         namespace = snapshot.namespace("red")
         assert namespace is not None
-        assert len(namespace.wide) == wide
-        assert sum(len(own) for own in namespace.routes.values()) <= MAX_SPREAD
+        assert len(namespace.expansion.closed) == closed
+        assert sum(there.count for there in namespace.routes.values()) <= MAX_EXPANDED
         for host in (MANY_HOSTS[0], MANY_HOSTS[-1]):
             assert isinstance(snapshot.match(host, "/x/z", "GET"), Unhealthy)
             assert snapshot.match(host, "/z", "GET") is NO_MATCH

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
+from exchanger.policy.depth import MAX_DEPTH
 from exchanger.policy.interpretation import Interpretation, path_interpretations
-from exchanger.policy.namespace import MAX_DEPTH
 from exchanger.policy.path import MAX_INTERPRETATIONS, MAX_ODD_PATH, MAX_QUERY, MalformedPath, read_path
 from exchanger.policy.prefix import MAX_PREFIX
 from exchanger.policy.snapshot import PolicySnapshot

@@ -156,7 +156,7 @@ def contents_of(snapshot: PolicySnapshot) -> object:
                 one.enforced,
                 one.used_entries,
                 one.used_regions,
-                (one.spread, dict(one.wide)),
+                (one.expansion.route_count, dict(one.expansion.closed), dict(one.expansion.documents)),
                 dict(one.over_quota),
                 one.over_depth,
                 one.to_read_again,

@@ -19,7 +19,7 @@ from exchanger.kube.api.decoding import decode_config_map, decode_namespace
 from exchanger.kube.index import PolicyIndex
 from exchanger.kube.list_watch import Item, Key
 from exchanger.kube.store import Complete, ReflectorStore
-from exchanger.policy import namespace
+from exchanger.policy import depth
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.limits import NamespaceLimits
@@ -171,7 +171,7 @@ def test_what_exceeds_the_limits_of_its_namespace_is_refused_and_so_is_what_make
     rules = attrs.evolve(NO_GRANTS, limits=NamespaceLimits(entries=entries))
     there: dict[Source, DocumentText] = {source: Text(other) for source, other in others.items()}
     own: dict[Source, DocumentText] = {SOURCE: Text(text)}
-    with mock.patch.object(namespace, "MAX_DEPTH", levels):
+    with mock.patch.object(depth, "MAX_DEPTH", levels):
         before, after = (
             advance(PolicySnapshot.EMPTY, {}, documents, ISSUERS | {"stranger"}, grants=rules).snapshot
             for documents in (there, {**there, **own})

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import event, example, given
 from hypothesis import strategies as st
 
-from exchanger.policy import namespace as namespaces
+from exchanger.policy import depth
 from exchanger.policy.authority import read_authority
 from exchanger.policy.conflicts import MAX_RIVALS, alike_but_for_case, conflicts_of, conflicts_with, contenders, documents_in_conflict
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.explanation import Explanation, Standing, explain
 from exchanger.policy.grants.allowance import Grants, NamespaceGrant
+from exchanger.policy.grants.restriction import routes_of
 from exchanger.policy.interpretation import path_interpretations
-from exchanger.policy.namespace import routes_of
 from exchanger.policy.path import MalformedPath
 from exchanger.policy.prefix import fold, prefix_spellings
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
@@ -43,7 +43,7 @@ from tests.property.strategies_policy import (
 
 @pytest.fixture(autouse=True)
 def unbounded_depth() -> Iterator[None]:
-    with mock.patch.object(namespaces, "MAX_DEPTH", 1 << 20):
+    with mock.patch.object(depth, "MAX_DEPTH", 1 << 20):
         yield
 
 

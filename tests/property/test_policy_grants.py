@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from rpds import HashTrieMap
 
 from exchanger.codes.grants import NOT_GRANTED, OUTSIDE_GRANTS, PARTLY_OUTSIDE_GRANTS
-from exchanger.policy import namespace as namespaces
+from exchanger.policy import expansion
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import UNLIMITED, Allowance, Grants, NamespaceGrant, paths_of
-from exchanger.policy.namespace import routes_of
+from exchanger.policy.grants.restriction import routes_of
 from exchanger.policy.path import MalformedPath, interpretations_of, read_path
 from exchanger.policy.prefix import prefix_spellings, read_prefix
 from exchanger.policy.revocation import Revocation
@@ -143,12 +143,12 @@ def test_a_namespace_changes_no_decision_outside_its_hosts(
 def test_what_fails_closed_on_many_hosts_closes_all_that_is_granted_and_nothing_else(
     policy: Policy, grants: Grants, reach: UnreadableReach, host: str, path: str, method: str
 ) -> None:
-    with mock.patch.object(namespaces, "MAX_SPREAD", 1):
+    with mock.patch.object(expansion, "MAX_EXPANDED", 1):
         snapshot = snapshot_of(policy, reach, grants)
         shuffled = snapshot_of(list({one.source: one for one in policy}.values())[::-1], reach, grants)
     found, expected = (one.match(host, path, method) for one in (snapshot, snapshot_of(policy, reach, grants)))
 
-    event(f"{type(expected).__name__}, {any(one.wide for one in snapshot.namespaces.values())}")
+    event(f"{type(expected).__name__}, {any(one.expansion.closed for one in snapshot.namespaces.values())}")
     assert contents_of(snapshot) == contents_of(shuffled)
     assert said(found) == said(expected) or isinstance(found, Unhealthy)
     if not any(is_granted(host, path, own_grants(grants, name)) for name in ("red", "blue")):
@@ -156,7 +156,7 @@ def test_what_fails_closed_on_many_hosts_closes_all_that_is_granted_and_nothing_
 
 
 def test_documents_that_fail_closed_on_many_hosts_have_the_routes_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(namespaces, "MAX_SPREAD", 300)
+    monkeypatch.setattr(expansion, "MAX_EXPANDED", 300)
     grants = Grants((NamespaceGrant(frozenset({"red"}), None, tuple(f"h{number}.example" for number in range(200))),))
     unknown = tuple(FailClosedRegion(RED, MatchScope(None, f"/{index}"), "", index) for index in range(20))
     sources = [Source("red", f"p{number}") for number in range(20)]
@@ -173,24 +173,20 @@ def test_documents_that_fail_closed_on_many_hosts_have_the_routes_of_one(monkeyp
 
 def test_an_edit_beside_hosts_that_fail_closed_as_a_whole_makes_no_route_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each edit in a namespace of 9,900 granted hosts took 0.9 s."""
-    monkeypatch.setattr(namespaces, "MAX_SPREAD", 30)
+    monkeypatch.setattr(expansion, "MAX_EXPANDED", 30)
     grants = Grants((NamespaceGrant(frozenset({"red"}), None, tuple(f"h{number}.example" for number in range(20))),))
-    sources = [Source("red", f"p{number}") for number in range(3)]
+    sources = [Source("red", f"p{number}") for number in range(4)]
     broken = [PolicyDocument(source, regions=(FailClosedRegion(source, EVERYWHERE, "unreadable"),)) for source in sources]
     snapshot = snapshot_of(broken, grants=grants)
-    made, wide_region = list[str | None](), namespaces._wide_region
 
-    def counted(source: Source, host: str | None, *, guessed: bool) -> FailClosedRegion:
-        made.append(host)
-        return wide_region(source, host, guessed=guessed)
-
-    monkeypatch.setattr(namespaces, "_wide_region", counted)
-    other = PolicyDocument(sources[2], regions=(FailClosedRegion(sources[2], EVERYWHERE, "still unreadable"),))
-
-    edited = snapshot.changed({sources[2]: other})
-
-    assert made == []
-    assert contents_of(edited) == contents_of(snapshot_of([*broken[:2], other], grants=grants))
+    for source in (sources[0], sources[3]):
+        for changed in (
+            snapshot.changed({source: PolicyDocument(source, regions=(FailClosedRegion(source, EVERYWHERE, "still unreadable"),))}),
+            snapshot.changed({source: PolicyDocument(source, (DenyEntry(source, 0, MatchScope("h1.example", "/x")),))}),
+            snapshot.changed({source: None}),
+        ):
+            differ = {host for host, there in changed.hosts.by_name.items() if there is not snapshot.hosts.by_name[host]}
+            assert differ <= {"h1.example"}
 
 
 BLUE_IN_RED = Source("red", "other")

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
+from exchanger.policy.depth import MAX_DEPTH, closing, depth_of
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants, NamespaceGrant
+from exchanger.policy.grants.restriction import routes_of
 from exchanger.policy.limits import NamespaceLimits
-from exchanger.policy.namespace import MAX_DEPTH, closing, depth_of, routes_of
 from exchanger.policy.scope import Route
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.table import VirtualHosts

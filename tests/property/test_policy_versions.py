@@ -9,7 +9,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 from rpds import HashTrieMap
 
-from exchanger.policy import namespace as namespaces
+from exchanger.policy import depth, expansion
 from exchanger.policy.documents.document import Labels, PolicyDocument
 from exchanger.policy.grants.allowance import Allowance, Grants, NamespaceGrant
 from exchanger.policy.limits import NamespaceLimits
@@ -134,8 +134,8 @@ def drawn_grants(rng: random.Random) -> Grants:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_random_histories_end_as_a_fresh_start_within_limits(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    monkeypatch.setattr(namespaces, "MAX_DEPTH", 6)
-    monkeypatch.setattr(namespaces, "MAX_SPREAD", 1 + 4 * seed)
+    monkeypatch.setattr(depth, "MAX_DEPTH", 6)
+    monkeypatch.setattr(expansion, "MAX_EXPANDED", 1 + 4 * seed)
     rng = random.Random(seed)
     for _ in range(examples(60)):
         granted, reach = drawn_grants(rng), rng.choice(list(UnreadableReach))

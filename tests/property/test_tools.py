@@ -25,7 +25,7 @@ from exchanger.envoy.authorization import decode_check
 from exchanger.http.message import Request
 from exchanger.offline.inputs import PolicyInputs
 from exchanger.offline.rules import PolicyRules, undescribed
-from exchanger.policy import namespace
+from exchanger.policy import depth
 from exchanger.policy.authority import read_authority, wildcards_above
 from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.documents.document import PolicyDocument
@@ -90,7 +90,7 @@ def is_of(area: Area, request: HttpRequest) -> bool:
 def test_what_differs_where_a_limit_is_exceeded_is_shown(pair: Pair, levels: int, entries: int, asked: list[HttpRequest]) -> None:
     """Then more fails closed than in the scope of any entry that only one of the policies has."""
     grants = attrs.evolve(EVERYTHING_GRANTED, limits=NamespaceLimits(entries))
-    with mock.patch.object(namespace, "MAX_DEPTH", levels):
+    with mock.patch.object(depth, "MAX_DEPTH", levels):
         old, new = (policy_of(documents, grants=grants) for documents in pair)
     limited = {bool(one.over_quota or one.over_depth) for policy in (old, new) for one in policy.newest.namespaces.values()}
     event(f"limits exceeded: {True in limited}")

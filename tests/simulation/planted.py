@@ -168,7 +168,7 @@ PLANTED: Final = {
     ),
     "closes-outside-its-grants": Planted(
         "what is not granted closes paths of others",
-        "exchanger.policy.namespace",
+        "exchanger.policy.grants.restriction",
         "yield Route(closed, None if paths.covers(match) else paths)",
         "yield Route(closed)",
     ),
