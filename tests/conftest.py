@@ -20,6 +20,7 @@ import trustme
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 from xdist.scheduler.protocol import Scheduling
+from xdist.workermanage import WorkerController
 
 from tests import tiers
 from tests.examples import register_profiles
@@ -101,6 +102,19 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # which has no types
             return nodeid
         file = nodeid.partition("::")[0]
         return next((scope for scope, files in SHARING.items() if files.match(file)), file)
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        """Return the test that ended its process, as one that hangs does. xdist would run it again, and wait for it again."""
+        workload = self.assigned_work[node]
+        for scope, tests in list(workload.items()):
+            crashed: str | None = next((test for test, is_done in tests.items() if not is_done), None)
+            if crashed is not None:
+                tests[crashed] = True
+                super().remove_node(node)
+                return crashed
+            del workload[scope]
+        super().remove_node(node)
+        return None
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
