@@ -12,14 +12,17 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from exchanger.policy.grants.allowance import Grants, NamespaceGrant
 from exchanger.policy.selection import Change
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.publish.background import NEVER, Background
 from exchanger.publish.discard import discard
 from exchanger.publish.machine import HOLD_S, Machine
 from exchanger.publish.pending import LIGHT_WORK
 from exchanger.publish.runner import Runner
-from exchanger.values.entry import DenyEntry, Source
+from exchanger.values.entry import DenyEntry, ExchangeEntry, Source
 from exchanger.values.verdict import NoMatch
-from tests.publish.world import ALLOW, DENY, EXCHANGE, denial, fresh, text_of
+from tests.publish.world import ALLOW, DENY, EXCHANGE, FREE, denial, fresh, text_of
 from tests.waiting import Gate
 
 A, OTHER = Source("a", "p"), Source("b", "p")
@@ -138,6 +141,39 @@ async def test_age_closes_it_and_everything_that_was_missed_opens_it(autojump_cl
         await trio.sleep(2)
         tell(runner, {})
         assert published.said[3:] == ["close", "reopen", "in force"]
+
+
+async def test_new_grants_take_effect(autojump_clock: MockClock) -> None:
+    published = Published()
+    runner = published.runner(open_gate(), start=PolicySnapshot(FREE))
+    async with running(runner):
+        tell(runner, {A: text_of(EXCHANGE % "/a"), OTHER: text_of(EXCHANGE % "/b")})
+        await trio.sleep(1)
+        assert [published.verdict(path) for path in ("/a", "/b")] == [ExchangeEntry, ExchangeEntry]
+        grant = NamespaceGrant(frozenset({"b"}), None, ("h",), issuers=("one",), scopes=("s",))
+        runner.do(runner.machine.granted(Grants((grant,)), trio.current_time()))
+        await trio.sleep(1)
+        assert [published.verdict(path) for path in ("/a", "/b")] == [NoMatch, ExchangeEntry]
+
+
+def test_a_full_collection_ends_what_was_put_off() -> None:
+    usual, background = gc.get_threshold(), Background()
+    with background.watched():
+        with background.at_work():
+            for _ in range(3):
+                gc.collect(1)
+            assert gc.get_threshold() == (*usual[:2], NEVER)
+        put_off = gc.get_threshold()
+        assert put_off[2] >= usual[2] + 3
+        gc.collect(1)
+        assert gc.get_threshold() == put_off
+        gc.collect()
+        assert gc.get_threshold() == usual
+        with background.at_work():
+            gc.collect()
+            assert gc.get_threshold() == (*usual[:2], NEVER)
+        assert gc.get_threshold() == usual
+    assert background._collected not in gc.callbacks
 
 
 async def test_full_collections_wait_and_threads_switch_often_while_documents_are_read(autojump_clock: MockClock) -> None:
