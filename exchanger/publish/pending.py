@@ -8,6 +8,7 @@ Must not know: time, tasks, threads, or what a text says.
 """
 
 import enum
+import math
 from collections.abc import Collection, Iterable
 from heapq import heappop, heappush
 from itertools import takewhile
@@ -88,9 +89,9 @@ class _Queue:
 
     def put(self, waiting: Waiting) -> None:
         """Let a text wait; one that replaces another of its source and flow pays the difference."""
-        before, last = self._current.get(waiting.source), self._finishes.get(waiting.flow, 0)
-        replaces = before is not None and before[2].flow == waiting.flow
-        finish = waiting.work + (last - before[2].work if before is not None and replaces else max(self._start, last))
+        before, last = self._current.get(waiting.source), self._finishes.get(waiting.flow, self._start)
+        begins = last - before[2].work if before is not None and before[2].flow == waiting.flow else max(self._start, last)
+        finish = begins + waiting.work
         self._finishes[waiting.flow] = finish
         self._count += 1
         self._current[waiting.source] = turn = (finish, self._count, waiting)
@@ -220,8 +221,8 @@ class Pending:
         taken: dict[Source, None] = {}
         for namespace, own in tuple(self._removals.items()):
             waiting = (one.number for one in self._waiting.get(namespace, {}).values() if not one.again)
-            oldest = min(reading.get(namespace, self.count + 1), next(waiting, self.count + 1))
-            free = own if oldest > self.count else dict(takewhile(lambda removal: removal[1] < oldest, own.items()))  # noqa: B023 - used at once
+            oldest = min(reading.get(namespace, math.inf), next(waiting, math.inf))
+            free = own if oldest == math.inf else dict(takewhile(lambda removal: removal[1] < oldest, own.items()))  # noqa: B023 - used at once
             taken.update(dict.fromkeys(free))
             if len(free) == len(own):
                 del self._removals[namespace]

@@ -1,4 +1,4 @@
-"""Laws of the conflicts that are followed from version to version: they are those of the newest version, and each difference is told once."""
+"""Laws of conflicts that are followed from version to version: they are those of the newest one, and each difference is told once."""
 
 import attrs
 import trio

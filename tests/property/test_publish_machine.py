@@ -519,6 +519,12 @@ class History:
 
 
 @settings(max_examples=examples(200))
+@example(
+    [
+        *(Put(FEW[0], text_of(DENY % "/a")), CatchUp("x"), Finish("light"), FallBehind("x")),
+        *(Put(FEW[2], text_of(DENY % "/")), CatchUp("x"), Finish("light"), Finish("build")),
+    ]
+)
 @given(st.lists(steps, max_size=30))
 def test_the_end_is_that_of_a_fresh_start(history: list[Step]) -> None:
     world = World(Machine("x", frozenset(), PolicySnapshot(GRANTS[0])))
@@ -532,6 +538,7 @@ def test_the_end_is_that_of_a_fresh_start(history: list[Step]) -> None:
     expected = fresh(followed.state, world.machine.issuers, followed.used[-1], followed.labels)
     assert told(world.in_force) == told(expected)
     event(f"versions {min(len(world.changes), 5)}")
+    assert world.machine.unread == 0
     texts: dict[Source, object] = {}
     for change in world.changes:
         texts |= {document.source: document.text for document in change.documents}

@@ -15,7 +15,7 @@ from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.selection import DocumentText, Text
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.publish.build import FIRST_BUDGET_S, Build, Read
-from exchanger.publish.machine import GATHER_S, HOLD_S, Machine
+from exchanger.publish.machine import GATHER_S, HOLD_S, STEP, Machine
 from exchanger.publish.pending import LIGHT_WORK, Lane
 from exchanger.values.entry import AllowEntry, DenyEntry, ExchangeEntry, MatchScope, Source
 from exchanger.values.selector import parse_selector
@@ -96,6 +96,17 @@ def test_nothing_is_read_or_published_for_texts_that_are_known() -> None:
     assert not world.jobs
     world.end()
     assert world.said == ["publish"]
+
+
+def test_a_report_that_is_not_looked_at_yet_is_unread() -> None:
+    texts = {Source("a", f"p{number}"): denial("/a") for number in range(2 * STEP)}
+    world = begun(texts)
+    world.machine.applied(texts, world.now)
+    assert world.machine.unread == 1
+    world.take_steps()
+    world.do(world.machine.tick(world.now))
+    world.take_steps()
+    assert world.machine.unread == 0
 
 
 def test_changes_tell_what_differs_since_the_last_version() -> None:
