@@ -98,7 +98,10 @@ class Runner:
             case Regrant():
                 newest, settled = await self._in_thread("grants", job.run)
                 self.do(self.machine.regranted(newest, settled, trio.current_time()))
+                # Newer grants may have come, so that nothing else refers to them.
+                unused = [(one, self.machine.newest) for one in (newest, settled)]
                 del newest, settled, job
+                await self._in_thread("free", discard, unused, [])
             case Build():
                 built = await self._in_thread("build", job.run)
                 self.do(self.machine.built(built, trio.current_time()))
