@@ -31,7 +31,7 @@ class Background:
     _usual: tuple[int, int, int] = attrs.field(factory=gc.get_threshold, init=False)
     _interval: float = attrs.field(factory=sys.getswitchinterval, init=False)
     _at_work: int = attrs.field(default=0, init=False)
-    _count: int = attrs.field(default=0, init=False)
+    _count: int = attrs.field(init=False)
     _allowed: int = attrs.field(default=0, init=False)
 
     @contextmanager

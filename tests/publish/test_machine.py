@@ -98,6 +98,20 @@ def test_nothing_is_read_or_published_for_texts_that_are_known() -> None:
     assert world.said == ["publish"]
 
 
+@pytest.mark.parametrize(("what", "ticks"), [("texts", 1), ("removals", 2), ("labels", 1)])
+def test_a_report_is_looked_at_step_by_step(what: str, ticks: int) -> None:
+    sources = [Source(f"n{number}", "p") for number in range(2 * STEP - 1)]
+    world = begun({} if what == "texts" else {source: denial("/a") for source in sources})
+    if what == "labels":
+        world.do(world.machine.applied({}, world.now, {source.namespace: RED for source in sources}))
+    else:
+        world.do(world.machine.applied({source: denial("/b") if what == "texts" else None for source in sources}, world.now))
+    for _ in range(ticks):
+        assert world.timer == world.now
+        world.do(world.machine.tick(world.now))
+    assert world.timer > world.now
+
+
 def test_a_report_that_is_not_looked_at_yet_is_unread() -> None:
     texts = {Source("a", f"p{number}"): denial("/a") for number in range(2 * STEP)}
     world = begun(texts)
@@ -535,7 +549,7 @@ def test_other_labels_hold_back_a_denial_until_the_other_feed_has_caught_up() ->
     assert isinstance(verdict(world, "/a"), NoMatch)
 
 
-@pytest.mark.parametrize("order", ["light revoke build", "light build build revoke"])
+@pytest.mark.parametrize("order", ["light revoke build", "light build build build revoke"])
 def test_a_document_that_comes_while_grants_change_is_held_against_the_new_ones(order: str) -> None:
     world = two_teams()
     world.apply({Source("c", "p"): text_of(EXCHANGE % "/c")}, {"c": RED})
@@ -544,6 +558,9 @@ def test_a_document_that_comes_while_grants_change_is_held_against_the_new_ones(
     world.do(world.machine.granted(Grants((OF_B,)), world.now))
     world.apply({Source("d", "p"): text_of(EXCHANGE % "/d")}, {"d": RED})
     world.finish(*order.split())
+    assert isinstance(verdict(world, "/c"), Unhealthy)
+    world.pause(HOLD_S)
+    assert "regrant" in world.jobs
     assert not any(isinstance(verdict(world, path), ExchangeEntry) for path in ("/a", "/c", "/d"))
     world.end()
     assert [type(verdict(world, path)) for path in ("/a", "/b", "/c", "/d")] == [NoMatch, ExchangeEntry, NoMatch, NoMatch]
