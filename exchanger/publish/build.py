@@ -169,10 +169,10 @@ class Revoke:
     def run(self) -> Revocation:
         """Return the revoked rights. Blocking code for a thread."""
         lost: dict[str, tuple[Allowance, ...]] = {}
-        for version in self.versions:
+        building = () if self.building is None else (self.building.base, self.building.settled)
+        for version in (*self.versions, *building):
             lost |= lost_rights(version, self.grants, self.labels, version.namespaces)
         if self.building is not None:
-            lost |= lost_rights(self.building.base, self.grants, self.labels, self.building.base.namespaces)
             before = self.building.base.grants
             for name in {source.namespace for source in self.building.documents} | set(self.building.relabelled):
                 labels = self.labels.get(name, ())

@@ -594,6 +594,21 @@ def test_grants_that_are_taken_back_while_they_are_built_revoke_what_they_gave(d
     assert isinstance(verdict(world, "/c"), NoMatch)
 
 
+def test_grants_that_are_taken_back_give_nothing_to_documents_that_the_settled_version_alone_has() -> None:
+    """What was being built for the wider grants lets the settled version exchange, too."""
+    narrow = Grants((OF_B,))
+    world = begun({A: text_of(EXCHANGE % "/a"), OTHER: text_of(EXCHANGE % "/b")}, labels={"a": RED}, grants=narrow)
+    world.do(world.machine.fell_behind("x", world.now, world.now))
+    world.apply({A: None})
+    world.finish("build")
+    world.do(world.machine.granted(Grants((BY_LABEL, OF_B)), world.now))
+    world.finish("revoke", "regrant")
+    assert "build" in world.jobs
+    world.do(world.machine.granted(narrow, world.now))
+    world.finish("revoke", "build")
+    assert not isinstance(verdict(world, "/a"), ExchangeEntry)
+
+
 def test_a_text_that_takes_long_to_read_is_held_against_the_newest_labels() -> None:
     grants = Grants((BY_LABEL, attrs.evolve(BY_LABEL, selector=parse_selector("team=blue"), hosts=("other",))))
     world = begun({}, grants=grants)
