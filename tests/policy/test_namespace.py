@@ -279,6 +279,10 @@ def test_what_is_unreadable_yields_to_others_while_its_namespace_is_over_quota()
     assert isinstance(snapshot.match("other.example.com", "/", "GET"), Unhealthy)
     named = within(NamespaceLimits(entries=0), document_of(deny("/q"), source=A), other)
     assert isinstance(named.match(HOST, "/", "GET"), Unhealthy)
+    guessed = PolicyDocument(B, (), tuple(FailClosedRegion(B, MatchScope(HOST), "x", index, guessed=True) for index in (0, 1)))
+    yielding = within(NamespaceLimits(areas=1), guessed, other)
+    assert effective(yielding, B).is_over_quota
+    assert yielding.match(HOST, "/", "GET") == exchange("/", source=BLUE)
 
 
 MANY_HOSTS = tuple(f"h{number}.example.com" for number in range(500))

@@ -1,6 +1,8 @@
 """What a build says about the version that it makes."""
 
 from exchanger.policy.grants.allowance import Grants, NamespaceGrant
+from exchanger.publish.build import Read
+from exchanger.publish.pending import Lane
 from exchanger.values.entry import ExchangeEntry, Source
 from exchanger.values.selector import parse_selector
 from tests.publish.world import ISSUERS, begun, is_refused, text_of
@@ -39,3 +41,10 @@ def test_labels_grant_another_host_of_a_denied_wildcard_although_the_document_sa
     world.end()
     assert world.in_force is not None
     assert is_refused(world.in_force.match("b.test", "/", "GET"))
+
+
+def test_reading_costs_a_namespace_what_its_texts_took() -> None:
+    a, b, other = Source("a", "p"), Source("a", "q"), Source("b", "p")
+    clock = iter([0.0, 1.0, 1.5, 3.5, 4.0, 4.25])
+    _, costs = Read(Lane.LIGHT, dict.fromkeys((a, b, other), text_of()), frozenset()).run(lambda: next(clock))
+    assert costs == {"a": 3.0, "b": 0.25}
