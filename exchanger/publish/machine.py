@@ -436,10 +436,6 @@ class Machine:
         if not self._steps:
             removals = self.pending.take_removals()
             blocked = self.pending.take_blocked()
-            if ready.blocked or ready.unread:
-                for source in removals:
-                    ready.blocked.pop(source, None)
-                    ready.unread.pop(source, None)
             ready.documents.update(removals)
             ready.blocked.update(blocked)
             if removals or blocked:

@@ -121,7 +121,9 @@ class Reader:
             earlier = [other for other, numbers in self.unread.items() if other.namespace == source.namespace and numbers[0] < number]
             assert not earlier, "an entry that moved here is not read yet"
             self.documents.pop(source, None)
-        assert not self.pending.take_blocked().keys() & removals.keys()
+        blocked = self.pending.take_blocked().keys()
+        assert not blocked & removals.keys()
+        assert all(self.wanted[source][1] is None for source in blocked)
 
 
 @settings(max_examples=examples(200))

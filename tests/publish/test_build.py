@@ -1,11 +1,11 @@
 """What a build says about the version that it makes."""
 
 from exchanger.policy.grants.allowance import Grants, NamespaceGrant
-from exchanger.publish.build import Read
+from exchanger.publish.build import Read, Regrant
 from exchanger.publish.pending import Lane
 from exchanger.values.entry import ExchangeEntry, Source
 from exchanger.values.selector import parse_selector
-from tests.publish.world import ISSUERS, begun, is_refused, text_of
+from tests.publish.world import FREE, ISSUERS, begun, denial, fresh, is_refused, text_of
 
 SOURCE = Source("team", "policy")
 BOTH, ONE = (((("l", "both"),),), ((("l", "one"),),))
@@ -48,3 +48,12 @@ def test_reading_costs_a_namespace_what_its_texts_took() -> None:
     clock = iter([0.0, 1.0, 1.5, 3.5, 4.0, 4.25])
     _, costs = Read(Lane.LIGHT, dict.fromkeys((a, b, other), text_of()), frozenset()).run(lambda: next(clock))
     assert costs == {"a": 3.0, "b": 0.25}
+
+
+def test_new_grants_hold_for_the_settled_version_as_well() -> None:
+    old, new = fresh({SOURCE: denial("/old")}), fresh({SOURCE: denial("/new")})
+    newest, settled = Regrant(FREE, new, old).run()
+    assert (newest.grants, settled.grants) == (FREE, FREE)
+    assert is_refused(settled.match("h", "/old", "GET"))
+    newest, settled = Regrant(FREE, new, new).run()
+    assert settled is newest

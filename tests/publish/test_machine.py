@@ -90,6 +90,22 @@ def test_the_first_version_does_not_wait_for_ever_for_one_namespace() -> None:
     assert (world.in_force.entry_count, world.in_force.invalid_documents) == (41, 0)
 
 
+def test_what_the_first_version_cost_excuses_no_text_when_the_service_reopens() -> None:
+    seconds = iter(range(0, 1_000 * int(FIRST_BUDGET_S), int(FIRST_BUDGET_S) + 1))
+    world = World(Machine("x", ISSUERS, max_staleness=60.0), cpu=lambda: float(next(seconds)))
+    world.apply({A: denial("/a", LIGHT_WORK)})
+    world.catch_up("x")
+    world.end()
+    world.do(world.machine.fell_behind("x", world.now, world.now))
+    world.pause(60.0)
+    world.apply({A: denial("/new", LIGHT_WORK)})
+    world.catch_up("x")
+    world.finish("build")
+    assert world.in_force is None
+    world.finish("heavy", "build")
+    assert isinstance(verdict(world, "/new"), DenyEntry)
+
+
 def test_nothing_is_read_or_published_for_texts_that_are_known() -> None:
     world = begun({A: denial("/a"), OTHER: Text(None)})
     world.apply({A: denial("/a"), Source("a", "never there"): None})

@@ -16,6 +16,7 @@ from exchanger.policy.grants.allowance import Grants, NamespaceGrant
 from exchanger.policy.selection import Change
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.publish.background import NEVER, Background
+from exchanger.publish.build import Regrant
 from exchanger.publish.discard import discard
 from exchanger.publish.machine import HOLD_S, Machine
 from exchanger.publish.pending import LIGHT_WORK
@@ -229,6 +230,30 @@ async def test_a_thread_holds_the_last_references_to_what_is_replaced(autojump_c
             tell(runner, {A: denial(path)})
             await trio.sleep(1)
     assert freed == 2
+
+
+async def test_a_thread_frees_the_versions_under_grants_that_newer_ones_replace(autojump_clock: MockClock) -> None:
+    made: list[weakref.ref[PolicySnapshot]] = []
+    freed = 0
+
+    async def run_sync(function: Callable[..., Any], *args: Any, **_options: object) -> Any:
+        nonlocal freed
+        await trio.lowlevel.checkpoint()
+        if function is discard:
+            freed += any(old is one() for old, _ in args[0] for one in made)
+        result = function(*args)
+        if isinstance(getattr(function, "__self__", None), Regrant) and not made:
+            made.append(weakref.ref(result[0]))
+            runner.do(runner.machine.granted(Grants(()), trio.current_time()))
+        return result
+
+    runner = Runner(Machine("x", start=PolicySnapshot(FREE)), lambda _change, _reopens: None, run_sync=run_sync)
+    async with running(runner):
+        tell(runner, {A: denial("/a")})
+        await trio.sleep(1)
+        runner.do(runner.machine.granted(Grants((NamespaceGrant(None, None, ("h",)),)), trio.current_time()))
+        await trio.sleep(1)
+    assert (freed, [one() for one in made]) == (1, [None])
 
 
 def test_everything_that_two_versions_do_not_share_is_freed() -> None:
