@@ -112,7 +112,9 @@ class Build:
         touched = compared | dict.fromkeys(source.namespace for source in documents)
         to_read = [source for name in touched if (own := version.namespace(name)) is not None for source in sorted(own.to_read_again)]
         lost = {} if self.next_grants is None else lost_rights(version, self.next_grants, self.labels, touched)
-        return Built(version, self._without_rights_of(self.settled, labels), differs, documents, tuple(to_read), lost)
+        # Other grants may give rights to labels that a namespace had when the version was settled, and has no longer.
+        settled = self._without_rights_of(self.settled, labels if self.base is self.before else self.settled.namespaces)
+        return Built(version, settled, differs, documents, tuple(to_read), lost)
 
     def _documents(self) -> dict[Source, PolicyDocument | None]:
         documents = dict(self.documents)

@@ -751,3 +751,15 @@ def test_a_result_that_was_not_asked_for_is_a_fault() -> None:
     world.finish("build")
     with pytest.raises(AssertionError, match="built twice"):
         world.machine.built(job.run(), world.now)
+
+
+def test_grants_give_nothing_to_labels_that_the_settled_version_alone_has() -> None:
+    world = begun({A: text_of(EXCHANGE % "/a"), OTHER: text_of(EXCHANGE % "/b")}, labels={"a": RED}, grants=Grants((OF_B,)))
+    world.do(world.machine.fell_behind("x", world.now, world.now))
+    world.apply({A: denial("/b")}, {"a": BLUE})
+    world.end()
+    world.do(world.machine.granted(Grants((BY_LABEL, OF_B)), world.now))
+    world.end()
+    assert world.in_force is not None
+    assert world.in_force.settled is not None
+    assert not isinstance(verdict(world, "/a"), ExchangeEntry)
