@@ -18,9 +18,9 @@ from exchanger.codes.policy import UNKNOWN_ISSUER
 from exchanger.codes.problem import Problem
 from exchanger.policy.conflicts import conflicts_of
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
-from exchanger.policy.intake import Intake
 from exchanger.policy.mistakes import mistakes_of
 from exchanger.policy.namespace import QUOTA_CODES, EffectiveDocument
+from exchanger.policy.quota import NamespaceQuota
 from exchanger.policy.selection import DOCUMENT_KEY, AnyIssuer, Text, bytes_of, read
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import printable
@@ -121,22 +121,22 @@ def _documents(namespace: str, snapshot: PolicySnapshot) -> tuple[EffectiveDocum
 
 def _without_room(source: Source, size: int, snapshot: PolicySnapshot) -> Iterator[str]:
     """Yield why the ConfigMap would not be read, or which other one would not be, for lack of room in its namespace."""
-    intake, left_out = Intake(snapshot.limits), set[str]()
+    quota, left_out = NamespaceQuota(snapshot.limits), set[str]()
     documents = _documents(source.namespace, snapshot)
     for document in documents:
         other = document.source
         if any(problem.code is MANY_DOCUMENTS for problem in document.findings):
             left_out.add(other.name)
         elif other != source:
-            intake.put(other.namespace, other.name, bytes_of(document.text or ""))
-    read = [document.source.name for document in documents if intake.is_read(source.namespace, document.source.name)]
-    intake.put(source.namespace, source.name, size)
-    if not intake.is_read(source.namespace, source.name) or any(name < source.name for name in left_out):
-        yield f"{MANY_DOCUMENTS}: {intake.reason}"
-    elif away := [name for name in read if not intake.is_read(source.namespace, name)]:
+            quota.put(other.namespace, other.name, bytes_of(document.text or ""))
+    read = [document.source.name for document in documents if quota.is_read(source.namespace, document.source.name)]
+    quota.put(source.namespace, source.name, size)
+    if not quota.is_read(source.namespace, source.name) or any(name < source.name for name in left_out):
+        yield f"{MANY_DOCUMENTS}: {quota.reason}"
+    elif away := [name for name in read if not quota.is_read(source.namespace, name)]:
         name = min(away)
         yield printable(
-            f"{MANY_DOCUMENTS}: with this document, there is no room for {source.namespace}/{name}: {intake.reason}", PROBLEM_CHARS
+            f"{MANY_DOCUMENTS}: with this document, there is no room for {source.namespace}/{name}: {quota.reason}", PROBLEM_CHARS
         )
 
 

@@ -202,7 +202,7 @@ class PolicyIndex:
 
     def _selects(self, item: Item[ConfigMap]) -> bool:
         # The labels of ConfigMaps beyond a namespace's limits are not kept; the server has checked them.
-        return bool(item.value.beyond) or self.configmap_selector.matches(dict(item.value.labels))
+        return bool(item.value.over_quota) or self.configmap_selector.matches(dict(item.value.labels))
 
     def _look_at(self, name: str) -> None:
         item = self.namespaces.items.get(Key("", name))

@@ -13,8 +13,8 @@ import attrs
 import trio
 
 from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Lister, Opened, Put, WatchEvent
-from exchanger.policy.intake import Intake
 from exchanger.policy.limits import NamespaceLimits
+from exchanger.policy.quota import NamespaceQuota
 from exchanger.policy.selection import ConfigMap
 
 T = TypeVar("T")
@@ -61,13 +61,13 @@ def _is_number(version: str) -> bool:
 @final
 @attrs.define(eq=False)
 class Holding(Generic[T]):
-    """Objects by key. With ``intake``, a ConfigMap without room is kept without its document and labels.
+    """Objects by key. With ``quota``, a ConfigMap without room is kept without its document and labels.
 
     If there are many, only their versions are kept. ``lacking`` are those that have room again: their content is known once the server
     sends it again, and until then they count as missing.
     """
 
-    intake: Intake | None = None
+    quota: NamespaceQuota | None = None
     items: dict[Key, Item[T]] = attrs.field(factory=dict, init=False, repr=False)
     lacking: set[Key] = attrs.field(factory=set, init=False, repr=False)
     # The versions of the objects that are not in ``items``.
@@ -76,25 +76,25 @@ class Holding(Generic[T]):
     @classmethod
     def within(cls, limits: NamespaceLimits | None) -> "Holding[T]":
         """Return an empty holding with these limits for each namespace."""
-        return cls(None if limits is None else Intake(limits))
+        return cls(None if limits is None else NamespaceQuota(limits))
 
     def put(self, item: Item[T]) -> tuple[Key, ...]:
         """Take an object; return the keys of those that are kept, or known, otherwise than before."""
         key = item.key
         self.items[key] = item
         self._versions.pop(key, None)
-        if self.intake is None or not isinstance(item.value, ConfigMap):
+        if self.quota is None or not isinstance(item.value, ConfigMap):
             return (key,)
-        near = self.intake.put(key.namespace, key.name, item.value.size)
+        near = self.quota.put(key.namespace, key.name, item.value.size)
         self.lacking.discard(key)
-        return self._moved(self.intake, key.namespace, near, item)
+        return self._moved(self.quota, key.namespace, near, item)
 
     def drop(self, key: Key) -> tuple[Key, ...]:
         """Forget an object; return the keys of others, as ``put`` does."""
         self.items.pop(key, None)
         self._versions.pop(key, None)
         self.lacking.discard(key)
-        return () if self.intake is None else self._moved(self.intake, key.namespace, self.intake.drop(key.namespace, key.name))
+        return () if self.quota is None else self._moved(self.quota, key.namespace, self.quota.drop(key.namespace, key.name))
 
     def version_of(self, key: Key) -> str | None:
         """Return the version of a known object, ``None`` if it is not known."""
@@ -108,29 +108,29 @@ class Holding(Generic[T]):
     def is_known(self, item: Item[T]) -> bool:
         """Return whether ``item`` repeats the known object."""
         known = self.items.get(item.key)
-        if known is not None and isinstance(known.value, ConfigMap) and known.value.beyond:
+        if known is not None and isinstance(known.value, ConfigMap) and known.value.over_quota:
             return known.resource_version == item.resource_version and item.key not in self.lacking
         return known == item
 
-    def _moved(self, intake: Intake, namespace: str, near: tuple[str, ...], put: Item[T] | None = None) -> tuple[Key, ...]:
+    def _moved(self, quota: NamespaceQuota, namespace: str, near: tuple[str, ...], put: Item[T] | None = None) -> tuple[Key, ...]:
         """Keep what there is room for of the objects ``near``, and of the one that was ``put``; return those that differ."""
         moved = list[Key]()
         names = near if put is None else dict.fromkeys((put.key.name, *near))
         for key in (Key(namespace, name) for name in names):
             known = self.items.get(key)
-            is_empty = known is None or (isinstance(known.value, ConfigMap) and bool(known.value.beyond))
-            is_read = intake.is_read(namespace, key.name)
+            is_empty = known is None or (isinstance(known.value, ConfigMap) and bool(known.value.over_quota))
+            is_read = quota.is_read(namespace, key.name)
             if is_read and is_empty:
                 self.lacking.add(key)
             elif not is_read:
                 self.lacking.discard(key)
-            if not intake.is_told(namespace, key.name):
+            if not quota.is_listed(namespace, key.name):
                 if known is not None:
                     del self.items[key]
                     self._versions[key] = known.resource_version
                     moved.append(key)
             elif known is None or not (is_read or is_empty):
-                self.items[key] = _emptied(key, known, intake.reason, self._versions.pop(key, ""))
+                self.items[key] = _emptied(key, known, quota.reason, self._versions.pop(key, ""))
                 moved.append(key)
             elif known is put:
                 moved.append(key)
@@ -140,7 +140,7 @@ class Holding(Generic[T]):
 def _emptied(key: Key, item: Item[T] | None, reason: str, version: str) -> Item[T]:
     """Return what is kept of a ConfigMap, which is ``item``, or of this ``version``, that is not read for ``reason``."""
     uid = item.value.uid if item is not None and isinstance(item.value, ConfigMap) else ""
-    value = ConfigMap(key.namespace, key.name, (), None, uid, beyond=reason)
+    value = ConfigMap(key.namespace, key.name, (), None, uid, over_quota=reason)
     return Item(key, version if item is None else item.resource_version, value)  # type: ignore[arg-type]  # T is ConfigMap
 
 

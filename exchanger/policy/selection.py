@@ -13,9 +13,9 @@ from exchanger.codes.manifests import FOUND_TWICE, MANY_DOCUMENTS, UNREADABLE_FI
 from exchanger.codes.problem import Problem
 from exchanger.policy.documents.document import UNREADABLE_REACH, Labels, PolicyDocument, parse_document
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
-from exchanger.policy.intake import Intake, beyond
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.namespace import EffectiveDocument
+from exchanger.policy.quota import NamespaceQuota, over_quota
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import closest, printable
 from exchanger.values.entry import FailClosedRegion, Source
@@ -63,7 +63,7 @@ class ConfigMap:
     """A ConfigMap; ``document`` is its ``config.yaml``, ``None`` if that is missing or not text.
 
     ``uid`` distinguishes it from earlier ones of its name, "" if unknown. ``instead`` is the key that was probably meant to be a missing
-    ``config.yaml``, or "". Equality ignores both. ``beyond`` is why its document and labels are not kept, "" if they are.
+    ``config.yaml``, or "". Equality ignores both. ``over_quota`` is why its document and labels are not kept, "" if they are.
     """
 
     namespace: str
@@ -72,7 +72,7 @@ class ConfigMap:
     document: str | None = attrs.field(repr=False)
     uid: str = attrs.field(default="", eq=False)
     instead: str = attrs.field(default="", eq=False)
-    beyond: str = attrs.field(default="", kw_only=True)
+    over_quota: str = attrs.field(default="", kw_only=True)
 
     @property
     def size(self) -> int:
@@ -123,8 +123,8 @@ DocumentText = Text | UnknownText
 
 def document_of(config_map: ConfigMap, namespace_labels: tuple[Labels, ...] = ()) -> DocumentText:
     """Return the document of ``config_map``."""
-    if config_map.beyond:
-        return UnknownText(config_map.beyond, namespace_labels, MANY_DOCUMENTS)
+    if config_map.over_quota:
+        return UnknownText(config_map.over_quota, namespace_labels, MANY_DOCUMENTS)
     return Text.of(config_map, namespace_labels)
 
 
@@ -166,8 +166,8 @@ def select(
             twice = documents.get(source, document) != document
             documents[source] = UnknownText(_TWICE, labels[item.namespace], FOUND_TWICE) if twice else document
             sizes[item.namespace, item.name] = max(item.size, sizes.get((item.namespace, item.name), 0))
-    for namespace, name in beyond(((*key, size) for key, size in sizes.items()), limits):
-        documents[Source(namespace, name)] = UnknownText(Intake(limits).reason, labels[namespace], MANY_DOCUMENTS)
+    for namespace, name in over_quota(((*key, size) for key, size in sizes.items()), limits):
+        documents[Source(namespace, name)] = UnknownText(NamespaceQuota(limits).reason, labels[namespace], MANY_DOCUMENTS)
     return documents
 
 

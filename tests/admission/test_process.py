@@ -105,8 +105,7 @@ async def running(scene: Scene, monkeypatch: pytest.MonkeyPatch, **variables: st
 
     monkeypatch.setattr("exchanger.kube.api.client.connect", connect)
     monkeypatch.setattr("exchanger.admission.process.PolicyListWatches", lambda _connection: scene.cluster)
-    for module in ("app.grants_file", "kube.namespaces_file"):
-        monkeypatch.setattr(f"exchanger.{module}.POLL_S", POLL_S)
+    monkeypatch.setattr("exchanger.app.grants_file.POLL_S", POLL_S)
     settings, lines = read_admission_settings(scene.variables(**variables)), Lines()
     settings = attrs.evolve(settings, issuers=attrs.evolve(settings.issuers, poll=POLL_S))
     with logging_to_stdout(settings.log, lines) as logging:

@@ -24,8 +24,8 @@ from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import KubernetesSource
 from exchanger.net.network import SYSTEM
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants, NamespaceGrant
-from exchanger.policy.intake import MAX_TOLD
 from exchanger.policy.limits import NamespaceLimits
+from exchanger.policy.quota import MAX_LISTED
 from exchanger.policy.selection import Change, ConfigMap, Namespace
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.publish.conflict_watch import ConflictWatch
@@ -370,7 +370,7 @@ async def test_a_flood_of_config_maps_holds_up_no_edit_and_is_not_kept() -> None
                 server.put(source, text)
                 if number % 1_000 == 999:
                     took = max(took, await scene.edit(number))
-            await scene.within(lambda snapshot: snapshot.document_count == limits.documents + MAX_TOLD + 1)
+            await scene.within(lambda snapshot: snapshot.document_count == limits.documents + MAX_LISTED + 1)
             await trio.sleep(1.0)
         snapshot = scene.told.snapshots[-1]
         kept = sum(len(document.text or "") for document in snapshot.documents() if document.source.namespace == EVIL)

@@ -13,8 +13,8 @@ from exchanger.kube.reflector import REREAD_S
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.store import Complete, ListBounds, ReflectorStore, list_all
 from exchanger.policy.grants.allowance import Grants
-from exchanger.policy.intake import MAX_TOLD
 from exchanger.policy.limits import NamespaceLimits
+from exchanger.policy.quota import MAX_LISTED
 from exchanger.policy.selection import ConfigMap
 from exchanger.values.entry import DenyEntry, Source
 from exchanger.values.selector import parse_selector
@@ -49,13 +49,13 @@ def applied(made: ReflectorStore[ConfigMap], event: Put[ConfigMap] | Deleted) ->
 def test_nothing_is_kept_of_those_beyond() -> None:
     made = store("a", "c", "d")
     assert applied(made, Put(item("b", 11))) == {"b": "text", "c": None}
-    assert [bool(item.value.beyond) for item in made.items.values()] == [False, True, True, False]
+    assert [bool(item.value.over_quota) for item in made.items.values()] == [False, True, True, False]
     assert applied(made, Put(item("d", 3))) == {}
     assert applied(made, Put(item("d", 12, "another"))) == {"d": None}
     assert len(made.items) == 4
     for number in range(100):
         made.apply(Put(item(f"e{number:02}", 20 + number)))
-    assert len(made.items) == 2 + MAX_TOLD
+    assert len(made.items) == 2 + MAX_LISTED
     assert applied(made, Put(item("dd", 200))) == {"dd": None, "e13": "gone"}
     assert applied(made, Deleted(Key("n", "a"), "201")) == {"a": "gone", "e13": None}
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from exchanger.kube.list_watch import Item, Key
 from exchanger.kube.store import Holding
-from exchanger.policy import intake as intake_module
+from exchanger.policy import quota as quota_module
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants, NamespaceGrant
-from exchanger.policy.intake import Intake, beyond
 from exchanger.policy.limits import NamespaceLimits
+from exchanger.policy.quota import NamespaceQuota, over_quota
 from exchanger.policy.selection import ConfigMap, Namespace, advance, select
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import AllowEntry, DenyEntry, ExchangeEntry
@@ -51,21 +51,21 @@ def first_by_name(sizes: dict[str, int], limits: NamespaceLimits) -> set[str]:
 @settings(max_examples=examples(200))
 @given(CHANGES, LIMITS)
 def test_the_first_by_name_are_read(changes: list[tuple[str, int | None]], limits: NamespaceLimits) -> None:
-    intake, sizes, read = Intake(limits), dict[str, int](), set[str]()
+    quota, sizes, read = NamespaceQuota(limits), dict[str, int](), set[str]()
     for name, size in changes:
-        near = intake.drop("n", name) if size is None else intake.put("n", name, size)
+        near = quota.drop("n", name) if size is None else quota.put("n", name, size)
         sizes = {**{known: of for known, of in sizes.items() if known != name}, **({} if size is None else {name: size})}
         before, read = read, first_by_name(sizes, limits)
-        assert {known for known in sizes if intake.is_read("n", known)} == read
+        assert {known for known in sizes if quota.is_read("n", known)} == read
         assert (read ^ before) & sizes.keys() - {name} <= set(near)
-    assert beyond((("n", name, size) for name, size in sizes.items()), limits) == {("n", name) for name in sizes.keys() - read}
+    assert over_quota((("n", name, size) for name, size in sizes.items()), limits) == {("n", name) for name in sizes.keys() - read}
 
 
 @settings(max_examples=examples(200))
 @given(CHANGES, LIMITS, st.integers(1, 3))
 def test_what_is_held_depends_on_what_there_is_alone(changes: list[tuple[str, int | None]], limits: NamespaceLimits, told: int) -> None:
     """Except that what there is room for again is held as if there were none, until it comes again."""
-    with mock.patch.object(intake_module, "MAX_TOLD", told):
+    with mock.patch.object(quota_module, "MAX_LISTED", told):
         held, shown, there = Holding[ConfigMap].within(limits), dict[Key, Item[ConfigMap]](), dict[Key, Item[ConfigMap]]()
         for version, (name, size) in enumerate(changes):
             key = Key("n", name)
@@ -85,8 +85,8 @@ def test_what_is_held_depends_on_what_there_is_alone(changes: list[tuple[str, in
             assert shown == held.items
             assert held.items.keys() == afresh.items.keys()
             for lacking in held.lacking:
-                assert held.items[lacking].value.beyond
-                assert not afresh.items[lacking].value.beyond
+                assert held.items[lacking].value.over_quota
+                assert not afresh.items[lacking].value.over_quota
             others = held.items.keys() - held.lacking
             assert {other: held.items[other].value for other in others} == {other: afresh.items[other].value for other in others}
 

@@ -120,13 +120,13 @@ PLANTED: Final = {
     ),
     "what-has-no-room-closes-nothing": Planted(
         "ConfigMaps beyond the limits of their namespace are left out",
-        "exchanger.policy.intake",
-        "MAX_TOLD: Final = 16",
-        "MAX_TOLD: Final = 0",
+        "exchanger.policy.quota",
+        "MAX_LISTED: Final = 16",
+        "MAX_LISTED: Final = 0",
     ),
     "size-has-no-limit": Planted(
         "a namespace may have ConfigMaps of any size",
-        "exchanger.policy.intake",
+        "exchanger.policy.quota",
         "room = limits.kib * _KIB",
         "room = 2**40",
     ),

@@ -16,9 +16,9 @@ from exchanger.codes.problem import Problem
 from exchanger.offline.rules import PolicyRules
 from exchanger.policy.documents.document import Labels, PolicyDocument, parse_document
 from exchanger.policy.documents.style import style_of
-from exchanger.policy.intake import Intake, beyond
 from exchanger.policy.namespace import EffectiveDocument
 from exchanger.policy.notices import is_declined, looks_like_policy, near_label, of_allowance, of_config_maps, of_left_out, of_namespaces
+from exchanger.policy.quota import NamespaceQuota, over_quota
 from exchanger.policy.selection import NAME_LABEL, ConfigMap, Namespace, Text, document_of, labels_of, read
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.tools.check.files import CheckedDocument, ManifestFile, Object, PlacedProblem
@@ -94,7 +94,9 @@ def _described(files: Iterable[ManifestFile]) -> dict[str, tuple[Namespace, ...]
 def _left_out(files: Iterable[ManifestFile], rules: PolicyRules) -> frozenset[tuple[str, str]]:
     """Return the ConfigMaps, by namespace and name, that the service would not read because their namespace has too many."""
     found = (item.value for file in files for item in file.objects if isinstance(item.value, ConfigMap))
-    return beyond(((one.namespace, one.name, one.size) for one in found if rules.configmaps.matches(dict(one.labels))), rules.grants.limits)
+    return over_quota(
+        ((one.namespace, one.name, one.size) for one in found if rules.configmaps.matches(dict(one.labels))), rules.grants.limits
+    )
 
 
 @final
@@ -128,8 +130,8 @@ def _written(
             # Without its Namespace, nothing but the name is known of it.
             labels = tuple(sorted({labels_of(namespace) for namespace in known})) or (((NAME_LABEL, item.value.namespace),),)
             source = Source(item.value.namespace, item.value.name)
-            reason = Intake(rules.grants.limits).reason if selected and (source.namespace, source.name) in left_out else ""
-            document = read(source, document_of(attrs.evolve(item.value, beyond=reason), labels), rules.issuers)
+            reason = NamespaceQuota(rules.grants.limits).reason if selected and (source.namespace, source.name) in left_out else ""
+            document = read(source, document_of(attrs.evolve(item.value, over_quota=reason), labels), rules.issuers)
             yield _Written(file, item, document, labels, meant=not selected)
 
 

@@ -16,7 +16,7 @@ from exchanger.policy.limits import NamespaceLimits
 
 # ConfigMaps beyond the limits that are reported, the first by name: each of them closes all that its namespace may decide, so more of them
 # would change nothing, and there may be a hundred thousand.
-MAX_TOLD: Final = 16
+MAX_LISTED: Final = 16
 # Bytes of a KiB.
 _KIB: Final = 1024
 
@@ -65,8 +65,8 @@ class _Queue:
 
 @final
 @attrs.define(eq=False)
-class Intake:
-    """A change costs as much as names move, and little for each ConfigMap of its namespace."""
+class NamespaceQuota:
+    """Which ConfigMaps of each namespace are read. A change costs as much as names move, and little for each ConfigMap of its namespace."""
 
     limits: NamespaceLimits
     _queues: dict[str, _Queue] = attrs.field(factory=dict, init=False, repr=False)
@@ -96,10 +96,10 @@ class Intake:
         queue = self._queues.get(namespace)
         return queue is not None and queue.place(name) < queue.count
 
-    def is_told(self, namespace: str, name: str) -> bool:
+    def is_listed(self, namespace: str, name: str) -> bool:
         """Return whether a ConfigMap is read, or among the first of the others."""
         queue = self._queues.get(namespace)
-        return queue is not None and queue.place(name) < min(queue.count + MAX_TOLD, len(queue.names))
+        return queue is not None and queue.place(name) < min(queue.count + MAX_LISTED, len(queue.names))
 
     @property
     def reason(self) -> str:
@@ -111,12 +111,12 @@ class Intake:
     def _near(self, queue: _Queue, before: int) -> tuple[str, ...]:
         """Return the names between the old and the new boundary of reading, and of reporting; a change moves others by one place."""
         low, high = min(before, queue.count) - 1, max(before, queue.count) + 1
-        return tuple(dict.fromkeys((*queue.names[max(0, low) : high], *queue.names[low + MAX_TOLD : high + MAX_TOLD])))
+        return tuple(dict.fromkeys((*queue.names[max(0, low) : high], *queue.names[low + MAX_LISTED : high + MAX_LISTED])))
 
 
-def beyond(sizes: Iterable[tuple[str, str, int]], limits: NamespaceLimits) -> frozenset[tuple[str, str]]:
+def over_quota(sizes: Iterable[tuple[str, str, int]], limits: NamespaceLimits) -> frozenset[tuple[str, str]]:
     """Return the ConfigMaps, by namespace and name, that are not read; ``sizes`` has each of them with its bytes."""
-    intake, known = Intake(limits), tuple(sizes)
+    quota, known = NamespaceQuota(limits), tuple(sizes)
     for one in known:
-        intake.put(*one)
-    return frozenset((namespace, name) for namespace, name, _ in known if not intake.is_read(namespace, name))
+        quota.put(*one)
+    return frozenset((namespace, name) for namespace, name, _ in known if not quota.is_read(namespace, name))

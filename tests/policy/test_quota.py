@@ -2,8 +2,8 @@
 
 from exchanger.codes.manifests import MANY_DOCUMENTS
 from exchanger.policy.grants.allowance import Grants
-from exchanger.policy.intake import MAX_TOLD, Intake
 from exchanger.policy.limits import NamespaceLimits
+from exchanger.policy.quota import MAX_LISTED, NamespaceQuota
 from exchanger.policy.selection import USUAL_LABELS, ConfigMap, Namespace, PolicyObject, advance, select
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry
@@ -13,41 +13,41 @@ from exchanger.values.verdict import NO_MATCH, Unhealthy
 TWO = NamespaceLimits(documents=2)
 
 
-def read(intake: Intake, names: str) -> str:
-    return "".join(name for name in names if intake.is_read("n", name))
+def read(quota: NamespaceQuota, names: str) -> str:
+    return "".join(name for name in names if quota.is_read("n", name))
 
 
 def test_the_first_by_name_are_read_whatever_came_first() -> None:
-    intake = Intake(TWO)
+    quota = NamespaceQuota(TWO)
     for name in "dcb":
-        intake.put("n", name, 1)
-    assert read(intake, "bcd") == "bc"
-    assert "c" in intake.put("n", "a", 1)
-    assert read(intake, "abcd") == "ab"
-    assert "c" in intake.drop("n", "b")
-    assert read(intake, "abcd") == "ac"
-    assert intake.drop("m", "a") == ()
-    assert not intake.is_read("m", "a")
+        quota.put("n", name, 1)
+    assert read(quota, "bcd") == "bc"
+    assert "c" in quota.put("n", "a", 1)
+    assert read(quota, "abcd") == "ab"
+    assert "c" in quota.drop("n", "b")
+    assert read(quota, "abcd") == "ac"
+    assert quota.drop("m", "a") == ()
+    assert not quota.is_read("m", "a")
 
 
 def test_size_counts_and_nothing_is_read_behind_the_first_that_does_not_fit() -> None:
-    intake = Intake(NamespaceLimits(kib=1))
+    quota = NamespaceQuota(NamespaceLimits(kib=1))
     for name, size in (("a", 1000), ("b", 100), ("c", 1)):
-        intake.put("n", name, size)
-    assert read(intake, "abc") == "a"
-    intake.put("n", "b", 24)
-    assert read(intake, "abc") == "ab"
-    intake.put("n", "a", 999)
-    assert read(intake, "abc") == "abc"
+        quota.put("n", name, size)
+    assert read(quota, "abc") == "a"
+    quota.put("n", "b", 24)
+    assert read(quota, "abc") == "ab"
+    quota.put("n", "a", 999)
+    assert read(quota, "abc") == "abc"
 
 
 def test_so_many_beyond_are_told() -> None:
-    intake = Intake(TWO)
+    quota = NamespaceQuota(TWO)
     for number in range(100):
-        intake.put("n", f"{number:02}", 1)
-    assert sum(intake.is_told("n", f"{number:02}") for number in range(100)) == 2 + MAX_TOLD
-    assert not intake.is_told("n", "nobody")
-    assert not intake.is_told("m", "00")
+        quota.put("n", f"{number:02}", 1)
+    assert sum(quota.is_listed("n", f"{number:02}") for number in range(100)) == 2 + MAX_LISTED
+    assert not quota.is_listed("n", "nobody")
+    assert not quota.is_listed("m", "00")
 
 
 def config_map(namespace: str, name: str, path: str) -> ConfigMap:
