@@ -411,7 +411,7 @@ class Machine:
 
     def _recover(self, now: float) -> None:
         """Find out whether everything is read that was known when the last feed caught up."""
-        if not self._has_caught_up:
+        if not self._has_caught_up or now >= self._expires_at:
             self._recovers_until = math.inf
             return
         if self._is_recovered or self._steps:

@@ -93,13 +93,13 @@ def test_the_first_version_does_not_wait_for_ever_for_one_namespace() -> None:
 def test_what_the_first_version_cost_excuses_no_text_when_the_service_reopens() -> None:
     seconds = iter(range(0, 1_000 * int(FIRST_BUDGET_S), int(FIRST_BUDGET_S) + 1))
     world = World(Machine("x", ISSUERS, max_staleness=60.0), cpu=lambda: float(next(seconds)))
-    world.apply({A: denial("/a", LIGHT_WORK)})
-    world.catch_up("x")
-    world.end()
-    world.do(world.machine.fell_behind("x", world.now, world.now))
-    world.pause(60.0)
-    world.apply({A: denial("/new", LIGHT_WORK)})
-    world.catch_up("x")
+    world.apply({A: denial("/a", LIGHT_WORK)}, feeds="x")
+    world.do(world.machine.passed("x", world.now, world.now))
+    world.finish("heavy", "build")
+    world.pause(60.0)  # nothing happens between the first version and its end
+    assert world.said == ["publish", "close 0"]
+    world.apply({A: denial("/new", LIGHT_WORK)}, feeds="x")
+    world.do(world.machine.passed("x", world.now, world.now))
     world.finish("build")
     assert world.in_force is None
     world.finish("heavy", "build")
