@@ -293,6 +293,8 @@ class Machine:
         is_revoked = built.version.revocation is not order.before.revocation
         was_settled, differs = self.settled is self.newest, bool(built.differs) or is_regranted or is_revoked
         if is_regranted or self.settled is order.settled:
+            if coming is not None and coming.before is not None and coming.before[1] is self.settled:
+                coming.before = coming.before[0], built.settled  # it is the same but for its rights
             self.settled = built.settled
         self.newest = built.version
         if was_settled and differs:
@@ -305,7 +307,8 @@ class Machine:
         elif coming is not None:
             coming.documents.update(built.documents)
             coming.relabelled.update(dict.fromkeys(order.relabelled))
-            coming.lose(built.lost)
+            if order.next_grants is coming.grants:  # the rights that are lost under earlier ones are others
+                coming.lose(built.lost)
         if built.to_read:
             self._steps.append(self._read_again(built.to_read))
         return self._next(now, differs=differs, completes=order.completes)

@@ -20,7 +20,7 @@ from exchanger.publish.pending import LIGHT_WORK, Lane
 from exchanger.values.entry import AllowEntry, DenyEntry, ExchangeEntry, MatchScope, Source
 from exchanger.values.selector import parse_selector
 from exchanger.values.verdict import NoMatch, Unhealthy, Verdict
-from tests.publish.world import ALLOW, DENY, EXCHANGE, FREE, ISSUERS, World, begun, denial, text_of
+from tests.publish.world import ALLOW, DENY, EXCHANGE, FREE, ISSUERS, World, begun, denial, is_refused, text_of
 from tests.steps import MOST_CALLS, counted_calls
 
 A, B, OTHER = Source("a", "p"), Source("a", "q"), Source("b", "p")
@@ -623,6 +623,49 @@ def test_grants_that_are_taken_back_give_nothing_to_documents_that_the_settled_v
     world.do(world.machine.granted(narrow, world.now))
     world.finish("revoke", "build")
     assert not isinstance(verdict(world, "/a"), ExchangeEntry)
+
+
+def test_what_a_build_loses_under_grants_that_came_to_nothing_gives_nothing_under_the_next_ones() -> None:
+    world = begun({OTHER: text_of(EXCHANGE % "/b")}, grants=FREE)
+    of_c = attrs.evolve(OF_B, namespaces=frozenset({"c"}), path_prefixes=("/c",))
+    world.do(world.machine.granted(Grants((OF_B, of_c)), world.now))
+    world.finish("revoke")
+    world.apply({Source("c", "p"): text_of(EXCHANGE % "/c")})
+    world.finish("light")
+    assert {"regrant", "build"} <= world.jobs.keys()
+    world.do(world.machine.granted(Grants((OF_B,)), world.now))
+    world.finish("regrant")
+    world.finish("build", "revoke")
+    assert not isinstance(verdict(world, "/c"), ExchangeEntry)
+
+
+@pytest.mark.parametrize("meanwhile", ["labels", "grants"])
+def test_a_denial_on_its_way_is_in_effect_while_rights_change_beside_a_regrant(meanwhile: str) -> None:
+    """The settled version without the rights of others was taken for a later one, and one that lacked the denial took its place."""
+    deniers = NamespaceGrant(frozenset({"a", "b"}), None, ("*",))
+    first, *others = (Grants((deniers, BY_LABEL, OF_B)[:number]) for number in (3, 2, 1))
+    world = begun({A: denial("/a"), Source("c", "p"): text_of(EXCHANGE % "/c")}, labels={"c": RED}, grants=first)
+    verdicts: list[Verdict] = []
+    world.check = lambda version: verdicts.append(version.match("h", "/a", "GET"))
+    world.apply({A: None, OTHER: denial("/a", size=9000)})
+    world.finish("build")
+    world.do(world.machine.granted(others[0], world.now))
+    world.finish("revoke")
+    if meanwhile == "labels":
+        world.apply({}, {"c": BLUE})
+        world.finish("build")
+        world.finish("regrant")
+    else:
+        world.finish("regrant")
+        world.do(world.machine.granted(others[1], world.now))
+        world.finish("revoke")
+        assert {"regrant", "build"} <= world.jobs.keys()
+    for _ in range(3):
+        world.finish("build")
+        world.finish("regrant", "revoke")
+    assert "heavy" in world.jobs
+    assert len(verdicts) > 2
+    assert all(map(is_refused, verdicts))
 
 
 def test_a_text_that_takes_long_to_read_is_held_against_the_newest_labels() -> None:
