@@ -29,6 +29,15 @@ class Revocation:
     enforced: bool = True
     keeps_denials: bool = False
 
+    def beside(self, other: "Revocation | None") -> "Revocation":
+        """Return what takes away all that this one and ``other`` do."""
+        if other is None:
+            return self
+        allowances = self.allowances
+        for name, own in other.allowances.items():
+            allowances = allowances.insert(name, (*allowances.get(name, ()), *own))
+        return attrs.evolve(self, allowances=allowances, enforced=self.enforced or other.enforced)
+
     def permits(self, entry: Entry, path: str) -> bool:
         """Return whether ``entry`` may still decide about ``path``, which it covers. Costs the grants of its path."""
         if self.keeps_denials and isinstance(entry, DenyEntry):
