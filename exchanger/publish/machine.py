@@ -309,6 +309,8 @@ class Machine:
             coming.relabelled.update(dict.fromkeys(order.relabelled))
             if order.next_grants is coming.grants:  # the rights that are lost under earlier ones are others
                 coming.lose(built.lost)
+            if coming.revocation is not None and not coming.is_revoked and built.lost:
+                coming.revocation = coming.revocation.beside(attrs.evolve(coming.revocation, allowances=HashTrieMap(built.lost)))
         if built.to_read:
             self._steps.append(self._read_again(built.to_read))
         return self._next(now, differs=differs, completes=order.completes)

@@ -819,3 +819,15 @@ def test_lost_labels_end_an_exchange_at_once_although_grants_are_replaced_meanwh
     world.finish("build")
     assert "regrant" in world.jobs
     assert not isinstance(verdict(world, "/a"), ExchangeEntry)
+
+
+def test_what_comes_while_grants_are_replaced_has_no_right_that_neither_gives() -> None:
+    world = begun({OTHER: text_of(EXCHANGE % "/b")}, grants=FREE)
+    world.do(world.machine.granted(Grants((OF_B,)), world.now))
+    world.finish("revoke")
+    world.apply({Source("c", "p"): text_of(EXCHANGE % "/c")})
+    world.finish("light")
+    world.do(world.machine.granted(Grants((OF_B, BY_LABEL)), world.now))
+    world.finish("build")
+    assert "regrant" in world.jobs
+    assert not isinstance(verdict(world, "/c"), ExchangeEntry)
