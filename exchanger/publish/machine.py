@@ -343,6 +343,8 @@ class Machine:
                 self._ready.relabelled[name] = None
                 if self._may_lose(name):
                     self._ready.losing[name] = None
+                if self._building is not None:
+                    self._building = attrs.evolve(self._building, completes=False)
                 self._ready.begin(now)
             if number % STEP == 0:
                 yield
@@ -475,8 +477,9 @@ class Machine:
         self._ready = _Ready()
         if coming is not None and coming.held is not None:
             base = coming.held[0]
-            # A version that has become the settled one since is not held against them: an older one holds back what loosens for its time.
-            settled = coming.held[1] if coming.before is not None and settled is coming.before[1] else base
+            is_known = coming.before is not None and settled is coming.before[1]
+            # One that has become the settled version since is not held against them; the build revokes what it may no longer do.
+            settled = coming.held[1] if is_known else attrs.evolve(settled, grants=coming.grants)
             documents, relabelled = {**coming.documents, **documents}, {**coming.relabelled, **relabelled}
         return Build(
             self.newest,

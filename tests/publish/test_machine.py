@@ -821,6 +821,44 @@ def test_lost_labels_end_an_exchange_at_once_although_grants_are_replaced_meanwh
     assert not isinstance(verdict(world, "/a"), ExchangeEntry)
 
 
+def test_a_denial_that_moves_when_grants_change_over_is_not_open_if_it_came_after_them() -> None:
+    world = begun({A: denial("/a"), OTHER: denial("/b")}, grants=FREE)
+    world.do(world.machine.granted(attrs.evolve(FREE, limits=NamespaceLimits(documents=99)), world.now))
+    world.finish("revoke")
+    world.apply({A: denial("/new")})
+    world.finish("light", "build")
+    world.pause(HOLD_S)
+    assert world.in_force is not None
+    assert world.in_force.settled is None  # what is settled is newer than what is being held against the grants
+    world.apply({Source("c", "p"): denial("/c")})
+    world.finish("light")  # a build is under way, so that the next one has the removal and the grants
+    world.apply({OTHER: denial("/new", LIGHT_WORK), A: None})
+    world.finish("regrant")
+    world.finish("build")
+    world.finish("build")
+    assert isinstance(verdict(world, "/new"), DenyEntry)
+    world.end()
+    assert isinstance(verdict(world, "/new"), DenyEntry)
+    assert world.in_force.settled is None
+
+
+def test_the_first_version_after_an_outage_has_no_right_that_labels_have_lost() -> None:
+    grants = Grants((BY_LABEL,))
+    world = begun({A: text_of(EXCHANGE % "/a")}, grants=grants, labels={"a": RED}, max_staleness=60.0)
+    world.do(world.machine.fell_behind("x", world.now, world.now))
+    world.pause(60.0)
+    assert world.in_force is None
+    world.apply({OTHER: denial("/b")}, feeds="x")
+    world.catch_up("x")
+    world.finish("light")
+    assert "build" in world.jobs
+    world.apply({}, {"a": BLUE})
+    world.finish("build")
+    assert "open" not in world.said
+    world.end()
+    assert isinstance(verdict(world, "/a"), NoMatch)
+
+
 def test_what_comes_while_grants_are_replaced_has_no_right_that_neither_gives() -> None:
     world = begun({OTHER: text_of(EXCHANGE % "/b")}, grants=FREE)
     world.do(world.machine.granted(Grants((OF_B,)), world.now))
