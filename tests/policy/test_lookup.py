@@ -143,6 +143,9 @@ def instructions(call: Callable[[], object]) -> int:
     before = sys.gettrace()
     sys.settrace(trace)
     try:
+        deny("/")  # CPython 3.12 counts the instructions of what begins after a frame has asked for them
+        sys.settrace(trace)
+        count = 0
         call()
     finally:
         sys.settrace(before)

@@ -179,10 +179,12 @@ def test_an_edit_beside_hosts_that_fail_closed_as_a_whole_makes_no_route_anew(mo
     broken = [PolicyDocument(source, regions=(FailClosedRegion(source, EVERYWHERE, "unreadable"),)) for source in sources]
     snapshot = snapshot_of(broken, grants=grants)
 
+    wildcard = FailClosedRegion(sources[0], MatchScope("*.example"), "as much as before", guessed=True)
     for source in (sources[0], sources[3]):
         for changed in (
             snapshot.changed({source: PolicyDocument(source, regions=(FailClosedRegion(source, EVERYWHERE, "still unreadable"),))}),
             snapshot.changed({source: PolicyDocument(source, (DenyEntry(source, 0, MatchScope("h1.example", "/x")),))}),
+            snapshot.changed({source: PolicyDocument(source, regions=(attrs.evolve(wildcard, source=source),))}),
             snapshot.changed({source: None}),
         ):
             differ = {host for host, there in changed.hosts.by_name.items() if there is not snapshot.hosts.by_name[host]}
