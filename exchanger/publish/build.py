@@ -93,9 +93,8 @@ class Build:
     def run(self) -> Built:
         """Build the version. Blocking code for a thread."""
         if self.losing:
-            lost = {} if self.next_grants is None else lost_rights(self.base, self.next_grants, self.labels, self.losing)
             version, settled = (self._without_rights_of(one, self.losing) for one in (self.base, self.settled))
-            return Built(version, settled, lost=lost)
+            return Built(version, settled, lost=self._lost_next((version, settled), self.losing))
         base, documents = self.base.revoked_by(None), self._documents()
         names = dict.fromkeys([*self.relabelled, *(source.namespace for source, document in documents.items() if document is not None)])
         labels = {name: self.labels[name] for name in names if name in self.labels}
@@ -111,16 +110,23 @@ class Build:
         differs = {source: one for source, one in differs.items() if source.namespace in compared or source not in alike}
         touched = compared | dict.fromkeys(source.namespace for source in documents)
         to_read = [source for name in touched if (own := version.namespace(name)) is not None for source in sorted(own.to_read_again)]
-        lost = {} if self.next_grants is None else lost_rights(version, self.next_grants, self.labels, touched)
         # Other grants may give rights to labels that a namespace had when the version was settled, and has no longer.
         settled = self._without_rights_of(self.settled, labels if self.base is self.before else self.settled.namespaces)
-        return Built(version, settled, differs, documents, tuple(to_read), lost)
+        return Built(version, settled, differs, documents, tuple(to_read), self._lost_next((version, settled), touched))
 
     def _documents(self) -> dict[Source, PolicyDocument | None]:
         documents = dict(self.documents)
         for source in self.unread:
             documents.setdefault(source, read(source, UnknownText(_NOT_READ), frozenset()))
         return documents
+
+    def _lost_next(self, versions: Iterable[PolicySnapshot], names: Collection[str]) -> dict[str, tuple[Allowance, ...]]:
+        """Return the rights that namespaces lose under the next grants, also if the settled version alone has their documents."""
+        lost: dict[str, tuple[Allowance, ...]] = {}
+        if self.next_grants is not None:
+            for version in versions:
+                lost |= lost_rights(version, self.next_grants, self.labels, names)
+        return lost
 
     def _without_rights_of(self, version: PolicySnapshot, relabelled: Iterable[str]) -> PolicySnapshot:
         """Return ``version`` without the rights that namespaces have lost with their labels. What they deny there stays: it may move."""
@@ -147,13 +153,12 @@ def _without_allows(version: PolicySnapshot, sources: Iterable[Source]) -> Itera
 
 def lost_rights(version: PolicySnapshot, grants: Grants, labels: NamespaceLabels, names: Iterable[str]) -> dict[str, tuple[Allowance, ...]]:
     """Return the allowances under ``grants`` and ``labels`` of those namespaces ``names`` that have others in ``version``."""
-    all_differ = (version.grants.enforced, version.grants.limited) != (grants.enforced, grants.limited)
     found: dict[str, tuple[Allowance, ...]] = {}
     for name in names:
         namespace = version.namespace(name)
         if namespace is not None:
             now = grants.allowances(name, labels.get(name, namespace.labels))
-            if all_differ or now != namespace.allowances:
+            if namespace.enforced is not grants.enforced or now != namespace.allowances:
                 found[name] = now
     return found
 

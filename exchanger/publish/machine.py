@@ -290,7 +290,8 @@ class Machine:
         if order is None:
             return []
         is_regranted = order.base is not order.before
-        is_revoked = built.version.revocation is not order.before.revocation
+        versions = (built.version, order.before), (built.settled, order.settled)
+        is_revoked = bool(built.lost) or any(after.revocation is not before.revocation for after, before in versions)
         was_settled, differs = self.settled is self.newest, bool(built.differs) or is_regranted or is_revoked
         if is_regranted or self.settled is order.settled:
             if coming is not None and coming.before is not None and coming.before[1] is self.settled:

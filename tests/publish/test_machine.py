@@ -842,6 +842,35 @@ def test_a_denial_that_moves_when_grants_change_over_is_not_open_if_it_came_afte
     assert world.in_force.settled is None
 
 
+def test_labels_end_under_the_next_grants_what_the_settled_version_alone_has() -> None:
+    world = begun({A: text_of(EXCHANGE % "/a")}, feeds="xy", grants=Grants((BY_LABEL,), enforced=False), labels={"a": RED})
+    world.do(world.machine.fell_behind("y", world.now, world.now))
+    world.apply({A: None})
+    world.finish("build")
+    world.do(world.machine.granted(Grants((BY_LABEL,)), world.now))
+    world.finish("revoke")
+    assert isinstance(verdict(world, "/a"), ExchangeEntry)
+    world.apply({}, {"a": BLUE})
+    world.finish("build")
+    assert not isinstance(verdict(world, "/a"), ExchangeEntry)
+
+
+def test_what_settled_unenforced_while_grants_changed_is_held_against_them() -> None:
+    world = begun({A: denial("/a")}, grants=Grants(enforced=False), labels={"a": RED})
+    world.do(world.machine.granted(Grants(()), world.now))
+    world.finish("revoke")
+    world.apply({A: text_of(EXCHANGE % "/a")})
+    world.finish("light", "build")
+    world.pause(HOLD_S)
+    world.apply({Source("c", "p"): denial("/c")})
+    world.finish("light")
+    world.apply({OTHER: denial("/b", LIGHT_WORK), A: None})
+    world.finish("regrant", "build")
+    world.finish("build")
+    assert "regrant" not in world.jobs
+    assert not isinstance(verdict(world, "/a"), ExchangeEntry)
+
+
 def test_the_first_version_after_an_outage_has_no_right_that_labels_have_lost() -> None:
     grants = Grants((BY_LABEL,))
     world = begun({A: text_of(EXCHANGE % "/a")}, grants=grants, labels={"a": RED}, max_staleness=60.0)
