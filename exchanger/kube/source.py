@@ -117,7 +117,7 @@ class KubernetesSource:
         self._refetch = Refetch(self.index.config_maps, config_map, self._overtaken, self._config_maps_changed)
         self._informers = tuple(self._config_maps(namespace) for namespace in settings.namespaces) or self._whole_cluster()
         self._ungranted = Ungranted(self.grants, self._notify, network.run_sync)
-        machine = Machine(tuple(map(_name, self._informers)), self.issuers, PolicySnapshot(self.grants), settings.max_staleness)
+        machine = Machine(tuple(map(_name_of, self._informers)), self.issuers, PolicySnapshot(self.grants), settings.max_staleness)
         self._runner = Runner(machine, self._publish, self._close, self._hold_back, network.run_sync, network.cpu)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -167,9 +167,9 @@ class KubernetesSource:
         for name in before.keys() - after.keys():
             before[name].close()
             del self.index.config_maps[name]
-            self._runner.do(self._machine.caught_up(_name(before[name]), now))
+            self._runner.do(self._machine.caught_up(_name_of(before[name]), now))
         for name in after.keys() - before.keys():
-            self._runner.do(self._machine.fell_behind(_name(after[name]), -math.inf, now))
+            self._runner.do(self._machine.fell_behind(_name_of(after[name]), -math.inf, now))
             if self._nursery is not None:
                 after[name].reflector.hurry(not self._is_open)
                 self._nursery.start_soon(after[name].run)
@@ -227,7 +227,7 @@ class KubernetesSource:
 
     def _namespaces(self) -> Informer[Namespace]:
         list_watch = self.list_watches.namespaces(str(self.settings.namespace_selector))
-        made = self._informer("namespaces", EVERY_NAMESPACE, list_watch, self.index.namespaces_changed, self.settings)
+        made = self._informer("namespaces", EVERY_NAMESPACE, list_watch, self._namespaces_changed, self.settings)
         self.index.namespaces = made.reflector.store
         return made
 
@@ -246,19 +246,21 @@ class KubernetesSource:
         changed: Callable[[Collection[Key] | None], None],
         settings: KubernetesSettings,
     ) -> Informer[T]:
-        def report(keys: Collection[Key] | None) -> None:
-            changed(keys)
-            self._reporters.add(_name(informer))
-            self._wake()
+        return Informer(resource, namespace, list_watch, changed, settings, self.network.random, self.retry_now, self._log)
 
-        informer = Informer(resource, namespace, list_watch, report, settings, self.network.random, self.retry_now, self._log)
-        return informer
+    def _namespaces_changed(self, keys: Collection[Key] | None) -> None:
+        self.index.namespaces_changed(keys)
+        self._reported("namespaces", EVERY_NAMESPACE)
 
     def _config_maps_changed(self, scope: str, keys: Collection[Key] | None) -> None:
         self.index.config_maps_changed(scope, keys)
         if self._catch_up is not None:
             self._catch_up.store_changed(keys)
         self._refetch.look()
+        self._reported("configmaps", scope)
+
+    def _reported(self, resource: str, namespace: str) -> None:
+        self._reporters.add(_name(resource, namespace))
         self._wake()
 
     def _overtaken(self) -> None:
@@ -308,7 +310,7 @@ class KubernetesSource:
     def _known_until(self, now: float) -> dict[str, float]:
         """Return until when each feed is sure to know everything that others need."""
         is_late = self._is_late(now)
-        known = {_name(informer): now if is_late else self._knows_until(informer, now) for informer in self._informers}
+        known = {_name_of(informer): now if is_late else self._knows_until(informer, now) for informer in self._informers}
         return {**known, ORDER: -math.inf if self._is_out_of_order(now) else now}
 
     def _is_late(self, now: float) -> bool:
@@ -364,8 +366,8 @@ class KubernetesSource:
         machine, now = self._machine, trio.current_time()
         for informer in self._informers:
             until = self._knows_until(informer, now)
-            if until < now and _name(informer) not in machine.behind:
-                self._runner.do(machine.fell_behind(_name(informer), until, now))
+            if until < now and _name_of(informer) not in machine.behind:
+                self._runner.do(machine.fell_behind(_name_of(informer), until, now))
         if ORDER not in machine.behind and self._is_out_of_order(now):
             self._runner.do(machine.fell_behind(ORDER, -math.inf, now))
 
@@ -436,6 +438,10 @@ class KubernetesSource:
             informer.reflector.hurry(hurried)
 
 
-def _name(informer: Informer[Any]) -> str:
+def _name_of(informer: Informer[Any]) -> str:
+    return _name(informer.resource, informer.namespace)
+
+
+def _name(resource: str, namespace: str) -> str:
     """Return the name of a feed."""
-    return f"{informer.resource} {informer.namespace}"
+    return f"{resource} {namespace}"
