@@ -96,7 +96,6 @@ class KubernetesSource:
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
     _published: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _is_stale: bool = attrs.field(default=False, init=False)
     _emptied: int = attrs.field(default=0, init=False)
     _news: trio.Event = attrs.field(factory=trio.Event, init=False)
     # The feeds from which the news is.
@@ -171,7 +170,7 @@ class KubernetesSource:
         for name in after.keys() - before.keys():
             self._runner.do(self._machine.fell_behind(_name_of(after[name]), -math.inf, now))
             if self._nursery is not None:
-                after[name].reflector.hurry(not self._is_open)
+                after[name].reflector.hurry(not self._machine.is_open)
                 self._nursery.start_soon(after[name].run)
         self.index.use_named(names)
         self._reporters.add("")  # no feed has reported that
@@ -212,11 +211,6 @@ class KubernetesSource:
     @property
     def _machine(self) -> Machine:
         return self._runner.machine
-
-    @property
-    def _is_open(self) -> bool:
-        """Whether a version decides requests."""
-        return self._published.is_set() and not self._is_stale
 
     def _whole_cluster(self) -> tuple[Informer[Any], ...]:
         namespaces, config_maps = self._namespaces(), self._config_maps(EVERY_NAMESPACE)
@@ -282,7 +276,7 @@ class KubernetesSource:
         while True:
             await self._news.wait()
             self._news = trio.Event()
-            if self._is_open and self.index.changed:
+            if self._machine.is_open and self.index.changed:
                 await trio.sleep(GATHER_S)
             now = trio.current_time()
             if not self._is_complete(now):
@@ -397,7 +391,6 @@ class KubernetesSource:
         if is_first or reopens:
             self._hurry(False)
         if reopens:
-            self._is_stale = False
             self.on_stale(False)
             self._log.info("policy.fresh")
         self.sink.publish(change.snapshot)
@@ -408,7 +401,7 @@ class KubernetesSource:
             self._notify()
 
     def _close(self, known_until: float) -> None:
-        self._is_stale, self._is_reported, self._held_since = True, False, math.inf
+        self._is_reported, self._held_since = False, math.inf
         self.on_stale(True)
         age = trio.current_time() - known_until
         self._log.error("policy.stale", age_s=round(age, 1), text="every check is refused until the API server is reachable")

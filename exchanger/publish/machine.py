@@ -175,7 +175,8 @@ class Machine:
     # The next grants until a version is built under them; and those, or earlier ones, for which a thread is doing something.
     _next_grants: _NextGrants | None = attrs.field(default=None, init=False, repr=False)
     _granting: _NextGrants | None = attrs.field(default=None, init=False, repr=False)
-    _is_open: bool = attrs.field(default=False, init=False)
+    # Whether a version decides requests.
+    is_open: bool = attrs.field(default=False, init=False)
     _was_open: bool = attrs.field(default=False, init=False)
     # Seconds of CPU that each namespace has cost while closed; infinite once nothing waits for it any longer.
     _costs: dict[str, float] = attrs.field(factory=dict, init=False, repr=False)
@@ -258,7 +259,7 @@ class Machine:
             ready.blocked.pop(source, None)
             if not self._is_current(document):
                 self.pending.put(source, Text(document.text), again=True)
-        if not self._is_open:
+        if not self.is_open:
             for name, seconds in costs.items():
                 self._costs[name] = self._costs.get(name, 0.0) + seconds
         return self._next(now)
@@ -326,7 +327,7 @@ class Machine:
             self._steps.popleft()
         self._recover(now)
         actions = [*self._work(now), *self._publish(now, differs=differs, completes=completes)]
-        expires_at = self._expires_at if self._is_open else math.inf
+        expires_at = self._expires_at if self.is_open else math.inf
         at = min(now if self._steps else math.inf, self._builds_at, expires_at, self._settles_at)
         _ensure(at >= now, "the timer is never in the past")
         _ensure(self.settled is self.newest or self._unsettled_at <= now, "the settled version is never newer than the newest")
@@ -413,7 +414,7 @@ class Machine:
     def _may_lose(self, namespace: str) -> bool:
         """Return whether a namespace may lose rights with other labels that a version has now."""
         has_any = self._building is not None or namespace in self.newest.namespaces or namespace in self.settled.namespaces
-        return self._is_open and self.newest.grants.limited and has_any
+        return self.is_open and self.newest.grants.limited and has_any
 
     # What is to be done.
 
@@ -427,7 +428,7 @@ class Machine:
         if self._recovers_until == math.inf:
             self._recovers_until = self.pending.count
         excused: list[str] = []
-        if not self._is_open:
+        if not self.is_open:
             excused = [name for name, seconds in self._costs.items() if seconds > FIRST_BUDGET_S]
             for name in excused:
                 if self._costs[name] < math.inf:
@@ -492,7 +493,7 @@ class Machine:
             ready.blocked,
             ready.unread,
             coming.grants if coming is not None and coming.held is None else None,
-            completes=not self._is_open,
+            completes=not self.is_open,
         )
 
     def _known(self, texts: Iterable[Source]) -> dict[Source, PolicyDocument]:
@@ -502,16 +503,16 @@ class Machine:
 
     def _publish(self, now: float, *, differs: bool, completes: bool) -> Iterator[Action]:
         """Yield which versions are to decide requests."""
-        if self._is_open and now >= self._expires_at:
-            self._is_open = False
+        if self.is_open and now >= self._expires_at:
+            self.is_open = False
             yield Close(self._expires_at - self.max_staleness)
         coming = self._next_grants
         is_built = self._ready.since == math.inf and self._building is None and coming is None
         is_complete = is_built or (completes and (coming is None or coming.is_revoked))
-        opens = not self._is_open and self._is_recovered and is_complete and now < self._expires_at
-        if not self._is_open and not opens:
+        opens = not self.is_open and self._is_recovered and is_complete and now < self._expires_at
+        if not self.is_open and not opens:
             return
-        reopens, self._is_open, self._was_open = opens and self._was_open, True, True
+        reopens, self.is_open, self._was_open = opens and self._was_open, True, True
         is_settled = is_built and self.pending.is_read and self._is_recovered and not self._steps
         if opens or is_settled or now >= self._settles_at:
             differs |= opens or self.settled is not self.newest
@@ -551,7 +552,7 @@ class Machine:
     @property
     def _builds_at(self) -> float:
         """When a build is to begin."""
-        if self._building is not None or not (self._is_open or self._is_recovered):
+        if self._building is not None or not (self.is_open or self._is_recovered):
             return math.inf
         return self._ready.since + (GATHER_S if Lane.LIGHT in self._reading else 0.0)
 
@@ -559,7 +560,7 @@ class Machine:
     def _settles_at(self) -> float:
         """When the newest version takes the place of the settled one, whatever is unread."""
         is_replaced = self._building is not None and (self._building.base is not self._building.before or bool(self._building.relabelled))
-        if not self._is_open or is_replaced:
+        if not self.is_open or is_replaced:
             return math.inf  # the settled version is being built anew, too
         return self._unsettled_at + (HOLD_S if self._is_recovered else self.max_staleness or math.inf)
 
