@@ -159,8 +159,10 @@ class Machine:
     pending: Pending = attrs.field(factory=Pending, init=False)
     newest: PolicySnapshot = attrs.field(init=False)
     settled: PolicySnapshot = attrs.field(init=False)
-    # The labels of all namespaces that feeds have described.
+    # The labels of all namespaces that feeds have described, and the namespaces that they describe no longer. The last labels of these count
+    # until no version has their documents: otherwise the settled version would get rights back that they had lost.
     _labels: NamespaceLabels = attrs.field(factory=HashTrieMap, init=False, repr=False)
+    _undescribed: dict[str, None] = attrs.field(factory=dict, init=False, repr=False)
     # What events have brought and is not looked at yet, in steps.
     _steps: deque[Iterator[None]] = attrs.field(factory=deque, init=False, repr=False)
     # The feeds that may not know everything, and until when each does: minus infinity for those that know nothing yet.
@@ -338,8 +340,10 @@ class Machine:
     def _describe(self, labels: Mapping[str, tuple[Labels, ...] | None], feeds: Collection[str], now: float) -> Iterator[None]:
         for number, (name, described) in enumerate(labels.items(), 1):
             if described is None:
-                self._labels = self._labels.discard(name)
-            elif described != self._labels.get(name):
+                self._undescribed[name] = None
+            else:
+                self._undescribed.pop(name, None)
+            if described is not None and described != self._labels.get(name):
                 self._differ(feeds, now)
                 self._labels = self._labels.insert(name, described)
                 self._ready.relabelled[name] = None
@@ -348,6 +352,12 @@ class Machine:
                 if self._building is not None:
                     self._building = attrs.evolve(self._building, completes=False)
                 self._ready.begin(now)
+            if number % STEP == 0:
+                yield
+
+    def _forget(self, namespaces: Iterable[str]) -> Iterator[None]:
+        for number, name in enumerate(namespaces, 1):
+            self._labels = self._labels.discard(name)
             if number % STEP == 0:
                 yield
 
@@ -517,6 +527,9 @@ class Machine:
         if opens or is_settled or now >= self._settles_at:
             differs |= opens or self.settled is not self.newest
             self.settled, self._unsettled_at = self.newest, math.inf
+        if is_settled and self._undescribed:
+            self._steps.append(self._forget(self._undescribed))
+            self._undescribed = {}
         if opens:
             self._costs.clear()
         if differs:

@@ -691,6 +691,27 @@ def test_a_namespace_keeps_its_labels_while_it_has_no_documents() -> None:
     assert isinstance(verdict(world, "/a"), NoMatch)
 
 
+@pytest.mark.parametrize("is_built", [False, True])
+def test_a_right_that_labels_have_lost_stays_lost_when_the_namespace_is_deselected(is_built: bool) -> None:
+    world = two_teams()
+    world.apply({}, {"a": BLUE})
+    world.finish(*["build"] * is_built)
+    world.apply({A: None, Source("c", "p"): denial("/c", LIGHT_WORK)}, {"a": None})
+    world.finish("build")
+    world.finish("build")
+    assert "heavy" in world.jobs
+    assert not isinstance(verdict(world, "/a"), ExchangeEntry)
+
+
+def test_an_exchange_ends_with_the_settled_version_when_its_namespace_is_deselected() -> None:
+    world = two_teams()
+    world.apply({A: None, Source("c", "p"): denial("/c", LIGHT_WORK)}, {"a": None})
+    world.finish("build")
+    assert isinstance(verdict(world, "/a"), ExchangeEntry)
+    world.end()
+    assert isinstance(verdict(world, "/a"), NoMatch)
+
+
 # Quotas.
 
 BROKEN = text_of("{match: {host: h, pathPrefix: /a}, action: no}", "{match: {host: h, pathPrefix: /b}, action: no}")
