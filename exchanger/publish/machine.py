@@ -159,8 +159,8 @@ class Machine:
     pending: Pending = attrs.field(factory=Pending, init=False)
     newest: PolicySnapshot = attrs.field(init=False)
     settled: PolicySnapshot = attrs.field(init=False)
-    # The labels of all namespaces that feeds have described, and the namespaces that they describe no longer. The last labels of these count
-    # until no version has their documents: otherwise the settled version would get rights back that they had lost.
+    # The labels of all namespaces that feeds have described, and the namespaces that they describe no longer. The last labels of a
+    # namespace count until no version has its documents: otherwise the settled version would get rights back that labels had revoked.
     _labels: NamespaceLabels = attrs.field(factory=HashTrieMap, init=False, repr=False)
     _undescribed: dict[str, None] = attrs.field(factory=dict, init=False, repr=False)
     # What events have brought and is not looked at yet, in steps.
