@@ -2,8 +2,9 @@
 
 import gc
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator
-from types import CoroutineType, ModuleType
+from types import CodeType, CoroutineType, FunctionType, ModuleType
 from typing import Final
 
 import trio
@@ -38,6 +39,21 @@ def holders(needle: str, *roots: object) -> list[str]:
             else:
                 todo.append(other)
     return [" < ".join(_way(at, seen)) for at in found]
+
+
+def text_held(root: object) -> int:
+    """Return how many characters and bytes are in texts that are reachable from ``root``, apart from types and code."""
+    seen, held, todo = {id(root)}, 0, deque([root])
+    while todo:
+        one = todo.popleft()
+        if isinstance(one, str | bytes | bytearray):
+            held += len(one)
+            continue
+        for other in gc.get_referents(one):
+            if id(other) not in seen and not isinstance(other, type | ModuleType | FunctionType | CodeType):
+                seen.add(id(other))
+                todo.append(other)
+    return held
 
 
 def _inner(one: object) -> Iterable[object]:

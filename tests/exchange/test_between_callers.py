@@ -3,8 +3,7 @@
 import gc
 import itertools
 import math
-import types
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import final
 
@@ -46,6 +45,7 @@ from tests.oauth.fakes import (
     token_request,
     world,
 )
+from tests.reachable import text_held
 
 
 def asked(
@@ -372,21 +372,6 @@ async def test_who_gets_no_turn_is_told_so_and_it_says_nothing_of_the_endpoint(a
 # Memory.
 
 
-def reachable(start: object) -> int:
-    """Return how many characters and bytes are in texts that are reachable from ``start``, types and modules left aside."""
-    seen, found, todo = {id(start)}, 0, deque([start])
-    while todo:
-        it = todo.popleft()
-        if isinstance(it, str | bytes | bytearray):
-            found += len(it)
-            continue
-        for other in gc.get_referents(it):
-            if id(other) not in seen and not isinstance(other, type | types.ModuleType | types.FunctionType | types.CodeType):
-                seen.add(id(other))
-                todo.append(other)
-    return found
-
-
 @pytest.mark.parametrize("leave", [False, True], ids=["stay", "leave"])
 async def test_exchanges_that_are_over_hold_no_tokens(autojump_clock: MockClock, leave: bool) -> None:
     """Neither theirs nor the issued ones, whatever the gateways' time is, and while connections rest."""
@@ -403,7 +388,7 @@ async def test_exchanges_that_are_over_hold_no_tokens(autojump_clock: MockClock,
     try:
         async with world(script, settings=settings) as it:
             await exchange(it.client, asked("first"))
-            before = reachable(it.client)
+            before = text_held(it.client)
             async with trio.open_nursery() as callers:
                 for number in range(count):
                     request = asked(f"{number}".ljust(size, "s"))
@@ -412,7 +397,7 @@ async def test_exchanges_that_are_over_hold_no_tokens(autojump_clock: MockClock,
                     else:
                         callers.start_soon(exchange, it.client, request, trio.current_time() + 30.0)
             await trio.sleep(0.1)
-            assert reachable(it.client) - before < count * 1000
+            assert text_held(it.client) - before < count * 1000
     finally:
         gc.enable()
 
@@ -425,4 +410,4 @@ def test_names_in_the_cache_hold_no_certificates() -> None:
     cache.use_issuers({"primary": request.issuer})
     for number in range(targets):
         assert cache.find(attrs.evolve(request, target=TokenTarget("primary", f"scope-{number}"))) is None
-    assert reachable(cache) < 3 * 100_000 + targets * 1000
+    assert text_held(cache) < 3 * 100_000 + targets * 1000

@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from random import Random
 from typing import final
 
 import attrs
@@ -235,10 +236,11 @@ def client_of(
     dial: Connect = SYSTEM.connect,
     tls: ssl.SSLContext | Callable[[], ssl.SSLContext] = client_tls_context,
     tracer: Tracer | None = None,
+    random: Random = SYSTEM.random,
 ) -> ExchangePipeline:
     """Return a client with a reactor of its own, which ``running`` runs."""
     make = (lambda: tls) if isinstance(tls, ssl.SSLContext) else tls
-    network = attrs.evolve(SYSTEM, steady=clock, wall=wall, connect=dial)
+    network = attrs.evolve(SYSTEM, steady=clock, wall=wall, connect=dial, random=random)
     return ExchangePipeline(settings, (observer,), Reactor(network), tls=make, tracer=tracer)
 
 
@@ -323,12 +325,13 @@ async def world(
     tls: ssl.SSLContext | Callable[[], ssl.SSLContext] = NO_TLS,
     tracer: Tracer | None = None,
     wall: Callable[[], float] = SYSTEM.wall,
+    random: Random = SYSTEM.random,
 ) -> AsyncGenerator[World]:
     """Run a client, by default with an endpoint that issues a token each time; at the end nothing is open or under way."""
     seen = Observer()
     async with trio.open_nursery() as servers:
         endpoint = MemoryEndpoint(servers, scripts or [answering(response(success()))])
-        client = client_of(settings, observer or seen, dial=dial or endpoint.dial, tls=tls, tracer=tracer, wall=wall)
+        client = client_of(settings, observer or seen, dial=dial or endpoint.dial, tls=tls, tracer=tracer, wall=wall, random=random)
         try:
             async with running(client):
                 yield World(client, seen, endpoint)

@@ -33,6 +33,7 @@ from exchanger.values.trace import NO_TRACE, TraceContext
 from tests.jwt.issuer import ED25519, NOW, P256, pem
 from tests.oauth.fakes import CONTRACT, token_request
 from tests.oauth.published import discovered
+from tests.reachable import holders, text_held
 
 KEY: Final = SigningKey(Secret(pem(P256)), SigningAlgorithm.ES256, "k1")
 OTHER: Final = SigningKey(Secret(pem(ED25519)), SigningAlgorithm.EDDSA)
@@ -103,9 +104,11 @@ def test_endpoints_are_kept_until_they_are_to_be_forgotten() -> None:
 def test_endpoints_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preparation, "_MAX_ENDPOINTS", 3)
     by = prepared_by()
+    held: list[int] = []
     for number in range(10):
-        by.endpoint(issuer(Secret(str(number))))
-        assert len(by._endpoints) <= 3
+        by.endpoint(issuer(Secret(str(number) * 1000)))
+        held.append(text_held(by))
+    assert max(held) < held[0] + 3 * 1500
 
 
 @given(
@@ -133,9 +136,11 @@ def test_what_requests_have_in_common_goes_with_their_issuers_and_addresses(monk
     monkeypatch.setattr(preparation, "_MAX_PARTS", 3)
     addresses = ["http://one.example.com/"]
     by, of = Preparation(CONTRACT, lambda: NOW, lambda _: addresses[0]), discovered()
+    held: list[int] = []
     for number in range(10):
-        assert isinstance(by.exchange(exchanging(of, TokenTarget("primary", str(number)))), Prepared)
-        assert len(by._usual) <= 3
+        assert isinstance(by.exchange(exchanging(of, TokenTarget("primary", str(number) * 1000))), Prepared)
+        held.append(text_held(by))
+    assert max(held) < 4 * held[0]
     request = exchanging(of)
     by.exchange(request)
     addresses[0] = "http://two.example.com/"
@@ -144,9 +149,9 @@ def test_what_requests_have_in_common_goes_with_their_issuers_and_addresses(monk
     assert isinstance(found, Prepared)
     assert found.endpoint.host == "two.example.com"
     by.use_issuers({})
-    assert by._usual == {}
+    assert holders("two.example.com\r\n", by) == []
     by.exchange(request)  # one in progress
-    assert by._usual == {}
+    assert holders("two.example.com\r\n", by) == []
 
 
 def test_it_is_reached_as_its_profile_says() -> None:
@@ -179,17 +184,21 @@ def test_a_key_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_keys_go_with_their_issuers() -> None:
     assertions = ClientAssertions(lambda: NOW)
     rotated = attrs.evolve(issuer(OTHER), previous=Credentials("client", KEY))
-    for key in (KEY, OTHER, BROKEN):
+    withdrawn = attrs.evolve(BROKEN, pem=Secret("the key of an issuer that is gone"))
+    keys = (KEY, OTHER, withdrawn)
+    for key in keys:
         assertions.sign(rotated, key)
     assertions.use_issuers([rotated, issuer()])
-    assert assertions._loaded.keys() == {KEY, OTHER}
+    assert [bool(holders(key.pem.reveal(), assertions)) for key in keys] == [True, True, False]
     assertions.use_issuers([])
-    assert assertions._loaded == {}
+    assert [holders(key.pem.reveal(), assertions) for key in (KEY, OTHER)] == [[], []]
 
 
 def test_keys_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_assertion, "_MAX_KEYS", 3)
     assertions = ClientAssertions(lambda: NOW)
+    held: list[int] = []
     for number in range(10):
-        assertions.sign(issuer(), attrs.evolve(BROKEN, key_id=str(number)))
-        assert len(assertions._loaded) <= 3
+        assertions.sign(issuer(), attrs.evolve(BROKEN, key_id=str(number) * 1000))
+        held.append(text_held(assertions))
+    assert max(held) < held[0] + 3 * 1000

@@ -66,19 +66,26 @@ def test_what_is_not_sampled_leaves_nothing_after_an_exchange_either() -> None:
     assert encoded.spans == []
 
 
-def test_whoever_shares_an_exchange_is_linked_to_its_caller_and_what_is_remembered_is_bounded() -> None:
+def test_a_follower_of_a_shared_exchange_is_linked_to_its_leader() -> None:
     encoded = Encoded()
     observer = tracing(encoded)
     leader, follower = observer.contexts.below(SAMPLED), observer.contexts.below(NO_TRACE)
     observer.coalesced(CoalescedRecord("issuer.example.com", follower.trace, leader.trace))
-    assert len(observer._leaders) == 1
     for place in (leader, follower):
         observer.decided(DecisionRecord(record(ALLOWED).request, ALLOWED, 0.0, 0.1, span=place))
     assert [span.link for span in encoded.spans] == [None, leader.trace]
-    assert len(observer._leaders) == 0
-    for number in range(MAX_COALESCED + 10):
+
+
+@pytest.mark.parametrize(("followers", "link"), [(MAX_COALESCED - 1, SAMPLED), (MAX_COALESCED, None)])
+def test_links_beyond_the_limit_of_pending_followers_are_left_out(followers: int, link: TraceContext | None) -> None:
+    encoded = Encoded()
+    observer = tracing(encoded)
+    for number in range(followers):
         observer.coalesced(CoalescedRecord("h", TraceContext(f"00-{TRACE_ID}-{number:016x}-01"), SAMPLED))
-    assert len(observer._leaders) == MAX_COALESCED
+    last = observer.contexts.below(NO_TRACE)
+    observer.coalesced(CoalescedRecord("h", last.trace, SAMPLED))
+    observer.decided(DecisionRecord(record(ALLOWED).request, ALLOWED, 0.0, 0.1, span=last))
+    assert [span.link for span in encoded.spans] == [link]
 
 
 def test_a_queue_says_when_a_batch_is_full_and_drops_and_counts_what_it_has_no_room_for() -> None:
