@@ -87,7 +87,7 @@ class GrpcServer:
     _admission: ConnectionAdmission = attrs.field(init=False)
     _tls: TlsListener | None = attrs.field(default=None, init=False)
     _budget: Budget = attrs.field(factory=Budget, init=False)
-    _sessions: dict[Session, Connection] = attrs.field(factory=dict, init=False)
+    sessions: dict[Session, Connection] = attrs.field(factory=dict, init=False)
     _accepting: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _running: bool = attrs.field(default=False, init=False)
     _stopped: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -138,28 +138,28 @@ class GrpcServer:
         if not self._running:
             return
         self._accepting.cancel()
-        for session in tuple(self._sessions):
+        for session in tuple(self.sessions):
             session.begin_drain()
         with trio.move_on_after(grace):
             with trio.move_on_after(_ROUND_TRIP):
                 await self._stopped.wait()
                 return
-            for session in tuple(self._sessions):
+            for session in tuple(self.sessions):
                 session.finish_drain()
             await self._stopped.wait()
             return
-        for session in tuple(self._sessions):
+        for session in tuple(self.sessions):
             session.terminate()
         with trio.move_on_after(_CLOSE_TIMEOUT):
             await self._stopped.wait()
 
     def usage(self) -> ServerUsage:
         """Inspect every connection, and return what they hold now."""
-        found = [connection.usage() for connection in self._sessions.values()]
+        found = [connection.usage() for connection in self.sessions.values()]
         return ServerUsage(
             connections=len(found),
             streams=sum(usage.streams for usage in found),
-            tasks=sum(session.tasks for session in self._sessions),
+            tasks=sum(session.tasks for session in self.sessions),
             held_bytes=sum(usage.held_bytes for usage in found),
             unread_bytes=sum(usage.unread_bytes for usage in found),
             queued_bytes=sum(usage.queued_bytes for usage in found),
@@ -168,13 +168,13 @@ class GrpcServer:
     @property
     def ended_calls(self) -> tuple[int, ...]:
         """The number of ended calls since the start, by status code."""
-        present = (connection.ended_calls for connection in self._sessions.values())
+        present = (connection.ended_calls for connection in self.sessions.values())
         return tuple(map(sum, zip(self._past_calls, *present, strict=True)))
 
     @property
     def connections(self) -> int:
         """Open connections."""
-        return len(self._sessions)
+        return len(self.sessions)
 
     @property
     def accepted(self) -> int:
@@ -210,12 +210,12 @@ class GrpcServer:
 
     async def _accept(self, listener: trio.SocketListener, nursery: trio.Nursery, secure: Callable[[socket.socket], Transport]) -> None:
         network, admission = self._reactor.network, self._admission
-        streams = accepted(listener, network.detach, lambda: admission.admit(len(self._sessions)), secure, admission.exhausted)
+        streams = accepted(listener, network.detach, lambda: admission.admit(len(self.sessions)), secure, admission.exhausted)
         async with contextlib.aclosing(streams) as transports:
             async for transport in transports:
                 connection = Connection(self._routes, self._settings.limits, budget=self._budget)
                 session = Session(transport, connection, self._reactor, self._on_fault)
-                self._sessions[session] = connection
+                self.sessions[session] = connection
                 nursery.start_soon(self._serve, session, transport)
 
     async def _serve(self, session: Session, transport: Transport) -> None:
@@ -224,7 +224,7 @@ class GrpcServer:
         except* Exception as faults:  # noqa: BLE001 - a fault of ours affects only this connection
             self._on_fault(faults)
         finally:
-            for status, count in enumerate(self._sessions.pop(session).ended_calls):
+            for status, count in enumerate(self.sessions.pop(session).ended_calls):
                 self._past_calls[status] += count
             if self._tls is not None:
                 self._tls.note(transport, timed_out=session.timed_out)

@@ -72,7 +72,7 @@ class ReactorHttpServer:
     _tls: TlsListener | None = None
     slots: ConnectionSlots = attrs.field(init=False)
     draining: bool = attrs.field(default=False, init=False)
-    _sessions: dict["_Session", None] = attrs.field(factory=dict, init=False, repr=False)
+    sessions: dict["_Session", None] = attrs.field(factory=dict, init=False, repr=False)
     _accepting: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False, repr=False)
     _all_ended: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False, repr=False)
 
@@ -95,7 +95,7 @@ class ReactorHttpServer:
             await self._until_all_ended()
         finally:
             _close(listeners)
-            for session in tuple(self._sessions):
+            for session in tuple(self.sessions):
                 session.close()
 
     async def drain(self, seconds: float) -> None:
@@ -115,7 +115,7 @@ class ReactorHttpServer:
     def serve(self, transport: Transport) -> None:
         """Serve one more connection, for which ``slots`` has room."""
         session = _Session(self, transport, self._reactor, self._limits)
-        self._sessions[session] = None
+        self.sessions[session] = None
         self.slots.taken += 1
         session.begin()
 
@@ -127,7 +127,7 @@ class ReactorHttpServer:
                 self.serve(transport)
 
     async def _until_all_ended(self) -> None:
-        while self._sessions:
+        while self.sessions:
             await self._all_ended.park()
 
     def _exhausted(self) -> None:
@@ -141,11 +141,11 @@ class ReactorHttpServer:
 
     def ended(self, session: "_Session", transport: Transport, *, timed_out: bool) -> None:
         """``session`` is over."""
-        del self._sessions[session]
+        del self.sessions[session]
         self.slots.taken -= 1
         if self._tls is not None:
             self._tls.note(transport, timed_out=timed_out)
-        if not self._sessions:
+        if not self.sessions:
             self._all_ended.unpark_all()
 
 

@@ -85,7 +85,7 @@ class Reactor:
     network: Network = SYSTEM
     timers: Timers = attrs.field(init=False)
     _selector: selectors.DefaultSelector = attrs.field(init=False)
-    _queue: OrderedDict[Participant, None] = attrs.field(factory=OrderedDict, init=False)
+    queue: OrderedDict[Participant, None] = attrs.field(factory=OrderedDict, init=False)
     _afterwards: list[Callable[[], None]] = attrs.field(factory=list, init=False)
     _touched: dict[Flushed, None] = attrs.field(factory=dict, init=False)
     in_turn: bool = attrs.field(default=False, init=False)
@@ -116,19 +116,19 @@ class Reactor:
 
     def later(self, participant: Participant) -> None:
         """Call ``resume`` of ``participant`` once, after those that are in the queue already: in this round or a later one, or soon."""
-        self._queue[participant] = None
+        self.queue[participant] = None
         if self._idle and self.due == NEVER:
             self.timers.expect(self, trio.current_time())
 
     def on_due(self, now: float) -> None:
         """Continue with what came into the queue while nothing is ready, since no round may follow; see ``Timed``."""
         self._resume(now, 0)
-        if self._queue and self._idle:
+        if self.queue and self._idle:
             self.timers.expect(self, math.nextafter(now, NEVER))
 
     def _resume(self, now: float, work: int) -> int:
         """Give the queue's members their shares, each at most once, until the turn has done enough work; return all of it."""
-        queue = self._queue
+        queue = self.queue
         self.share = min(max(_WORK_PER_CYCLE // (len(queue) or 1), 1), _LARGEST_SHARE)
         for _ in range(len(queue)):
             if work + self.spent >= WORK_PER_CHECKPOINT:
@@ -189,7 +189,7 @@ class Reactor:
             await self._serve()
 
     async def _serve(self) -> None:
-        selector, readable, queue = self._selector, self.network.readable, self._queue
+        selector, readable, queue = self._selector, self.network.readable, self.queue
         work = 0
         while True:
             looked_at = trio.current_time()

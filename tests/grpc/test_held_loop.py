@@ -34,7 +34,7 @@ async def test_a_full_read_of_expensive_bytes_does_not_hold_the_loop(name: str) 
         client = await served.connect()
         client.send(request(1, head(), end=False))
         await wait_all_tasks_blocked()
-        (session,) = served.server._sessions
+        (session,) = served.server.sessions
         session._read_bytes = FULL  # as after cheap bytes
         with counted_steps() as steps:
             client.send(flood)

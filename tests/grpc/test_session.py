@@ -89,21 +89,21 @@ class Stage:
         """Let the session serve its transport, and go on in the same round with what it put off; return its work."""
         self.transport.incoming += incoming
         work = self.session.ready(mask, trio.current_time())
-        return work + self.rest() - 1 if self.reactor._queue else work
+        return work + self.rest() - 1 if self.reactor.queue else work
 
     def turns(self, data: bytes) -> list[int]:
         """Let the session read and parse all of ``data``; return the work of each turn."""
         self.transport.incoming.append(data)
         work = []
-        while (self.transport.incoming or self.reactor._queue) and self.transport.socket.fileno() != -1:
-            work.append(self.rest() if self.reactor._queue else self.turn())
+        while (self.transport.incoming or self.reactor.queue) and self.transport.socket.fileno() != -1:
+            work.append(self.rest() if self.reactor.queue else self.turn())
         return work
 
     def rest(self) -> int:
         """Let the session go on with what is left of its last read."""
-        session, _ = self.reactor._queue.popitem()
+        session, _ = self.reactor.queue.popitem()
         assert session is self.session
-        assert not self.reactor._queue
+        assert not self.reactor.queue
         return self.session.resume(trio.current_time())
 
     def warm_up(self) -> list[int]:
@@ -295,11 +295,11 @@ async def test_what_is_left_of_a_read_waits_while_the_peer_does_not_read() -> No
         here.turn(raw(PING, 0, 0, bytes(8)) * 2000)
         assert here.session.blocked
         assert here.rest() == 1
-        assert not here.reactor._queue
+        assert not here.reactor.queue
         here.transport.room = 1000
         here.turn(mask=WRITE)
         assert sum(len(answer) for answer in here.transport.sent) < 17 * 700  # what one turn may parse, before and after
-        while here.reactor._queue:
+        while here.reactor.queue:
             here.rest()
         assert sum(len(answer) for answer in here.transport.sent) == 17 * 2000
 

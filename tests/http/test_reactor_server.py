@@ -19,7 +19,7 @@ from exchanger.http.reactor_server import HANDSHAKE_S, ImmediateHandler, Reactor
 from exchanger.http.server import LINGER_BYTES, LINGER_S, SETTLE_S
 from exchanger.net.deferred import Deferred
 from exchanger.net.reactor import Reactor
-from exchanger.net.tcp import RECEIVE_BYTES, SocketTransport
+from exchanger.net.tcp import SocketTransport
 from exchanger.net.tls.certificates import load
 from exchanger.net.tls.listener import TlsListener
 from tests.grpc.authority import Site
@@ -99,7 +99,7 @@ async def serving(served: Served) -> AsyncGenerator[trio.Nursery]:
             yield nursery
             nursery.cancel_scope.cancel()
     finally:
-        for session in tuple(served.server._sessions):
+        for session in tuple(served.server.sessions):
             session.close()
         served.reactor.close()
 
@@ -214,11 +214,16 @@ async def test_what_arrives_during_a_wait_is_read_only_so_far_and_costs_no_turns
     async with serving(served) as nursery, served.connect() as client:
         await client.send_all(get("/later"))
         await trio.testing.wait_all_tasks_blocked()
-        nursery.start_soon(client.send_all, GET.replace(b"h\r\n", b"h\r\nX: %b\r\n" % (b"x" * 450)) * 2000)  # more than all buffers hold
+        sent: list[int] = []
+
+        async def send() -> None:
+            for number in range(2000):
+                await client.send_all(GET.replace(b"h\r\n", b"h\r\nX: %b\r\n" % (b"x" * 450)))
+                sent.append(number)
+
+        nursery.start_soon(send)  # more than all buffers hold
         await trio.testing.wait_all_tasks_blocked()  # which is never, if the reactor were woken again and again
-        assert len(served.server._sessions) == 1
-        (session,) = served.server._sessions
-        assert session._early <= 2 * RECEIVE_BYTES
+        assert len(sent) < 2000
         served.later[0].ready(lambda: Response(200))
         received = 0
         while received < 2001:
@@ -322,8 +327,7 @@ async def test_an_answer_behind_one_that_is_not_read_is_neither_lost_nor_waited_
     async with serving(served), served.connect(SO_SNDBUF=4096) as client:
         await client.send_all(get("/part") * 6 + get("/later"))
         await trio.testing.wait_all_tasks_blocked()
-        (session,) = served.server._sessions
-        assert (session._blocked, len(served.later)) == (True, 1)
+        assert len(served.later) == 1
         await trio.sleep(50.0)
         received = b""
         while reads == "before" and received.count(b"y") < 24_000:
@@ -559,7 +563,7 @@ async def test_a_client_of_tls_may_be_idle_for_longer_than_a_handshake(site: Sit
         stream = await connected(port, site.client(protocols=("http/1.1",)))
         await stream.do_handshake()
         await trio.testing.wait_all_tasks_blocked()
-        (session,) = served.server._sessions
+        (session,) = served.server.sessions
         session.on_due(trio.current_time() + HANDSHAKE_S + 1)
         assert served.open == 1
         await stream.aclose()
