@@ -50,7 +50,7 @@ class Session:
 
     first: ClassVar[bool] = False
     _transport: Transport
-    _connection: Connection
+    connection: Connection
     _reactor: Reactor
     _on_fault: Callable[[BaseException], None]
     _calls: Dispatcher = attrs.field(init=False)
@@ -69,7 +69,7 @@ class Session:
     def __attrs_post_init__(self) -> None:
         reactor = self._reactor
         flush, later = functools.partial(reactor.touch, self), functools.partial(reactor.later, self)
-        self._calls = Dispatcher(self._connection, self._on_fault, flush, later, reactor)
+        self._calls = Dispatcher(self.connection, self._on_fault, flush, later, reactor)
 
     async def run(self) -> None:
         """Serve until the connection and all its tasks have ended."""
@@ -89,13 +89,13 @@ class Session:
 
     def begin_drain(self) -> None:
         """Announce the end to the peer, let running calls finish, then close."""
-        self._connection.begin_drain()
+        self.connection.begin_drain()
         self._calls.drain()
         self._reactor.touch(self)
 
     def finish_drain(self) -> None:
         """Accept no more streams: the peer had time for a round trip."""
-        self._connection.finish_drain()
+        self.connection.finish_drain()
         self._reactor.touch(self)
 
     @property
@@ -105,7 +105,7 @@ class Session:
 
     def terminate(self) -> None:
         """Refuse calls that still run, and close."""
-        self._connection.terminate()
+        self.connection.terminate()
         self._decide_new()
         self._reactor.touch(self)
         self._watchdog.deadline = trio.current_time() + _LINGER_TIMEOUT
@@ -157,7 +157,7 @@ class Session:
                 self._reactor.touch(self)
             return 1 + self._transport.extra_work
         except StreamEndedError:
-            self._connection.lose()
+            self.connection.lose()
             self._reactor.touch(self)
             return 1 + self._transport.extra_work
         if not data:
@@ -169,14 +169,14 @@ class Session:
             if call is None:
                 self._reactor.later(self)
                 return 1 + work
-            connection = self._connection
+            connection = self.connection
             connection.receive(call, now)
             return work + self._received(len(call), self._unparsed.cost + connection.extra_work, 0)
         return 1
 
     def _serve(self, now: float) -> int:
         """Decide the calls that are left, then parse more, to be decided in this turn; return the work of both, a share of the turn's."""
-        connection, calls, unparsed, share = self._connection, self._calls, self._unparsed, self._reactor.share
+        connection, calls, unparsed, share = self.connection, self._calls, self._unparsed, self._reactor.share
         parsed = size = decided = 0
         if calls.unfinished:
             decided = calls.resume(share)
@@ -191,7 +191,7 @@ class Session:
 
     def _received(self, size: int, parsed: int, decided: int) -> int:
         """Go on after ``size`` bytes, of the cost ``parsed``, in a turn that has ``decided`` so many calls; return all work."""
-        connection, calls, unparsed = self._connection, self._calls, self._unparsed
+        connection, calls, unparsed = self.connection, self._calls, self._unparsed
         if connection.closed:
             unparsed.clear()
         if not self._established and connection.established:
@@ -230,8 +230,8 @@ class Session:
             self._calls.blocked = False
             self._reactor.change(self, READ)
             self._watchdog.deadline = self._preface_deadline
-            self._connection.postpone(trio.current_time() - self._blocked_at)
-            self._reactor.timers.expect(self, self._connection.next_due)
+            self.connection.postpone(trio.current_time() - self._blocked_at)
+            self._reactor.timers.expect(self, self.connection.next_due)
             if self._unparsed.pending:
                 self._reactor.later(self)
             self._reactor.touch(self)
@@ -240,14 +240,14 @@ class Session:
         """End calls whose requests did not arrive in time; see ``Timed``."""
         if self._over or self._calls.blocked:  # nothing is read, so requests cannot arrive
             return
-        self._connection.expire(now)
+        self.connection.expire(now)
         self._decide_new()
-        self._reactor.timers.expect(self, self._connection.next_due)
+        self._reactor.timers.expect(self, self.connection.next_due)
         self._reactor.touch(self)
 
     def flush(self) -> None:
         """Send what there is to send; see ``Participant``. Nothing more, while earlier bytes still wait: that keeps the order."""
-        calls, connection, transport = self._calls, self._connection, self._transport
+        calls, connection, transport = self._calls, self.connection, self._transport
         if calls.blocked or self._over:
             return
         try:
@@ -281,13 +281,13 @@ class Session:
         self.due = NEVER
         self._unparsed.clear()
         self._ended.set()
-        self._connection.lose()
+        self.connection.lose()
         self._decide_new()
         self._reactor.forget(self)
         self._transport.close()
 
     def _decide_new(self) -> None:
-        self._calls.decide(self._connection.events())
+        self._calls.decide(self.connection.events())
 
     def _break_down(self, fault: Exception) -> None:
         self._on_fault(fault)

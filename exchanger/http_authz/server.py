@@ -78,19 +78,19 @@ class HttpAuthz:
     """
 
     _settings: HttpAuthzSettings
-    _evaluator: Evaluator
-    _reactor: Reactor
+    evaluator: Evaluator
+    reactor: Reactor
     _is_serving: Callable[[], bool]
     _on_checked: Callable[[bool], None]
     unauthorised: int = attrs.field(default=0, init=False)
     http: ReactorHttpServer = attrs.field(init=False)
     _forms: tuple[tuple[Callable[[str], bool], ImmediateHandler], ...] = attrs.field(init=False)
     _tls: TlsListener | None = attrs.field(default=None, init=False)
-    _secret: TokenFile | None = attrs.field(default=None, init=False)
+    secret: TokenFile | None = attrs.field(default=None, init=False)
     _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger, init=False)
 
     def __attrs_post_init__(self) -> None:
-        settings, reactor = self._settings, self._reactor
+        settings, reactor = self._settings, self.reactor
         # A fault of ours is a denial, as over gRPC.
         self._forms = tuple(
             (form.matches, ImmediateHandler(partial(self._decide, form), answer(form, _ANY_QUESTION, DENY_UNHEALTHY))) for form in FORMS
@@ -99,7 +99,7 @@ class HttpAuthz:
             self._tls = TlsListener(settings.tls, reactor)
         if settings.secret_file is not None:
             run_sync = reactor.network.run_sync
-            self._secret = TokenFile(settings.secret_file, "HTTP_AUTHZ_SECRET_FILE", "http_authz.secret_file_unusable", run_sync)
+            self.secret = TokenFile(settings.secret_file, "HTTP_AUTHZ_SECRET_FILE", "http_authz.secret_file_unusable", run_sync)
         self.http = ReactorHttpServer(self._route, limits(settings), reactor, self._failed, _FAILURES, self._tls)
 
     @property
@@ -110,7 +110,7 @@ class HttpAuthz:
     @property
     def unreadable(self) -> tuple[str, ...]:
         """The variable that names the file of the secret, if the file cannot be used as it is now."""
-        return () if self._secret is None else self._secret.unreadable
+        return () if self.secret is None else self.secret.unreadable
 
     @property
     def connections(self) -> int:
@@ -132,20 +132,20 @@ class HttpAuthz:
         """
         if self._tls is not None:
             await self._tls.start()
-        if self._secret is not None:
-            await self._secret.start()
+        if self.secret is not None:
+            await self.secret.start()
         host = self._settings.host
-        listeners = await self._reactor.network.listen(None if host == ANY else host, self._settings.port)
+        listeners = await self.reactor.network.listen(None if host == ANY else host, self._settings.port)
         async with trio.open_nursery() as followers:  # they outlive the connections
             if self._tls is not None:
                 followers.start_soon(self._tls.run)
-            if self._secret is not None:
-                followers.start_soon(self._secret.run)
+            if self.secret is not None:
+                followers.start_soon(self.secret.run)
             await self.http.run(listeners, task_status=task_status)
             followers.cancel_scope.cancel()
 
     def _route(self, question: Request) -> Response | ImmediateHandler:
-        if self._secret is not None and not _shows(question, self._secret.token.reveal()):
+        if self.secret is not None and not _shows(question, self.secret.token.reveal()):
             self.unauthorised += 1
             return _FORBIDDEN
         for matches, handler in self._forms:
@@ -160,7 +160,7 @@ class HttpAuthz:
         return _SERVING if serving else _NOT_SERVING
 
     def _decide(self, form: Form, question: Request) -> Response | Deferred:
-        evaluator = self._evaluator
+        evaluator = self.evaluator
         started = evaluator.clock()
         request = read(form, question, with_headers=evaluator.needs_headers())
         if request is None:

@@ -201,7 +201,7 @@ async def test_after_the_last_bytes_input_is_read_and_thrown_away() -> None:
         assert here.transport.socket.fileno() != -1
         here.turn(b"")
         assert here.transport.socket.fileno() == -1
-        assert here.session._connection.ended_calls[StatusCode.OK] == 0
+        assert here.session.connection.ended_calls[StatusCode.OK] == 0
 
 
 async def test_words_of_the_transport_itself_are_sent_and_its_work_counts() -> None:
@@ -283,7 +283,7 @@ async def test_a_full_read_of_expensive_bytes_takes_many_turns(name: str) -> Non
         work = here.turns(data)
         assert len(work) >= 4
         assert max(work) < 1 + 128 + 160 + 220
-        assert not here.session._connection.closed
+        assert not here.session.connection.closed
         assert not here.faults
 
 

@@ -78,7 +78,7 @@ def connect(of: HttpAuthz) -> trio.SocketStream:
 async def running(of: HttpAuthz) -> AsyncGenerator[trio.Nursery]:
     """Serve the connections while open."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(of._reactor.run)
+        nursery.start_soon(of.reactor.run)
         yield nursery
         nursery.cancel_scope.cancel()
 

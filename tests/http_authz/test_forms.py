@@ -176,7 +176,7 @@ MOVED = attrs.evolve(PRIMARY, subject=SubjectRules(("x-user-token",)))
 @pytest.mark.parametrize("form", FORMS)
 async def test_headers_that_held_the_token_are_named_where_the_gateway_removes_them(form: str) -> None:
     service = port()
-    service._evaluator.rules = attrs.evolve(RULES, issuers=RULES.issuers.insert("primary", MOVED))
+    service.evaluator.rules = attrs.evolve(RULES, issuers=RULES.issuers.insert("primary", MOVED))
     answer = await ask(service, question(form, b"/orders", (b"X-User-Token", b"old")))
 
     assert (answer.status, answer.values(b"authorization")) == (200, [b"Bearer new"])

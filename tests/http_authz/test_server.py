@@ -24,8 +24,8 @@ async def guarded(folder: Path, records: Records | None = None) -> HttpAuthz:
     """Return a port that wants ``SECRET``."""
     (folder / "secret").write_text(f"{SECRET}\n")
     service = port(records=records, settings=HttpAuthzSettings(secret_file=folder / "secret"))
-    assert service._secret is not None
-    await service._secret.start()
+    assert service.secret is not None
+    await service.secret.start()
     return service
 
 
