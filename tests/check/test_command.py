@@ -6,14 +6,13 @@ import io
 import json
 import os
 import re
-import subprocess
-import sys
 import threading
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
+from exchanger import cli
 from exchanger.codes.registry import CODES
 from exchanger.tools.check.command import run_check
 from exchanger.tools.check.options import CheckOptions, Format, HttpGateway
@@ -532,29 +531,29 @@ def test_a_secret_in_the_wrong_place_is_not_shown(tmp_path: Path, line: str, sec
     assert secret not in run(tmp_path, suggest=True)[1]
 
 
-def check(*arguments: str, said: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "exchanger", "check", *arguments]
-    return subprocess.run(command, input=said, capture_output=True, text=True, check=False, env={**os.environ, **variables}, timeout=60)
+def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = f"# Source: chart/templates/policy.yaml\n---\n{config_map(entries(WRONG))}"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    status, said = run("-")
+    assert status == 1
+    assert "<stdin>:14:63: error POL-1101" in said
 
 
-def test_standard_input_is_read() -> None:
-    done = check("-", said=f"# Source: chart/templates/policy.yaml\n---\n{config_map(entries(WRONG))}")
-    assert done.returncode == 1
-    assert "<stdin>:14:63: error POL-1101" in done.stdout
+@pytest.mark.parametrize("more", [[], ["x", "--format", "xml"], ["x", "--format", "json", "--suggest"]])
+def test_wrong_arguments_are_status_2(more: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["check", *more])
+    assert ended.value.code == 2
 
 
-def test_wrong_arguments_are_status_2(wrong: Path) -> None:
-    assert check().returncode == 2
-    assert check(str(wrong), "--format", "xml").returncode == 2
-    assert check(str(wrong), "--format", "json", "--suggest").returncode == 2
-
-
-def test_a_pipe_that_was_named_is_read(tmp_path: Path) -> None:
+def test_a_pipe_is_read_only_if_it_is_named(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with subprocess.Popen([sys.executable, "-c", f"open({str(pipe)!r}, 'w').write({config_map(entries(WRONG))!r})"]):
-        assert "POL-1101" in check(str(pipe)).stdout
-    assert check(str(tmp_path), "--allow-empty").returncode == 0  # in a folder, it is not a file
+    writer = threading.Thread(target=pipe.write_text, args=(config_map(entries(WRONG)),))
+    writer.start()
+    assert "POL-1101" in run(pipe)[1]
+    writer.join()
+    assert run(tmp_path, allow_empty=True)[0] == 0
 
 
 def test_a_named_file_may_be_a_policy_without_its_config_map(tmp_path: Path) -> None:

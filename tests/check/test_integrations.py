@@ -9,10 +9,15 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from exchanger import cli
 from tests.check.checking import config_map, entries
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DENY = "{match: {host: api.example.com, pathPrefix: /orders}, action: deny}"
+WRONG = DENY.replace("action", "acton")
+REAL: Final = f'exec {sys.executable} -m exchanger "$@"'
+# Prints its arguments, one a line.
+STAND_IN: Final = "printf '%s\\n' \"$@\""
 
 
 def action() -> dict[str, Any]:
@@ -20,11 +25,11 @@ def action() -> dict[str, Any]:
     return found
 
 
-def run(tmp_path: Path, **inputs: str) -> subprocess.CompletedProcess[str]:
-    """Run the last step of the action as a runner would, in ``tmp_path``."""
+def run(tmp_path: Path, script: str, **inputs: str) -> subprocess.CompletedProcess[str]:
+    """Run the last step of the action as a runner would, in ``tmp_path``, with ``script`` in the place of the installed program."""
     program = tmp_path / "runner" / "exchanger" / "bin" / "exchanger"
     program.parent.mkdir(parents=True, exist_ok=True)
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m exchanger "$@"\n')
+    program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     step, known = action()["runs"]["steps"][-1], action()["inputs"]
     given = {name: inputs.get(name, value["default"]) for name, value in known.items()}
@@ -34,60 +39,47 @@ def run(tmp_path: Path, **inputs: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
 
-def test_the_action_annotates_and_fails(tmp_path: Path) -> None:
+def test_action_annotates_the_line_of_a_problem_and_fails(tmp_path: Path) -> None:
     (tmp_path / "one.yaml").write_text(config_map(entries(DENY)))
-    (tmp_path / "two words.yaml").write_text(config_map(entries(DENY.replace("action", "acton")), "b"))
-    assert run(tmp_path, paths="one.yaml").returncode == 0
-    done = run(tmp_path, paths="one.yaml\n\ntwo words.yaml\n")
+    (tmp_path / "two words.yaml").write_text(config_map(entries(WRONG), "b"))
+    done = run(tmp_path, REAL, paths="one.yaml\n\ntwo words.yaml\n")
     assert done.returncode == 1
     assert "::error file=two words.yaml,line=12," in done.stdout
-    assert run(tmp_path, paths="none.yaml").returncode == 2
 
 
-def test_the_action_writes_a_file_and_runs_no_input(tmp_path: Path) -> None:
-    (tmp_path / "one.yaml").write_text(config_map(entries(DENY)))
-    done = run(tmp_path, paths="one.yaml", format="sarif", output="found.sarif")
-    assert (done.returncode, done.stdout) == (0, "")
-    assert '"version": "2.1.0"' in (tmp_path / "found.sarif").read_text()
-    run(tmp_path, paths="$(touch ran)\n`touch ran`", issuers="$(touch ran)")
+def test_action_ends_with_the_status_of_the_check(tmp_path: Path) -> None:
+    assert [run(tmp_path, f"exit {status}").returncode for status in (0, 1, 2)] == [0, 1, 2]
+
+
+def test_action_passes_its_inputs_as_arguments(tmp_path: Path) -> None:
+    given = {"paths": "a.yaml\nb c.yaml", "issuers": "i.yaml", "grants": "g.yaml", "format": "sarif", "output": "found.sarif"}
+    assert run(tmp_path, STAND_IN, **given).stdout == ""
+    passed = ["check", "--format", "sarif", "--issuers", "i.yaml", "--grants", "g.yaml", "--", "a.yaml", "b c.yaml"]
+    assert (tmp_path / "found.sarif").read_text().splitlines() == passed
+    assert run(tmp_path, STAND_IN).stdout.splitlines() == ["check", "--format", "github", "--", "."]
+
+
+def test_action_does_not_run_the_text_of_an_input(tmp_path: Path) -> None:
+    run(tmp_path, STAND_IN, paths="$(touch ran)\n`touch ran`", issuers="$(touch ran)")
     assert not (tmp_path / "ran").exists()
 
 
-def test_the_action_installs_what_is_locked() -> None:
+def test_action_installs_from_files_of_the_repository() -> None:
     words = action()["runs"]["steps"][1]["run"].replace('"', " ").split()
     paths = [word.removeprefix("$GITHUB_ACTION_PATH/") for word in words if word.startswith("$GITHUB_ACTION_PATH/")]
     assert paths
     assert all((ROOT / path).exists() for path in paths)
 
 
-def test_the_hook_names_a_command_that_there_is() -> None:
-    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
-    program, *arguments = hook["entry"].split()
-    assert (program, hook["language"]) == ("exchanger", "python")
-    done = subprocess.run([sys.executable, "-m", program, *arguments, "--help"], capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0
-
-
-def test_the_hook_lets_a_change_without_policies_pass(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("names", "status"), [(["mkdocs.yml"], 0), (["Chart.yaml"], 0), (["mkdocs.yml", "policy.yaml"], 1)], ids=["docs", "chart", "policy"]
+)
+def test_hook_fails_only_for_policies(names: list[str], status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
     (tmp_path / "mkdocs.yml").write_text("site_name: docs\n")
     (tmp_path / "Chart.yaml").write_text("apiVersion: v2\nname: shop\nversion: 1.0.0\n")
-    command = [sys.executable, "-m", *hook["entry"].split()]
-    for name in ("mkdocs.yml", "Chart.yaml"):
-        done = subprocess.run([*command, name], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
-        assert (done.returncode, done.stderr) == (0, "")
-    (tmp_path / "policy.yaml").write_text(config_map(entries(DENY.replace("acton", "action").replace("deny", "dny"))))
-    done = subprocess.run([*command, "mkdocs.yml", "policy.yaml"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 1
-
-
-def test_the_action_fails_where_there_is_nothing_to_check(tmp_path: Path) -> None:
-    (tmp_path / "policies").mkdir()
-    assert run(tmp_path, paths="policies").returncode == 2
-
-
-@pytest.mark.parametrize("name", ["issuers", "grants"])
-def test_the_action_passes_files(tmp_path: Path, name: str) -> None:
-    (tmp_path / "one.yaml").write_text(config_map(entries(DENY)))
-    (tmp_path / "file.yml").write_text("a: [")
-    assert "file=file.yml" in run(tmp_path, paths="one.yaml", **{name: "file.yml"}).stdout
+    (tmp_path / "policy.yaml").write_text(config_map(entries(WRONG)))
+    program, *arguments = hook["entry"].split()
+    assert (program, hook["language"]) == ("exchanger", "python")
+    monkeypatch.chdir(tmp_path)
+    assert cli.main([*arguments, *names]) == status
