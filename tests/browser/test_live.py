@@ -1,7 +1,6 @@
 """The live view: what comes is shown, filters leave out what does not fit, pausing loses nothing."""
 
 import re
-from typing import Final
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -19,14 +18,6 @@ def rows(page: Page) -> list[str]:
     return page.locator("#rows .row").all_inner_texts()
 
 
-def test_every_decision_is_a_row_with_an_icon_and_a_word(page: Page) -> None:
-    expect(page.locator("#rows .row")).to_have_count(ALL)
-    words = page.locator("#rows .badge").all_inner_texts()
-    assert all(words)
-    assert page.locator("#rows .badge .icon").count() == ALL
-    assert len(set(words)) == len(KINDS)
-
-
 def test_what_the_client_got_stands_apart_from_what_the_token_endpoint_answered(page: Page, console: Console) -> None:
     call = made_up.item(100)["exchange"] | {"status": 200}
     console.emit(item(100, "deny_exchange_error", exchange=call, diagnostic="TXE-3004"), item(101), item(102, "deny_explicit_policy"))
@@ -39,21 +30,9 @@ def test_what_the_client_got_stands_apart_from_what_the_token_endpoint_answered(
     expect(page.locator('#rows .row[data-key="0:102"] .c-exchange')).to_have_text("–")
 
 
-def test_a_decision_that_the_page_does_not_know_is_shown_as_it_is(page: Page, console: Console) -> None:
-    console.emit(item(100) | {"decision": "deny_some_new_thing", "result": "auth_denied"})
-    expect(page.locator("#rows .row").first).to_contain_text("some new thing")
-
-
 @pytest.mark.parametrize(
     ("field", "value", "expected"),
-    [
-        ("#filter-host", "RED.example", 2),
-        ("#filter-policy", "team-red/", 2),
-        ("#filter-text", "txe-2005", 1),
-        ("#filter-text", "get digest shared", 2),
-        ("#filter-text", f"{3:032x}", 1),
-        ("#filter-text", "no such thing", 0),
-    ],
+    [("#filter-host", "RED.example", 2), ("#filter-policy", "team-red/", 2), ("#filter-text", "get digest shared", 2)],
 )
 def test_a_field_leaves_out_what_does_not_fit(page: Page, field: str, value: str, expected: int) -> None:
     page.fill(field, value)
@@ -64,19 +43,10 @@ def test_a_field_leaves_out_what_does_not_fit(page: Page, field: str, value: str
     expect(page.locator("#filter-text")).to_be_focused()
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ("deny_missing_bearer", 1),
-        ("family:token", 2),
-        ("result:system_error", 3),
-        ("result:auth_denied|system_error", 8),
-        ("allow_exchange", 4),
-    ],
-)
-def test_decisions_are_chosen_by_label_by_kind_and_by_result(page: Page, value: str, expected: int) -> None:
-    page.select_option("#filter-decision", value)
-    expect(page.locator("#rows .row")).to_have_count(expected)
+def test_decisions_are_chosen_by_label_by_kind_and_by_result(page: Page) -> None:
+    for value, expected in (("deny_missing_bearer", 1), ("family:token", 2), ("result:auth_denied|system_error", 8)):
+        page.select_option("#filter-decision", value)
+        expect(page.locator("#rows .row")).to_have_count(expected)
 
 
 def test_filters_hold_for_what_comes_later(page: Page, console: Console) -> None:
@@ -243,25 +213,13 @@ def test_a_page_without_requests_says_how_a_gateway_is_wired(visit: Visit, conso
     expect(page.locator("#rows .row")).to_have_count(1)
 
 
-UNHEALTHY: Final[tuple[tuple[made_up.Json, str], ...]] = (
-    ({"state": "loading", "age_s": None, "unreadable": {"listed": ["team-a"], "more": 2}}, "No policy is loaded yet"),
-    ({"state": "too_old", "age_s": 900}, "too old"),
-    ({"state": "missing"}, "no entry is in force"),
-    ({"age_s": 300}, "stays in force"),
-    ({"problems": 2}, "2 documents have problems"),
-    ({"conflicts": 1}, "1 document is in conflict"),
-    ({"unreadable": {"listed": ["team-a"], "more": 0}}, "may not read Namespace team-a"),
-    ({"unreadable_objects": {"listed": ["a.yaml"], "more": 0}}, "File a.yaml cannot be read: the service would start without"),
-    ({"unreadable_objects": {"listed": ["a.yaml", "POLICY_GRANTS_FILE"], "more": 2}}, "Files a.yaml, POLICY_GRANTS_FILE and 2 more"),
-)
-
-
 def test_what_is_wrong_with_the_policy_is_said_in_every_view_and_to_screen_readers(page: Page, console: Console) -> None:
     banner = page.get_by_role("status").filter(has=page.locator(".banner"))
     expect(banner).to_have_count(0)
-    for health, text in UNHEALTHY:
-        console.tell("set", {"health": HEALTHY | health})
-        expect(banner).to_contain_text(text)
+    console.tell("set", {"health": HEALTHY | {"problems": 2}})
+    expect(banner).to_contain_text("2 documents have problems")
+    console.tell("set", {"health": HEALTHY | {"state": "missing"}})
+    expect(banner).to_contain_text(text := "no entry is in force")
     banner.get_by_role("link").click()
     expect(page.locator("#view-policy")).to_be_visible()
     expect(banner).to_contain_text(text)
@@ -291,73 +249,16 @@ def test_issuers_that_are_not_called_are_said_in_every_view_and_those_that_are_s
     expect(banner).to_have_count(0)
 
 
-@pytest.mark.parametrize("width", [1280, 1440, 1920])
-def test_every_view_has_the_same_content_width(visit: Visit, width: int) -> None:
-    page = visit(viewport={"width": width, "height": 900})
-    found = {}
-    for view, part in {
-        "live": ".filters",
-        "policy": ".split",
-        "explain": ".explain-form",
-        "lab": ".scenarios",
-        "edit": "#edit-body",
-    }.items():
-        page.goto(page.url.split("#")[0] + f"#/{view}")
-        box = page.locator(f"#view-{view} {part}").first.bounding_box()
-        assert box is not None
-        found[view] = (box["x"], box["width"])
-    assert set(found.values()) == {(16, width - 32)}, found
-
-
-@pytest.mark.parametrize("opened", [False, True], ids=["the list alone", "beside a request"])
-@pytest.mark.parametrize("width", [1024, 1280, 1440, 1920])
-def test_resume_is_where_pause_was_and_moves_no_row(visit: Visit, console: Console, width: int, opened: bool) -> None:
-    page = visit(viewport={"width": width, "height": 800})
-    if opened:
-        page.locator("#rows .row").first.click()
-        page.click("#pause")
-    expect(page.locator("#pause")).to_have_text("Pause")
-    before, filters, listed = (page.locator(part).bounding_box() for part in ("#pause", "#filters", "#list"))
+def test_resume_is_where_pause_was_and_moves_no_row(page: Page, console: Console) -> None:
+    before, listed = (page.locator(part).bounding_box() for part in ("#pause", "#list"))
     assert before is not None
     page.click("#pause")
     console.emit(*(item(100 + number) for number in range(20)))
     expect(page.locator("#pause")).to_have_text("Resume (20 waiting)")
-    expect(page.locator("#pause")).to_be_in_viewport(ratio=1)
     after = page.locator("#pause").bounding_box()
     assert after is not None
     assert (after["x"] + after["width"], after["y"]) == (before["x"] + before["width"], before["y"])
-    assert (page.locator("#filters").bounding_box(), page.locator("#list").bounding_box()) == (filters, listed)
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_resume_is_readable_under_the_pointer_that_has_paused(visit: Visit, scheme: str) -> None:
-    page = visit(color_scheme=scheme)
-    page.click("#pause")
-    expect(page.locator("#pause")).to_have_text("Resume")
-    colours = "button => [getComputedStyle(button).color, getComputedStyle(button).backgroundColor]"
-    under = page.locator("#pause").evaluate(colours)
-    page.mouse.move(0, 0)
-    assert page.locator("#pause").evaluate(colours) == under
-
-
-CUT: Final = "node => node.scrollWidth > node.clientWidth"
-
-
-def test_in_a_row_with_little_room_the_host_is_shortened_before_the_path(visit: Visit, console: Console) -> None:
-    page = visit(viewport={"width": 1280, "height": 800})
-    host = "a-rather-long-name.of-a-service.example.com"
-    console.emit(item(100, host=host, path="/orders"), item(101, host=host, path="/" + "long/" * 60), item(102, host="a.b", path="/"))
-    console.emit(item(103, host="yellow.example.com", path="/orders/internal/9"))
-    page.locator("#rows .row").first.click()
-    expect(page.locator("#detail")).to_be_visible()
-    for key, host_cut, path_cut in (("0:100", True, False), ("0:101", True, True), ("0:102", False, False), ("0:103", True, False)):
-        row = page.locator(f'#rows .row[data-key="{key}"]')
-        assert row.locator(".host").evaluate(CUT) is host_cut, key
-        assert row.locator(".path").evaluate(CUT) is path_cut, key
-    expect(page.locator('#rows .row[data-key="0:100"] .c-request')).to_have_attribute("title", f"GET {host}/orders")
-    page.keyboard.press("Escape")
-    page.set_viewport_size({"width": 1920, "height": 800})
-    assert page.locator('#rows .row[data-key="0:100"] .host').evaluate(CUT) is False
+    assert page.locator("#list").bounding_box() == listed
 
 
 def test_on_a_phone_the_filters_are_behind_a_button_that_counts_them(visit: Visit, console: Console) -> None:
@@ -390,25 +291,3 @@ def test_on_a_phone_the_filters_are_behind_a_button_that_counts_them(visit: Visi
     page.set_viewport_size({"width": 1280, "height": 800})
     expect(fold).to_be_hidden()
     expect(page.locator("#filter-policy")).to_be_visible()
-
-
-def test_on_a_phone_each_chart_is_whole(visit: Visit, console: Console) -> None:
-    page = visit(viewport=PHONE)
-    console.tell("kinds")
-    expect(page.locator(".chart-rate .number")).to_have_text("14 in two minutes")
-    for chart in page.locator(".chart").all():
-        expect(chart).to_be_in_viewport(ratio=1)
-        assert not chart.evaluate(CUT)
-    expect(page.locator("#rows .row").first).to_be_in_viewport(ratio=1)
-
-
-@pytest.mark.parametrize(("view", "form"), [("explain", ".explain-form"), ("lab", ".composer")])
-def test_on_a_phone_fields_are_stacked_in_one_column(visit: Visit, view: str, form: str) -> None:
-    page = visit(f"#/{view}", viewport=PHONE)
-    fields = page.locator(f"#view-{view} {form} .field")
-    fields.first.wait_for()
-    boxes = [box for field in fields.all() if (box := field.bounding_box()) is not None]
-    assert len(boxes) >= 4
-    assert {(box["x"], box["width"]) for box in boxes} == {(boxes[0]["x"], boxes[0]["width"])}
-    assert boxes[0]["width"] > 300
-    assert [box["y"] for box in boxes] == sorted({box["y"] for box in boxes})

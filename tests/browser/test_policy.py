@@ -44,23 +44,6 @@ def test_the_tab_the_banner_and_the_page_count_the_same(page: Page, console: Con
     expect(tab).to_have_accessible_name("Policy")
 
 
-@pytest.mark.parametrize("width", [320, 360])
-def test_on_a_phone_the_tabs_keep_their_words_whole_beside_marks(visit: Visit, console: Console, width: int) -> None:
-    console.tell("set", {"health": HEALTHY | {"problems": 20, "conflicts": 10}})
-    page = visit("#/edit", viewport={"width": width, "height": 740})
-    page.get_by_role("textbox", name="Policy file").fill("a: b\n")
-    expect(page.locator("#edit-mark")).to_be_visible()
-    expect(page.locator("#policy-mark-count")).to_have_text("30")
-    lines = """link => {
-      const range = document.createRange();
-      range.selectNodeContents(link.firstChild);
-      return range.getClientRects().length;
-    }"""
-    links = page.get_by_role("navigation", name="Views").get_by_role("link").all()
-    assert [link.evaluate(lines) for link in links] == [1] * 5
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-
-
 def test_a_document_with_more_problems_than_the_list_has_is_listed_so(visit: Visit, console: Console) -> None:
     many = [{"entry": number, "line": 1, "column": None, "reason": "here"} for number in range(20)]
     console.tell("document", {"namespace": "team-long", "name": "it", "text": "[]\n", "entries": [], "problems": many})
@@ -86,26 +69,6 @@ def test_the_first_document_with_a_problem_is_open_else_one_to_look_at_else_the_
     for found in known.values():
         console.tell("document", found | {"problems": [], "entries": []})
     expect(visit("#/policy").locator(title)).to_have_text("team-aqua/token-policy")
-
-
-@pytest.mark.parametrize(
-    ("route", "told"),
-    [
-        ("#/policy/team-red/token-policy", "red.example.com /inventory"),
-        ("#/explain?url=https%3A%2F%2Fyellow.example.com%2Forders%2Finternal%2F1", "the longest pathPrefix that matches host and method"),
-    ],
-)
-def test_on_a_phone_every_cell_of_a_table_is_within_the_screen(visit: Visit, route: str, told: str) -> None:
-    page = visit(route, viewport=PHONE)
-    if "explain" in route:
-        page.get_by_label("URL").fill("https://yellow.example.com/orders/internal/1")
-        page.get_by_role("button", name="Explain").click()
-    expect(page.locator(".stacks", has_text=told)).to_be_visible()
-    ends = page.locator(".stacks:visible td").evaluate_all("cells => cells.map(cell => cell.getBoundingClientRect().right)")
-    assert ends
-    assert max(ends) <= PHONE["width"]
-    label = page.locator(".stacks:visible td").nth(1).evaluate("cell => getComputedStyle(cell, '::before').content")
-    assert label.endswith(': "')
 
 
 def test_on_a_phone_a_document_that_nobody_asked_for_moves_nothing(visit: Visit) -> None:
@@ -157,12 +120,6 @@ def test_an_entry_has_an_address_and_is_marked_there(page: Page) -> None:
     expect(page.locator(".code-line.marked")).to_have_count(4)
     assert page.locator(".code-line.marked").evaluate_all("lines => lines.map((line) => line.dataset.line)") == ["8", "9", "10", "11"]
     expect(page.locator("#policy-document tr.chosen")).to_contain_text("/orders/internal")
-
-
-def test_an_entry_in_conflict_is_marked_in_its_text(visit: Visit) -> None:
-    page = visit("#/policy/team-blue/token-policy")
-    expect(page.locator(".code-line.m-warn")).to_have_count(3)
-    expect(page.locator('.code-tag[data-tag="conflict"]')).to_have_count(1)
 
 
 def test_lines_are_those_that_yaml_counts(visit: Visit, console: Console) -> None:

@@ -1,48 +1,28 @@
 """The page's pure modules, asked without a page: in the JavaScript runner that Playwright brings along."""
 
-import json
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-import playwright
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Browser
 
-from tests.browser.conftest import ROOT, Console
-from tests.browser.made_up import HEALTHY, Json, item
-
-NODE: Final = Path(playwright.__file__).with_name("driver") / "node"
-# A line is a module, a function's text, which may use all that the module has as ``m``, and its arguments.
-RUNNER: Final = """
-import { createInterface } from "node:readline";
-for await (const line of createInterface({ input: process.stdin })) {
-    const [module, expression, args] = JSON.parse(line);
-    const f = new Function("m", `return (${expression})`)(await import(module));
-    console.log(JSON.stringify((await f(...args)) ?? null));
-}
-"""
+from tests.browser import flows
+from tests.browser.conftest import Console
+from tests.browser.made_up import HEALTHY, KINDS, Json, all_kinds, item
+from tests.browser.modules import modules
 
 
 @pytest.fixture(scope="module")
 def ask() -> Iterator[Any]:
     """Return what a function of a module returns, called with these arguments."""
-    command = (NODE, "--input-type=module", "--eval", RUNNER)
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8") as node:
-        assert node.stdin is not None
-        assert node.stdout is not None
-        told, said = node.stdin, node.stdout
-
-        def ask(module: str, expression: str, *arguments: object) -> Any:
-            told.write(json.dumps([(ROOT / "exchanger/console/page" / module).as_uri(), expression, arguments]) + "\n")
-            told.flush()
-            return json.loads(said.readline())
-
+    with modules() as ask:
         yield ask
-        told.close()
+
+
+def test_the_words_of_each_flow_are_the_recorded_ones(ask: Any) -> None:
+    assert flows.text(ask) == flows.FILE.read_text()
 
 
 @pytest.mark.parametrize(
@@ -61,21 +41,6 @@ def ask() -> Iterator[Any]:
 )
 def test_claims_are_added_removed_changed_or_kept(ask: Any, before: Json | None, after: Json | None, expected: list[object]) -> None:
     assert ask("detail/claims.js", "(a, b) => m.diffClaims(a, b).map(({name, kind}) => [name, kind])", before, after) == expected
-
-
-@pytest.mark.parametrize(
-    ("more", "expected"),
-    [
-        ({}, "scope a b · audience c, d"),
-        ({"resource_metadata": ""}, "scope a b · audience c, d"),
-        (
-            {"resources": ["https://r"], "resource_metadata": "https://m"},
-            "scope a b · audience c, d · resource https://r · metadata https://m",
-        ),
-    ],
-)
-def test_what_an_exchange_asks_for_is_one_line(ask: Any, more: Json, expected: str) -> None:
-    assert ask("format.js", "(target) => m.targetText(target)", {"scope": "a b", "audiences": ["c", "d"], **more}) == expected
 
 
 def lines(size: int) -> st.SearchStrategy[str]:
@@ -354,3 +319,107 @@ def test_a_banner_names_a_few_issuers(ask: Any, names: list[str], expected: str 
     issuers = {"listed": [{"name": name, "endpoint": f"{name}.example", "breaker_open": True} for name in names], "more": 0}
     found = ask("banner.js", "([health, issuers]) => m.warning(health, 0, issuers)", [HEALTHY, issuers])
     assert found == (expected and {"severity": "warn", "text": expected, "policy": False})
+
+
+UNHEALTHY = (
+    ({"state": "loading", "age_s": None, "unreadable": {"listed": ["team-a"], "more": 2}}, "bad", "No policy is loaded yet"),
+    (
+        {"state": "loading", "age_s": None, "unreadable": {"listed": ["team-a"], "more": 2}},
+        "bad",
+        "may not read Namespaces team-a and 2 more.",
+    ),
+    ({"state": "too_old", "age_s": 900}, "bad", "too old"),
+    ({"state": "missing"}, "bad", "no entry is in force"),
+    ({"age_s": 300}, "warn", "stays in force"),
+    ({"problems": 2}, "warn", "2 documents have problems"),
+    ({"conflicts": 1}, "warn", "1 document is in conflict"),
+    ({"unreadable": {"listed": ["team-a"], "more": 0}}, "warn", "may not read Namespace team-a"),
+    ({"unreadable_objects": {"listed": ["a.yaml"], "more": 0}}, "warn", "File a.yaml cannot be read: the service would start without"),
+    ({"unreadable_objects": {"listed": ["a.yaml", "b.yaml"], "more": 2}}, "warn", "Files a.yaml, b.yaml and 2 more cannot be read"),
+)
+
+
+@pytest.mark.parametrize(("health", "severity", "said"), UNHEALTHY, ids=range(len(UNHEALTHY)))
+def test_banner_names_what_is_wrong_with_the_policy(ask: Any, health: Json, severity: str, said: str) -> None:
+    found = ask("banner.js", "(health) => m.warning(health, 0, null)", HEALTHY | health)
+    assert (found["severity"], found["policy"]) == (severity, True)
+    assert said in found["text"]
+
+
+def test_banner_says_nothing_of_a_healthy_policy(ask: Any) -> None:
+    assert ask("banner.js", "(health) => m.warning(health, 0, null)", HEALTHY | {"age_s": 100}) is None
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ({"host": "RED.example"}, 2),
+        ({"policy": "team-red/"}, 2),
+        ({"text": "txe-2005"}, 1),
+        ({"text": "get digest shared"}, 2),
+        ({"text": f"{3:032x}"}, 1),
+        ({"text": "no such thing"}, 0),
+        ({"decision": "deny_missing_bearer"}, 1),
+        ({"decision": "family:token"}, 2),
+        ({"decision": "result:system_error"}, 3),
+        ({"decision": "result:auth_denied|system_error"}, 8),
+        ({"decision": "allow_exchange"}, 4),
+        ({"decision": "allow_exchange", "text": "shared"}, 2),
+    ],
+    ids=str,
+)
+def test_filter_leaves_out_what_does_not_fit(ask: Any, filters: dict[str, str], expected: int) -> None:
+    fitting = "(items, filters) => items.filter(m.matcher({ ...m.NOTHING, ...filters })).length"
+    assert ask("filter.js", fitting, all_kinds(), filters) == expected
+
+
+def test_each_decision_has_a_word_of_its_own(ask: Any) -> None:
+    words = ask("decisions.js", "(labels) => labels.map((label) => m.describe(label).word)", [*KINDS])
+    assert all(words)
+    assert len(set(words)) == len(KINDS)
+
+
+JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl"
+
+
+@pytest.mark.parametrize("text", ["a&b=c#d?e", "100 %", "%25+ %zz", "ümlaut 日本", "txe-3004", f"00-{3:016x}", f"{3:032x}", "<b>"])
+def test_address_gives_back_the_filter_and_the_request(ask: Any, text: str) -> None:
+    filters = {"text": text, "decision": "", "host": text, "policy": ""}
+    round_trip = "(filter) => { const query = m.queryOf(m.liveHash(filter, '1-2')); return [m.filterOf(query), query.get('request')]; }"
+    assert ask("address.js", round_trip, filters) == [filters, "1-2"]
+
+
+@pytest.mark.parametrize("secret", [JWT, f"Bearer {JWT[:12]}", "client_secret=abc", "x" * 39 + "1", "f0oBarBazQux12345678Z"])
+def test_address_leaves_out_what_looks_like_a_credential(ask: Any, secret: str) -> None:
+    assert ask("address.js", "(text) => m.liveHash({ text, host: 'red' }, null)", secret) == "#/live?host=red"
+    assert ask("address.js", "(text) => m.liveHash({ text }, null)", secret) == "#/live"
+
+
+@pytest.mark.parametrize(
+    ("function", "text", "said"),
+    [
+        ("readHeaders", "Authorization: Bearer secret", "holds credentials, which are not sent"),
+        ("readHeaders", "X-One: 1\ncookie: session=secret", "Header 2 holds credentials"),
+        ("readHeaders", "no colon", "no name and value"),
+        ("readUrl", "https://me:secret@a.example/", "user information"),
+        ("readUrl", "https://a.example/x#part", "fragment"),
+        ("readUrl", "ftp://a.example/", "another scheme"),
+        ("readUrl", "/orders", "no host"),
+    ],
+)
+def test_explain_refuses_what_cannot_be_asked(ask: Any, function: str, text: str, said: str) -> None:
+    assert said in ask("explain.js", f"(text) => {{ try {{ m.{function}(text); }} catch (error) {{ return error.message; }} }}", text)
+
+
+def test_explain_tells_of_headers_with_tokens_only_which_hold_the_same(ask: Any) -> None:
+    tokens = (
+        "X-Forwarded-Access-Token: canary\nX-Other: eyJcanary\nX-Same-Token: canary\nX-Id-Token: canary with blanks\nX-Key:\nMcp-Name: a"
+    )
+    assert ask("explain.js", "m.readHeaders", tokens) == [
+        ["token", "X-Forwarded-Access-Token: 1"],
+        ["token", "X-Other: 2"],
+        ["token", "X-Same-Token: 1"],
+        ["token", "X-Id-Token: invalid"],
+        ["token", "X-Key: absent"],
+        ["header", "Mcp-Name: a"],
+    ]
