@@ -1,9 +1,11 @@
 """Programs of a PATH that a test makes: real ones, and stand-ins for what needs Docker or the network. Each notes how it was called."""
 
 import importlib
+import io
 import os
 import subprocess
 from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -64,6 +66,20 @@ class Programs:
         return subprocess.run(
             command, cwd=cwd, env=self.environment(variables), capture_output=True, text=True, timeout=SCRIPT_S, check=False
         )
+
+    def call(self, name: str, *arguments: str, variables: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a script of ``scripts/`` in this process, and return the same as ``run``, but for what its programs print."""
+        out, err, status = io.StringIO(), io.StringIO(), 0
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            for variable in os.environ:
+                patch.delenv(variable)
+            for variable, value in self.environment(variables).items():
+                patch.setenv(variable, value)
+            try:
+                status = script(name).main(arguments)
+            except SystemExit as ended:
+                status = int(ended.code or 0)
+        return subprocess.CompletedProcess((name, *arguments), status, out.getvalue(), err.getvalue())
 
 
 @cache

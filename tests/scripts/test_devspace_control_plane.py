@@ -14,7 +14,7 @@ from tests.helm.cluster import Cluster
 from tests.scripts.programs import Programs
 from tests.tools import find_tool
 
-pytestmark = [pytest.mark.go, pytest.mark.helm, pytest.mark.kubernetes]
+pytestmark = [pytest.mark.full, pytest.mark.go, pytest.mark.helm, pytest.mark.kubernetes]
 
 # DevSpace asks for Helm 3, and gets 4. Charts from elsewhere are not installed.
 HELM: Final = """
@@ -76,53 +76,8 @@ def test_profiles_are_deployed_in_order_and_purged_in_reverse(cluster: Cluster, 
     assert gateways(cluster) == ""
 
 
-def test_a_purge_leaves_what_its_profiles_do_not_name(cluster: Cluster, programs: Programs) -> None:
-    devspace(programs, "deploy", "-p", "local-test", "-p", "with-infra")
-    devspace(programs, "purge", "-p", "with-test")
-    assert releases(cluster) == []
-    assert "gateway.gateway.networking.k8s.io/gateway" in gateways(cluster)
-    assert not programs.calls("helm delete istio")
-
-
 def test_definitions_of_the_gateway_api_that_were_there_are_neither_replaced_nor_purged(cluster: Cluster, programs: Programs) -> None:
     (programs.folder / "known").touch()
     assert "gateway-api" not in devspace(programs, "deploy", "-p", "with-infra")
     assert "gateway-api" not in devspace(programs, "purge", "-p", "with-infra")
     assert programs.calls("kubectl --context lab get crd gateways.gateway.networking.k8s.io")
-
-
-def test_a_platform_team_and_an_application_team_deploy_side_by_side_on_gke(cluster: Cluster, programs: Programs) -> None:
-    programs.variables |= {"GATEWAY_NAMESPACE": "gke-gateway"}
-    devspace(programs, "deploy", "-p", "gke-platform")
-    devspace(programs, "deploy", "-n", "team-yellow-app", "-p", "gke-app")
-    assert releases(cluster) == ["app", "demo", "exchanger"]
-    extensions = cluster.kubectl("get", "gcptrafficextensions", "--all-namespaces", "--output", "jsonpath={.items[*].metadata.namespace}")
-    assert extensions.stdout == "gke-gateway"
-    devspace(programs, "purge", "-n", "team-yellow-app", "-p", "gke-app")
-    assert releases(cluster) == ["demo", "exchanger"]
-    devspace(programs, "purge", "-p", "gke-platform")
-    assert releases(cluster) == []
-
-
-def test_what_cannot_be_deployed_stops_the_rest(cluster: Cluster, programs: Programs) -> None:
-    programs.add_real("helm", HELM + 'case "$*" in "upgrade demo"*) echo no room >&2; exit 1;; esac\n')
-    done = programs.run(find_tool("devspace"), "deploy", "-p", "local-test", cwd=programs.folder / "checkout")
-    assert done.returncode != 0
-    assert "no room" in done.stdout + done.stderr
-    assert releases(cluster) == []
-
-
-def test_a_preview_prints_what_would_be_deployed_and_changes_nothing(cluster: Cluster, programs: Programs) -> None:
-    said = devspace(programs, "deploy", "--render", "-p", "local-test")
-    assert {"Deployment", "EnvoyFilter", "HTTPRoute"} <= set(re.findall(r"^kind: (\w+)$", said, re.MULTILINE))
-    assert releases(cluster) == []
-
-
-def test_smoke_deploys_and_then_checks(cluster: Cluster, programs: Programs) -> None:
-    place = programs.folder / "checkout" / ".venv" / "bin"
-    place.mkdir(parents=True)
-    programs.add("python")
-    (place / "python").symlink_to(programs.folder / "python")
-    devspace(programs, "run", "smoke", "--only", "unmatched")
-    assert releases(cluster) == ["demo", "exchanger"]
-    assert programs.calls()[-1] == "python scripts/smoke.py check --only unmatched"

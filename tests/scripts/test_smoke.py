@@ -112,7 +112,7 @@ def test_a_step_that_takes_too_long_is_ended(
 
 @pytest.mark.parametrize("arguments", [(), ("kind", "--what"), ("unknown",), ("kind", "check")])
 def test_wrong_options_are_refused_before_anything_is_run(programs: Programs, arguments: tuple[str, ...]) -> None:
-    done = programs.run(*SMOKE, *arguments)
+    done = programs.call("smoke", *arguments)
     assert done.returncode == 2
     assert "usage:" in done.stderr
     assert not programs.calls()
@@ -174,4 +174,4 @@ def test_a_gateway_that_does_not_answer_is_not_as_expected(programs: Programs) -
     ],
 )
 def test_stress_refuses_options_that_it_would_not_heed(programs: Programs, arguments: tuple[str, ...]) -> None:
-    assert programs.run(*STRESS, *arguments).returncode == 2
+    assert programs.call("stress", *arguments).returncode == 2

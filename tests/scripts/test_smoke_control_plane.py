@@ -18,7 +18,7 @@ from tests.e2e.conftest import SharedDemo
 from tests.helm.cluster import Cluster
 from tests.scripts.programs import Programs
 
-pytestmark = [pytest.mark.envoy, pytest.mark.helm, pytest.mark.kubernetes]
+pytestmark = [pytest.mark.envoy, pytest.mark.full, pytest.mark.helm, pytest.mark.kubernetes]
 
 # Without what waits for pods or asks for their logs; charts from elsewhere are not installed.
 HELM: Final = """
