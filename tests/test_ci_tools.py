@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.tools import provider, what_tools_would_add
+from tests.tools import provider
 
 
 @pytest.fixture
@@ -76,19 +76,3 @@ def test_on_another_machine_it_says_what_to_do(
 def test_an_unknown_tool_is_refused(tools: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     assert tools.main(["--where", "hammer"]) == 2
     assert "The tools are actionlint, devspace, grpcurl" in capsys.readouterr().err
-
-
-def test_the_time_of_each_tool_is_known() -> None:
-    assert provider().SECONDS.keys() == provider().TOOLS.keys()
-
-
-def test_a_run_ends_with_one_line_about_the_tools_that_its_skipped_tests_miss(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provider(), "SECONDS", {"helm": 10, "etcd": 60, "kube-apiserver": 300})
-    both = "etcd and kube-apiserver are not built: run python3 .ci/tools.py etcd kube-apiserver"
-    helm = "helm is not installed: run python3 .ci/tools.py helm"
-    reasons = [both, *[helm] * 1200, "this system has no /dev/full", both]
-    assert what_tools_would_add(reasons) == (
-        "python3 .ci/tools.py helm etcd kube-apiserver would add 1,202 tests, in about 6 min: "
-        "helm 1,200 (10 s), etcd kube-apiserver 2 (6 min)"
-    )
-    assert what_tools_would_add(["this system has no /dev/full"]) is None

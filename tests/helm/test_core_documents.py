@@ -35,17 +35,6 @@ def test_the_table_of_values_is_up_to_date() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_every_value_without_a_comment_is_found() -> None:
-    generated = writer()
-    assert generated.table("# A.\na: 1\nb:\n  # C.\n  c: {}\n# D.\nd:\n  e: 1\n").splitlines()[2:] == [
-        "| `a` | `1` | A. |",
-        "| `b.c` | `{}` | C. |",
-        '| `d` | `{"e": 1}` | D. |',
-    ]
-    with pytest.raises(generated.GenerationError, match="no comment above b, c"):
-        generated.table("# A.\na: 1\nb: 2\nc: 3\n")
-
-
 @pytest.mark.parametrize(
     ("chart", "open_objects", "unlisted"),
     [

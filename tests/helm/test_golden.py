@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 from cryptography import x509
@@ -79,13 +78,6 @@ def test_every_manifest_is_valid_and_has_no_field_that_kubernetes_does_not_know(
         validate(manifest, version)
 
 
-def test_a_wrong_field_would_be_found() -> None:
-    deployment = only(render(), "Deployment")
-    deployment["spec"]["template"]["spec"]["containers"][0]["volumMounts"] = []
-    with pytest.raises(kubernetes_validate.ValidationError):
-        validate(deployment)
-
-
 def test_an_older_kubernetes_is_refused_and_every_build_of_a_newer_one_is_taken() -> None:
     said = refusal({}, kubernetes="1.28.9")
     assert "this chart needs Kubernetes 1.29 or newer, and this is v1.28.9: upgrade the cluster" in said
@@ -94,13 +86,6 @@ def test_an_older_kubernetes_is_refused_and_every_build_of_a_newer_one_is_taken(
 
 
 few = pytest.mark.parametrize("golden", [golden for golden in GOLDEN if golden.name in {"defaults", "full", "bare", "everything"}], ids=str)
-
-
-@few
-def test_what_is_rendered_among_many_is_what_is_rendered_alone(golden: Golden, monkeypatch: pytest.MonkeyPatch) -> None:
-    among_many = golden.text()
-    monkeypatch.setattr("tests.helm.chart.RENDERED", {})
-    assert golden.text() == among_many
 
 
 @few

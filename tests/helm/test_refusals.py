@@ -9,7 +9,6 @@ import yaml
 
 from exchanger.values.selector import parse_selector
 from tests.helm.cases import PROFILE
-from tests.helm.chart import refusal
 from tests.helm.many import refusals, render_many
 from tests.helm.rendered_cluster import DEMO_CHART
 
@@ -36,14 +35,6 @@ def said(part: str) -> dict[str, str]:
 @pytest.mark.parametrize(("part", "name"), SENTENCES)
 def test_senseless_values_are_refused_with_a_sentence(part: str, name: str) -> None:
     assert TABLE["refused"][part][name]["says"] in said(part)[name]
-
-
-@pytest.mark.parametrize(
-    ("part", "name"), [("service", "no image"), ("service", "a port that is none"), ("wiring", "two certificates for one listener")]
-)
-def test_what_is_refused_among_many_is_refused_alone(part: str, name: str) -> None:
-    """What ``helm lint`` only notes ends a rendering: one of each template that refuses."""
-    assert said(part)[name] in refusal(TABLE["refused"][part][name]["values"])
 
 
 def test_the_schema_refuses_impossible_values() -> None:

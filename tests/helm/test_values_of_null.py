@@ -22,7 +22,7 @@ from tests.helm.many import prepare, refusals, render_many
 from tests.helm.rendered_cluster import DEMO_CHART
 from tests.helm.test_core_documents import writer
 
-pytestmark = [pytest.mark.helm, pytest.mark.slow]
+pytestmark = [pytest.mark.full, pytest.mark.helm, pytest.mark.slow]
 
 PathOf = tuple[str, ...]
 Given = Mapping[str, Any]

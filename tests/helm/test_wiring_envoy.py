@@ -77,14 +77,6 @@ def test_paths_are_normalised_as_in_the_demo(tmp_path: Path) -> None:
     assert changed.items() <= demo.items()
 
 
-@each_mode
-def test_envoy_refuses_a_field_that_it_does_not_know(mode: FilterMode, tmp_path: Path) -> None:
-    """That the test above can fail."""
-    rendered = rendered_filter(mode)
-    rendered["typed_config"]["fail_closed"] = True
-    assert "fail_closed" in objection(tmp_path, rendered)
-
-
 @asynccontextmanager
 async def behind(mode: FilterMode, folder: Path, authority: str = "", **section: Any) -> AsyncGenerator[tuple[int, RunningDemo]]:
     """Run the demo behind a gateway with the rendered filter; yield the gateway's port when it gives right answers."""

@@ -5,11 +5,9 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.monitoring.exported import OPEN, exported
-from tests.monitoring.promql import Reading, Selector, UnknownTokenError, read
+from tests.monitoring.promql import Reading, read
 from tests.monitoring.sources import RELEASE, Query, alert_queries, dashboard_queries
 
 PROMETHEUS: Final = "Prometheus makes it itself"
@@ -133,41 +131,6 @@ def test_no_exception_outlives_its_reason() -> None:
     assert FOREIGN.keys() <= read_somewhere
     assert NOT_SHOWN.keys() <= exported().keys()
     assert not FOREIGN.keys() & exported().keys()
-
-
-# -- the reader of PromQL
-
-NAMES = st.from_regex(r"[a-z]{3,8}_[a-z]{3,8}", fullmatch=True)
-VALUES = st.text(st.characters(exclude_characters='"\\', exclude_categories=["Cc", "Cs"]), max_size=20)
-
-
-@given(metric=NAMES, label=NAMES, value=VALUES, group=NAMES, operator=st.sampled_from(["=", "!=", "=~", "!~"]))
-def test_a_selector_is_read_from_whatever_is_around_it(metric: str, label: str, value: str, group: str, operator: str) -> None:
-    selector = f'{metric}{{{label}{operator}"{value}"}}'
-    for expression in (
-        selector,
-        f"{selector} > 1",
-        f"sum by ({group}) (rate({selector}[5m]))",
-        f"sum(rate({selector}[5m])) by ({group})",
-        f"0.5 * max_over_time({selector}[1h] offset 5m) unless on ({group}) vector(1)",
-        f"label_replace({selector}, \"a\", '$1', \"b\", '(.*)')",
-    ):
-        found = read(expression)
-
-        assert found.selectors == (Selector(metric, ((label, operator, value),)),)
-        assert found.labels == (frozenset({group}) if group in expression.replace(selector, "") else frozenset())
-
-
-def test_all_matchers_and_selectors_are_found() -> None:
-    assert read("absent(up) or on () up == bool 0 and count(x:y_total)").metrics == {"up", "x:y_total"}
-    found = read('a_b{x="1",y=~"$z"} / on (n, p) group_left (q) c_d{} * 1e-3')
-    assert found == Reading((Selector("a_b", (("x", "=", "1"), ("y", "=~", "$z"))), Selector("c_d")), frozenset({"n", "p", "q"}))
-
-
-@pytest.mark.parametrize("expression", ["a{b}", "a @@ b", 'a{b="1', "a;b"])
-def test_an_unreadable_expression_is_an_error(expression: str) -> None:
-    with pytest.raises((UnknownTokenError, ValueError)):
-        read(expression)
 
 
 def test_every_metric_that_a_page_names_is_exported() -> None:
