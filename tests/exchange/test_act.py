@@ -80,9 +80,9 @@ async def test_one_request_serves_all_exchanges(autojump_clock: MockClock) -> No
 
 @pytest.mark.parametrize(
     ("more", "kept_for"),
-    [({"expires_in": 300}, 270), ({"expires_in": 100}, 80), ({}, 48), ({"expires_in": 0}, 0)],
+    [({"expires_in": 300}, 270), ({"expires_in": 100}, 80), ({}, 48), ({"expires_in": 0}, 0), ({"expires_in": 10**9}, 3600)],
 )
-async def test_it_is_kept_until_shortly_before_its_end(more: dict[str, object], kept_for: int, autojump_clock: MockClock) -> None:
+async def test_the_token_is_cached_until_shortly_before_its_end_and_an_hour_at_most(more: dict[str, object], kept_for: int, autojump_clock: MockClock) -> None:
     site = answering_actors(lambda _: issued(**more))
     async with world(site.serve) as it:
         await exchange(it.client, acting("first"))
@@ -118,43 +118,32 @@ async def test_without_a_token_nothing_is_exchanged_and_the_issuer_has_peace(ans
         assert it.observer.records == []
 
 
-async def test_whoever_leaves_ends_only_its_own_exchange(autojump_clock: MockClock) -> None:
-    site = answering_actors(lambda _: b"")
-    async with world(site.serve) as it:
-        outcomes: list[TokenOutcome] = []
+async def test_a_caller_who_leaves_does_not_end_the_request_for_the_token(autojump_clock: MockClock) -> None:
+    endpoint, outcomes = Counting(), list[TokenOutcome]()
+    async with world(endpoint.serve) as it:
 
-        async def stay() -> None:
-            outcomes.append(await exchange(it.client, acting("stays")))
+        async def ask(subject: str, patience: float) -> None:
+            with trio.move_on_after(patience):
+                outcomes.append(await exchange(it.client, acting(subject)))
 
         async with trio.open_nursery() as callers:
-            with trio.move_on_after(1.0):
-                callers.start_soon(stay)
-                await exchange(it.client, acting("leaves"))
+            callers.start_soon(ask, "leaves", endpoint.pause / 2)
+            callers.start_soon(ask, "stays", math.inf)
+            await trio.sleep(endpoint.pause * 0.75)
             assert it.client.exchanges.under_way == 1
-            callers.cancel_scope.cancel()
-        assert it.client.exchanges.under_way == 0
-        assert outcomes == []
-        # The request goes on, for whoever comes next.
-        assert len(it.client._actor_tokens._asked) == 1
-        assert len(asked(site)) == 1
-        site.token = lambda _: issued()
-        await trio.sleep(30)
+        await ask("comes later", math.inf)
+    assert outcomes == [ISSUED] * 2
+    assert (endpoint.given, endpoint.exchanges) == (1, [("stays", "1"), ("comes later", "1")])
 
 
-async def test_a_token_that_comes_after_its_caller_has_left_serves_the_next(autojump_clock: MockClock) -> None:
-    site = answering_actors(lambda _: issued())
-    async with world(site.serve) as it:
-        with trio.move_on_after(0):
+async def test_a_token_that_comes_after_its_only_caller_has_left_serves_the_next(autojump_clock: MockClock) -> None:
+    endpoint = Counting()
+    async with world(endpoint.serve) as it:
+        with trio.move_on_after(endpoint.pause / 2):
             await exchange(it.client, acting("leaves"))
-        async with trio.open_nursery() as callers:
-            callers.start_soon(exchange, it.client, acting("asks"))
-            while not it.client._actor_tokens._asked:
-                await trio.lowlevel.checkpoint()
-            callers.cancel_scope.cancel()
-        await wait_all_tasks_blocked()
-        assert exchanged(site) == []
+        await trio.sleep(endpoint.pause)
         assert await exchange(it.client, acting("next")) == ISSUED
-        assert len(asked(site)) == 1
+    assert (endpoint.given, endpoint.exchanges) == (1, [("next", "1")])
 
 
 async def test_the_deadline_of_a_caller_counts_while_it_waits(autojump_clock: MockClock) -> None:
@@ -234,15 +223,9 @@ async def test_where_the_endpoint_is_unknown_that_is_said(autojump_clock: MockCl
         assert await exchange(it.client, attrs.evolve(acting(), issuer=issuer)) == ISSUED
 
 
-async def begin_asking(it: World, issuer: Issuer) -> None:
-    while issuer not in it.client._actor_tokens._asked:
-        await trio.lowlevel.checkpoint()
-
-
 async def test_an_issuer_that_is_replaced_meanwhile_still_serves_who_waits(autojump_clock: MockClock) -> None:
-    site = answering_actors(lambda _: issued())
-    request = acting()
-    async with world(site.serve) as it:
+    endpoint, request = Counting(), acting()
+    async with world(endpoint.serve) as it:
         it.client.use_issuers({"primary": request.issuer})
         outcomes: list[TokenOutcome] = []
 
@@ -251,11 +234,11 @@ async def test_an_issuer_that_is_replaced_meanwhile_still_serves_who_waits(autoj
 
         async with trio.open_nursery() as callers:
             callers.start_soon(one)
-            await begin_asking(it, request.issuer)
+            await trio.sleep(endpoint.pause / 2)
             it.client.use_issuers({"primary": attrs.evolve(request.issuer, credentials=NEW)})
-        assert outcomes == [ISSUED]
-        actors = it.client._actor_tokens
-        assert (actors._kept, actors._asked) == ({}, {})  # nothing is kept for an issuer that is gone
+        await one()
+    assert outcomes == [ISSUED] * 2
+    assert endpoint.given == 2  # nothing is cached for an issuer that is gone
 
 
 async def test_rotations_leave_nothing_behind(autojump_clock: MockClock) -> None:
@@ -280,7 +263,6 @@ async def test_the_end_of_the_service_lands_who_waits(autojump_clock: MockClock)
         await wait_all_tasks_blocked()
         assert (landed, len(asked(site))) == ([], 1)
     assert [isinstance(outcome, ExchangeFailure) and outcome.kind for outcome in landed] == [ErrorKind.CONTEXT_CANCELED] * 3
-    assert it.client._actor_tokens._asked == {}
     assert exchanged(site) == []
 
 
@@ -412,18 +394,6 @@ async def test_an_exchange_that_nobody_waits_for_is_not_made_once_more(autojump_
         await wait_all_tasks_blocked()
         assert len(exchanged(site)) == 1
         assert it.client.exchanges.under_way == 0
-
-
-async def test_a_token_is_kept_for_an_hour_at_most(autojump_clock: MockClock) -> None:
-    site = Site(token=Revoking())
-    async with world(site.serve) as it:
-        await exchange(it.client, acting("first"))
-        await trio.sleep(3590)
-        await exchange(it.client, acting("second"))
-        assert len(asked(site)) == 1
-        await trio.sleep(20)
-        await exchange(it.client, acting("third"))
-        assert len(asked(site)) == 2
 
 
 async def test_a_token_of_the_previous_client_is_kept_while_that_is_in_use(autojump_clock: MockClock) -> None:
