@@ -353,22 +353,6 @@ async def test_turns_at_a_host_are_fair_by_namespace_and_profile(autojump_clock:
     assert busy.most == MAX_BUSY_PER_HOST
 
 
-async def test_who_gets_no_turn_is_told_so_and_it_says_nothing_of_the_endpoint(autojump_clock: MockClock) -> None:
-    limits = CallLimits(breaker=True)
-    async with world(Busy(0.45).script, settings=CONTRACT) as it:
-        use(it, asked(limits=limits))
-        outcomes: list[TokenOutcome] = []
-        for _ in range(2):
-            outcomes += await it.exchange_all(*(asked(f"{number}", limits=limits) for number in range(2000)))
-            await trio.sleep(0.5)
-        (found,) = it.client.limits
-        assert not found.is_open
-    kinds = Counter(outcome.kind for outcome in outcomes if isinstance(outcome, ExchangeFailure))
-    # The latter had a turn, and too little time was left.
-    assert set(kinds) == {ErrorKind.OVERLOADED, ErrorKind.TIMEOUT}
-    assert len(outcomes) - kinds.total() == 2 * MAX_BUSY_PER_HOST
-
-
 # Memory.
 
 

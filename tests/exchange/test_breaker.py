@@ -223,51 +223,6 @@ def test_callers_that_fail_are_many_when_they_cannot_be_counted() -> None:
     assert number == 4 * CALLER_BITS
 
 
-@pytest.mark.parametrize(
-    ("before", "bad", "expected"),
-    [(0, MIN_CALLS - 1, False), (0, MIN_CALLS, True), (2, 7, False), (2, 8, True), (100, 399, False), (100, 400, True)],
-)
-def test_it_opens_when_four_in_five_of_ten_or_more_fail(before: int, bad: int, expected: bool) -> None:
-    breaker = Breaker()
-    for caller, health in enumerate([GOOD] * before + [BAD] * bad):
-        assert call(breaker, health, 1000.0, caller=caller)
-    assert breaker.is_open == expected
-
-
-def test_an_outage_is_noticed_in_three_seconds_after_a_busy_time() -> None:
-    breaker, now = Breaker(), 1000.0
-    for _ in range(10_000):  # 100 calls a second, for long
-        now += 0.01
-        assert call(breaker, GOOD, now)
-    began = now
-    while not breaker.is_open:
-        now += 0.01
-        call(breaker, BAD, now)
-    assert 1.0 < now - began <= 3.0
-
-
-def test_one_lost_connection_with_many_streams_does_not_open_it() -> None:
-    breaker, now = Breaker(), 1000.0
-    for _ in range(500):
-        now += 0.01
-        assert call(breaker, GOOD, now)
-    assert all(call(breaker, BAD, now) for _ in range(100))
-    assert not breaker.is_open
-
-
-@pytest.mark.parametrize(
-    ("caller", "first", "count"), [(None, [0.5, 1.5, 3.5, 6.5, 9.5], 21), (7, [1.5, 3.5, 6.5, 10.5, 14.5], 16)], ids=["many", "one"]
-)
-def test_pauses_grow_and_a_minute_of_outage_costs_few_probes(caller: int | None, first: list[float], count: int) -> None:
-    breaker, probes = opened(caller=caller), list[float]()
-    for tick in range(6000):
-        now = 1000.0 + tick / 100
-        if call(breaker, BAD, now, caller=caller):
-            probes.append(now - 1000.0)
-    assert probes[:5] == pytest.approx(first, abs=0.1)
-    assert abs(len(probes) - count) <= 1
-
-
 @given(
     outage=st.lists(st.tuples(STEPS, HEALTHS), max_size=60),
     every=st.sampled_from([0.002, 0.05, 0.4]),
@@ -305,32 +260,6 @@ def test_recovery_is_seen_within_five_seconds(
         if admission is not None:
             answers.append((now + takes, admission))
         assert now - recovered <= 5.0
-
-
-def test_calls_that_hung_in_the_outage_do_not_open_it_again() -> None:
-    breaker = Breaker()
-    hung = [breaker.admit(1000.0, caller) for caller in range(300)]
-    for admission in hung[:MIN_CALLS]:
-        assert admission is not None
-        breaker.ended(admission, BAD, 1000.75)
-    assert breaker.is_open
-    assert call(breaker, GOOD, 1001.25, caller=301)
-    for admission in hung[MIN_CALLS:]:
-        assert admission is not None
-        breaker.ended(admission, BAD, 1001.3)
-    assert not breaker.is_open
-
-
-@pytest.mark.parametrize(("caller", "count"), [(None, 20), (1, 6)], ids=["many", "one"])
-def test_callers_that_leave_give_the_probe_to_others_but_not_at_once(caller: int | None, count: int) -> None:
-    breaker, now, probes = opened(caller=caller), 1000.0, 0
-    for _ in range(4):  # until the pause is long
-        now += 4.0
-        assert call(breaker, BAD, now, caller=caller)
-    for _ in range(1000):  # ten seconds of callers that leave at once
-        now += 0.01
-        probes += call(breaker, UNKNOWN, now, caller=caller)
-    assert 0.6 * count <= probes <= count
 
 
 @pytest.mark.parametrize("callers", [FEW_CALLERS, 10_000])

@@ -14,7 +14,7 @@ from exchanger.net.network import SYSTEM
 from exchanger.values.issuer import CachePolicy, CallLimits, Issuer
 from exchanger.values.secret import Secret
 from exchanger.values.token import Cache, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
-from tests.oauth.fakes import CONTRACT, HTTP, Peer, World, answering, exchange, response, silent, success, token_request, world
+from tests.oauth.fakes import CONTRACT, Peer, World, answering, exchange, response, silent, success, token_request, world
 
 KEEPS = CachePolicy(max_ttl=300.0, max_entries=100)
 
@@ -63,26 +63,6 @@ async def test_a_token_is_renewed_ahead_once_and_nobody_waits_for_it(autojump_cl
             await trio.sleep(0.58)
         assert seen == {"first", "second"}
     assert len(it.observer.records) == 2
-
-
-async def test_a_renewal_that_is_refused_takes_the_token_away(autojump_clock: MockClock) -> None:
-    answers = [lasting(60)]
-
-    async def script(peer: Peer) -> None:
-        while True:
-            await peer.request()
-            await peer.send(answers.pop() if answers else response(b'{"error": "invalid_grant"}', 400))
-
-    async with world(script) as it:
-        use(it, request())
-        await exchange(it.client, request())
-        outcomes = list[TokenOutcome]()
-        for _ in range(100):
-            outcomes.append(await exchange(it.client, request()))
-            await trio.sleep(0.58)
-    kinds = [type(outcome) for outcome in outcomes]
-    assert ExchangeFailure in kinds
-    assert ExchangedToken not in kinds[kinds.index(ExchangeFailure) :]
 
 
 @pytest.mark.parametrize("kept", [None, CachedToken(ExchangedToken(Secret("of another replica"), cache=Cache.HIT))])
@@ -341,21 +321,6 @@ async def test_an_endpoint_that_accepts_no_connection_opens_the_breaker_although
         (limits,) = it.client.limits
         assert limits.is_open
         callers.cancel_scope.cancel()
-
-
-async def test_a_full_queue_refuses_at_once_and_keeps_room_for_other_namespaces(autojump_clock: MockClock) -> None:
-    async with world(slowly, settings=HTTP) as it:
-        use(it, LIMITED)
-        async with trio.open_nursery() as callers:
-            for number in range(500):
-                callers.start_soon(exchange, it.client, limited(f"s{number}", "greedy"))
-            await wait_all_tasks_blocked()
-            refused = await exchange(it.client, limited("one more", "greedy"))
-            assert isinstance(refused, ExchangeFailure)
-            assert refused.kind is ErrorKind.OVERLOADED
-            modest = await exchange(it.client, limited("modest", "modest"))
-            assert isinstance(modest, ExchangedToken)
-            callers.cancel_scope.cancel()
 
 
 async def test_a_wider_limit_lets_those_go_that_wait(autojump_clock: MockClock) -> None:

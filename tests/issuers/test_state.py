@@ -10,7 +10,7 @@ from exchanger.issuers.state import ROTATION_GRACE_S, IssuerSet, State
 from exchanger.issuers.value_sources import FileSet, Shape, ValueSource
 from exchanger.values.issuer import Issuer
 from exchanger.values.secret import Secret
-from tests.issuers.fakes import FORBIDDEN, MISSING, OAUTH, data, file, good_plan, inline, jwt, pairs, profiles, referring
+from tests.issuers.fakes import FORBIDDEN, MISSING, OAUTH, data, file, good_plan, inline, jwt, profiles, referring
 from tests.jwt.issuer import pem
 
 
@@ -43,53 +43,6 @@ def test_why_a_value_is_missing(found: SecretData | SecretProblem, field: str, r
 OTHER = SecretName("home", "other")
 ONE = good_plan(profiles(referring("one")))
 BOTH = good_plan(profiles(referring("one"), referring("two", "other")))
-
-
-def in_force(state: State) -> dict[str, tuple[str, str]]:
-    return {} if state.current is None else pairs(state.current.issuers)
-
-
-def running() -> State:
-    return State().with_file(ONE, 0.0).with_place(OAUTH, data(1), 0.0)
-
-
-def test_an_unusable_secret_takes_nothing_away() -> None:
-    for found in (MISSING, FORBIDDEN, data(2, ("id",)), data(2, ("id",), ("secret",))):
-        state = running().with_place(OAUTH, found, 1.0)
-        assert in_force(state) == {"one": ("id-1", "canary-1")}
-        assert len(state.issues) > 0
-        assert len(state.with_place(OAUTH, data(1), 2.0).issues) == 0
-        assert in_force(state.with_place(OAUTH, data(3), 2.0)) == {"one": ("id-3", "canary-3")}
-
-
-def test_other_secrets_go_on_beside_an_unusable_one() -> None:
-    state = State().with_file(BOTH, 0.0).with_place(OAUTH, data(1), 0.0).with_place(OTHER, data(1), 0.0)
-    state = state.with_place(OAUTH, data(2, ("id",)), 1.0).with_place(OTHER, data(2), 1.0)
-    assert in_force(state) == {"one": ("id-1", "canary-1"), "two": ("id-2", "canary-2")}
-
-
-def test_while_a_version_waits_the_one_before_goes_on() -> None:
-    state = running().with_file(BOTH, 1.0)
-    assert (state.plan, state.pending) == (ONE, BOTH)
-    state = state.with_place(OAUTH, data(2), 2.0)
-    assert in_force(state) == {"one": ("id-2", "canary-2")}
-    state = state.with_file(ONE, 3.0)
-    assert (state.plan, state.pending) == (ONE, None)
-    assert state.places == {OAUTH}
-
-
-def test_a_new_version_counts_with_what_was_kept() -> None:
-    state = running().with_place(OAUTH, MISSING, 1.0).with_file(good_plan(profiles(referring("one"), referring("three"))), 2.0)
-    assert in_force(state) == {"one": ("id-1", "canary-1"), "three": ("id-1", "canary-1")}
-    assert len(state.issues) == 4
-
-
-def test_a_new_version_that_needs_what_was_lost_waits() -> None:
-    needs_more = good_plan(profiles(referring("one").replace("key: id", "key: other")))
-    state = running().with_place(OAUTH, data(2, ("id",)), 1.0).with_file(needs_more, 2.0)
-    assert state.pending is needs_more
-    assert in_force(state) == {"one": ("id-1", "canary-1")}
-    assert sorted(reason for reason in state.issues.values()) == ["there is no such key"] * 2
 
 
 def test_a_secret_that_is_no_longer_needed_is_forgotten() -> None:
@@ -153,6 +106,15 @@ def test_the_credentials_before_count_for_ten_minutes_at_the_same_endpoint_alone
     assert current(rotated.without_retired(699.0)) is current(rotated)
     assert current(rotated.without_retired(700.0)).issuers["a"].previous is None
     assert current(rotated.with_file(plan_for(elsewhere, client), 101.0)).issuers["a"].previous is None
+
+
+@pytest.mark.parametrize(("subject", "rotated"), [("me", ()), ("another", ("a",))])
+def test_a_newer_assertion_of_the_same_subject_is_no_rotation(subject: str, rotated: tuple[str, ...]) -> None:
+    plan = plan_for("tokenEndpoint: 'https://a.example/t'", "clientID: c, clientAssertionFile: {path: /token}")
+    state = State().with_file(plan, 0.0).with_place(TOKEN_FILE, token_of("me", 1), 0.0)
+    renewed = state.with_place(TOKEN_FILE, token_of(subject, 2), 1.0)
+    assert current(renewed).issuers["a"].credentials != current(state).issuers["a"].credentials
+    assert current(renewed).rotated_since(current(state)) == rotated
 
 
 def test_an_actor_s_token_and_authorities_are_no_credentials() -> None:

@@ -110,32 +110,6 @@ def test_it_does_what_the_model_does(limit: int, steps: list[tuple[str, str, int
     assert all(became[number] == 1 for number in asked)
 
 
-def test_namespaces_take_turns_and_each_is_served_in_order() -> None:
-    calls = ConcurrencyLimit[str](1)
-    assert calls.enter("r", "r0") is Entered.ADMITTED
-    for item in ("r1", "r2", "r3", "b1", "g1", "b2"):
-        assert calls.enter(item[0], item) is Entered.QUEUED
-    assert not calls.withdraw("r", "r0")  # it waits no more
-    served = ["r0"]
-    while (next_one := calls.release(served[-1][0])) is not None:
-        served.append(next_one)
-    assert served == ["r0", "b1", "g1", "r1", "b2", "r2", "r3"]
-    assert (calls.in_flight, calls.queued) == (0, 0)
-
-
-def test_a_namespace_whose_calls_hang_is_left_with_its_share() -> None:
-    calls = ConcurrencyLimit[str](8)
-    for number in range(50):
-        calls.enter("hangs", f"hangs {number}")
-    for number in range(16):
-        calls.enter("quick", f"quick {number}")
-    served = [calls.release("hangs") for _ in range(4)]
-    assert served == ["quick 0", "quick 1", "quick 2", "quick 3"]
-    # From now on only what is quick ends, and its places stay its own.
-    assert [calls.release("quick") for _ in range(12)] == [f"quick {number}" for number in range(4, 16)]
-    assert calls.release("hangs") == "hangs 8"
-
-
 @given(st.integers(1, 8), st.integers(1, 6), st.integers(0, 50))
 def test_a_newcomer_has_the_next_place_whatever_others_do(limit: int, greedy: int, extra: int) -> None:
     """However many namespaces fill the queue, and go on asking, there is a place in it for the next one, and it is served first."""
@@ -162,10 +136,3 @@ def test_a_party_with_a_third_part_gets_a_quarter_of_the_queue(limit: int, alone
     assert entered == {Entered.ADMITTED: limit, Entered.QUEUED: alone, Entered.FULL: 2000 - alone}
     others = Counter(calls.enter("known", item) for item in range(2000))
     assert others[Entered.QUEUED] == (calls.queue_limit - alone) // 2
-
-
-@pytest.mark.parametrize(("limit", "alone"), [(1, MIN_QUEUE // 2), (2, 8), (64, 256)])
-def test_one_namespace_gets_half_of_the_queue(limit: int, alone: int) -> None:
-    calls = ConcurrencyLimit[int](limit)
-    entered = Counter(calls.enter("red", item) for item in range(limit + 2000))
-    assert entered == {Entered.ADMITTED: limit, Entered.QUEUED: alone, Entered.FULL: 2000 - alone}

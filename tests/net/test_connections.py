@@ -142,15 +142,6 @@ async def test_of_those_that_have_rested_the_one_used_last_is_taken_first(autoju
         assert await it.use() == [2]
 
 
-async def test_what_came_just_before_its_use_ends_a_connection(autojump_clock: MockClock) -> None:
-    async with connections() as it:
-        await it.use()
-        await trio.sleep(LONGEST)
-        it.endpoint.streams[0].stream.socket._sock.send(b"x")  # type: ignore[attr-defined]  # without a chance for anybody to see it
-        assert await it.use() == [1]
-        assert it.closed == [True, False]
-
-
 async def test_a_slow_answer_makes_every_rest_longer(autojump_clock: MockClock) -> None:
     async with connections() as it:
         await it.use(count=MANY)
@@ -286,33 +277,6 @@ async def test_an_attempt_outlives_its_call_and_its_connection_serves_the_next_o
         await trio.sleep(0.6)
         assert it.counts == (1, 1, 0, 0, 0)
         assert await it.use() == [0]
-
-
-@pytest.mark.parametrize(
-    ("began", "phase"),
-    [
-        (0.0, "waiting for a free connection"),
-        (0.4, "waiting for a free connection"),
-        (0.5, "waiting for a free connection"),
-        (0.6, "connecting"),
-    ],
-)
-async def test_a_call_that_times_out_says_where_its_time_went(began: float, phase: str, autojump_clock: MockClock) -> None:
-    async with connections(max_busy_per_host=1) as it:
-
-        async def hangs(_host: str, _port: int) -> trio.SocketStream:
-            await trio.sleep_forever()
-            raise AssertionError
-
-        it.pool.reactor.network = attrs.evolve(SYSTEM, connect=hangs)
-        it.call(deadline=1.0)
-        await trio.sleep(began)
-        it.call(deadline=1.0)
-        await trio.sleep(1.001)
-        assert it.landed == [
-            NoAnswer(timed_out=True, why="timed out while connecting"),
-            NoAnswer(timed_out=True, why=f"timed out while {phase}"),
-        ]
 
 
 def known(*, longest: float = 10.0, now: float = 0.0) -> ReuseQuarantine:

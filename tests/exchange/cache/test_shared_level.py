@@ -382,34 +382,6 @@ async def test_a_token_that_an_upstream_refused_is_gone_from_both_levels_and_a_n
         assert await found(one, asked) == "new"
 
 
-async def test_a_late_refusal_on_one_replica_leaves_the_newer_token_of_another(tmp_path: Path, autojump_clock: MockClock) -> None:
-    of = issuer(cache=attrs.evolve(POLICY, drop_refused=True))
-    asked = request(of=of)
-    async with two(tmp_path, of) as (server, one, other):
-        one.use_issuers({"primary": of})
-        one.keep(asked, token("old"))
-        await trio.sleep(SOON)
-        assert await found(other, asked) == "old"
-        other.upstream_answered(asked, Secret("old"), refused=True)
-        other.keep(asked, token("new"))
-        await trio.sleep(SOON)
-        one.upstream_answered(asked, Secret("old"), refused=True)
-        await trio.sleep(SOON)
-        assert len(server.values) == 1
-        assert await found(one, asked) == "new"
-
-
-async def test_a_removal_waits_for_the_value_that_is_queued_before_it(tmp_path: Path, autojump_clock: MockClock) -> None:
-    of = issuer(cache=attrs.evolve(POLICY, drop_refused=True))
-    asked, server = request(of=of), Server()
-    async with replica(server, shared_settings(tmp_path), of) as one:
-        one.keep(asked, token("old"))
-        one.upstream_answered(asked, Secret("old"), refused=True)
-        await trio.sleep(SOON)
-        assert server.values == {}
-        assert len(server.writes) == 2
-
-
 @pytest.mark.parametrize("out_of_use", [False, True])
 async def test_refusals_of_tokens_that_were_never_kept_bring_none_back(
     tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, out_of_use: bool
