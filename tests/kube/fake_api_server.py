@@ -208,7 +208,7 @@ class FakeApiServer:
 
     def heal(self) -> None:
         """End every fault; versions that went back stay where they are."""
-        self.failing, self.mute, self.buffers, self.frozen = None, False, False, False
+        self.failing, self.mute, self.buffers, self.frozen, self.ends_after = None, False, False, False, None
         self.late.clear()
         self._scripts.clear()
         self.forbidden.clear()

@@ -35,10 +35,6 @@ def store(*names: str, limits: NamespaceLimits = TWO) -> ReflectorStore[ConfigMa
     return made
 
 
-def is_lacking(made: ReflectorStore[ConfigMap]) -> bool:
-    return bool(made.lacking)
-
-
 def applied(made: ReflectorStore[ConfigMap], event: Put[ConfigMap] | Deleted) -> dict[str, str | None]:
     """Apply an event, and return what is kept of the documents that it changes."""
     changed = made.apply(event)
@@ -58,33 +54,6 @@ def test_nothing_is_kept_of_those_beyond() -> None:
     assert len(made.items) == 2 + MAX_LISTED
     assert applied(made, Put(item("dd", 200))) == {"dd": None, "e13": "gone"}
     assert applied(made, Deleted(Key("n", "a"), "201")) == {"a": "gone", "e13": None}
-
-
-async def test_what_there_is_room_for_again_is_missing_until_it_is_told() -> None:
-    made = store("a", "b", "c")
-    assert applied(made, Deleted(Key("n", "a"), "11")) == {"a": "gone"}
-    assert is_lacking(made)
-    listed = Complete((item("b", 2), item("c", 3)), "12")
-    assert not await made.agrees(listed)
-    made.replace(listed)
-    assert made.items[Key("n", "c")].value.document == "text"
-    assert not is_lacking(made)
-    assert await made.agrees(listed)
-
-
-def test_it_is_told_by_an_edit_and_missing_no_longer_if_the_room_is_taken() -> None:
-    made = store("a", "b", "c")
-    made.apply(Deleted(Key("n", "a"), "11"))
-    assert made.apply(Put(item("c", 3))) is None  # of another history: everything is listed
-    assert applied(made, Put(item("c", 12))) == {"c": "text"}
-    assert not is_lacking(made)
-    made = store("a", "b", "c")
-    made.apply(Deleted(Key("n", "a"), "11"))
-    made.apply(Put(item("aa", 12)))
-    assert not is_lacking(made)
-    made.apply(Deleted(Key("n", "aa"), "13"))
-    made.apply(Deleted(Key("n", "c"), "14"))
-    assert not is_lacking(made)
 
 
 async def test_a_list_keeps_no_more(autojump_clock: MockClock) -> None:

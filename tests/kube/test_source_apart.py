@@ -31,19 +31,6 @@ def exchange(audience: str, path: str = "/a") -> str:
     return f"version: v1\nentries: [{{match: {{host: h, pathPrefix: {path}}}, action: exchange, exchange: {target}}}]"
 
 
-@pytest.mark.parametrize("lost", ["namespaces", "configmaps"])
-async def test_what_tightens_takes_effect_at_once(cluster: Cluster, lost: str, autojump_clock: MockClock) -> None:
-    cluster.put("b", "p", deny("/b"))
-    async with following(cluster) as followed:
-        cluster.server.lose(lost, REFUSED)
-        await trio.sleep(10)
-        if lost == "namespaces":
-            cluster.put("a", "new", deny("/b"))
-        else:
-            cluster.put_namespace("b")
-        await followed.record.until(lambda: followed.record.denies("/b"), 1)
-
-
 async def test_each_edit_during_an_outage_tightens_and_none_loosens(cluster: Cluster, autojump_clock: MockClock) -> None:
     async with following(cluster) as followed:
         record = followed.record
@@ -150,15 +137,6 @@ async def test_a_namespace_that_takes_the_name_of_another_does_not_get_its_docum
         nursery.cancel_scope.cancel()
 
 
-async def test_a_namespace_that_is_made_again_gets_its_own_documents_after_a_moment(cluster: Cluster, autojump_clock: MockClock) -> None:
-    async with following(cluster) as followed:
-        cluster.delete("a", "p")
-        cluster.delete_namespace("a")
-        cluster.put_namespace("a", uid="another")
-        cluster.put("a", "p", deny("/b"))
-        await followed.record.until(lambda: followed.record.denies("/b") and followed.record.passes("/a"), RELEASED_S)
-
-
 async def test_a_name_that_takes_the_place_of_another_does_not_open_what_moved_with_it(cluster: Cluster, autojump_clock: MockClock) -> None:
     async with following(cluster, namespaces=("a",)) as followed:
         cluster.put("b", "p")
@@ -168,21 +146,6 @@ async def test_a_name_that_takes_the_place_of_another_does_not_open_what_moved_w
             await trio.sleep(0.1)
             assert followed.record.denies()
         assert {found.source.namespace for found in followed.record.snapshots[-1].documents()} == {"b"}
-
-
-async def test_at_the_limit_nothing_is_in_force(cluster: Cluster, autojump_clock: MockClock) -> None:
-    async with following(cluster, max_staleness=60.0) as followed:
-        record = followed.record
-        cluster.server.lose("namespaces", REFUSED)
-        cluster.delete("a", "p")
-        await trio.sleep(55)
-        assert record.denies()
-        await trio.sleep(10)
-        assert not record.is_open()
-        cluster.server.find("namespaces")
-        await record.until(record.is_open, 20)
-        assert record.passes()
-        assert record.said.count("held back") == 1
 
 
 async def test_a_feed_that_connects_ends_the_waits_of_the_others(cluster: Cluster, autojump_clock: MockClock) -> None:
@@ -209,33 +172,6 @@ async def test_a_service_without_a_first_version_asks_every_few_seconds(cluster:
         await trio.sleep(600)
         assert len(cluster.server.requests) < requests + 60
         nursery.cancel_scope.cancel()
-
-
-async def test_short_outages_do_not_add_up(cluster: Cluster, autojump_clock: MockClock) -> None:
-    async with following(cluster, max_staleness=30.0) as followed:
-        for number in range(40):
-            cluster.server.stop()
-            await trio.sleep(1)
-            cluster.server.heal()
-            cluster.put("a", "q", deny(f"/{number}"))
-            await followed.record.until(lambda number=number: followed.record.denies(f"/{number}"), 5)  # type: ignore[misc]
-            await trio.sleep(8)
-        assert "close" not in followed.record.said
-
-
-async def test_a_restored_store_is_noticed_after_an_outage_whatever_its_version(cluster: Cluster, autojump_clock: MockClock) -> None:
-    async with following(cluster) as followed:
-        record, version = followed.record, cluster.server.version
-        cluster.put("a", "q", deny("/q"))
-        await record.until(lambda: record.denies("/q"), 1)
-        cluster.server.stop()
-        await trio.sleep(5)
-        cluster.server.restore(version)
-        for _ in range(100):
-            cluster.server.touch()
-        cluster.put("a", "r", deny("/r"))
-        cluster.server.heal()
-        await record.until(lambda: record.denies("/r") and record.passes("/q"), 30)
 
 
 async def test_events_may_come_while_a_namespace_that_was_made_again_is_looked_at(

@@ -5,8 +5,6 @@ from trio.testing import MockClock
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.kube.source import LOOK_S
 from tests.kube.cluster import REFUSED, Cluster, Followed, deny, following
-from tests.kube.fake_api_server import Verb
-from tests.policy.comparing import content
 
 LIMIT_S = 60.0
 LATE_S = LOOK_S + 0.5
@@ -32,8 +30,8 @@ async def test_without_a_limit_an_outage_keeps_the_policy_for_ever(cluster: Clus
         await trio.sleep(30)
         assert age(followed) == pytest.approx(30)
         assert not followed.source.is_connected
-        await trio.sleep(4 * 3600)
-        assert age(followed) == pytest.approx(4 * 3600 + 30)
+        await trio.sleep(600)
+        assert age(followed) == pytest.approx(600 + 30)
         assert followed.record.denies()
         assert len(followed.record.snapshots) == 1
         cluster.server.heal()
@@ -49,7 +47,7 @@ async def test_in_silent_healthy_times_the_policy_is_current_at_every_moment(
 ) -> None:
     cluster.server.bookmarks = bookmarks
     async with following(cluster, max_staleness=1.0) as followed:
-        for _ in range(90):
+        for _ in range(30):
             await trio.sleep(10)
             assert age(followed) == 0.0
         assert followed.record.said.count("publish") == 1
@@ -65,29 +63,6 @@ async def test_an_outage_closes_at_the_limit_and_not_before(cluster: Cluster, au
         await trio.sleep(600)
         assert followed.record.said.count("close") == 1
         assert [said for said in followed.record.said if said.startswith("stale")] == ["stale 60"]
-
-
-async def test_contact_opens_again_whether_or_not_anything_was_missed(cluster: Cluster, autojump_clock: MockClock) -> None:
-    async with following(cluster, max_staleness=LIMIT_S) as followed:
-        record = followed.record
-        for number in range(1, 4):
-            cluster.server.stop()
-            await trio.sleep(2 * LIMIT_S)
-            assert not record.is_open()
-            cluster.server.heal()
-            await record.until(lambda: followed.source.is_connected, 60)
-            await record.until(record.is_open, 2.1 * LOOK_S)  # what was missed has a second to arrive, unless everything is listed
-            assert record.said[-3:] == ["open", "fresh", "publish"]
-            assert [*map(content, record.snapshots)] == [content(record.snapshots[0])] * (number + 1)
-            assert not record.changes[-1].documents
-            assert not record.changes[-1].withdrawn
-        cluster.server.stop()
-        await trio.sleep(2 * LIMIT_S)
-        cluster.put("a", "q", deny("/q"))
-        cluster.server.heal()
-        await record.until(record.is_open, 60)
-        assert len(record.snapshots) == 5
-        assert record.denies("/q")
 
 
 async def test_one_resource_out_of_sight_is_enough_and_nothing_is_published_while_closed(
@@ -143,41 +118,3 @@ async def test_events_behind_watches_that_end_after_one_each_are_seen_within_the
         await followed.record.until(lambda: followed.record.denies("/q"), limit)
         assert trio.current_time() - written < limit / 2
         assert len([one for one in cluster.server.requests if one.time >= written]) < 100
-
-
-async def test_watches_that_end_at_once_are_no_sign_of_life(cluster: Cluster, autojump_clock: MockClock) -> None:
-    """Lists show the state instead: while these work, the service is open, and changes take effect with the next one."""
-    async with following(cluster, max_staleness=20.0) as followed:
-        record = followed.record
-        await trio.sleep(60)
-        cluster.server.ends_after = 0
-        cluster.server.cut()
-        for number in range(20):
-            cluster.put("a", "q", deny(f"/{number}"))
-            await record.until(lambda number=number: record.denies(f"/{number}"), 20)  # type: ignore[misc]
-            await trio.sleep(10)
-            assert record.is_open()
-
-
-@pytest.mark.parametrize("limit", [10.0, 20.0, 60.0])
-async def test_lists_alone_keep_it_open_and_open_it_again(cluster: Cluster, autojump_clock: MockClock, limit: float) -> None:
-    async with following(cluster, max_staleness=limit) as followed:
-        record, server = followed.record, cluster.server
-        server.fail_for_ever(ApiFailure(FailureKind.GONE, 410), verb=Verb.WATCH)
-        server.cut()
-        for number in range(100):
-            await trio.sleep(5)
-            assert record.is_open(), number
-            assert age(followed) <= limit
-        cluster.put("a", "q", deny("/q"))
-        await record.until(lambda: record.denies("/q"), limit)
-        server.stop()
-        await trio.sleep(2 * limit)
-        assert not record.is_open()
-        server.heal()
-        server.fail_for_ever(ApiFailure(FailureKind.GONE, 410), verb=Verb.WATCH)
-        await record.until(record.is_open, 20)
-        before = len(server.requests)
-        await trio.sleep(3600)
-        assert record.is_open()
-        assert len(server.requests) - before < 2 * 2 * 3600 * 3 / limit * 2
