@@ -1,6 +1,6 @@
 import contextlib
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -26,6 +26,7 @@ from exchanger.console.message import TimeSlice
 from exchanger.console.policy_health import PolicyHealth
 from tests.console.records import DENIED, UNMATCHED, record
 from tests.console.running import totals
+from tests.reachable import text_held
 
 Clock = trio.testing.MockClock
 
@@ -36,18 +37,34 @@ class Counting:
     def __init__(self) -> None:
         self.made: list[int] = []
         self.broken: set[int] = set()
+        self.text = ""
 
     def item(self, entry: Entry) -> Item:
         self.made.append(entry[0])
         if entry[0] in self.broken:
             raise RuntimeError
-        return {"seq": entry[0]}
+        return {"seq": entry[0], "text": self.text} if self.text else {"seq": entry[0]}
 
 
 class Stage:
     def __init__(self) -> None:
         self.feed, self.items, self.faults = Feed(clock=trio.current_time), Counting(), list[BaseException]()
-        self.broadcast = Broadcast(self.feed, self.items, totals, "1.2.3", lambda: 5.0, self.faults.append)  # type: ignore[arg-type]
+        self.totals: Callable[[], Totals] = totals
+        self.clock: Callable[[], float] = lambda: 5.0
+        self.broadcast = Broadcast(
+            self.feed,
+            self.items,  # type: ignore[arg-type]
+            self._totals_now,
+            "1.2.3",
+            self._now,
+            self.faults.append,
+        )
+
+    def _totals_now(self) -> Totals:
+        return self.totals()
+
+    def _now(self) -> float:
+        return self.clock()
 
     def decide(self, count: int = 1, *, denied: bool = False) -> None:
         for _ in range(count):
@@ -201,11 +218,11 @@ async def test_a_slow_subscriber_learns_what_it_lost_and_a_fast_one_loses_nothin
             assert message["lost"] == 0
             got += len(message["items"])
         assert got == 20
-        assert len(slow._queue) == QUEUE
         behind = [await decisions(slow)]
         while numbers(behind[-1])[-1] < 20:
             behind.append(await decisions(slow))
 
+    assert len(behind) <= QUEUE
     assert behind[0]["lost"] > 0
     assert all(message["lost"] == 0 for message in behind[1:])
     assert sum(message["lost"] + len(message["items"]) for message in behind) == 20
@@ -240,7 +257,7 @@ async def test_counters_are_sent_once_a_second_while_somebody_watches(autojump_c
 
 
 async def test_a_new_page_has_the_counters_of_two_minutes_at_once(autojump_clock: Clock, stage: Stage) -> None:
-    stage.broadcast._clock = trio.current_time
+    stage.clock = trio.current_time
     await trio.sleep(3 * HISTORY)  # nobody watches
     with stage.subscribed() as subscription:
         history = json.loads(await stage.broadcast.hello(subscription))["history"]
@@ -265,19 +282,20 @@ async def test_a_decision_that_cannot_be_encoded_is_counted_and_reported_and_end
 
 async def test_a_fault_in_the_counters_is_reported_and_ends_nothing(autojump_clock: Clock, stage: Stage) -> None:
     def broken() -> Totals:
-        stage.broadcast._totals = totals
+        stage.totals = totals
         raise RuntimeError
 
-    stage.broadcast._totals = broken
+    stage.totals = broken
     with stage.subscribed() as subscription:
         assert json.loads(await subscription.take())["type"] == "totals"
     assert [type(fault) for fault in stage.faults] == [RuntimeError]
 
 
 async def test_the_cache_of_encoded_items_is_bounded_and_ends_with_the_last_subscriber(autojump_clock: Clock, stage: Stage) -> None:
-    with stage.subscribed():
+    stage.items.text = "x" * 1000
+    with stage.subscribed() as subscription:
         for _ in range(20):
             stage.decide(MAX_ITEMS)
-            await trio.sleep(1)
-        assert len(stage.broadcast._encoded) == 2 * KEPT
-    assert not stage.broadcast._encoded
+            await decisions(subscription)
+        assert 2 * KEPT * 1000 <= text_held(stage.broadcast) < (2 * KEPT + 3 * MAX_ITEMS) * 1000
+    assert text_held(stage.broadcast) < KEPT * 1000
