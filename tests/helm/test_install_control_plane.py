@@ -54,6 +54,7 @@ def found(cluster: Cluster, path: str) -> Any:
 DEPLOYMENT = "/apis/apps/v1/namespaces/edge/deployments/exchanger"
 
 
+@pytest.mark.full
 def test_a_role_that_changes_under_a_fixed_binding_is_explained(cluster: Cluster) -> None:
     """``roleRef`` is immutable, so that Kubernetes would refuse the binding in the middle of the upgrade."""
     fixed = {"clusterRoleBindingName": "gateway-policies"}
@@ -91,6 +92,7 @@ def test_a_release_is_installed_upgraded_rolled_back_and_removed_without_a_trace
     assert not left.stdout
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("server_side", ["true", "false"])
 def test_a_secret_that_gets_another_key_does_not_keep_the_old_one(cluster: Cluster, server_side: str) -> None:
     """Whoever may read the Secret would find the secret from before a rotation there."""
@@ -112,6 +114,7 @@ def test_a_secret_that_gets_another_key_does_not_keep_the_old_one(cluster: Clust
     cluster.uninstall("exchanger", "edge")
 
 
+@pytest.mark.full
 def test_a_release_that_begins_to_scale_keeps_its_pods_and_then_leaves_them_to_the_autoscaler(cluster: Cluster) -> None:
     scaled = {"autoscaling": {"enabled": True, "minReplicas": 6}}
     with installed(cluster, {"replicaCount": 6}):
@@ -124,6 +127,7 @@ def test_a_release_that_begins_to_scale_keeps_its_pods_and_then_leaves_them_to_t
         assert found(cluster, DEPLOYMENT)["spec"]["replicas"] == 7
 
 
+@pytest.mark.full
 def test_a_release_becomes_headless_and_back(cluster: Cluster) -> None:
     with installed(cluster, {}):
         for headless in (True, False):

@@ -53,23 +53,25 @@ def commands(tool: str) -> dict[tuple[str, ...], str]:
 
 
 @cache
-def help_of(tool: str, *verbs: str) -> str:
-    """Return what a program says about a verb, with the options that all of its verbs have."""
-    asked = [[*verbs, "--help"], *([["options"]] if tool == "kubectl" else [])]
+def help_of(tool: str, *words: str) -> str:
+    """Return what a program says, such as about a verb with ``--help``."""
     given = {"HOME": "/nonexistent", **BRIEF}
-    program = find_tool(tool)
-    said = [subprocess.run((program, *words), capture_output=True, text=True, timeout=HELP_S, check=False, env=given) for words in asked]
-    return "\n".join(done.stdout + done.stderr for done in said)
+    done = subprocess.run((find_tool(tool), *words), capture_output=True, text=True, timeout=HELP_S, check=False, env=given)
+    return done.stdout + done.stderr
 
 
 def help_for(tool: str, words: tuple[str, ...]) -> str:
-    """Return the help of the longest verb that ``words`` begin with, without the options before it; "" if there is none."""
+    """Return the help of the longest verb that ``words`` begin with, with the options that all verbs have; "" if there is none."""
     plain = [word for before, word in zip(("", *words), words, strict=False) if not word.startswith("-") and before not in WITH_VALUE]
-    for length in (3, 2, 1):
-        said = help_of(tool, *plain[:length])
-        if re.search(rf"Usage:\s+{' '.join([tool, *plain[:length]])}\b", said):
-            return said
-    return ""
+    found = ""
+    for length in range(1, len(plain) + 1):
+        said = help_of(tool, *plain[:length], "--help")
+        if not re.search(rf"Usage:\s+{' '.join([tool, *plain[:length]])}\b", said):
+            break
+        found = said
+        if "Available Commands:" not in said:
+            break
+    return found and found + (help_of(tool, "options") if tool == "kubectl" else "")
 
 
 def test_no_page_keeps_values_in_a_way_that_a_new_chart_refuses() -> None:

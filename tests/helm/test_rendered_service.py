@@ -31,7 +31,7 @@ from tests.helm.rendered_cluster import DEMO, READY_S, SERVICE, Released, Runnin
 from tests.helm.rendered_kubelet import unshare
 from tests.ports import free_port
 
-pytestmark = [pytest.mark.envoy, pytest.mark.helm, pytest.mark.kubernetes, pytest.mark.mounts]
+pytestmark = [pytest.mark.full, pytest.mark.envoy, pytest.mark.helm, pytest.mark.kubernetes, pytest.mark.mounts]
 
 # Seconds until a change is seen; files are looked at every second, and watches tell at once.
 SEEN_S = 15.0

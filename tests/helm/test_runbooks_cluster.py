@@ -16,7 +16,7 @@ from tests.monitoring.pages import setups
 from tests.monitoring.sources import RUNBOOKS
 from tests.tools import find_tool
 
-pytestmark = [pytest.mark.helm]
+pytestmark = [pytest.mark.full, pytest.mark.helm]
 
 BREAK_GLASS: Final = (RUNBOOKS / "break-glass.md").read_text()
 GRANTS: Final = {"policy": {"grants": {"version": "v1", "grants": [{"namespaces": ["team-a"], "hosts": ["*"]}]}}}

@@ -99,6 +99,7 @@ def test_the_guides_guard_keeps_gateway_policies_to_the_gateways_namespace(clust
         assert cluster.kubectl("delete", "--filename", "-", given=yaml.safe_dump_all(guard.documents)).returncode == 0
 
 
+@pytest.mark.full
 def test_a_release_goes_from_one_gateway_to_the_next_and_leaves_nothing_behind(cluster: Cluster) -> None:
     kinds = {
         "security.istio.io/v1/authorizationpolicies",
@@ -122,6 +123,7 @@ def test_a_release_goes_from_one_gateway_to_the_next_and_leaves_nothing_behind(c
     assert there() == set()
 
 
+@pytest.mark.full
 def test_an_upgrade_keeps_the_certificate_until_its_names_change(cluster: Cluster) -> None:
     upgrade = ("upgrade", "exchanger", CHART, "--namespace", "edge")
     cluster.install("exchanger", "edge", GKE_SELF_SIGNED)
