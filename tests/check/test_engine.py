@@ -16,6 +16,7 @@ from exchanger.policy.mistakes import MAX_METHODS
 from exchanger.tools.check.engine import MAX_PROBLEMS, check
 from exchanger.tools.check.files import MAX_PIECES, read_file
 from tests.check.checking import LABEL, checked, codes, config_map, entries, found, rules
+from tests.check.reports import FILE, reports
 from tests.codes.reaching import ISSUERS
 
 DENY = "{match: {host: api.example.com, pathPrefix: /orders}, action: deny}"
@@ -38,6 +39,10 @@ def _as_file(document: str) -> str:
 
 
 _LABELS = {"ext-authz-token-exchange.magneticflux.net/enabled": "true"}
+
+
+def test_what_is_said_of_each_example_is_the_recorded_report() -> None:
+    assert "".join(reports()) == FILE.read_text()
 
 
 def test_a_clean_file_has_no_problems() -> None:
@@ -154,11 +159,6 @@ def test_a_policy_that_is_not_in_a_config_map_is_checked_too() -> None:
         ("POL-3004", "0.yaml", 1, 1),
         ("POL-1104", "0.yaml", 3, 47),
     ]
-
-
-def test_a_value_that_is_a_template_is_known_as_one() -> None:
-    (problem,) = checked(config_map(entries("{match: {host: {{ .Values.host }}, pathPrefix: /}, action: deny}"))).problems
-    assert (problem.problem.code.name, problem.problem.hint) == ("POL-1103", "to render the template first")
 
 
 def test_lists_and_json_are_read() -> None:
@@ -383,13 +383,6 @@ def test_a_star_in_the_value_of_a_header_is_literal() -> None:
     assert codes(checked(config_map(entries(plain)))) == []
 
 
-def test_a_misspelt_method_is_a_warning_at_its_place() -> None:
-    text = config_map(entries("{match: {host: a, pathPrefix: /, methods: [GET, DELTE]}, action: deny}"))
-    (found,) = checked(text).problems
-    assert (found.problem.code.name, found.problem.code.severity, found.problem.hint) == ("POL-1904", Severity.WARNING, "DELETE")
-    assert text.splitlines()[(found.place.line or 0) - 1][(found.place.column or 0) - 1 :].startswith("DELTE")
-
-
 @pytest.mark.parametrize("written", ["", " ~", " null  # for now"])
 def test_entries_that_were_commented_out_are_a_notice(written: str) -> None:
     (found,) = checked(config_map(f"version: v1\nentries:{written}\n")).problems
@@ -419,12 +412,6 @@ def test_a_denial_that_ends_in_a_slash_says_who_decides_without_it() -> None:
     assert [place.line for _, place in found.rivals] == [12]
     (found,) = checked(config_map(entries(deny))).problems
     assert "no entry decides" in found.problem.text
-
-
-def test_style_is_a_notice() -> None:
-    result = checked(config_map(entries("{match: {host: a, pathPrefix: orders, methods: [get, POST]}, action: deny}")))
-    assert codes(result) == ["POL-1902", "POL-1901"]
-    assert result.count(Severity.NOTICE) == 2
 
 
 def test_grants_are_held_against_the_policies() -> None:
@@ -522,22 +509,6 @@ def test_entries_that_make_too_many_levels_on_one_path_are_named_and_others_are_
     assert [problem.entry for problem in deep] == list(range(len(nested)))
     text = f"entries[0] fails closed: the prefixes of its namespace make more than {MAX_DEPTH} levels on one path of its host"
     assert deep[0].text == text
-
-
-@pytest.mark.parametrize(
-    ("entry", "text"),
-    [
-        ("{match: {host: a, pathPrefix: /}, action: deny}", "entries[0] covers more than its namespace is granted"),
-        (
-            "{match: {host: a, pathPrefix: /b}, action: exchange, exchange: {issuerRef: primary, scope: w}}",
-            "entries[0] requests what its namespace is not granted: scope w",
-        ),
-        ("{match: {host: c, pathPrefix: /b}, action: deny}", "entries[0] is outside the hosts and paths that its namespace is granted"),
-    ],
-)
-def test_what_grants_do_to_an_entry_is_told_with_its_reason(entry: str, text: str) -> None:
-    grants = "version: v1\ngrants: [{namespaces: [team], hosts: [a], pathPrefixes: [/b], issuers: [primary], scopes: [r]}]\n"
-    assert [one.problem.text for one in checked(config_map(entries(entry)), by=rules(grants)).problems] == [text]
 
 
 @pytest.mark.parametrize(
