@@ -102,7 +102,9 @@ def test_a_path_that_is_not_there_is_status_2(tmp_path: Path, wrong: Path, capsy
 
 
 def test_a_file_is_read_once_however_often_it_is_named(wrong: Path) -> None:
-    assert run(wrong, wrong.parent, wrong)[1].count("POL-1101:") == 1
+    link = wrong.parent / "link.yaml"
+    link.symlink_to(wrong)
+    assert run(wrong, wrong.parent, link)[1].count("POL-1101:") == 1
 
 
 def test_templates_of_a_chart_are_left_out_with_a_notice_and_the_chart_is_no_manifest(tmp_path: Path) -> None:

@@ -42,6 +42,9 @@ async def test_what_the_upstream_saw_is_recognised() -> None:
         assert await upstream((("authorization", other),)) is Reached.WITH_OTHER
     assert await upstream((bearer, bearer)) is Reached.WITH_OTHER, "two tokens are never an exchange"
     assert await upstream((bearer, ("x-original", f"was {SUBJECT}"))) is Reached.WITH_BOTH, "under any name"
+    assert await upstream((("authorization", f"Bearer {SUBJECT}"), bearer)) is Reached.WITH_BOTH
+    claims = {**exchanged_claims(await echoed(bearer)), "azp": "another-client"}
+    assert await upstream((("authorization", f"Bearer {encode(claims)}"),)) is Reached.WITH_OTHER
     assert exchanged_claims(await echoed(bearer))["scope"] == TARGET.scope
     assert exchanged_claims(await echoed()) == exchanged_claims(Response(200)) == {}
 
