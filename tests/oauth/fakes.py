@@ -13,8 +13,11 @@ from typing import final
 
 import attrs
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from exchanger.exchange.pipeline import ExchangePipeline
+from exchanger.net.call import EndpointCall
+from exchanger.net.concurrency import ConcurrencyLimit
 from exchanger.net.network import SYSTEM, Connect
 from exchanger.net.reactor import Reactor
 from exchanger.net.tls.client import client_tls_context
@@ -32,6 +35,7 @@ from exchanger.values.token import (
     TokenOutcome,
     TokenRequest,
 )
+from tests.held import held, machines
 
 GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
 # The times that the contract has, for tests whose clock stands still or jumps; on a slow machine real time would use them up.
@@ -269,14 +273,20 @@ async def exchange(client: TokenExchanger, request: TokenRequest, deadline: floa
 
 @asynccontextmanager
 async def running(client: ExchangePipeline) -> AsyncGenerator[ExchangePipeline, None]:
+    """Run a client. At the end it holds nothing for requests, or else calls to endpoints in progress; and after it, nothing."""
     async with trio.open_nursery() as reactor:
         reactor.start_soon(client.reactor.run)
         async with trio.open_nursery() as nursery:
             await nursery.start(client.run)
             yield client
+            await wait_all_tasks_blocked()
+            present = machines(client)
+            at_end = held(present)
+            assert at_end == {} or EndpointCall.__name__ in at_end
             nursery.cancel_scope.cancel()
         reactor.cancel_scope.cancel()
     client.reactor.close()
+    assert held(machines(client)) == held(it for it in present if isinstance(it, ConcurrencyLimit)) == {}
 
 
 def kept(client: ExchangePipeline) -> int:

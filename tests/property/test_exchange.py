@@ -1,6 +1,8 @@
 """Laws of the exchange: who shares a call, who passes the verification, and what an exchange ends in."""
 
 import json
+import re
+from collections import Counter
 from typing import Final, final
 
 import attrs
@@ -14,12 +16,13 @@ from exchanger.exchange.verify import SubjectTokenVerifier
 from exchanger.jwt.claims import SubjectPolicy
 from exchanger.jwt.verify import Unverified, VerifiedClaims, judge, read_token
 from exchanger.net.network import SYSTEM
+from exchanger.telemetry.trace_context import TraceContexts
 from exchanger.typing import Ticket
 from exchanger.values.entry import TokenTarget
-from exchanger.values.issuer import CachePolicy, CallLimits, Credentials, Issuer
+from exchanger.values.issuer import CachePolicy, CallLimits, Credentials, IntrospectionRules, Issuer, SubjectRules
 from exchanger.values.secret import Secret
 from exchanger.values.token import Cache, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
-from exchanger.values.trace import NO_TRACE
+from exchanger.values.trace import NO_TRACE, TraceContext
 from tests.credentials import client_secret
 from tests.examples import examples
 from tests.exchange.examples import KEYS_URI, RULES, Waiting, asking, gated, guarded, published
@@ -256,14 +259,20 @@ def test_each_request_is_answered_once_and_passes_by_the_keys_in_force(planned: 
     trio.run(live, planned, clock=MockClock(autojump_threshold=0))
 
 
-# Law: whatever happens, an exchange ends in a token that was issued for just this request and still lives, or in a failure.
+# Laws: whatever happens, an exchange ends in a token that was issued for just this request and still lives, or in a failure. What its
+# issuer gets for it is bounded, and recorded: each record is about one call, each call has one, and is sent twice at most.
 #
 # Callers come with few subjects and scopes, so that they meet: they hit kept tokens, share calls, wait for places, leave, and have no time.
-# Meanwhile the client's secret is rotated (with and without the previous one), limits and cache policies change, the endpoint refuses,
-# fails, says nothing or closes, and time passes. Tokens name what they were issued for and until when.
+# Meanwhile the client's secret is rotated (with and without the previous one), limits, cache policies and introspection change, the
+# endpoint refuses, fails, says nothing or closes, and time passes. Tokens name what they were issued for and until when.
 
 
 EPOCH: Final = 1_000_000
+# For one caller's request: a refused client calls with its other credentials, and then with the first ones.
+MAX_CALLS: Final = 3
+# Of one call: again on a fresh connection, if the first one ended without a response.
+MAX_SENT: Final = 2
+INTROSPECTED: Final = SubjectRules(introspection=IntrospectionRules("http://issuer.example.com/introspect", always=True))
 
 
 @final
@@ -279,11 +288,12 @@ class Ask:
 @final
 @attrs.frozen
 class Rotate:
-    """Another secret, or other limits."""
+    """Another secret, or other rules and limits."""
 
     keeps_previous: bool
     policy: CachePolicy | None
     limits: CallLimits
+    subject: SubjectRules
 
 
 @final
@@ -296,6 +306,18 @@ class Behave:
     lifetime: int | None
 
 
+@final
+@attrs.frozen
+class Call:
+    """A request at the endpoint: a call of the ``span``, for the caller's request whose trace it is in."""
+
+    trace: str
+    span: str
+    introspects: bool
+
+
+TRACEPARENT: Final = re.compile(r"traceparent: 00-(\w{32})-(\w{16})-01", re.IGNORECASE)
+CROWD: Final = [Ask(subject, 0, 0, 9.0, 9.0) for subject in range(3)]
 Step = Ask | Rotate | Behave | float
 seconds = st.sampled_from([0.0, 0.01, 0.1, 0.3, 0.6, 2.0])
 policies = st.sampled_from([None, CachePolicy(300.0, 100), CachePolicy(8.0, 2)])
@@ -310,13 +332,17 @@ hurried = st.builds(
     st.sampled_from([0.02, 0.3, 9.0]),
 )
 pauses = st.sampled_from([0.0, 0.02, 0.2, 1.0, 4.0, 7.0])
-kinds = st.sampled_from(["issue", "issue", "issue", "refuse", "old secret", "unavailable", "silent", "close"])
+kinds = st.sampled_from(["issue", "issue", "issue", "refuse", "old secret", "unavailable", "silent", "close", "idle"])
 behaviours = st.builds(Behave, kinds, seconds, st.sampled_from([None, 0, 3, 12, 60]))
-rotations = st.builds(Rotate, st.booleans(), policies, limits)
+rotations = st.builds(Rotate, st.booleans(), policies, limits, st.sampled_from([SubjectRules(), INTROSPECTED]))
 one_of_many = st.integers(0, 11).flatmap(
     lambda number: usual if number < 5 else pauses if number < 8 else hurried if number < 10 else behaviours if number < 11 else rotations
 )
 steps = st.lists(one_of_many, min_size=5, max_size=40)
+# Much changes, and then some callers come. A connection rests for more than a second before its next call, which may then be sent again.
+crowd = st.lists(usual | hurried | st.sampled_from([0.02, 0.6, 2.0]), min_size=2, max_size=8)
+scenes = st.builds(lambda rules, behaviour, asked: [rules, behaviour, *asked], rotations, behaviours, crowd)
+eventful = st.lists(scenes, min_size=1, max_size=5).map(lambda found: [step for scene in found for step in scene])
 
 
 @final
@@ -327,15 +353,19 @@ class World:
     issuer: Issuer = attrs.field(init=False)
     wrong: list[object] = attrs.field(factory=list)
     caches: set[Cache] = attrs.field(factory=set)
-    tokens: int = 0
+    observer: Observer = attrs.field(factory=Observer)
+    asked: int = 0
+    calls: list[Call] = attrs.field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         self.issuer = attrs.evolve(token_request(client_secret="1").issuer, cache=CachePolicy(300.0, 100))
 
     async def serve(self, peer: Peer) -> None:
         while True:
-            _, body = await peer.request()
+            head, body = await peer.request()
             fields = dict(pair.split("=", 1) for pair in body.decode().split("&"))
+            (found,) = TRACEPARENT.finditer(head.decode())
+            self.calls.append(Call(found[1], found[2], "token" in fields))
             it = self.behave
             await trio.sleep(it.delay)
             match it.kind:
@@ -345,10 +375,16 @@ class World:
                     return
                 case "unavailable":
                     await peer.send(response(b"", 503))
+                case "idle":
+                    await peer.send(response(b"", 408))
+                case "refuse" if "token" in fields:
+                    await peer.send(response(b'{"active": false}'))
                 case "refuse":
                     await peer.send(response(b'{"error": "invalid_grant"}', 400))
                 case "old secret" if fields["client_secret"] == str(self.secret):
                     await peer.send(response(b'{"error": "invalid_client"}', 401))
+                case _ if "token" in fields:
+                    await peer.send(response(b'{"active": true}'))
                 case _:
                     await peer.send(response(self.issued(fields, it.lifetime)))
 
@@ -360,7 +396,10 @@ class World:
 
     def request(self, it: Ask) -> TokenRequest:
         plain = token_request(f"s{it.subject}")
-        return attrs.evolve(plain, issuer=self.issuer, target=TokenTarget("primary", f"c{it.scope}"), namespace=f"n{it.namespace}")
+        self.asked += 1
+        trace = TraceContext(f"00-{self.asked:032x}-{self.asked:016x}-01")
+        target = TokenTarget("primary", f"c{it.scope}")
+        return attrs.evolve(plain, issuer=self.issuer, target=target, namespace=f"n{it.namespace}", trace=trace)
 
     async def ask(self, client: object, it: Ask) -> None:
         asked = self.request(it)
@@ -384,13 +423,18 @@ class World:
         self.secret += 1
         after = Credentials("client", Secret(str(self.secret)), self.secret)
         self.issuer = attrs.evolve(
-            self.issuer, credentials=after, previous=before if it.keeps_previous else None, cache=it.policy, limits=it.limits
+            self.issuer,
+            credentials=after,
+            previous=before if it.keeps_previous else None,
+            cache=it.policy,
+            limits=it.limits,
+            subject=it.subject,
         )
 
     async def run(self, planned: list[Step]) -> None:
         async with trio.open_nursery() as network:
             endpoint = MemoryEndpoint(network, [self.serve])
-            client = client_of(CONTRACT, Observer(), dial=endpoint.dial, tls=NO_TLS)
+            client = client_of(CONTRACT, self.observer, dial=endpoint.dial, tls=NO_TLS, tracer=TraceContexts())
             client._calls.now = wall = lambda: EPOCH + trio.current_time()
             client.cache.network = attrs.evolve(SYSTEM, steady=trio.current_time, wall=wall)
             async with running(client):
@@ -411,7 +455,6 @@ class World:
                 await trio.sleep(2.0)  # renewals, and calls that outlive their callers
                 await wait_all_tasks_blocked()
                 assert at_rest(client, connections=kept(client))
-                assert all(guard.queued == 0 and (guard.permits is None or guard.permits.in_flight == 0) for guard in client.limits)
             network.cancel_scope.cancel()
         endpoint.close()
 
@@ -424,3 +467,20 @@ def test_an_exchange_ends_in_its_own_token_or_a_failure(planned: list[Step]) -> 
     assert world.wrong == []
     for cache in world.caches:
         event(cache.value)
+
+
+@settings(max_examples=examples(200))
+@example([Behave("issue", 0.1, 0), *CROWD, 2.0, CROWD[0], 0.2, Behave("close", 0.1, 0), CROWD[1]])  # sent again, on fresh connections
+@example([Behave("issue", 0.1, 0), *CROWD, 2.0, CROWD[0], 0.2, Behave("idle", 0.1, 0), CROWD[1]])
+@given(eventful)
+def test_each_call_is_recorded_once_and_what_an_issuer_gets_is_bounded(planned: list[Step]) -> None:
+    world = World()
+    trio.run(world.run, planned, clock=MockClock(autojump_threshold=0))
+    records = {(record.span.span_id, record.introspects): record for record in world.observer.records if record.span is not None}
+    assert len(records) == len(world.observer.records)
+    sent = Counter((call.span, call.introspects) for call in world.calls)
+    assert {call for call, record in records.items() if record.http_status is not None} <= sent.keys() <= records.keys()
+    assert max(sent.values(), default=0) <= MAX_SENT
+    calls = Counter((call.trace, call.introspects) for call in set(world.calls))
+    assert max(calls.values(), default=0) <= MAX_CALLS
+    event(f"most calls {max(calls.values(), default=0)}, sent {max(sent.values(), default=0)} times")

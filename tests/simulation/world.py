@@ -22,6 +22,7 @@ from exchanger.audit.file import AuditFile
 from exchanger.audit.log import AuditLog
 from exchanger.errors import ExchangerError
 from exchanger.telemetry.log import logging_to_stdout
+from tests.held import held, machines
 from tests.simulation.audit import AuditDisk
 from tests.simulation.bounds import Bounds
 from tests.simulation.certificates import Certificates
@@ -496,19 +497,15 @@ class World:
 
     def _held(self, it: Supervisor) -> dict[str, int]:
         """Return what a replica still holds, by name."""
-        exchanges, connections, usage = it._pipeline.exchanges, it._pipeline.connections, it._server.usage()
+        connections, usage = it._pipeline.connections, it._server.usage()
         found = {
-            "exchanges": exchanges.under_way,
-            "requests that wait for exchanges": exchanges.waiting,
             "connections in use": connections.busy,
             "calls that wait for connections": connections.waiting,
             "checks": it._evaluator.in_flight,
             "streams": usage.streams,
             "tasks of calls": usage.tasks,
             "bytes of calls": usage.held_bytes,
-            "calls": sum(it._pipeline.in_flight.values()),
-            "queued calls": sum(limits.queued for limits in it._pipeline.limits),
-            "permits": sum(limits.permits.in_flight for limits in it._pipeline.limits if limits.permits is not None),
+            **held(machines(it._pipeline)),
         }
         return {name: count for name, count in found.items() if count}
 

@@ -1,0 +1,45 @@
+"""What an exchange pipeline holds for requests, found by a walk through all that it keeps: no stage, queue or table is named here."""
+
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Final
+
+import attrs
+
+from exchanger.exchange.call import CallPassage
+from exchanger.exchange.coalesce import CoalescedExchange, ExchangeTicket
+from exchanger.exchange.pipeline import ExchangePipeline
+from exchanger.exchange.stage import JudgedRequest, Relay
+from exchanger.net.call import EndpointCall
+from exchanger.net.concurrency import ConcurrencyLimit
+
+# A request in a stage, or the call that is made for it.
+_ROWS: Final = (JudgedRequest, ExchangeTicket, CoalescedExchange, Relay, CallPassage, EndpointCall)
+
+
+def machines(pipeline: ExchangePipeline) -> list[object]:
+    """Return ``pipeline`` and the objects with identity that it keeps, itself or through others."""
+    found: dict[int, object] = {}
+    left: list[object] = [pipeline]
+    while left:
+        it = left.pop()
+        if isinstance(it, Mapping):
+            left += [*it, *it.values()]
+        elif isinstance(it, list | tuple | deque | AbstractSet):
+            left += it
+        elif id(it) not in found and attrs.has(kind := type(it)) and kind.__hash__ is object.__hash__:
+            found[id(it)] = it
+            left += [getattr(it, field.name) for field in attrs.fields(kind)]
+    return [*found.values()]
+
+
+def held(machines: Iterable[object]) -> dict[str, int]:
+    """Return the rows of requests and the permits in use among ``machines``, counted by name."""
+    counts = Counter[str]()
+    for it in machines:
+        if isinstance(it, _ROWS):
+            counts[type(it).__name__] += 1
+        elif isinstance(it, ConcurrencyLimit):
+            counts += Counter(permits=it.in_flight, queued=it.queued)
+    return dict(counts)
