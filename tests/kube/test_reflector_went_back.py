@@ -6,7 +6,6 @@ Names in docstrings are those of client-go's cases (tools/cache/reflector_test.g
 import trio
 from trio.testing import MockClock
 
-from exchanger.kube.list_watch import ApiFailure, FailureKind
 from tests.kube.fake_api_server import Verb
 from tests.kube.reflecting import HOUR, Scene
 
@@ -34,15 +33,4 @@ async def test_an_equal_comparison_is_not_reported(scene: Scene, autojump_clock:
         await trio.sleep(HOUR)
         assert 4 <= len(scene.requests(Verb.LIST, since=400.0)) <= 7
         assert scene.observer.calls == [("replaced", "a")]
-        assert len(scene.observer.lists) == 1
-
-
-async def test_a_comparison_that_fails_does_not_keep_the_watch_back(scene: Scene, autojump_clock: MockClock) -> None:
-    async with scene.running():
-        scene.server.fail_for_ever(ApiFailure(FailureKind.FORBIDDEN, 403, "cannot list"), verb=Verb.LIST)
-        await trio.sleep(800.0)
-        scene.maps.put("a", "1")
-        await trio.sleep(66.0)
-        assert scene.in_sync()
-        assert len(scene.observer.failures) == 1
         assert len(scene.observer.lists) == 1
