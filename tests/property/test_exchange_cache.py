@@ -129,7 +129,7 @@ class Run:
 
     def __attrs_post_init__(self) -> None:
         self.one, self.model = cache(self.clocks), Model(self.clocks)
-        self.one._memory.max_bytes = MAX_BYTES
+        self.one.memory.max_bytes = MAX_BYTES
         self.one.use_issuers({})
         for name in ISSUERS:
             self.issuers(name, 0)
@@ -314,7 +314,7 @@ class Replicas:
         return [self.text(key, value) for key, (value, _) in self.server.values.items()]
 
     def text(self, name: bytes, value: bytes) -> str:
-        level = self.caches[0]._level
+        level = self.caches[0].level
         assert level is not None
         token = unseal(level.keys[0], urlsafe_b64decode(name.rpartition(b":")[2] + b"="), value)
         assert token is not None
@@ -351,8 +351,8 @@ class Replicas:
         async with AsyncExitStack() as stack:
             for _ in range(3):
                 one = TokenCache(shared=shared_settings(self.folder), network=network)
-                assert one._level is not None
-                one._level.open_store = self.server.open
+                assert one.level is not None
+                one.level.open_store = self.server.open
                 self.caches.append(await stack.enter_async_context(running(one, REFUSING)))
             async with trio.open_nursery() as nursery:
                 for name, *arguments in script:

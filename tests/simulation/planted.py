@@ -415,16 +415,16 @@ PLANTED: Final = {
         "a token that an upstream refuses is counted, and served again",
         "exchanger.exchange.cache.token_cache",
         """            of.tally.upstream_refusals += 1
-            self._memory.remove(of.partition, digest)""",
+            self.memory.remove(of.partition, digest)""",
         """            of.tally.upstream_refusals += 1""",
     ),
     "refusal-takes-all": Planted(
         "one caller's refusal takes the tokens of all",
         "exchanger.exchange.cache.token_cache",
         """            of.tally.upstream_refusals += 1
-            self._memory.remove(of.partition, digest)""",
+            self.memory.remove(of.partition, digest)""",
         """            of.tally.upstream_refusals += 1
-            self._memory.clear()""",
+            self.memory.clear()""",
     ),
     "told-twice": Planted(
         "a request whose time is up stays among those that its exchange answers",

@@ -95,7 +95,7 @@ class SharedLevel:
     on_keys_gone: Callable[[], None]
     network: Network
     open_store: OpenStore = StoreConnection.open
-    _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
+    log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
     keys: tuple[CacheKey, ...] = attrs.field(default=(), init=False)
     _files: StoreFiles | None = attrs.field(default=None, init=False)
     unreadable: bool = attrs.field(default=False, init=False)
@@ -140,7 +140,7 @@ class SharedLevel:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Own the connection and the writer until cancelled. Starting does not wait for the store."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._follower.run_settled, self._learn)
+            nursery.start_soon(self._follower.run_settled, self.learn)
             nursery.start_soon(self._stay_connected)
             nursery.start_soon(self._write_queued)
             task_status.started()
@@ -184,7 +184,8 @@ class SharedLevel:
 
     # Files
 
-    def _learn(self, found: StoreFiles | UnusableFile) -> None:
+    def learn(self, found: StoreFiles | UnusableFile) -> None:
+        """Use the keys and the password in the files from now on; the connection is opened again with them."""
         files = None if isinstance(found, UnusableFile) else found
         keys = () if files is None else files.keys
         gone = set(self.keys) - set(keys)
@@ -192,9 +193,9 @@ class SharedLevel:
         if gone:
             self.on_keys_gone()
         if isinstance(found, UnusableFile):
-            self._log.error("token_cache.files_unusable", reason=found.reason, text="no token is shared or read until the files are usable")
+            self.log.error("token_cache.files_unusable", reason=found.reason, text="no token is shared or read until the files are usable")
         else:
-            self._log.info("token_cache.files_loaded", keys=len(keys))
+            self.log.info("token_cache.files_loaded", keys=len(keys))
         self._lose(self._store)
         self._tls = None
         self._hurried.set()
@@ -237,7 +238,7 @@ class SharedLevel:
                 if changed.is_set():
                     return None
                 self._store = store
-                self._log.info("token_cache.store_restored" if self._reported else "token_cache.store_ready")
+                self.log.info("token_cache.store_restored" if self._reported else "token_cache.store_ready")
                 self._reported = ""
                 self._wake.set()
                 nursery.start_soon(self._trip_when_lost, store)
@@ -283,7 +284,7 @@ class SharedLevel:
     def _report_lost(self, reason: str) -> None:
         if reason != self._reported:
             self._reported = reason
-            self._log.warning(
+            self.log.warning(
                 "token_cache.store_lost", reason=reason, text="tokens are kept only in memory until the store responds in time"
             )
 
@@ -336,7 +337,7 @@ class SharedLevel:
 
     def _report_refusal(self, failure: StoreFailure | None) -> None:
         if failure is not None and not self._refusing:
-            self._log.warning(
+            self.log.warning(
                 "token_cache.store_refuses",
                 reason=failure.reason,
                 text="changes are not made in the store; the tokens that it has are still used",

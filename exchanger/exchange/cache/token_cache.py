@@ -85,36 +85,36 @@ class TokenCache:
     proxies: EnvironmentProxies = attrs.field(factory=EnvironmentProxies)
     shared: SharedSettings | None = None
     network: Network = SYSTEM
-    _memory: MemoryStore = attrs.field(factory=MemoryStore, init=False)
+    memory: MemoryStore = attrs.field(factory=MemoryStore, init=False)
     _issuers: IssuersInForce = attrs.field(init=False)
     _recall: RefusedTokens = attrs.field(factory=RefusedTokens, init=False)
     _refused: OrderedDict[bytes, _Refusal] = attrs.field(factory=OrderedDict, init=False, repr=False)
     _looked_up: set[bytes] = attrs.field(factory=set, init=False, repr=False)
-    _level: "SharedLevel | None" = attrs.field(default=None, init=False)
+    level: "SharedLevel | None" = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._issuers = IssuersInForce(self._memory, self.network.entropy(KEY_BYTES), (self.rules, self.proxies))
+        self._issuers = IssuersInForce(self.memory, self.network.entropy(KEY_BYTES), (self.rules, self.proxies))
         if self.shared is not None:
             # Here, because the store's client takes 0.4 s and 28 MB to import, and before the loop runs.
             from exchanger.exchange.cache.shared_level import SharedLevel
 
             # Where a key is gone, what it wrote no longer counts, and memory may have it from there.
-            self._level = SharedLevel(self.shared, self._memory.clear, self.network)
+            self.level = SharedLevel(self.shared, self.memory.clear, self.network)
 
     @property
     def entries(self) -> int:
         """The tokens in memory."""
-        return len(self._memory)
+        return len(self.memory)
 
     @property
     def store_connected(self) -> bool | None:
         """Whether the store that replicas share is in use, ``None`` without one."""
-        return None if self._level is None else self._level.connected
+        return None if self.level is None else self.level.connected
 
     @property
     def unreadable(self) -> tuple[str, ...]:
         """The variable of the shared level's files, if one of these cannot be used as it is now."""
-        return ("TOKEN_CACHE_KEY_FILE",) if self._level is not None and self._level.unreadable else ()
+        return ("TOKEN_CACHE_KEY_FILE",) if self.level is not None and self.level.unreadable else ()
 
     @property
     def requests(self) -> Mapping[tuple[str, str, str], int]:
@@ -122,7 +122,7 @@ class TokenCache:
         found: dict[tuple[str, str, str], int] = {}
         for host, tally in self._issuers.tallies.items():
             found[host, "memory", "hit"], found[host, "memory", "miss"] = tally.memory_hits, tally.memory_misses
-            if self._level is not None:
+            if self.level is not None:
                 found[host, "shared", "hit"], found[host, "shared", "miss"] = tally.shared_hits, tally.shared_misses
                 found[host, "shared", "error"] = tally.shared_errors
         return found
@@ -135,8 +135,8 @@ class TokenCache:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the shared level, and free expired tokens, until cancelled. Starting waits for nothing."""
         async with trio.open_nursery() as nursery:
-            if self._level is not None:
-                await nursery.start(self._level.run)
+            if self.level is not None:
+                await nursery.start(self.level.run)
             task_status.started()
             while True:
                 await trio.sleep(SWEEP_S)
@@ -153,7 +153,7 @@ class TokenCache:
             return None
         of = builder.of
         digest = builder.memory.digest(_subject(request))
-        kept = self._memory.get(of.partition, digest, self.network.steady(), self.network.wall(), of.policy.max_ttl)
+        kept = self.memory.get(of.partition, digest, self.network.steady(), self.network.wall(), of.policy.max_ttl)
         if kept is None:
             of.tally.memory_misses += 1
         else:
@@ -169,7 +169,7 @@ class TokenCache:
         digest = builder.memory.digest(subject)
         # A target that was refused before is good again, whether or not this token is kept; an older one must not be served beside it.
         self._refused.pop(digest, None)
-        self._memory.remove(builder.of.partition, digest)
+        self.memory.remove(builder.of.partition, digest)
         text = token.access_token.reveal()
         if token.expires_in is None or len(text) > MAX_TOKEN_CHARS:
             return
@@ -183,10 +183,10 @@ class TokenCache:
         if life is None:
             return
         kept = _kept(token, None, _HIT, None)
-        self._memory.put(builder.of.partition, digest, Entry.of(kept, life))
-        if shared and self._level is not None and self._level.in_use:
+        self.memory.put(builder.of.partition, digest, Entry.of(kept, life))
+        if shared and self.level is not None and self.level.in_use:
             stored = StoredToken(token.access_token, life.length, life.wall_end, token.expires_in, token.expires_at)
-            self._level.put(builder.shared_digests(self._level.keys, subject), stored, life.end)
+            self.level.put(builder.shared_digests(self.level.keys, subject), stored, life.end)
 
     def refused(self, request: TokenRequest, failure: ExchangeFailure) -> None:
         """Record that a call for ``request`` failed.
@@ -203,9 +203,9 @@ class TokenCache:
             return
         subject = _subject(request)
         digest = builder.memory.digest(subject)
-        known = self._memory.remove(builder.of.partition, digest) or digest in self._refused or digest in self._looked_up
-        if self._level is not None and known:
-            self._remove_shared(self._level, builder, digest, subject)
+        known = self.memory.remove(builder.of.partition, digest) or digest in self._refused or digest in self._looked_up
+        if self.level is not None and known:
+            self._remove_shared(self.level, builder, digest, subject)
 
     def _remove_shared(
         self, level: "SharedLevel", builder: CacheKeyBuilder, digest: bytes, subject: bytes, only: bytes = b"", born: float = math.inf
@@ -231,7 +231,7 @@ class TokenCache:
             return
         subject, of = _subject(request), builder.of
         digest = builder.memory.digest(subject)
-        present = self._memory.peek(of.partition, digest)
+        present = self.memory.peek(of.partition, digest)
         if present is not None and present.kept.token.access_token != token:  # another one is in its place
             return
         if not refused:
@@ -241,35 +241,35 @@ class TokenCache:
         now = self.network.steady()
         if self._recall.refused(digest, now, of.policy.max_ttl, is_kept=present is not None):
             of.tally.upstream_refusals += 1
-            self._memory.remove(of.partition, digest)
-            if self._level is not None:
+            self.memory.remove(of.partition, digest)
+            if self.level is not None:
                 born = now if present is None else present.life.born
-                self._remove_shared(self._level, builder, digest, subject, fingerprint(token), born)
+                self._remove_shared(self.level, builder, digest, subject, fingerprint(token), born)
 
     def renewal_failed(self, request: TokenRequest) -> None:
         """Record that a renewal had no result: its call failed in a way that says nothing about the token, or was given up."""
         builder = self._issuers.builder_for(request)
         if builder is not None:
-            self._memory.renew_later(builder.of.partition, builder.memory.digest(_subject(request)), self._now())
+            self.memory.renew_later(builder.of.partition, builder.memory.digest(_subject(request)), self._now())
 
     def asks_shared(self, request: TokenRequest) -> bool:
         """Return whether ``find_shared`` may find something: a shared level is in use, and the issuer keeps tokens.
 
         If the store is lost, this hurries the next attempt to connect to it.
         """
-        return self._level is not None and self._issuers.builder_for(request) is not None and self._level.wanted()
+        return self.level is not None and self._issuers.builder_for(request) is not None and self.level.wanted()
 
     async def find_shared(self, request: TokenRequest) -> CachedToken | None:
         """Return the token that the shared level has for ``request``, and put it into memory. One short attempt; it never fails.
 
         It must live longer than the one in memory, which is to be renewed: another replica may have done so already.
         """
-        level, builder = self._level, self._issuers.builder_for(request)
+        level, builder = self.level, self._issuers.builder_for(request)
         if level is None or builder is None or not level.in_use:
             return None
         of, keys, subject = builder.of, level.keys, _subject(request)
         digest = builder.memory.digest(subject)
-        present = self._memory.peek(of.partition, digest)
+        present = self.memory.peek(of.partition, digest)
         self._looked_up.add(digest)
         try:
             found = await level.find(builder.shared_digests(keys, subject))
@@ -304,7 +304,7 @@ class TokenCache:
             return None
         token = ExchangedToken(stored.access_token, None, stored.expires_in, Cache.HIT, stored.expires_at, None, UNREADABLE_SCOPE)
         entry = Entry.of(token, life)
-        self._memory.put(builder.of.partition, digest, entry)
+        self.memory.put(builder.of.partition, digest, entry)
         return entry.kept
 
     def _count_absent(self, of: KeepingIssuer, found: "EmptyLookup") -> None:
@@ -317,9 +317,9 @@ class TokenCache:
         return Instant(self.network.steady(), self.network.wall())
 
     async def _sweep(self) -> None:
-        places = self._memory.names()
+        places = self.memory.names()
         for at in range(0, len(places), _SWEPT_AT_ONCE):
-            self._memory.drop_if_over(iter(places[at : at + _SWEPT_AT_ONCE]), self._now())
+            self.memory.drop_if_over(iter(places[at : at + _SWEPT_AT_ONCE]), self._now())
             await trio.lowlevel.checkpoint()
         now = self.network.steady()
         while self._refused and next(iter(self._refused.values())).until <= now:

@@ -52,8 +52,8 @@ def replica(
     settings: SharedSettings, of: Issuer | None = None, lines: Lines | None = None, *, wait: bool = True
 ) -> AbstractAsyncContextManager[TokenCache]:
     one = TokenCache(shared=settings)
-    assert one._level is not None
-    one._level._log = (lines or Lines()).logger
+    assert one.level is not None
+    one.level.log = (lines or Lines()).logger
     return running(one, of or issuer(), wait=wait)
 
 
@@ -123,7 +123,7 @@ async def test_exactly_the_refused_token_is_removed_from_the_store(server: Redis
         other.keep(asked, token("new"))
         await stored(server)
         one.upstream_answered(asked, Secret("old"), refused=True)
-        await until(lambda: one._level is not None and not one._level.queued)
+        await until(lambda: one.level is not None and not one.level.queued)
         assert await found_in_time(one, asked) == "new"
         assert server.ask("DBSIZE") == 1
 

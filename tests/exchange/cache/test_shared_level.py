@@ -43,10 +43,10 @@ def replica(
     wall = lambda: START + offset + trio.current_time()  # noqa: E731 - short
     network = attrs.evolve(SYSTEM, steady=trio.current_time, wall=wall, run_sync=at_once)
     one = TokenCache(shared=settings, network=network)
-    assert one._level is not None
-    one._level.open_store = server.open
+    assert one.level is not None
+    one.level.open_store = server.open
     if lines is not None:
-        one._level._log = lines.logger
+        one.level.log = lines.logger
     return running(one, of or issuer(), wait=wait)
 
 
@@ -298,20 +298,20 @@ async def test_writes_are_bounded_and_removals_go_last(tmp_path: Path, autojump_
     server = Server()
     of = issuer(cache=CachePolicy(300.0, 10 * MAX_QUEUED))
     async with replica(server, shared_settings(tmp_path), of) as one:
-        assert one._level is not None
+        assert one.level is not None
         one.keep(request("refused", of=of), token())
         await trio.sleep(SOON)
         (kept,) = server.values
         one.refused(request("refused", of=of), refusal())
         for number in range(2 * MAX_QUEUED):
             one.keep(request(str(number), of=of), token())
-        assert one._level.queued == MAX_QUEUED
+        assert one.level.queued == MAX_QUEUED
         await trio.sleep(SOON)
-        assert one._level.queued == 0
+        assert one.level.queued == 0
         assert [write.key for write in server.writes if write.value is None] == [kept]
         for number in range(200):
             one.keep(request(f"large {number}", of=of), token("x" * 60_000))
-        assert one._level.queued < 200
+        assert one.level.queued < 200
 
 
 def test_the_bytes_of_writes_that_wait_are_bounded() -> None:
@@ -354,7 +354,7 @@ async def test_a_refused_token_is_gone_from_both_levels_even_if_the_removal_is_l
         assert await found(one, request()) is None
         one.keep(request(), token("new"))
         await trio.sleep(SOON)
-        one._memory.clear()
+        one.memory.clear()
         assert await found(one, request()) == "new"
 
 
@@ -378,7 +378,7 @@ async def test_a_token_that_an_upstream_refused_is_gone_from_both_levels_and_a_n
         one.upstream_answered(asked, Secret("old"), refused=True)
         await trio.sleep(SOON)
         assert len(server.values) == 1
-        one._memory.clear()
+        one.memory.clear()
         assert await found(one, asked) == "new"
 
 
@@ -400,8 +400,8 @@ async def test_refusals_of_tokens_that_were_never_kept_bring_none_back(
             replica_.refused(request(), refusal())
             for number in range(token_cache.MAX_REFUSED + 1):
                 replica_.refused(request(f"made up {number}"), refusal())
-            assert replica_._level is not None
-            assert replica_._level.queued <= 1
+            assert replica_.level is not None
+            assert replica_.level.queued <= 1
         server.refuses = ""
         await until(lambda: one.asks_shared(request()) and other.asks_shared(request()))
         await trio.sleep(SOON)
@@ -412,8 +412,8 @@ async def test_refusals_of_tokens_that_were_never_kept_bring_none_back(
 
 
 def forget_the_key(cache: TokenCache) -> None:
-    assert cache._level is not None
-    cache._level._learn(StoreFiles((derive(b"another key of some 32 bytes....", "exchanger"),)))
+    assert cache.level is not None
+    cache.level.learn(StoreFiles((derive(b"another key of some 32 bytes....", "exchanger"),)))
 
 
 @pytest.mark.parametrize(
@@ -453,32 +453,32 @@ async def test_nothing_is_written_under_a_key_that_is_gone_and_removals_are_made
 ) -> None:
     server = Server()
     async with replica(server, shared_settings(tmp_path, "one", "two")) as one:
-        assert one._level is not None
-        first, second = one._level.keys
+        assert one.level is not None
+        first, second = one.level.keys
         one.keep(request("before"), token())
         await trio.sleep(SOON)
         one.refused(request("before"), refusal())
         one.keep(request(), token())  # both wait still
-        one._level._learn(StoreFiles((second,)))
+        one.level.learn(StoreFiles((second,)))
         await until(lambda: one.asks_shared(request()))
         await trio.sleep(SOON)
         assert server.values == {}
         one.keep(request(), token())
-        one._level._learn(StoreFiles((first, second)))
+        one.level.learn(StoreFiles((first, second)))
         await until(lambda: len(server.values) == 1)
 
 
 async def test_what_an_earlier_connection_did_not_answer_does_not_count_against_the_next(tmp_path: Path, autojump_clock: MockClock) -> None:
     server = Server()
     async with replica(server, shared_settings(tmp_path)) as one:
-        assert one._level is not None
+        assert one.level is not None
         server.delay = 2 * FIND_S
         async with trio.open_nursery() as nursery:
             for number in range(5):
                 nursery.start_soon(found, one, request(str(number)))
             await trio.sleep(FIND_S / 4)
             server.delay = 0.0
-            one._level._learn(StoreFiles(one._level.keys, Secret("another password")))
+            one.level.learn(StoreFiles(one.level.keys, Secret("another password")))
             await until(lambda: one.asks_shared(request()))
         server.delay = 2 * FIND_S
         await found(one, request())
@@ -546,8 +546,6 @@ async def test_cancellation_passes_and_leaves_nothing_behind(tmp_path: Path, aut
             with trio.move_on_after(FIND_S / 4) as scope:
                 await one.find_shared(request())
             assert scope.cancelled_caught
-        assert one._level is not None
-        assert one._level._finding == 0
         assert one.asks_shared(request())
 
 
