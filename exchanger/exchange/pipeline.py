@@ -74,6 +74,7 @@ class ExchangePipeline:
         documents: Fetches issuers' metadata and keys, over the same connections.
         metadata: The metadata of issuers with ``discovery``.
         limits: The limits of the issuers in force.
+        pool: The connections to token endpoints.
         begin: Exchanges a token; see ``TokenExchanger``. It takes ``request_timeout`` at most. Outside ``run`` the outcome is a failure.
     """
 
@@ -87,34 +88,34 @@ class ExchangePipeline:
     on_client_refused: Callable[[], None] = lambda: None
     documents: Documents = attrs.field(init=False)
     metadata: Metadata = attrs.field(init=False)
-    _connections: Connections = attrs.field(init=False)
-    _preparation: Preparation = attrs.field(init=False)
-    _rotations: Rotations = attrs.field(init=False)
-    _actor_tokens: ActorTokenCache = attrs.field(init=False)
-    _calls: Calls = attrs.field(init=False)
-    _limit: Limit = attrs.field(init=False)
-    _act: Act = attrs.field(init=False)
-    _prove: Prove = attrs.field(init=False)
-    _replicas: Replicas = attrs.field(init=False)
-    _coalesce: Coalesce[TokenRequest] = attrs.field(init=False)
-    _questions: Coalesce[IntrospectionRequest] = attrs.field(init=False)
-    _verdicts: VerdictCache = attrs.field(init=False)
-    _verify: SubjectTokenVerifier = attrs.field(init=False)
+    pool: Connections = attrs.field(init=False)
+    preparation: Preparation = attrs.field(init=False)
+    rotations: Rotations = attrs.field(init=False)
+    actor_tokens: ActorTokenCache = attrs.field(init=False)
+    calls: Calls = attrs.field(init=False)
+    limit: Limit = attrs.field(init=False)
+    act: Act = attrs.field(init=False)
+    prove: Prove = attrs.field(init=False)
+    replicas: Replicas = attrs.field(init=False)
+    coalesce: Coalesce[TokenRequest] = attrs.field(init=False)
+    questions: Coalesce[IntrospectionRequest] = attrs.field(init=False)
+    verdicts: VerdictCache = attrs.field(init=False)
+    verify: SubjectTokenVerifier = attrs.field(init=False)
     begin: Callable[[TokenRequest, float, Done], TokenOutcome | Ticket] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         settings, reactor, network = self.settings, self.reactor, self.reactor.network
-        self._connections = Connections(connection_limits(settings), reactor, TlsContexts(self.tls))
-        self.documents = Documents(settings, self._connections)
+        self.pool = Connections(connection_limits(settings), reactor, TlsContexts(self.tls))
+        self.documents = Documents(settings, self.pool)
         self.metadata = Metadata(self.documents, self._metadata_changed, network.random)
-        self._preparation = Preparation(
+        self.preparation = Preparation(
             settings, network.wall, self.metadata.token_endpoint, network.entropy, self.metadata.introspection_endpoint
         )
-        self._rotations = Rotations(self.previous_left, network.wall)
+        self.rotations = Rotations(self.previous_left, network.wall)
         # From the token endpoint to the caller.
-        self._calls = Calls(
-            self._connections,
-            self._preparation,
+        self.calls = Calls(
+            self.pool,
+            self.preparation,
             settings.rules,
             self.observers,
             self.tracer,
@@ -122,90 +123,90 @@ class ExchangePipeline:
             network.wall,
             self.on_client_refused,
         )
-        self._limit = Limit(self._calls, reactor)
-        self._actor_tokens = ActorTokenCache(functools.partial(ask_for_client_token, self._limit, reactor, settings.request_timeout))
-        self._act = Act(self._limit, self._actor_tokens, self._preparation, reactor)
-        rotate = Rotate(self._act, self._rotations)
+        self.limit = Limit(self.calls, reactor)
+        self.actor_tokens = ActorTokenCache(functools.partial(ask_for_client_token, self.limit, reactor, settings.request_timeout))
+        self.act = Act(self.limit, self.actor_tokens, self.preparation, reactor)
+        rotate = Rotate(self.act, self.rotations)
         chain = Chain(rotate, self.cache, reactor.now)
-        self._prove = Prove(rotate, chain, self.documents, reactor, self.observers, network.wall, network.random)
-        chain.first = self._prove
-        self._replicas = Replicas(self.cache, self._prove, reactor)
-        self._coalesce = Coalesce(self._replicas, reactor, self.observers, settings.request_timeout)
-        memory = Memory(self.cache, self._coalesce)
+        self.prove = Prove(rotate, chain, self.documents, reactor, self.observers, network.wall, network.random)
+        chain.first = self.prove
+        self.replicas = Replicas(self.cache, self.prove, reactor)
+        self.coalesce = Coalesce(self.replicas, reactor, self.observers, settings.request_timeout)
+        memory = Memory(self.cache, self.coalesce)
         # From the introspection endpoint to the caller.
-        self._verdicts = VerdictCache(Rotate(self._limit, self._rotations), reactor.now, network.wall)
-        self._questions = Coalesce(self._verdicts, reactor, (), settings.request_timeout)
-        introspect = Introspect(memory, self._questions, self._verdicts, reactor, settings.request_timeout)
-        self._verify = SubjectTokenVerifier(memory, introspect, self.documents, reactor, network.wall, network.random)
-        self.begin = self._verify.begin
+        self.verdicts = VerdictCache(Rotate(self.limit, self.rotations), reactor.now, network.wall)
+        self.questions = Coalesce(self.verdicts, reactor, (), settings.request_timeout)
+        introspect = Introspect(memory, self.questions, self.verdicts, reactor, settings.request_timeout)
+        self.verify = SubjectTokenVerifier(memory, introspect, self.documents, reactor, network.wall, network.random)
+        self.begin = self.verify.begin
 
     def _metadata_changed(self) -> None:
-        self._preparation.forget()
+        self.preparation.forget()
 
     @property
     def in_flight(self) -> dict[str, int]:
         """The number of calls in progress for each endpoint host that has any."""
-        return self._calls.in_flight
+        return self.calls.in_flight
 
     @property
     def exchanges(self) -> ExchangeCounts:
         """The numbers of exchanges in progress and of requests that wait for them."""
-        coalesce = self._coalesce
+        coalesce = self.coalesce
         return ExchangeCounts(len(coalesce.under_way), coalesce.waiting, coalesce.started, coalesce.joined)
 
     @property
     def connections(self) -> ConnectionCounts:
         """The connections to token endpoints."""
-        return self._connections.counts()
+        return self.pool.counts()
 
     @property
     def credentials_refused(self) -> dict[Issuer, bool]:
         """See ``Rotations.refused``."""
-        return self._rotations.refused
+        return self.rotations.refused
 
     @property
     def limits(self) -> Iterable[IssuerLimits]:
         """The limits of the issuers in force that have any."""
-        return self._limit
+        return self.limit
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Own exchanges and connections until cancelled; ``started()`` when exchanges may begin. When it is cancelled, all of them end."""
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self.cache.run)
-                await nursery.start(self._connections.run)
+                await nursery.start(self.pool.run)
                 await nursery.start(self.metadata.run)
-                await nursery.start(self._verify.run)
-                await nursery.start(self._prove.run)
+                await nursery.start(self.verify.run)
+                await nursery.start(self.prove.run)
                 self._give(nursery)
-                self._calls.running = True
+                self.calls.running = True
                 task_status.started()
         finally:
             self._give(None)
             self.reactor.turn(self._end)
 
     def _give(self, nursery: trio.Nursery | None) -> None:
-        self._coalesce.nursery = self._questions.nursery = self._replicas.nursery = self._act.nursery = self._actor_tokens.nursery = nursery
+        self.coalesce.nursery = self.questions.nursery = self.replicas.nursery = self.act.nursery = self.actor_tokens.nursery = nursery
 
     def _end(self) -> None:
-        self._calls.end()
-        self._questions.end()
-        self._coalesce.end()
-        self._connections.close()
+        self.calls.end()
+        self.questions.end()
+        self.coalesce.end()
+        self.pool.close()
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
         """Take over the issuers in force: tokens of removed ones are forgotten, and changed limits apply at once."""
         issuers = dict(sorted(issuers.items()))  # the order of persistent maps differs between processes
         self.cache.use_issuers(issuers)
         self.metadata.use_issuers(issuers)
-        self._verify.use_issuers(issuers)
-        self._verdicts.use_issuers(issuers)
-        self._prove.use_issuers(issuers)
-        self._actor_tokens.use_issuers(issuers)
-        self._preparation.use_issuers(issuers)
-        self._rotations.use_issuers(issuers)
-        self._connections.use(_certificates_and_proxies(issuers.values(), self.settings.proxies))
-        self._limit.use_issuers(issuers)
+        self.verify.use_issuers(issuers)
+        self.verdicts.use_issuers(issuers)
+        self.prove.use_issuers(issuers)
+        self.actor_tokens.use_issuers(issuers)
+        self.preparation.use_issuers(issuers)
+        self.rotations.use_issuers(issuers)
+        self.pool.use(_certificates_and_proxies(issuers.values(), self.settings.proxies))
+        self.limit.use_issuers(issuers)
 
 
 def connection_limits(settings: TokenClientSettings) -> PoolLimits:

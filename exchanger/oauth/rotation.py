@@ -34,7 +34,7 @@ class Rotations:
 
     _previous_left: Callable[[str], float | None] = lambda _: None
     _wall: Callable[[], float] = SYSTEM.wall
-    _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
+    log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
     _issuers: Mapping[str, Issuer] = attrs.field(factory=dict, init=False, repr=False)
     # By issuer: the generation of the new credentials that the endpoint refused while it accepted the previous ones.
     _behind: dict[str, int] = attrs.field(factory=dict, init=False)
@@ -93,11 +93,11 @@ class Rotations:
     def _write(self, issuer: Issuer, *, refused: bool) -> None:
         named = {"issuer": printable(issuer.name, ISSUER_LIMIT), "endpoint": issuer.endpoint_host}
         if not refused:
-            self._log.info("issuers.new_credentials_accepted", **named)
+            self.log.info("issuers.new_credentials_accepted", **named)
             return
         left = self._previous_left(issuer.name)
         until = {} if left is None else {"previous_until": datetime.fromtimestamp(self._wall() + left, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
-        self._log.warning(
+        self.log.warning(
             "issuers.new_credentials_refused",
             **named,
             **until,

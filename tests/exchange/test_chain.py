@@ -424,7 +424,7 @@ async def test_a_refusal_of_the_first_issuer_ends_the_kept_token(autojump_clock:
         use(it, second)
         await exchange(it.client, asking(second))
         issuers.first = always(refusing("invalid_grant"))
-        it.client._coalesce.renew(asking(second))
+        it.client.coalesce.renew(asking(second))
         await wait_all_tasks_blocked()
         assert it.client.cache.entries == 0
 

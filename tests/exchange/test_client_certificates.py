@@ -70,7 +70,7 @@ async def site(tls: ssl.SSLContext) -> AsyncGenerator[Site]:
 async def client(system: trustme.CA = SERVERS) -> AsyncGenerator[ExchangePipeline]:
     """Run a client on a system that trusts ``system``, whose connections rest for the shortest time."""
     found = client_of(HTTP, Observer(), tls=lambda: trusting(system))
-    found._connections.limits = attrs.evolve(found._connections.limits, longest_call=0.0)
+    found.pool.limits = attrs.evolve(found.pool.limits, longest_call=0.0)
     async with running(found):
         yield found
 

@@ -29,7 +29,7 @@ def lasting(seconds: int, token: str = "issued-token") -> bytes:
 
 
 def use(it: World, asked: TokenRequest) -> None:
-    it.client._calls.now = wall = lambda: 1_000_000 + trio.current_time()
+    it.client.calls.now = wall = lambda: 1_000_000 + trio.current_time()
     it.client.cache.network = attrs.evolve(SYSTEM, steady=trio.current_time, wall=wall)
     it.client.use_issuers({asked.issuer.name: asked.issuer})
 
@@ -157,7 +157,7 @@ async def test_when_an_issuer_fails_those_who_queue_are_told_at_once(autojump_cl
 
 
 def one_call_at_a_time(it: World) -> None:
-    it.client._connections.limits = attrs.evolve(it.client._connections.limits, max_busy_per_host=1)
+    it.client.pool.limits = attrs.evolve(it.client.pool.limits, max_busy_per_host=1)
 
 
 @pytest.mark.parametrize("probes", [True, False])
@@ -188,7 +188,7 @@ async def test_a_renewal_keeps_its_place_when_those_who_joined_it_leave(autojump
         use(it, request())
         callers.start_soon(exchange, it.client, request("another"))
         await wait_all_tasks_blocked()
-        it.client._coalesce.renew(request())
+        it.client.coalesce.renew(request())
         with trio.move_on_after(0.05):
             await exchange(it.client, request())
         assert it.client.connections.waiting == 1

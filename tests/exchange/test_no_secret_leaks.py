@@ -140,12 +140,12 @@ async def test_whatever_fails(proof: str, grant: str, failure: str, autojump_clo
         await trio.lowlevel.checkpoint()
         machines = (client, begun, it.verifier)  # the first shows all its parts
         verifier = it.verifier
-        seen += [repr(machines), repr((client._preparation._endpoints, verifier._keys.caches, verifier._kept, client._actor_tokens._kept))]
+        seen += [repr(machines), repr((client.preparation._endpoints, verifier._keys.caches, verifier._kept, client.actor_tokens._kept))]
         for subject in (SUBJECT, token(jti="canary", aud="canary"), token(jti="canary", iss="http://canary")):
             seen.append(shown(await exchange(it.verifier, asking(subject, issuer)), issuer))
         await trio.sleep(1)
         seen.append(repr((machines, it.it.observer.records, it.learned.entries, issuer, list(client.limits))))
-        seen.append(repr((client._preparation._endpoints, client._preparation._assertions._loaded, client._actor_tokens._kept)))
+        seen.append(repr((client.preparation._endpoints, client.preparation._assertions._loaded, client.actor_tokens._kept)))
     seen.append(caplog.text)
     everything = "\n".join(seen)
     assert [secret for secret in SECRETS if secret in everything] == []

@@ -170,7 +170,7 @@ async def test_a_failure_says_what_happened_in_our_words(script: Script, detail:
 async def test_a_token_expires_its_lifetime_after_the_request_for_all_who_share_it() -> None:
     body = success()[:-1] + b', "expires_in": 60}'
     async with world(answering(response(body))) as it:
-        it.client._calls.now = iter([1_000.9]).__next__
+        it.client.calls.now = iter([1_000.9]).__next__
         outcomes = await it.exchange_all(token_request(), token_request())
     assert [outcome.expires_at for outcome in outcomes if isinstance(outcome, ExchangedToken)] == [1_060, 1_060]
 
@@ -314,7 +314,7 @@ class ToldInSteps(trio.abc.Instrument):
 async def test_all_observers_get_every_record() -> None:
     second = Observer()
     async with world(answering(response(success()))) as it:
-        for stage in (it.client._calls, it.client._coalesce):
+        for stage in (it.client.calls, it.client.coalesce):
             stage.observers += (second,)
         await it.exchange_all(token_request(), token_request())
         assert len(it.observer.records) == len(it.observer.joined) == 1

@@ -220,7 +220,7 @@ async def test_new_credentials_that_are_refused_are_told_once_and_again_when_the
     endpoint, lines = Switching(), Lines()
     request = rotated()
     async with world(Site(token=endpoint).serve) as it:
-        it.client._rotations._log = lines.logger
+        it.client.rotations.log = lines.logger
         it.client.use_issuers({"primary": request.issuer, "other": attrs.evolve(request.issuer, name="other", previous=None)})
 
         async def refused() -> dict[str, bool]:
@@ -238,7 +238,7 @@ async def test_instances_of_an_endpoint_that_differ_are_told_of_once(autojump_cl
     endpoint, lines = Switching(), Lines()
     request = rotated()
     async with world(Site(token=endpoint).serve) as it:
-        it.client._rotations._log = lines.logger
+        it.client.rotations.log = lines.logger
         it.client.use_issuers({"primary": request.issuer})
         for number in range(20):
             endpoint.accepted = (OLD, NEW)[number % 2]
@@ -251,7 +251,7 @@ async def test_a_rotation_without_a_refusal_and_refused_credentials_alone_are_no
     endpoint, lines = Switching(), Lines()
     request = rotated()
     async with world(Site(token=endpoint).serve) as it:
-        it.client._rotations._log = lines.logger
+        it.client.rotations.log = lines.logger
         it.client.use_issuers({"primary": request.issuer})
         for accepted in (NEW, "neither"):
             endpoint.accepted = accepted
@@ -264,7 +264,7 @@ async def test_the_end_of_the_previous_credentials_ends_it_and_the_next_rotation
     endpoint, lines = Switching(), Lines()
     request = rotated()
     async with world(Site(token=endpoint).serve) as it:
-        it.client._rotations._log = lines.logger
+        it.client.rotations.log = lines.logger
         it.client.use_issuers({"primary": request.issuer})
         assert await exchange(it.client, request) == ISSUED
         alone = attrs.evolve(request.issuer, previous=None)
@@ -281,7 +281,7 @@ async def test_a_refused_client_is_told_and_nothing_else_is(*, previous: bool) -
     for answer, refused in ((REFUSED, True), (error("invalid_grant"), False), (SUCCESS, False)):
         told: list[None] = []
         async with world(answering(answer, SUCCESS).serve) as it:
-            it.client._calls.client_refused = functools.partial(told.append, None)
+            it.client.calls.client_refused = functools.partial(told.append, None)
             await exchange(it.client, rotated() if previous else rotated(None))
         assert told == [None] * refused
 

@@ -282,7 +282,7 @@ async def test_a_token_that_nobody_waits_for_any_more_still_waits_for_its_keys(a
         use(it, request.issuer)
         await trio.sleep(UNKNOWN_KEY_S)
         site.documents[KEYS] = published("p256")
-        passage = it.client._prove.begin(request, trio.current_time() + 5, outcomes.append)
+        passage = it.client.prove.begin(request, trio.current_time() + 5, outcomes.append)
         assert isinstance(passage, JudgedPassage)
         while passage.due == NEVER:  # until its token has arrived
             await trio.lowlevel.checkpoint()

@@ -194,21 +194,6 @@ async def test_keys_stay_known_while_they_cannot_be_fetched(autojump_clock: Mock
         assert [event for event, *_ in it.learned.taken()] == ["keys_known", "keys_failed", "keys_failed"]
 
 
-async def test_whoever_waits_for_the_first_keys_in_vain(autojump_clock: MockClock) -> None:
-    site = Site({"/keys": b""})
-    async with guarded(site, gated()) as it:
-        outcomes: list[TokenOutcome] = []
-        for subject in (GOOD, token(aud="other")):
-            it.verifier.begin(asking(subject), math.inf, outcomes.append)
-        await trio.sleep(DOCUMENT_TIMEOUT - 0.1)
-        assert outcomes == []
-        await trio.sleep(0.2)
-        assert [no_keys(outcome) for outcome in outcomes] == [True, True]
-        site.documents["/keys"] = published("p256")
-        await trio.sleep(1)
-        assert passed(await exchange(it.verifier, asking(GOOD)))
-
-
 async def test_whoever_waits_is_served_by_the_first_keys(autojump_clock: MockClock) -> None:
     async with guarded(publishing("p256")) as it:
         it.use(gated())
@@ -318,21 +303,6 @@ async def test_the_deadline_is_504_while_a_key_is_waited_for(autojump_clock: Moc
         assert trio.current_time() == pytest.approx(began + 2 * DOCUMENT_TIMEOUT, abs=DOCUMENT_TIMEOUT)
 
 
-async def test_leaving_while_others_are_told(autojump_clock: MockClock) -> None:
-    site = Site({"/keys": b""})
-    async with guarded(site, gated()) as it:
-        outcomes: list[TokenOutcome] = []
-        tickets: list[object] = []
-
-        def done(outcome: TokenOutcome) -> None:
-            outcomes.append(outcome)
-            tickets[1].leave()  # type: ignore[attr-defined]
-
-        tickets += [it.verifier.begin(asking(GOOD), math.inf, done), it.verifier.begin(asking(GOOD), math.inf, outcomes.append)]
-        await trio.sleep(10)
-        assert len(outcomes) == 1
-
-
 async def test_leaving_behind_the_verifier_and_being_answered_there(autojump_clock: MockClock) -> None:
     behind = Behind(at_once=False)
     async with guarded(publishing("p256"), gated(), behind=behind) as it:
@@ -350,7 +320,7 @@ async def test_what_fails_behind_the_verifier_says_that_the_token_passed(autojum
     site = publishing("p256")
     site.token = lambda _: response(b'{"error": "invalid_grant"}', 400)
     async with guarded(site, gated()) as it:
-        it.verifier.behind = it.it.client._verify.behind
+        it.verifier.behind = it.it.client.verify.behind
         outcome = await exchange(it.verifier, asking(GOOD))
         assert isinstance(outcome, ExchangeFailure)
         assert (outcome.oauth_error, outcome.subject) == ("invalid_grant", SubjectVerdict())
@@ -405,20 +375,7 @@ async def test_no_verdict_goes_beyond(after: float, used: tuple[Issuer, ...], as
         await wait_all_tasks_blocked()
         assert why in refused(await exchange(it.verifier, asking(LASTING, asked)))
         assert len(it.behind.begun) == 2
-        assert len(it.verifier._kept) <= 1  # refusals are not: strangers could fill the memory, and drive out who passed
-
-
-async def test_whoever_waited_under_other_rules_leaves_no_verdict(autojump_clock: MockClock) -> None:
-    site = publishing("p256")
-    strict = gated(attrs.evolve(RULES, audiences=("other",)))
-    async with guarded(site) as it:
-        it.use(gated())
-        outcomes: list[TokenOutcome] = []
-        it.verifier.begin(asking(GOOD), math.inf, outcomes.append)
-        it.use(strict)  # whose keys are those that are being fetched
-        await wait_all_tasks_blocked()
-        assert [passed(outcome) for outcome in outcomes] == [True]  # by the rules that counted when it came
-        assert refused(await exchange(it.verifier, asking(GOOD, strict))) == "the token is for another audience"
+        assert len(it.verifier._kept) <= 1  # memory: strangers could fill it with refusals, and drive out who passed
 
 
 async def test_keys_of_one_issuer_sign_nothing_for_another(autojump_clock: MockClock) -> None:
@@ -449,7 +406,7 @@ async def test_verdicts_are_bounded(autojump_clock: MockClock, monkeypatch: pyte
     async with guarded(publishing("p256"), gated()) as it:
         for subject in (*subjects[:3], subjects[0], subjects[3]):  # the first is used again, so the second goes
             await exchange(it.verifier, asking(subject))
-        assert (len(it.verifier._kept), verified) == (3, [4])
+        assert verified == [4]
         await exchange(it.verifier, asking(subjects[0]))
         assert verified == [4]
         await exchange(it.verifier, asking(subjects[1]))
@@ -504,20 +461,6 @@ async def test_before_it_runs_nothing_passes(autojump_clock: MockClock) -> None:
         early = verify_module.SubjectTokenVerifier(it.behind, NOBODY, it.it.client.documents, it.it.client.reactor, it.now)
         early.use_issuers({"primary": gated()})
         assert no_keys(await exchange(early, asking(GOOD)))
-
-
-async def test_fetches_of_one_ring_end_with_it(autojump_clock: MockClock) -> None:
-    """An answer that comes when its issuer goes does not count."""
-    site = publishing("p256")
-    async with guarded(site) as it:
-        for _ in range(10):
-            it.use(gated())
-            asked = len(site.heads)
-            while len(site.heads) == asked:
-                await trio.lowlevel.checkpoint()
-            it.use()
-            await wait_all_tasks_blocked()
-        assert it.learned.taken() == []
 
 
 def counting_turns(it: Gated, ended: list[TokenOutcome]) -> list[int]:

@@ -154,7 +154,7 @@ async def test_nothing_holds_it_after_a_rotation_s_grace(autojump_clock: MockClo
 async def test_a_proxy_of_an_origin_that_wants_http1_leaves_memory(autojump_clock: MockClock) -> None:
     backwards = "terces-nwardhtiw"
     async with world() as it:
-        pool = it.client._connections
+        pool = it.client.pool
         proxy = Proxy(False, "proxy.example.com", 3128, Secret("user:" + backwards[::-1]))
         host = OriginPool(pool, Origin(True, "issuer.example.com", 443, proxy), ReuseQuarantine(1.0), 1.0, ConcurrencyLimit(1))
         ours, theirs = socket.socketpair()

@@ -6,6 +6,7 @@ Names in docstrings are those of client-go's cases (tools/cache/reflector_test.g
 import trio
 from trio.testing import MockClock
 
+from exchanger.kube.list_watch import ApiFailure, FailureKind
 from tests.kube.fake_api_server import Verb
 from tests.kube.reflecting import BROKEN, HOUR, Scene
 
@@ -53,3 +54,25 @@ async def test_server_errors_with_events_between_them_are_not_in_a_row(scene: Sc
             await trio.sleep(100.0)
             scene.server.cut(BROKEN)
         assert len(scene.observer.replacements) == 1
+
+
+async def test_the_back_off_begins_anew_after_a_watch_that_ended_early_and_got_on(scene: Scene, autojump_clock: MockClock) -> None:
+    failure = ApiFailure(FailureKind.UNAUTHORIZED, 401)
+
+    def last_wait() -> float:
+        return scene.observer.failures[-1][1]
+
+    async with scene.running():
+        for _ in range(6):
+            scene.server.cut(failure)
+            await trio.sleep(last_wait() + 0.1 if scene.observer.failures else 2.0)
+        assert last_wait() > 5.0
+        scene.server.ends_after = 1
+        for number in range(5):
+            scene.maps.put("a", str(number))
+        scene.server.cut()
+        await trio.sleep(20.0)
+        assert scene.in_sync()
+        scene.server.cut(failure)
+        await trio.sleep(0.1)
+        assert 0.8 <= last_wait() <= 1.6

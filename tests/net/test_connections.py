@@ -14,7 +14,7 @@ from exchanger.net.call import EndpointCall, NoAnswer
 from exchanger.net.dial import DialLimits, Origin
 from exchanger.net.endpoint import Endpoint
 from exchanger.net.network import SYSTEM
-from exchanger.net.pool import UNUSED, ConnectionCounts, Connections, PoolLimits
+from exchanger.net.pool import ConnectionCounts, Connections, PoolLimits
 from exchanger.net.quarantine import LEAST_QUARANTINE, UNKNOWN_QUARANTINE, ReuseQuarantine
 from exchanger.net.reactor import Reactor
 from exchanger.net.tls.client_contexts import TlsContexts
@@ -24,8 +24,6 @@ from tests.oauth.fakes import NO_TLS, MemoryEndpoint, Peer, response
 LONGEST = 0.75
 ONE = Origin(secure=False, host="one.example", port=80)
 TWO = Origin(secure=False, host="two.example", port=80)
-# Seconds after which a connection that is not used is idle.
-IDLE = LONGEST + UNUSED + 0.001
 # Answers that are enough to know an endpoint by.
 MANY = 100
 LIMITS = PoolLimits(
@@ -130,18 +128,6 @@ async def test_a_connection_is_not_used_for_another_origin(autojump_clock: MockC
         assert it.counts == (2, 2, 0, 0, 0)
 
 
-async def test_of_those_that_have_rested_the_one_used_last_is_taken_first(autojump_clock: MockClock) -> None:
-    async with connections() as it:
-        await it.use(count=2)
-        await trio.sleep(0.01)
-        await it.use()
-        await trio.sleep(LONGEST - 0.005)
-        found = await it.use(count=3)
-        assert (sorted(found[:2]), found[2:]) == ([0, 1], [3])
-        await trio.sleep(0.005)
-        assert await it.use() == [2]
-
-
 async def test_a_slow_answer_makes_every_rest_longer(autojump_clock: MockClock) -> None:
     async with connections() as it:
         await it.use(count=MANY)
@@ -151,20 +137,6 @@ async def test_a_slow_answer_makes_every_rest_longer(autojump_clock: MockClock) 
         assert await it.use() != [MANY]  # one of those that are older
         await it.use(count=MANY - 2)
         assert await it.use() == [MANY]
-
-
-async def test_an_idle_one_needs_the_longer_rest_too(autojump_clock: MockClock) -> None:
-    async with connections(longest_call=10.0) as it:
-        slow = it.call(seconds=7.0)
-        await trio.sleep(0.5)
-        assert await it.use() == [1]
-        await trio.sleep(UNUSED + 1.499)
-        assert it.counts == (2, 0, 1, 1, 0)
-        await trio.sleep(0.002)
-        assert slow.over
-        assert await it.use() == [2]
-        await trio.sleep(0.5)
-        assert await it.use() == [1]
 
 
 async def test_a_call_that_was_given_up_counts_with_its_time_and_closes_its_connection(autojump_clock: MockClock) -> None:
@@ -179,18 +151,6 @@ async def test_a_call_that_was_given_up_counts_with_its_time_and_closes_its_conn
         assert len(it.landed) == MANY
 
 
-async def test_idle_connections_of_a_host_and_of_all_hosts_are_bounded(autojump_clock: MockClock) -> None:
-    async with connections(max_idle=3, max_idle_per_host=2) as it:
-        await it.use(count=5)
-        await trio.sleep(IDLE)
-        assert (it.counts, sum(it.closed)) == ((2, 0, 2, 0, 0), 3)
-        await it.use(TWO)
-        await trio.sleep(1)
-        await it.use(Origin(secure=False, host="three.example", port=80))
-        await trio.sleep(IDLE)
-        assert (it.counts, sum(it.closed[:5]), it.closed[5:]) == ((3, 0, 3, 0, 0), 4, [False, False])
-
-
 async def test_idle_connections_expire(autojump_clock: MockClock) -> None:
     async with connections() as it:
         await it.use(ONE)
@@ -201,15 +161,6 @@ async def test_idle_connections_expire(autojump_clock: MockClock) -> None:
             assert (it.counts, it.closed) == ((idle, 0, idle, 0, 0), [idle < 2, idle < 1])
 
 
-async def test_resting_connections_expire_where_that_is_sooner(autojump_clock: MockClock) -> None:
-    async with connections(idle_timeout=0.5) as it:
-        await it.use()
-        await trio.sleep(0.4)
-        assert it.counts == (1, 1, 0, 0, 0)
-        await trio.sleep(0.2)
-        assert it.counts == (0, 0, 0, 0, 0)
-
-
 async def test_connections_that_are_in_turn_used_never_become_idle(autojump_clock: MockClock) -> None:
     """More connections rest than may be idle, and none is closed while each has its turn."""
     async with connections(max_idle_per_host=1) as it:
@@ -217,13 +168,6 @@ async def test_connections_that_are_in_turn_used_never_become_idle(autojump_cloc
             await it.use(count=20)
             await trio.sleep(LONGEST)
         assert (it.counts, len(it.endpoint.dialled)) == ((20, 20, 0, 0, 0), 20)
-
-
-@pytest.mark.parametrize("limits", [{"reuse": False}, {"max_idle": 0}, {"max_idle_per_host": 0}], ids=str)
-async def test_nothing_rests_where_connections_are_not_used_again(autojump_clock: MockClock, limits: dict[str, Any]) -> None:
-    async with connections(**limits) as it:
-        await it.use(count=3)
-        assert it.counts == (0, 0, 0, 0, 0)
 
 
 async def test_calls_beyond_the_limit_wait_for_their_turn_and_other_hosts_have_limits_of_their_own(autojump_clock: MockClock) -> None:

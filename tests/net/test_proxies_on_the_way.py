@@ -82,7 +82,7 @@ async def test_the_proxy_of_a_profile_learns_host_and_port_and_its_own_credentia
 async def test_the_proxy_of_the_environment(authority: trustme.CA, secure: bool) -> None:
     async with place(authority, ConnectProxy(), secure=secure) as it:
         proxies = EnvironmentProxies(https=it.by_profile()) if secure else EnvironmentProxies(http=it.by_profile())
-        it.client._preparation._settings = attrs.evolve(it.client.settings, proxies=proxies)
+        it.client.preparation._settings = attrs.evolve(it.client.settings, proxies=proxies)
         scheme = "https" if secure else "http"
         assert await exchange(it.client, it.request(scheme=scheme)) == ISSUED
         assert it.proxy.asked == [f"{HOST}:{it.port}"]
@@ -106,7 +106,7 @@ async def test_an_endpoint_that_no_proxy_covers_is_reached_directly(authority: t
 async def test_an_https_proxy_gets_its_request_inside_tls_and_its_tunnel_is_used_again(authority: trustme.CA) -> None:
     proxy = ConnectProxy(credentials=CREDENTIALS, tls=serving(authority, "127.0.0.1"))
     async with place(authority, proxy) as it:
-        it.client._connections.limits = attrs.evolve(it.client._connections.limits, longest_call=0.0)  # the shortest rest
+        it.client.pool.limits = attrs.evolve(it.client.pool.limits, longest_call=0.0)  # the shortest rest
         for number in range(2):
             assert await exchange(it.client, it.request(f"subject-{number}", proxy=it.by_profile(CREDENTIALS))) == ISSUED
             await trio.sleep(LEAST_QUARANTINE)
@@ -125,7 +125,7 @@ async def test_proxy_and_endpoint_have_to_be_there_and_prove_who_they_are(author
 
 async def test_a_tunnel_is_used_again_and_by_nobody_with_another_way(authority: trustme.CA) -> None:
     async with place(authority, ConnectProxy()) as it, proxying(ConnectProxy()) as other:
-        it.client._connections.limits = attrs.evolve(it.client._connections.limits, longest_call=0.0)  # the shortest rest
+        it.client.pool.limits = attrs.evolve(it.client.pool.limits, longest_call=0.0)  # the shortest rest
         other.ways[HOST] = it.port
         one, two = it.by_profile(), Proxy(False, "127.0.0.1", other.port)
         for number, proxy in enumerate([one, two, attrs.evolve(one, credentials=Secret("a:b"))]):

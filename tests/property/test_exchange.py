@@ -435,7 +435,7 @@ class World:
         async with trio.open_nursery() as network:
             endpoint = MemoryEndpoint(network, [self.serve])
             client = client_of(CONTRACT, self.observer, dial=endpoint.dial, tls=NO_TLS, tracer=TraceContexts())
-            client._calls.now = wall = lambda: EPOCH + trio.current_time()
+            client.calls.now = wall = lambda: EPOCH + trio.current_time()
             client.cache.network = attrs.evolve(SYSTEM, steady=trio.current_time, wall=wall)
             async with running(client):
                 client.use_issuers({"primary": self.issuer})

@@ -256,7 +256,7 @@ def test_every_request_ends_once_and_as_its_own(plan: list[Step]) -> None:
     for stream, lost in pair.lost.items():
         assert not (lost.safe and stream in world.touched)
         assert not (lost.seen and lost.safe)
-    assert (client.closed, client.waiting, client.room, client._held, client._interim) == (True, 0, 0, 0, {})
+    assert (client.closed, client.waiting, client.room, client.held, client.interim) == (True, 0, 0, 0, {})
     assert client.data_to_send() == b""
     event(f"answered: {any(answered.answer.body is not None for answered in pair.answers.values())}")
     event(f"safe to send again: {any(lost.safe for lost in pair.lost.values())}")
@@ -310,13 +310,13 @@ def survive(world: World, parts: tuple[bytes, ...], gone: list[int]) -> None:
         client.data_to_send()
         pair.take(client.events())
         assert 0 <= client.room <= MAX_STREAMS
-        assert client._held <= MAX_HELD_BYTES + MAX_STREAMS * FREE_BODY_BYTES
+        assert client.held <= MAX_HELD_BYTES + MAX_STREAMS * FREE_BODY_BYTES
     client.lose()
     pair.take(client.events())
     assert sorted([*pair.answers, *pair.lost, *world.cancelled]) == sorted(world.asked)
     assert set(pair.heads) <= set(world.asked)
     assert not any(lost.seen and lost.safe for lost in pair.lost.values())
-    assert (client.closed, client.waiting, client._held, client._interim, client.data_to_send()) == (True, 0, 0, {}, b"")
+    assert (client.closed, client.waiting, client.held, client.interim, client.data_to_send()) == (True, 0, 0, {}, b"")
 
 
 @given(st.integers(1, 12), damages, cuts, st.lists(st.integers(0, 8), max_size=3))

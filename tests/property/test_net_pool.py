@@ -300,7 +300,7 @@ class World:
             network.cancel_scope.cancel()
 
     async def carry_out(self, client: ExchangePipeline, planned: list[Step]) -> None:
-        pool = client._connections
+        pool = client.pool
         pool.limits = attrs.evolve(
             pool.limits,
             max_busy_per_host=BUSY,

@@ -62,7 +62,7 @@ class Bounds(Part):
                 self.kernel.after(_ON_ITS_WAY, self._look_again, issuer, calls)
 
     def _look_at(self, pipeline: ExchangePipeline) -> None:
-        counts, limits, memory = pipeline.connections, pipeline._connections.limits, pipeline.cache.memory
+        counts, limits, memory = pipeline.connections, pipeline.pool.limits, pipeline.cache.memory
         self._check("idle connections", counts.idle, limits.max_idle)
         self._check("connections in quarantine", counts.quarantined, limits.max_quarantined)
         self._check("busy connections", counts.busy, limits.max_busy_per_host * len(self.issuers))

@@ -66,6 +66,8 @@ class Http2Client:
         failure: Why the connection is unusable, in words for operators; "" while it is usable, and after a clean end.
         requires_http1: The peer asked for HTTP/1.1 instead (RFC 9113 section 7).
         next_due: When to call ``tick``, at the latest (seconds).
+        interim: The number of interim responses, by stream.
+        held: The bytes of bodies that are not complete.
     """
 
     _expires_at: float
@@ -80,14 +82,14 @@ class Http2Client:
     _established: bool = attrs.field(default=False, init=False)  # the peer's first SETTINGS were read
     _http: ngh2.Connection = attrs.field(init=False, repr=False)
     _streams: dict[int, PartialResponse | None] = attrs.field(factory=dict, init=False, repr=False)
-    _interim: dict[int, int] = attrs.field(factory=dict, init=False)
+    interim: dict[int, int] = attrs.field(factory=dict, init=False)
     _events: list[Event] = attrs.field(factory=list, init=False, repr=False)
     _open: int = attrs.field(default=0, init=False)  # streams that the peer counts
     _last_stream: int = attrs.field(default=-1, init=False)
     _last_sent: int = attrs.field(default=-1, init=False)
     _last_heard: int = attrs.field(default=-1, init=False)  # the last request that was sent before the peer was last heard from
     _last_words: bytes = attrs.field(default=b"", init=False, repr=False)
-    _held: int = attrs.field(default=0, init=False)
+    held: int = attrs.field(default=0, init=False)
     _spare_frames: int = attrs.field(default=limits.SPARE_FRAMES, init=False)
     _asked_at: float = attrs.field(default=NEVER, init=False)  # since when the peer owes us a byte
     _dead_at: float = attrs.field(default=NEVER, init=False)  # unless the peer says anything before
@@ -257,12 +259,12 @@ class Http2Client:
         if (
             size > MAX_RESPONSE_BYTES
             or response.pieces > limits.MAX_BODY_PIECES
-            or (self._held + len(data) > limits.MAX_HELD_BYTES and size > limits.FREE_BODY_BYTES)
+            or (self.held + len(data) > limits.MAX_HELD_BYTES and size > limits.FREE_BODY_BYTES)
         ):
             self._answer(stream_id, response, TooLarge.TOO_LARGE, ended=ended)
             return
         response.body += data
-        self._held += len(data)
+        self.held += len(data)
         if ended:
             self._answer(stream_id, response, bytes(response.body), ended=True)
 
@@ -283,7 +285,7 @@ class Http2Client:
                 if response is not None:
                     self._answer(stream_id, response, bytes(response.body), ended=True)
             case ngh2.InformationalResponseReceived(stream_id) if stream_id in self._streams:
-                self._interim[stream_id] = count = self._interim.get(stream_id, 0) + 1
+                self.interim[stream_id] = count = self.interim.get(stream_id, 0) + 1
                 if count > limits.MAX_INTERIM_RESPONSES:
                     self._on_broken(stream_id, seen=True, safe=False)
                     self._reset(stream_id)
@@ -305,9 +307,9 @@ class Http2Client:
     def _answer(self, stream_id: int, response: PartialResponse, body: bytes | TooLarge, *, ended: bool) -> None:
         del self._streams[stream_id]  # as _forget, without a call
         if response.pieces:
-            self._held -= len(response.body)
-        if self._interim:
-            self._interim.pop(stream_id, None)
+            self.held -= len(response.body)
+        if self.interim:
+            self.interim.pop(stream_id, None)
         self._events.append(ResponseEnded(stream_id, response.answer(body)))
         # RFC 9113 section 8.1: the answer is valid even if the peer has not read the whole request.
         if not ended or self._http.queued_body_size(stream_id):
@@ -315,7 +317,7 @@ class Http2Client:
 
     def _on_broken(self, stream_id: int, *, seen: bool, safe: bool, unheard: bool = False) -> None:
         """Report a request whose stream ended without an answer; a peer that has sent any part of one has processed it."""
-        interim = stream_id in self._interim
+        interim = stream_id in self.interim
         response = self._forget(stream_id)
         if response is None:
             self._events.append(Lost(stream_id, seen or interim, safe and not interim, unheard))
@@ -325,9 +327,9 @@ class Http2Client:
     def _forget(self, stream_id: int) -> PartialResponse | None:
         response = self._streams.pop(stream_id)
         if response is not None:
-            self._held -= len(response.body)
-        if self._interim:
-            self._interim.pop(stream_id, None)
+            self.held -= len(response.body)
+        if self.interim:
+            self.interim.pop(stream_id, None)
         return response
 
     def _reset(self, stream_id: int) -> None:
