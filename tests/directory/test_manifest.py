@@ -25,12 +25,12 @@ def passed_over(text: str, *, is_json: bool = False) -> list[str]:
     return [f"{item.reason}; {item.remedy}" for item in found if isinstance(item, PassedOver)]
 
 
-def test_documents_of_a_file() -> None:
+def test_each_document_of_a_manifest_file_is_read() -> None:
     assert read(f"{NAMESPACE}---\n{CONFIG_MAP}---\n") == (TEAM, POLICY)
 
 
 @pytest.mark.parametrize("is_json", [False, True])
-def test_lists(is_json: bool) -> None:
+def test_items_of_a_list_manifest_are_read(is_json: bool) -> None:
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team", "labels": {"a": "b"}}}
     metadata = {"name": "policy", "namespace": "team", "labels": {"c": "d"}}
     config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"config.yaml": "text"}}

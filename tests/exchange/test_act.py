@@ -83,9 +83,7 @@ async def test_one_request_serves_all_exchanges(autojump_clock: MockClock) -> No
     ("more", "kept_for"),
     [({"expires_in": 300}, 270), ({"expires_in": 100}, 80), ({}, 48), ({"expires_in": 0}, 0), ({"expires_in": 10**9}, 3600)],
 )
-async def test_the_token_is_cached_until_shortly_before_its_end_and_an_hour_at_most(
-    more: dict[str, object], kept_for: int, autojump_clock: MockClock
-) -> None:
+async def test_the_actor_s_token_is_cached_for_at_most_an_hour(more: dict[str, object], kept_for: int, autojump_clock: MockClock) -> None:
     site = answering_actors(lambda _: issued(**more))
     async with world(site.serve) as it:
         await exchange(it.client, acting("first"))
@@ -450,7 +448,7 @@ class Counting:
             await peer.send(error("invalid_request") if refused else response(success()))
 
 
-async def test_a_refused_exchange_leaves_its_place_to_others_while_another_token_is_asked_for(autojump_clock: MockClock) -> None:
+async def test_a_refused_exchange_holds_no_permit_while_it_waits(autojump_clock: MockClock) -> None:
     endpoint = Counting()
     request = acting(limits=CallLimits(2))
     async with world(endpoint.serve) as it:
@@ -473,7 +471,7 @@ async def test_a_refused_exchange_leaves_its_place_to_others_while_another_token
         assert endpoint.exchanges[1:] == [("bad", "1"), ("good", "1"), ("bad", "2")]
 
 
-async def test_a_refused_client_leaves_its_place_while_its_previous_one_asks_for_a_token(autojump_clock: MockClock) -> None:
+async def test_a_refused_client_holds_no_permit_while_it_waits(autojump_clock: MockClock) -> None:
     asked_for = trio.Event()
 
     async def serve(peer: Peer) -> None:

@@ -120,7 +120,7 @@ async def dropping(peer: Peer, most_head: int, most_body: int) -> None:
         await peer.send(response(success()))
 
 
-async def test_an_endpoint_that_ends_http2_for_a_long_head_serves_the_others_on_another_connection(autojump_clock: MockClock) -> None:
+async def test_a_connection_lost_to_a_long_head_is_replaced_for_others(autojump_clock: MockClock) -> None:
     async def strict(endpoint: Endpoint, server: Server, streams: list[int]) -> None:
         if any(sum(map(len, itertools.chain(*server.requests[stream].headers.items()))) > 4096 for stream in streams):
             await endpoint.peers[endpoint.servers.index(server)].close()
@@ -212,7 +212,7 @@ async def leaving(it: World, request: TokenRequest, after: float) -> None:
         await exchange(it.client, request)
 
 
-async def test_an_endpoint_works_on_no_more_than_may_be_in_flight_whoever_leaves(autojump_clock: MockClock) -> None:
+async def test_calls_in_flight_stay_limited_when_callers_leave(autojump_clock: MockClock) -> None:
     busy, limits = Busy(0.3), CallLimits(max_in_flight=4)
     async with world(busy.script, settings=CONTRACT) as it:
         use(it, asked(limits=limits))
@@ -227,7 +227,7 @@ async def test_an_endpoint_works_on_no_more_than_may_be_in_flight_whoever_leaves
     assert {record.kind for record in it.observer.records} == {None}
 
 
-async def test_a_call_without_callers_is_answered_on_its_stream_and_its_answer_is_of_use(autojump_clock: MockClock) -> None:
+async def test_a_call_that_its_callers_left_serves_the_next_one(autojump_clock: MockClock) -> None:
     async def slowly(endpoint: Endpoint, server: Server, streams: list[int]) -> None:
         if streams:
             await trio.sleep(0.2)
@@ -248,7 +248,7 @@ async def test_a_call_without_callers_is_answered_on_its_stream_and_its_answer_i
     assert [request.reset for request in server.requests.values() if request.reset is not None] == []
 
 
-async def test_what_waits_for_its_turn_at_a_host_is_not_sent_when_nobody_waits(autojump_clock: MockClock) -> None:
+async def test_a_queued_call_that_its_callers_left_is_not_sent(autojump_clock: MockClock) -> None:
     busy = Busy(0.3)
     async with world(busy.script, settings=CONTRACT) as it:
         async with trio.open_nursery() as callers:

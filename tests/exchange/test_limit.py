@@ -161,9 +161,7 @@ def one_call_at_a_time(it: World) -> None:
 
 
 @pytest.mark.parametrize("probes", [True, False])
-async def test_a_probe_alone_keeps_its_place_in_the_queue_of_the_host_when_its_caller_leaves(
-    probes: bool, autojump_clock: MockClock
-) -> None:
+async def test_only_a_probe_stays_queued_when_its_caller_leaves(probes: bool, autojump_clock: MockClock) -> None:
     other = attrs.evolve(SPARED.issuer, name="other", limits=CallLimits())
     async with world(slowly) as it:
         one_call_at_a_time(it)
@@ -208,7 +206,7 @@ async def test_nobody_queues_for_an_issuer_that_is_not_called(autojump_clock: Mo
         assert (refused.kind, limits.queued) == (ErrorKind.BREAKER_OPEN, 0)
 
 
-async def test_calls_that_queued_for_the_host_do_not_open_the_breaker_if_others_are_served(autojump_clock: MockClock) -> None:
+async def test_calls_that_queued_for_the_host_do_not_open_the_breaker(autojump_clock: MockClock) -> None:
     answers = [response(success())]
 
     async def script(peer: Peer) -> None:
@@ -299,7 +297,7 @@ async def test_a_call_whose_time_went_to_a_queue_is_overloaded(
     assert [record.kind for record in it.observer.records] == [ErrorKind.TIMEOUT, kind]
 
 
-async def test_a_gateway_that_gives_up_a_call_whose_time_went_to_a_queue_learns_so(autojump_clock: MockClock) -> None:
+async def test_a_call_that_is_given_up_in_a_queue_is_overloaded(autojump_clock: MockClock) -> None:
     limits = CallLimits(max_in_flight=1)
     async with world(dial=unanswered, settings=attrs.evolve(CONTRACT, dial_timeout=5.0)) as it, trio.open_nursery() as callers:
         use(it, request(cache=None, limits=limits))

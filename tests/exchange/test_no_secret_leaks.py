@@ -108,7 +108,9 @@ PAIRS: Final = [
 
 
 @pytest.mark.parametrize(("proof", "grant", "failure"), PAIRS)
-async def test_whatever_fails(proof: str, grant: str, failure: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failed_exchange_shows_no_secret_anywhere(
+    proof: str, grant: str, failure: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     previous = Credentials("before", Secret("canary-previous"))
     issuer = attrs.evolve(

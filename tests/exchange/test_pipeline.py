@@ -96,6 +96,7 @@ async def test_equal_requests_share_one_call_and_their_outcomes_say_so() -> None
     async with world() as it:
         requests = [attrs.evolve(token_request(), trace=TraceContext(baggage=str(number))) for number in range(50)]
         outcomes = await it.exchange_all(*requests)
+        assert (it.client.exchanges.started, it.client.exchanges.coalesced) == (1, 49)
     assert outcomes == [ISSUED] * 50
     (record,) = it.observer.records
     assert it.observer.coalesced_hosts == ["issuer.example.com"] * 49

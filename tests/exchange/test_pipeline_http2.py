@@ -84,9 +84,7 @@ FAILED = transport_failure(ErrorKind.TRANSPORT_ERROR, Diagnostic.REQUEST_FAILED)
         *(([code], FAILED, 1) for code in (ngh2.ErrorCode.INTERNAL_ERROR, ngh2.ErrorCode.CANCEL, ngh2.ErrorCode.NO_ERROR)),
     ],
 )
-async def test_a_request_that_was_certainly_not_processed_goes_out_once_more_on_a_fresh_connection(
-    codes: list[ngh2.ErrorCode], outcome: TokenOutcome, dialled: int
-) -> None:
+async def test_a_request_that_was_not_processed_is_sent_once_more(codes: list[ngh2.ErrorCode], outcome: TokenOutcome, dialled: int) -> None:
     async def resets(endpoint: Endpoint, server: Server, streams: list[int]) -> None:
         number = endpoint.servers.index(server)
         if number < len(codes):
@@ -100,7 +98,7 @@ async def test_a_request_that_was_certainly_not_processed_goes_out_once_more_on_
     assert len(it.endpoint.dialled) == dialled
 
 
-async def test_a_stream_is_reset_when_its_own_time_is_up_and_not_when_its_caller_leaves(autojump_clock: MockClock) -> None:
+async def test_a_stream_is_reset_at_its_own_deadline_alone(autojump_clock: MockClock) -> None:
     endpoint = Endpoint(silent)
     async with world(endpoint.serve, settings=CONTRACT) as it:
         async with trio.open_nursery() as callers:

@@ -216,7 +216,7 @@ class Switching:
         return SUCCESS if fields["client_secret"] == self.accepted else REFUSED
 
 
-async def test_new_credentials_that_are_refused_are_told_once_and_again_when_they_are_accepted(autojump_clock: MockClock) -> None:
+async def test_refused_and_accepted_new_credentials_are_logged_once(autojump_clock: MockClock) -> None:
     endpoint, lines = Switching(), Lines()
     request = rotated()
     async with world(Site(token=endpoint).serve) as it:
@@ -260,7 +260,7 @@ async def test_a_rotation_without_a_refusal_and_refused_credentials_alone_are_no
         assert it.client.credentials_refused == {request.issuer: False}
 
 
-async def test_the_end_of_the_previous_credentials_ends_it_and_the_next_rotation_is_told_again(autojump_clock: MockClock) -> None:
+async def test_each_rotation_that_is_refused_is_logged(autojump_clock: MockClock) -> None:
     endpoint, lines = Switching(), Lines()
     request = rotated()
     async with world(Site(token=endpoint).serve) as it:
@@ -297,7 +297,7 @@ def test_a_call_that_outlives_the_time_of_the_previous_credentials_leaves_nothin
     assert rotations.refused == {after: False}
 
 
-def test_new_credentials_that_are_refused_have_a_warning_with_the_end_of_the_previous_ones() -> None:
+def test_the_warning_names_the_end_of_the_previous_credentials() -> None:
     begun = rotated().issuer
     assert begun.previous is not None
     before = attrs.evolve(begun, credentials=begun.previous, previous=None)

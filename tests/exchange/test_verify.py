@@ -365,7 +365,9 @@ OTHER_NAME: Final = attrs.evolve(STRICT, name="other")
     ],
     ids=["its token", "its audiences", "its issuers", "its profile, which has other audiences", "its profile, which has other issuers"],
 )
-async def test_no_verdict_goes_beyond(after: float, used: tuple[Issuer, ...], asked: Issuer, why: str, autojump_clock: MockClock) -> None:
+async def test_a_cached_verification_ends_with_its_token_and_its_rules(
+    after: float, used: tuple[Issuer, ...], asked: Issuer, why: str, autojump_clock: MockClock
+) -> None:
     async with guarded(publishing("p256"), gated()) as it:
         assert passed(await exchange(it.verifier, asking(LASTING)))
         await trio.sleep(after - 0.5)
@@ -399,7 +401,7 @@ async def test_keys_of_one_issuer_sign_nothing_for_another(autojump_clock: MockC
         assert "does not publish" in refused(await exchange(it.verifier, asking(named, both)))
 
 
-async def test_verdicts_are_bounded(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_cached_verifications_are_bounded(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verify_module, "MAX_VERDICTS", 3)
     verified = counting(monkeypatch)
     subjects = [token(jti=str(number)) for number in range(4)]

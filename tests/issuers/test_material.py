@@ -99,7 +99,7 @@ def test_a_token_need_not_be_a_jwt(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["a b", "a\nb", "é", "x" * (MAX_TOKEN + 1)])
-def test_what_is_no_token(text: str) -> None:
+def test_an_unusable_token_file_is_rejected(text: str) -> None:
     assert problem_with(Shape.TOKEN, text) is not None
 
 

@@ -266,7 +266,7 @@ def test_a_certificate_needs_tls() -> None:
     assert found == 'issuer profile "p" clientCertificate needs a token endpoint with https'
 
 
-def test_longest_names() -> None:
+def test_a_reference_may_have_the_longest_names() -> None:
     name, namespace, key = "a" * 253, "n" * 63, "K" * 253
     entry = f"{NO_ID}, clientIDSecretRef: {{name: {name}, key: {key}, namespace: {namespace}}}"
     assert good_plan(profiles(f"  - {{{entry}}}\n")).places == {SecretName(namespace, name)}
@@ -341,7 +341,7 @@ def test_every_problem_is_found() -> None:
     assert plan_of(profiles(nameless, nameless)) == Rejected(('issuer profile "" needs a name',) * 2)
 
 
-def test_a_limit_of_secrets() -> None:
+def test_references_to_secrets_and_files_are_bounded() -> None:
     many = [referring(f"p{number}", f"s{number}") for number in range(MAX_PLACES + 1)]
     assert len(good_plan(profiles(*many[:-1])).places) == MAX_PLACES
     assert plan_of(profiles(*many)) == Rejected((f"issuer profiles refer to more than {MAX_PLACES} Secrets and files",))

@@ -48,7 +48,7 @@ def test_an_empty_list_and_json_are_read() -> None:
         (b"issuers: [{name: a, tokenEndpoint: b, clientIDSecretRef: {name: x}}]", "issuers[0].clientIDSecretRef.key is required"),
     ],
 )
-def test_problems_say_where(text: bytes, expected: str) -> None:
+def test_problems_of_a_profiles_file_say_where(text: bytes, expected: str) -> None:
     profiles, problems = parse_profiles(text, "f")
     assert profiles == ()
     assert expected in " | ".join(problems)
@@ -132,7 +132,7 @@ def test_what_is_kept_and_limited(fields: str, expected: tuple[CachePolicy | Non
     assert read(fields) == expected
 
 
-def test_files(tmp_path: Path) -> None:
+def test_a_profiles_file_is_a_plan_or_has_problems(tmp_path: Path) -> None:
     path = tmp_path / "issuers.yaml"
     assert read_bytes(path) == f"{path} cannot be read: No such file or directory"
     path.write_bytes(b"#" * MAX_FILE_BYTES)

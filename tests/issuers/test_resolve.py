@@ -78,7 +78,7 @@ def only(fields: str) -> Issuer:
         ("clientID: c, clientCertificate: {certFile: /cert, keyFile: /key}", ClientCertificate(CHAIN, Secret(KEY))),
     ],
 )
-def test_each_kind_of_client(fields: str, proof: ClientProof) -> None:
+def test_each_way_to_authenticate_becomes_credentials(fields: str, proof: ClientProof) -> None:
     found = only(fields)
     assert (found.credentials.client_id, found.credentials.proof) == ("c", proof)
     assert (found.credentials.generation, found.previous) == (0, None)
@@ -107,7 +107,7 @@ SECRET: Final = "clientID: c, clientSecret: p"
         ("actorToken: {clientCredentials: {scope: act}}", Grant(actor=ActorCredentials("act"))),
     ],
 )
-def test_each_kind_of_grant(fields: str, grant: Grant) -> None:
+def test_each_grant_type_becomes_a_grant(fields: str, grant: Grant) -> None:
     assert only(f"{SECRET}, {fields}").grant == grant
 
 

@@ -122,7 +122,7 @@ async def test_a_rotation_lasts_until_the_end_of_its_grace(autojump_clock: MockC
     assert it.log.events == [("loaded", "primary"), ("rotated", "primary")]
 
 
-async def test_a_secret_that_is_no_longer_needed_is_not_read_and_a_late_version_of_it_does_not_count(autojump_clock: MockClock) -> None:
+async def test_a_secret_that_is_no_longer_needed_is_not_read(autojump_clock: MockClock) -> None:
     it = world(profiles(referring()), {OAUTH: data(1)})
     async with it.running(), trio.open_nursery() as nursery:
         await trio.sleep(1)

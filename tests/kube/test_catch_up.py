@@ -244,7 +244,7 @@ async def test_a_store_that_another_event_overtakes_is_behind_of_the_first_one(a
         assert not made.is_behind()
 
 
-async def test_the_first_of_many_lists_is_waited_for_as_long_as_none_is_needed_for_an_event(autojump_clock: MockClock) -> None:
+async def test_the_first_of_many_lists_is_waited_for(autojump_clock: MockClock) -> None:
     async with behind(versions(20, b=15)) as made:
         for number in range(2 * MAX_LISTS):
             made.lister.page = versions(30 + number, c=30 + number)

@@ -140,7 +140,7 @@ async def test_an_event_whose_answers_were_all_lost_is_contradicted(autojump_clo
         assert server.said() == told("bad", "invalid", "ok")
 
 
-async def test_messages_and_timestamps(autojump_clock: trio.testing.MockClock) -> None:
+async def test_events_have_messages_and_the_times_of_their_changes(autojump_clock: trio.testing.MockClock) -> None:
     async with stage() as it:
         for text in (NO_VERSION, deny("/bad"), NO_VERSION):
             it.put(bad=text, one=deny(), two=deny())

@@ -45,7 +45,7 @@ def messages(at: Stage, reason: str) -> list[str]:
         pytest.param([{"p": OUTSIDE}, {"p": None}], ["PolicyRefused"], id="gone, and there is nobody to tell"),
     ],
 )
-async def test_each_change_is_told(
+async def test_each_change_of_a_refused_policy_has_an_event(
     autojump_clock: trio.testing.MockClock, changes: list[Mapping[str, str | None]], expected: list[str]
 ) -> None:
     async with stage() as at:

@@ -39,7 +39,7 @@ async def test_the_first_state_is_one_replacement(scene: Scene, autojump_clock: 
         (Initial.REFUSED, [(0.0, Verb.WATCH, ""), (0.0, Verb.LIST, ""), (0.0, Verb.WATCH, "100")]),
     ],
 )
-async def test_initial_events_need_one_request_and_a_server_without_them_is_listed_at_once(
+async def test_a_server_without_initial_events_is_listed_at_once(
     autojump_clock: MockClock, initial: Initial, expected: list[tuple[float, Verb, str]]
 ) -> None:
     """TestReflectorListAndWatch: "UseWatchList enabled"; TestWatchList: "the reflector can fall back to old LIST/WATCH semantics"."""

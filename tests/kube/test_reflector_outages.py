@@ -13,7 +13,7 @@ from tests.kube.fake_api_server import Verb
 from tests.kube.reflecting import HOUR, REFUSED, Scene
 
 
-async def test_a_silent_hour(scene: Scene, autojump_clock: MockClock) -> None:
+async def test_a_server_without_bookmarks_is_followed_by_short_watches(scene: Scene, autojump_clock: MockClock) -> None:
     """A server without bookmarks: after the first silence, the ends of short watches take their place."""
     scene.server.bookmarks = False
     scene.maps.put("a", "1")

@@ -33,7 +33,7 @@ async def test_a_stalled_stream_is_not_a_connection(scene: Scene, autojump_clock
         assert scene.observer.connections == [True, False, True]
 
 
-async def test_answers_that_are_held_back_until_they_are_complete_come_half_a_minute_late(scene: Scene, autojump_clock: MockClock) -> None:
+async def test_answers_that_a_proxy_collects_come_half_a_minute_late(scene: Scene, autojump_clock: MockClock) -> None:
     async with scene.running():
         scene.server.buffers = True
         await trio.sleep(120.0)

@@ -20,7 +20,7 @@ async def test_watches_are_asked_for_five_to_ten_minutes(scene: Scene, autojump_
         assert len(set(timeouts)) == len(timeouts) > 10
 
 
-async def test_a_list_after_an_outage_does_not_wait_for_as_long_as_the_outage_did(scene: Scene, autojump_clock: MockClock) -> None:
+async def test_a_list_after_an_outage_has_its_own_back_off(scene: Scene, autojump_clock: MockClock) -> None:
     """Here client-go has one back-off for both, and is blind for up to a minute more."""
     async with scene.running():
         scene.server.stop()
@@ -56,7 +56,7 @@ async def test_server_errors_with_events_between_them_are_not_in_a_row(scene: Sc
         assert len(scene.observer.replacements) == 1
 
 
-async def test_the_back_off_begins_anew_after_a_watch_that_ended_early_and_got_on(scene: Scene, autojump_clock: MockClock) -> None:
+async def test_the_back_off_begins_anew_after_a_short_watch_with_events(scene: Scene, autojump_clock: MockClock) -> None:
     failure = ApiFailure(FailureKind.UNAUTHORIZED, 401)
 
     def last_wait() -> float:

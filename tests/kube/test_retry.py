@@ -80,7 +80,7 @@ def doubting(settings: ReflectorSettings) -> WatchHealth:
     return health
 
 
-def test_in_doubt_an_end_in_good_order_counts_and_what_came_with_it_does_not_end_the_doubt() -> None:
+def test_a_doubted_watch_that_ends_well_is_a_sign_of_life() -> None:
     health = doubting(ReflectorSettings())
     health.spoken(130.0)
     health.ended(130.5)

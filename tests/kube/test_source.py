@@ -265,9 +265,7 @@ async def test_grants_that_give_nothing_are_noticed_and_notices_follow_labels_an
         nursery.cancel_scope.cancel()
 
 
-async def test_a_namespace_goes_in_one_version_and_holds_nobody_up_however_many_documents_it_has(
-    cluster: Cluster, autojump_clock: MockClock
-) -> None:
+async def test_a_namespace_with_many_documents_goes_in_one_version(cluster: Cluster, autojump_clock: MockClock) -> None:
     count = 2000
     for number in range(count):
         cluster.put("a", f"p{number}", deny(f"/{number}") if number < 100 else "version: v1\nentries: []\n")

@@ -137,7 +137,7 @@ async def test_a_namespace_that_takes_the_name_of_another_does_not_get_its_docum
         nursery.cancel_scope.cancel()
 
 
-async def test_a_name_that_takes_the_place_of_another_does_not_open_what_moved_with_it(cluster: Cluster, autojump_clock: MockClock) -> None:
+async def test_a_name_that_replaces_another_opens_nothing(cluster: Cluster, autojump_clock: MockClock) -> None:
     async with following(cluster, namespaces=("a",)) as followed:
         cluster.put("b", "p")
         cluster.server.latency = 5.0

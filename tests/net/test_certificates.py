@@ -74,12 +74,12 @@ class TestAGoodPair:
         assert loaded(site).info.validity is Validity.EXPIRED
 
     @pytest.mark.parametrize("form", KEY_FORMS)
-    def test_forms_of_keys(self, site: Site, form: str) -> None:
+    def test_keys_in_each_pem_form_are_loaded(self, site: Site, form: str) -> None:
         key = serialization.load_pem_private_key(site.files.key.read_bytes(), None)
         site.files.key.write_bytes(key.private_bytes(Encoding.PEM, KEY_FORMS[form], serialization.NoEncryption()))
         assert loaded(site).info.validity is Validity.VALID
 
-    def test_texts_around_certificates(self, site: Site) -> None:
+    def test_comments_around_certificates_are_ignored(self, site: Site) -> None:
         site.files.cert.write_bytes("# für uns\n".encode("latin-1") + site.files.cert.read_bytes())
         site.files.client_ca.write_bytes("# Autorität\n".encode() * 3 + site.files.client_ca.read_bytes() + b"\n# end \xff")
         assert loaded(site, mutual=True).context.cert_store_stats()["x509_ca"] == 1
@@ -96,7 +96,7 @@ class TestVersions:
         assert load(site.files.settings(), {first.version}) == Known(first.version)
 
     @pytest.mark.parametrize("which", FILES)
-    def test_each_file_counts(self, site: Site, which: str) -> None:
+    def test_a_change_of_any_certificate_file_is_a_new_version(self, site: Site, which: str) -> None:
         before = loaded(site, mutual=True).version
         file: Path = getattr(site.files, which)
         file.write_bytes(file.read_bytes() + b"\n")

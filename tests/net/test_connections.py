@@ -139,7 +139,7 @@ async def test_a_slow_answer_makes_every_rest_longer(autojump_clock: MockClock) 
         assert await it.use() == [MANY]
 
 
-async def test_a_call_that_was_given_up_counts_with_its_time_and_closes_its_connection(autojump_clock: MockClock) -> None:
+async def test_a_call_that_was_given_up_closes_its_connection(autojump_clock: MockClock) -> None:
     async with connections() as it:
         await it.use(count=MANY)
         await trio.sleep(LEAST_QUARANTINE)
@@ -170,7 +170,7 @@ async def test_connections_that_are_in_turn_used_never_become_idle(autojump_cloc
         assert (it.counts, len(it.endpoint.dialled)) == ((20, 20, 0, 0, 0), 20)
 
 
-async def test_calls_beyond_the_limit_wait_for_their_turn_and_other_hosts_have_limits_of_their_own(autojump_clock: MockClock) -> None:
+async def test_calls_beyond_a_host_s_limit_wait_for_their_turn(autojump_clock: MockClock) -> None:
     async with connections(max_busy_per_host=2) as it:
         first, second, third, fourth = (it.call(seconds=1.0) for _ in range(4))
         await wait_all_tasks_blocked()
@@ -249,7 +249,7 @@ def test_the_longest_call_counts_whatever_became_of_it(answered: bool) -> None:
     assert rest.seconds(0.0) == 3.0
 
 
-def test_a_rest_is_bounded_by_the_longest_call_and_never_less_than_the_least() -> None:
+def test_a_quarantine_is_between_its_least_and_the_longest_call() -> None:
     rest = known(longest=0.75)
     assert rest.seconds(0.0) == LEAST_QUARANTINE
     rest.measured(0.0, 0.8, answered=True)

@@ -75,7 +75,7 @@ class TlsPeer:
 
 
 @pytest.mark.parametrize("host", ["issuer.example.com", "issuer.example.com."])
-async def test_the_trust_store_of_the_environment_is_used_and_the_dot_of_an_absolute_name_only_for_the_resolver(
+async def test_the_environment_s_trust_store_and_absolute_names_are_used(
     nursery: trio.Nursery, authority: trustme.CA, trusting: ssl.SSLContext, host: str
 ) -> None:
     peer = TlsPeer(nursery, authority, "issuer.example.com")
@@ -165,7 +165,7 @@ def test_the_context_verifies_and_discloses_no_keys(monkeypatch: pytest.MonkeyPa
     assert context.keylog_filename is None
 
 
-async def test_a_peer_that_cannot_be_reached_is_no_connection_and_a_fault_of_the_dialler_is_a_fault() -> None:
+async def test_a_peer_that_cannot_be_reached_has_a_reason() -> None:
     def failing(error: Exception) -> Connect:
         async def dial(host: str, port: int) -> trio.SocketStream:
             raise error

@@ -19,7 +19,7 @@ from exchanger.oauth.token_response import TokenResponseRules
         ("http://b\u00fccher.example/token", Origin(secure=False, host="xn--bcher-kva.example", port=80)),
     ],
 )
-def test_usable(text: str, origin: Origin) -> None:
+def test_an_endpoint_url_is_split_into_its_parts(text: str, origin: Origin) -> None:
     endpoint = read_endpoint(text, allow_http=True)
     assert isinstance(endpoint, Endpoint)
     assert endpoint.origin == origin
@@ -45,7 +45,7 @@ NOT_USABLE: Final = {
 
 
 @pytest.mark.parametrize(("reason", "text"), [(reason, text) for reason, texts in NOT_USABLE.items() for text in texts])
-def test_not_usable(text: str, reason: str) -> None:
+def test_an_unusable_endpoint_url_is_rejected(text: str, reason: str) -> None:
     assert read_endpoint(text, allow_http=False) == EndpointProblem(reason)
 
 

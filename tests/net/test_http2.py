@@ -291,7 +291,7 @@ def test_goaway_with_an_error() -> None:
     assert joined.client.failure == "the token endpoint ended the connection with an error"
 
 
-def test_the_transport_ends() -> None:
+def test_requests_are_lost_when_the_transport_ends() -> None:
     joined, (early, headed, waiting) = started(3)
     joined.server.http.send_informational_response(early, [(b":status", b"103")])
     joined.server.head(headed)
@@ -348,7 +348,7 @@ def test_the_transport_ends_after_the_last_answer() -> None:
 # Time.
 
 
-def test_the_maximum_age() -> None:
+def test_an_http2_connection_drains_at_its_maximum_age() -> None:
     joined, (stream,) = started()
     assert joined.client.next_due == 0.5
     joined.server.answer(stream, b"{}")
@@ -434,7 +434,7 @@ def test_nothing_is_sent_on_a_connection_that_owes_nothing() -> None:
     assert joined.client.next_due == 600.0
 
 
-def test_what_is_due_first() -> None:
+def test_the_earliest_deadline_of_a_connection_is_due_first() -> None:
     joined = pair(expires_at=0.3)
     stream = joined.request()
     assert joined.client.next_due == 0.3
@@ -449,7 +449,7 @@ def test_what_is_due_first() -> None:
 # Bounds.
 
 
-def test_answers_of_all_streams_fit_in_the_connections_window_and_nothing_may_be_pushed() -> None:
+def test_the_connection_window_holds_all_answers_and_push_is_off() -> None:
     server = pair().server.http
     assert (server.remote_window_size, server.remote_settings[2]) == (1024 * 1024, 0)
 
@@ -512,7 +512,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("begun", [True, False], ids=["after its settings", "instead of them"])
 @pytest.mark.parametrize("said", HOSTILE.values(), ids=HOSTILE)
-def test_what_ends_the_connection(said: bytes, begun: bool) -> None:
+def test_hostile_frames_end_the_http2_connection(said: bytes, begun: bool) -> None:
     joined = pair() if begun else Pair(Http2Client(600.0, 0.5), Server())
     stream = joined.request()
     joined.client.data_to_send()
@@ -556,7 +556,7 @@ def test_what_usual_servers_send_beside_answers_is_no_flood() -> None:
 
 
 @pytest.mark.parametrize(("size", "alive"), [(60_000, True), (140_000, False)])
-def test_a_long_head(size: int, alive: bool) -> None:
+def test_a_response_head_over_the_limit_ends_the_connection(size: int, alive: bool) -> None:
     joined, (stream,) = started()
     fields = block([(b":status", b"200"), (b"x-long", b"x" * size)])
     parts = [fields[at : at + 16_384] for at in range(0, len(fields), 16_384)]

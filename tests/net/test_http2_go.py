@@ -54,7 +54,7 @@ def using(endpoint: Endpoint) -> AbstractAsyncContextManager[Session]:
     return session("localhost", endpoint.port, endpoint.ca_pem)
 
 
-async def test_answers(endpoint: Endpoint) -> None:
+async def test_go_server_answers_are_read_over_http2(endpoint: Endpoint) -> None:
     async with using(endpoint) as used:
         for number in range(50):
             answer = await used.answer("/token", b"request-%d" % number)
@@ -77,7 +77,7 @@ async def test_many_at_once_in_any_order(endpoint: Endpoint) -> None:
         assert used.connections.counts().busy == 0
 
 
-async def test_large_answers(endpoint: Endpoint) -> None:
+async def test_large_answers_of_a_go_server_pass_the_windows(endpoint: Endpoint) -> None:
     async with using(endpoint) as used:
         assert (await used.answer(f"/large?bytes={MAX_RESPONSE_BYTES}")).body == bytes(MAX_RESPONSE_BYTES)
         assert (await used.answer(f"/large?bytes={10 * MAX_RESPONSE_BYTES}")).body is TooLarge.TOO_LARGE
@@ -96,7 +96,7 @@ async def test_an_answer_before_the_request_was_read(endpoint: Endpoint) -> None
         assert used.dialled == 1
 
 
-async def test_what_breaks_off(endpoint: Endpoint) -> None:
+async def test_an_answer_that_a_go_server_breaks_off_is_a_failure(endpoint: Endpoint) -> None:
     async with using(endpoint) as used:
         assert (await used.answer("/half")).body is None
         assert await used.ask("/nothing") == NoAnswer(timed_out=False, why="the token endpoint closed the connection without responding")
@@ -115,7 +115,7 @@ async def test_cancelled_requests_leave_nothing(endpoint: Endpoint) -> None:
         assert used.connections.counts().busy == 0
 
 
-async def test_a_graceful_end(endpoint: Endpoint) -> None:
+async def test_a_go_server_that_shuts_down_ends_its_connection_gracefully(endpoint: Endpoint) -> None:
     async with using(endpoint) as used, trio.open_nursery() as nursery:
         assert (await used.answer("/token", b"before")).body == b"before"
 
@@ -133,7 +133,7 @@ async def test_a_graceful_end(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize("how", ["killed", "stopped"])
-async def test_an_end_without_notice(endpoint: Endpoint, how: str) -> None:
+async def test_a_go_server_that_is_killed_loses_its_requests(endpoint: Endpoint, how: str) -> None:
     async with using(endpoint) as used, trio.open_nursery() as nursery:
         assert (await used.answer("/token", b"before")).body == b"before"
 

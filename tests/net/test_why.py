@@ -64,7 +64,7 @@ def test_openssl_is_more_telling_than_the_system(authority: trustme.CA, depth: i
     assert told(refused(authority, "a.example", b"SSH-2.0")) == "no TLS with the peer: WRONG_VERSION_NUMBER"
 
 
-def test_what_has_no_words() -> None:
+def test_an_error_without_words_is_named_by_its_class() -> None:
     assert why(OSError("canary")) == "no address answers"
     assert why(trio.BrokenResourceError("canary")) == why(httpx.ReadError("canary")) == "the connection ended"
     assert why(socket.gaierror(-2, "Name or service not known")) == "the name cannot be resolved (Name or service not known)"

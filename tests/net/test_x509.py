@@ -30,7 +30,7 @@ def certificate(subject: list[x509.NameAttribute[str]], *extensions: x509.Extens
     return builder.sign(KEY, hashes.SHA256())
 
 
-def test_all_of_it() -> None:
+def test_every_field_of_a_certificate_is_described() -> None:
     made = certificate(
         [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Fünf"), x509.NameAttribute(NameOID.COMMON_NAME, "exchanger")],
         x509.BasicConstraints(ca=False, path_length=None),
@@ -79,7 +79,7 @@ def test_texts_are_fit_for_a_log() -> None:
     assert info.names[0] == f"DNS:{'x' * 251}…"
 
 
-def test_validity() -> None:
+def test_a_certificate_is_valid_between_its_dates() -> None:
     made = certificate([]).public_bytes(DER)
     assert read_certificate(made, START.timestamp() - 1).validity is Validity.NOT_YET_VALID
     assert read_certificate(made, END.timestamp()).validity is Validity.VALID

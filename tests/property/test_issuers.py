@@ -143,7 +143,7 @@ def test_bad_versions_never_count(history: list[Event], last: str) -> None:
 
 
 @given(st.lists(bad_files, min_size=1, max_size=5))
-def test_each_is_told_once(texts: list[str]) -> None:
+def test_each_bad_version_of_the_file_is_logged_once(texts: list[str]) -> None:
     it = live([event for text in texts for event in (Write(text), Wait(30.0))]).it
     different = sum(1 for before, text in zip([None, *texts], texts, strict=False) if before != text)
     assert [kind for kind, _ in it.log.events] == ["file_rejected"] * different
@@ -182,7 +182,7 @@ def fresh(it: World) -> Resolved | None:
 
 
 @given(histories, good_files)
-def test_the_end_of_a_history(history: list[Event], last: str) -> None:
+def test_the_issuers_in_the_end_are_those_of_a_fresh_start(history: list[Event], last: str) -> None:
     it = live([*history, Write(last)]).it
     expected = fresh(it)
     assert expected is not None
@@ -196,7 +196,7 @@ def test_the_end_of_a_history(history: list[Event], last: str) -> None:
 
 
 @given(histories)
-def test_every_set_on_the_way_is_whole_generations_only_grow_and_previous_credentials_end(history: list[Event]) -> None:
+def test_each_set_is_whole_and_generations_only_grow(history: list[Event]) -> None:
     it = live(history).it
     newest: dict[str, Issuer] = {}
     for issuers in it.sets:
@@ -246,7 +246,7 @@ moves = st.lists(plans | placed | st.sampled_from([0.0, 5.0, 700.0]), max_size=2
 
 
 @given(moves, plans)
-def test_the_end_of_a_history_with_files(history: "list[Plan | tuple[ValueSource, Found] | float]", last: Plan) -> None:
+def test_issuers_with_files_end_as_a_fresh_start(history: "list[Plan | tuple[ValueSource, Found] | float]", last: Plan) -> None:
     """Places are read when they are needed, and again whenever they change, as the source does it."""
     state, now, there = State(), 0.0, dict[ValueSource, Found]()
     for move in (*history, last):

@@ -329,7 +329,7 @@ def test_an_empty_field_is_rejected_or_means_what_no_field_means(place: tuple[ob
 
 @given(RULES, rarely(ANYTHING, usual(), one_in=5), TARGETS)
 @example(ProfileRules(), ISSUER_WITH_QUERY, TokenTarget("primary", "read"))
-def test_any_combination(rules: ProfileRules, profile: object, target: TokenTarget) -> None:
+def test_any_combination_of_fields_is_complete_or_rejected(rules: ProfileRules, profile: object, target: TokenTarget) -> None:
     planned = read_plan(json.dumps({"issuers": [profile]}).encode(), "f", rules)
     if isinstance(planned, Rejected):
         event("refused by the rules" if planned.problems[0].startswith("issuer profile") else "refused by the reader")

@@ -320,7 +320,7 @@ def survive(world: World, parts: tuple[bytes, ...], gone: list[int]) -> None:
 
 
 @given(st.integers(1, 12), damages, cuts, st.lists(st.integers(0, 8), max_size=3))
-def test_damaged_conversations(count: int, harm: list[Damage], places: list[int], gone: list[int]) -> None:
+def test_a_damaged_http2_conversation_ends_each_request_once(count: int, harm: list[Damage], places: list[int], gone: list[int]) -> None:
     world, data = conversation(count)
     for damage in harm:
         data = damage.apply(data)
@@ -328,12 +328,12 @@ def test_damaged_conversations(count: int, harm: list[Damage], places: list[int]
 
 
 @given(st.integers(1, 6), st.lists(frames, max_size=20), cuts, st.lists(st.integers(0, 8), max_size=3))
-def test_any_frames(count: int, sent: list[bytes], places: list[int], gone: list[int]) -> None:
+def test_any_http2_frames_end_each_request_once(count: int, sent: list[bytes], places: list[int], gone: list[int]) -> None:
     world, data = conversation(count)
     survive(world, chunks(data[: len(data) // 2] + b"".join(sent), places), gone)
 
 
-def test_the_witness_of_these_laws() -> None:
+def test_an_undamaged_http2_conversation_brings_answers() -> None:
     """The same machinery without damage does bring answers, so that the laws above speak of something."""
     world, data = conversation(10)
     survive(world, (data,), [])

@@ -349,7 +349,7 @@ def test_nobody_gets_the_answer_to_anothers_request(plan: list[Behaviour], plann
 
 @pytest.mark.parametrize("kind", Kind)
 @pytest.mark.parametrize("at", [0.0, 0.7, 0.999])
-def test_also_under_load(kind: Kind, at: float) -> None:
+def test_surplus_answers_under_load_reach_nobody_else(kind: Kind, at: float) -> None:
     """Callers come every millisecond, and one answer in seven is followed by another."""
     plan = [Behaviour(0.03)] * 6 + [Behaviour(0.03, surplus=Surplus(kind, at))]
     planned = [step for _ in range(200) for step in (Ask(ISSUERS[0], 30.0), Pause(0.03))]

@@ -9,7 +9,7 @@ from exchanger.util.regular_file import UnusableFile
 from tests.exchange.cache.fake_store import shared_settings
 
 
-def test_all_files_together(tmp_path: Path) -> None:
+def test_key_password_and_authority_files_are_read_together(tmp_path: Path) -> None:
     password, authorities = tmp_path / "password", tmp_path / "ca"
     password.write_text(" päss word \r\n")
     trustme.CA().cert_pem.write_to_path(authorities)

@@ -84,7 +84,7 @@ async def stored(server: RedisServer, count: int = 1) -> list[bytes]:
     return keys
 
 
-async def test_two_replicas(server: RedisServer) -> None:
+async def test_two_replicas_share_tokens_in_a_real_store(server: RedisServer) -> None:
     settings = settings_of(server)
     async with replica(settings) as one, replica(settings) as other:
         one.keep(request(), token("issued", 100, expires_at=1_900_000_000))
@@ -138,7 +138,7 @@ GARBAGE: Final[dict[str, list[tuple[str | bytes, ...]]]] = {
 
 
 @pytest.mark.parametrize("commands", GARBAGE.values(), ids=GARBAGE)
-async def test_garbage_under_our_names(server: RedisServer, commands: list[tuple[str | bytes, ...]]) -> None:
+async def test_garbage_under_the_cache_s_names_is_no_token(server: RedisServer, commands: list[tuple[str | bytes, ...]]) -> None:
     settings = settings_of(server)
     async with replica(settings) as one, replica(settings) as other:
         one.keep(request(), token("issued"))
@@ -154,7 +154,7 @@ async def test_garbage_under_our_names(server: RedisServer, commands: list[tuple
         assert await found_in_time(other, request()) == "again"
 
 
-async def test_tls(folder: Path) -> None:
+async def test_a_real_store_is_reached_over_tls(folder: Path) -> None:
     write_certificate(folder, "127.0.0.1")
     trustme.CA().cert_pem.write_to_path(folder / "other-ca.pem")
     files = (("cert", "cert"), ("key", "key"), ("ca-cert", "ca"))
@@ -176,7 +176,7 @@ async def test_tls(folder: Path) -> None:
             assert reason is None or lines.events[1] == ("store_lost", reason)
 
 
-async def test_passwords_and_users(server: RedisServer) -> None:
+async def test_a_real_store_checks_passwords_and_users(server: RedisServer) -> None:
     password = server.folder / "password"
     password.write_text("canary wrong\n")
     server.ask("ACL", "SETUSER", "app", "on", ">right", "~exchanger:token:*", "+getrange", "+pttl", "+set", "+unlink", "+hello", "+client")

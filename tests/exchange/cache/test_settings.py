@@ -17,7 +17,7 @@ from exchanger.exchange.cache.settings import StoreAddress, parse_namespace, par
         ("redis://10.0.0.1:6380/0", StoreAddress(False, "10.0.0.1", 6380)),
     ],
 )
-def test_urls(url: str, address: StoreAddress) -> None:
+def test_a_store_url_is_an_address_or_has_a_problem(url: str, address: StoreAddress) -> None:
     assert parse_store_url(url) == address
 
 
@@ -49,17 +49,17 @@ def test_any_text_is_an_address_or_a_problem(text: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["exchanger", "a", "team-1.prod_eu", "9", "a" * 63])
-def test_namespaces(name: str) -> None:
+def test_a_namespace_of_the_store_may_have_these_characters(name: str) -> None:
     assert parse_namespace(name) == name
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a:b", "*", "-a", "a" * 64, "é", "a\n"])
-def test_what_is_no_namespace(name: str) -> None:
+def test_an_unusable_namespace_of_the_store_is_rejected(name: str) -> None:
     with pytest.raises(ValueError, match="must be"):
         parse_namespace(name)
 
 
 @pytest.mark.parametrize("name", ["a b", "a\n", "é", "a\x7f"])
-def test_what_is_no_user(name: str) -> None:
+def test_an_unusable_user_of_the_store_is_rejected(name: str) -> None:
     with pytest.raises(ValueError, match="visible ASCII"):
         parse_username(name)

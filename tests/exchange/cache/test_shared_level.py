@@ -165,7 +165,7 @@ async def test_without_a_usable_key_nothing_is_shared_and_a_good_one_ends_that(
         await until(lambda: one.asks_shared(request()))
 
 
-async def test_a_slow_server_costs_three_look_ups_and_is_used_again_when_it_is_quick(tmp_path: Path, autojump_clock: MockClock) -> None:
+async def test_a_slow_store_costs_three_look_ups(tmp_path: Path, autojump_clock: MockClock) -> None:
     server, lines = Server(), Lines()
     async with replica(server, shared_settings(tmp_path), lines=lines) as one:
         server.delay = 1.5 * FIND_S
@@ -274,6 +274,14 @@ async def test_the_start_does_not_wait_for_the_store(tmp_path: Path, autojump_cl
         assert one.find(request()) is not None
 
 
+async def test_a_store_that_denies_look_ups_is_not_used(tmp_path: Path, autojump_clock: MockClock) -> None:
+    server, lines = Server(denies="does not allow this user the command"), Lines()
+    async with replica(server, shared_settings(tmp_path), lines=lines, wait=False) as one:
+        await trio.sleep(1)
+        assert not one.asks_shared(request())
+    assert lines.events == [("files_loaded", "1"), ("store_lost", "does not allow this user the command")]
+
+
 async def test_a_full_store_is_told_once_and_read_on(tmp_path: Path, autojump_clock: MockClock) -> None:
     server, lines = Server(), Lines()
     settings = shared_settings(tmp_path)
@@ -321,7 +329,7 @@ def test_the_bytes_of_writes_that_wait_are_bounded() -> None:
     assert [job.token.access_token.reveal()[0] for job in queue.take() if job.token is not None] == list("12345678")
 
 
-async def test_while_the_store_is_out_of_use_values_are_not_queued_and_removals_are(tmp_path: Path, autojump_clock: MockClock) -> None:
+async def test_a_lost_store_queues_removals_and_no_values(tmp_path: Path, autojump_clock: MockClock) -> None:
     async with two(tmp_path) as (server, one, other):
         one.keep(request(), token("old"))
         await trio.sleep(SOON)
@@ -338,9 +346,7 @@ async def test_while_the_store_is_out_of_use_values_are_not_queued_and_removals_
 
 
 @pytest.mark.parametrize("status", [400, 401, 403])
-async def test_a_refused_token_is_gone_from_both_levels_even_if_the_removal_is_lost(
-    tmp_path: Path, autojump_clock: MockClock, status: int
-) -> None:
+async def test_a_refused_token_is_gone_even_if_its_removal_is_lost(tmp_path: Path, autojump_clock: MockClock, status: int) -> None:
     server = Server()
     async with replica(server, shared_settings(tmp_path)) as one:
         one.keep(request(), token("revoked"))
@@ -358,9 +364,7 @@ async def test_a_refused_token_is_gone_from_both_levels_even_if_the_removal_is_l
         assert await found(one, request()) == "new"
 
 
-async def test_a_token_that_an_upstream_refused_is_gone_from_both_levels_and_a_newer_one_stays(
-    tmp_path: Path, autojump_clock: MockClock
-) -> None:
+async def test_a_token_that_an_upstream_refused_leaves_both_levels(tmp_path: Path, autojump_clock: MockClock) -> None:
     of = issuer(cache=attrs.evolve(POLICY, drop_refused=True))
     asked, server = request(of=of), Server()
     async with replica(server, shared_settings(tmp_path), of) as one:
@@ -448,9 +452,7 @@ async def test_what_changes_during_a_look_up_wins(
         assert (other.find(request()) is not None, other.entries) == (bool(finds), int(bool(finds)))
 
 
-async def test_nothing_is_written_under_a_key_that_is_gone_and_removals_are_made_all_the_same(
-    tmp_path: Path, autojump_clock: MockClock
-) -> None:
+async def test_a_removed_key_writes_nothing_and_still_removes(tmp_path: Path, autojump_clock: MockClock) -> None:
     server = Server()
     async with replica(server, shared_settings(tmp_path, "one", "two")) as one:
         assert one.level is not None

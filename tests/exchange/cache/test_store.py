@@ -243,14 +243,14 @@ async def test_a_surplus_answer_is_noticed() -> None:
         (None, "cannot be reached"),
     ],
 )
-async def test_a_greeting_that_is_none(said: bytes | None, reason: str) -> None:
+async def test_a_store_with_a_wrong_greeting_is_a_failure(said: bytes | None, reason: str) -> None:
     async with connected(lambda _: said, password="canary") as (found, heard):
         assert isinstance(found, StoreFailure)
         assert found.reason == reason
         assert b"canary" in heard[0]
 
 
-async def test_nobody_there() -> None:
+async def test_a_store_that_does_not_listen_cannot_be_reached() -> None:
     async with trio.open_nursery() as nursery:
         settings = SharedSettings(StoreAddress(False, "127.0.0.1", free_port()), Path("keys"))
         found = await StoreConnection.open(nursery, SYSTEM.connect, settings, None, None)

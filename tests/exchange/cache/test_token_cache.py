@@ -105,7 +105,7 @@ def test_any_number_of_targets_is_told_apart(monkeypatch: pytest.MonkeyPatch) ->
         assert kept.token.access_token.reveal() == str(number)
 
 
-def test_a_renewal_that_fails_may_be_tried_again_and_one_that_is_refused_ends_the_token() -> None:
+def test_a_failed_renewal_is_repeated_and_a_refused_one_is_not() -> None:
     clocks = Clocks()
     one = cache(clocks)
     one.keep(request(), token("issued", 200))
@@ -138,7 +138,7 @@ async def test_expired_tokens_do_not_stay_in_memory(autojump_clock: MockClock) -
         nursery.cancel_scope.cancel()
 
 
-def test_nothing_is_shown() -> None:
+def test_the_cache_shows_no_secret() -> None:
     one = cache(Clocks(), issuer(secret="canary-secret"))
     asked = request("canary-subject", of=issuer(secret="canary-secret"))
     one.keep(asked, token("canary-token"))

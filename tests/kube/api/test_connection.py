@@ -102,7 +102,7 @@ async def test_the_servers_sentence_is_kept_as_one_short_line_without_the_token(
     ("header", "details", "seconds"),
     [("7", {}, 7.0), ("7", {"retryAfterSeconds": 9}, 7.0), ("x", {"retryAfterSeconds": 9}, 9.0), ("-1", {}, None), ("99999", {}, 300.0)],
 )
-async def test_retry_after(header: str, details: dict[str, object], seconds: float | None) -> None:
+async def test_retry_after_is_read_in_seconds(header: str, details: dict[str, object], seconds: float | None) -> None:
     failure = await failure_of(says(answer(status(429, details=details), "429 Too Many Requests", Retry_After=header)))
     assert failure.retry_after == seconds
 

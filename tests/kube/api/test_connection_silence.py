@@ -123,7 +123,7 @@ async def test_watches_that_were_begun_at_different_times_ask_once_in_a_quiet_ti
 
 
 @pytest.mark.parametrize("reply", [b"", answer({}, "500 Internal Server Error")], ids=["silent", "broken"])
-async def test_all_watches_of_a_server_that_stops_are_given_up_in_time_after_few_questions(reply: bytes) -> None:
+async def test_watches_of_a_server_that_stops_end_after_few_requests(reply: bytes) -> None:
     bounds, watches = attrs.evolve(FAST, quiet=1.2, probe=0.6), 30
     questions = Questions(reply)
     late: list[float] = []

@@ -29,7 +29,7 @@ IDENTITY = {"name": "policy", "namespace": "team"}
         ({}, None),
     ],
 )
-def test_a_config_map(found: dict[str, object], expected: ConfigMap | None) -> None:
+def test_a_config_map_is_decoded(found: dict[str, object], expected: ConfigMap | None) -> None:
     assert decode_config_map(found) == expected
 
 
@@ -48,7 +48,7 @@ def test_a_config_map(found: dict[str, object], expected: ConfigMap | None) -> N
         ({}, None),
     ],
 )
-def test_a_namespace(found: dict[str, object], expected: Namespace | None) -> None:
+def test_a_namespace_is_decoded(found: dict[str, object], expected: Namespace | None) -> None:
     assert decode_namespace(found) == expected
 
 

@@ -62,7 +62,7 @@ async def test_paths_and_selectors_of_policy() -> None:
         ]
 
 
-async def test_pages() -> None:
+async def test_a_list_is_read_page_by_page() -> None:
     async with serving(repeats(answer(page(2, token="more")))) as server:
         found = await config_maps(server.connection()).list_page(limit=2)
         assert isinstance(found, Page)
