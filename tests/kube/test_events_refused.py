@@ -5,8 +5,6 @@ from collections.abc import Mapping
 import pytest
 import trio.testing
 
-from exchanger.kube.event_writer import MAX_MESSAGE_BYTES
-from exchanger.kube.events import PolicyEventsSettings
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
 from tests.kube.cluster import deny
@@ -78,25 +76,3 @@ async def test_report_mode_says_what_would_be(autojump_clock: trio.testing.MockC
         await at.settle()
         (message,) = messages(at, "PolicyRefused")
         assert message.startswith("POL-2001: would be refused: entries[0]")
-
-
-async def test_many_refusals_are_one_bounded_event(autojump_clock: trio.testing.MockClock) -> None:
-    async with stage() as at:
-        at.grants = grants()
-        entry = "- {match: {host: z, pathPrefix: /}, action: deny}\n"
-        at.put(p="version: v1\nentries:\n" + entry * 3000)
-        await at.settle()
-        (message,) = messages(at, "PolicyRefused")
-        assert MAX_MESSAGE_BYTES / 2 < len(message.encode()) <= MAX_MESSAGE_BYTES
-
-
-async def test_grants_that_refuse_everything_leave_as_many_reports_as_may_wait(autojump_clock: trio.testing.MockClock) -> None:
-    async with stage(settings=PolicyEventsSettings(burst=0, max_pending=5)) as at:
-        at.put(**{f"p{number}": OUTSIDE.replace("pathPrefix: /", f"pathPrefix: /{number}") for number in range(20)})
-        await at.settle()
-        at.grants = grants()
-        at.read_all_again()
-        assert at.events.pending == 5
-        at.grants = grants("z")
-        at.read_all_again()
-        assert at.events.pending == 0
