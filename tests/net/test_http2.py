@@ -230,27 +230,7 @@ def test_what_comes_of_what_the_peer_says_and_other_requests_are_answered(row: R
 # Cancelled requests.
 
 
-@pytest.mark.parametrize("window", [0, 1, 11])
-def test_a_request_that_the_peer_does_not_let_out_can_be_cancelled(window: int) -> None:
-    joined, (stream,) = started(window=window)
-    assert len(joined.server.requests[stream].body) == window
-    joined.client.cancel(stream)
-    joined.exchange()
-    assert joined.server.requests[stream].reset == ngh2.ErrorCode.CANCEL
-    assert joined.client._http.queued_body_size() == 0  # memory, which nothing else shows
-    assert joined.client.room == MAX_STREAMS
-
-
 # How many.
-
-
-@pytest.mark.parametrize(("limit", "room"), [(0, 0), (1, 1), (99, 99), (100, 100), (101, 100), (2**32 - 1, 100)])
-def test_room_is_what_both_sides_allow(limit: int, room: int) -> None:
-    joined = pair({0x3: limit})
-    assert joined.client.room == room
-    for _ in range(min(room, 3)):
-        joined.request()
-    assert joined.client.room == max(0, room - 3)
 
 
 def test_room_before_the_peer_says_how_many() -> None:
@@ -281,16 +261,6 @@ def test_a_request_without_room_is_lost_at_once() -> None:
 # The end of a connection.
 
 
-def test_goaway_with_an_error() -> None:
-    joined, streams = started(2)
-    joined.server.http.send_goaway(ngh2.ErrorCode.ENHANCE_YOUR_CALM, last_stream_id=streams[0])
-    joined.exchange()
-    joined.client.lose()
-    joined.take(joined.client.events())
-    assert joined.lost == {streams[1]: Lost(streams[1], seen=False, safe=True), streams[0]: Lost(streams[0], seen=False, safe=False)}
-    assert joined.client.failure == "the token endpoint ended the connection with an error"
-
-
 def test_requests_are_lost_when_the_transport_ends() -> None:
     joined, (early, headed, waiting) = started(3)
     joined.server.http.send_informational_response(early, [(b":status", b"103")])
@@ -316,33 +286,6 @@ def test_requests_are_lost_when_the_transport_ends() -> None:
     joined.client.tick(1000.0)
     joined.client.close()
     assert joined.client.events() == []
-
-
-def test_the_transport_ends_before_the_peer_has_said_anything() -> None:
-    client = Http2Client(600.0, 0.5)
-    stream = client.request(usual_head(), b"x", 0.0)
-    client.data_to_send()
-    client.lose()
-    assert client.events() == [Lost(stream, seen=False, safe=False)]
-
-
-def test_the_pool_closes_it() -> None:
-    joined, (stream,) = started()
-    joined.client.close()
-    joined.exchange()
-    assert joined.lost == {stream: Lost(stream, seen=False, safe=False)}
-    assert joined.server.goaways == [ngh2.ErrorCode.NO_ERROR]
-    assert (joined.client.closed, joined.client.failure) == (True, "")
-    assert joined.client.data_to_send() == b""
-
-
-def test_the_transport_ends_after_the_last_answer() -> None:
-    joined, (stream,) = started()
-    joined.client.tick(600.0)
-    joined.server.answer(stream, b"{}")
-    joined.to_client()
-    joined.client.lose()
-    assert joined.client.failure == ""
 
 
 # Time.
@@ -425,15 +368,6 @@ def test_callers_do_not_hide_that_the_peer_is_silent(come: bool) -> None:
     assert joined.client.closed
 
 
-def test_nothing_is_sent_on_a_connection_that_owes_nothing() -> None:
-    joined, (stream,) = started()
-    joined.server.answer(stream, b"{}")
-    joined.exchange()
-    joined.client.tick(100.0)
-    assert joined.client.data_to_send() == b""
-    assert joined.client.next_due == 600.0
-
-
 def test_the_earliest_deadline_of_a_connection_is_due_first() -> None:
     joined = pair(expires_at=0.3)
     stream = joined.request()
@@ -452,18 +386,6 @@ def test_the_earliest_deadline_of_a_connection_is_due_first() -> None:
 def test_the_connection_window_holds_all_answers_and_push_is_off() -> None:
     server = pair().server.http
     assert (server.remote_window_size, server.remote_settings[2]) == (1024 * 1024, 0)
-
-
-def test_a_body_of_the_greatest_size() -> None:
-    joined, streams = started(2)
-    joined.server.answer(streams[0], b"x" * MAX_RESPONSE_BYTES)
-    joined.server.head(streams[1])
-    joined.server.data(streams[1], b"y" * (MAX_RESPONSE_BYTES + 1), end=False)
-    joined.exchange()
-    assert joined.body(streams[0]) == b"x" * MAX_RESPONSE_BYTES
-    assert joined.body(streams[1]) is TooLarge.TOO_LARGE
-    assert joined.server.requests[streams[1]].reset == ngh2.ErrorCode.CANCEL
-    assert joined.client.held == 0
 
 
 def test_bodies_of_all_streams_together() -> None:
