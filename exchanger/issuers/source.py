@@ -61,7 +61,7 @@ class IssuerSource:
     _look: Look | None = None
     _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
     run_sync: RunSync = SYSTEM.run_sync
-    _state: State = attrs.field(factory=State, init=False)
+    state: State = attrs.field(factory=State, init=False)
     _ready: trio.Event = attrs.field(factory=trio.Event, init=False)
     _followed: dict[ValueSource, trio.CancelScope] = attrs.field(factory=dict, init=False)
     rejected: bool = attrs.field(default=False, init=False)
@@ -89,7 +89,7 @@ class IssuerSource:
 
     def previous_credentials_left(self, issuer: str) -> float | None:
         """Return for how many seconds the credentials before a rotation are still tried, ``None`` if ``issuer`` has none."""
-        current = self._state.current
+        current = self.state.current
         until = None if current is None else current.retiring.get(issuer)
         return None if until is None else max(until - trio.current_time(), 0.0)
 
@@ -102,11 +102,11 @@ class IssuerSource:
                 self.rejected = True
             elif found is not None:
                 # A mistake was taken back: nothing changes.
-                if self.rejected and found == self._state.plan and self._state.current is not None:
-                    self._log.info("issuers.loaded", names=sorted(self._state.current.issuers))
+                if self.rejected and found == self.state.plan and self.state.current is not None:
+                    self._log.info("issuers.loaded", names=sorted(self.state.current.issuers))
                 self.rejected = False
-                self._advance(self._state.with_file(found, now), nursery)
-            self._advance(self._state.without_retired(now), nursery)
+                self._advance(self.state.with_file(found, now), nursery)
+            self._advance(self.state.without_retired(now), nursery)
             await trio.sleep(self.settings.poll)
 
     async def _follow_place(self, place: ValueSource, scope: trio.CancelScope, nursery: trio.Nursery) -> None:
@@ -119,11 +119,11 @@ class IssuerSource:
 
     def _learned(self, place: ValueSource, scope: trio.CancelScope, nursery: trio.Nursery, found: SecretData | SecretProblem) -> None:
         if self._followed.get(place) is scope:  # else it was dropped a moment ago
-            self._advance(self._state.with_place(place, found, trio.current_time()), nursery)
+            self._advance(self.state.with_place(place, found, trio.current_time()), nursery)
 
     def _advance(self, after: State, nursery: trio.Nursery) -> None:
         """Go on to ``after``, and report the differences."""
-        before, self._state = self._state, after
+        before, self.state = self.state, after
         if after is before:
             return
         if after.current is not None:

@@ -393,7 +393,7 @@ class Connections:
     open: int = attrs.field(default=0, init=False)
     quarantined: int = attrs.field(default=0, init=False)
     uses_http1: set[Origin] = attrs.field(factory=set, init=False)
-    _pools: dict[Origin, OriginPool] = attrs.field(factory=dict, init=False)
+    pools: dict[Origin, OriginPool] = attrs.field(factory=dict, init=False)
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     # Certificates and proxies of the issuers in force, ``None`` until the first ones are.
     _in_force: frozenset[ClientCertificate | Proxy] | None = attrs.field(default=None, init=False, repr=False)
@@ -420,11 +420,11 @@ class Connections:
         origin = call.endpoint.origin
         if call.apart:
             origin = attrs.evolve(origin, apart=True)
-        pool = self._pools.get(origin)
+        pool = self.pools.get(origin)
         if pool is None:
             limits = self.limits
             permits = ConcurrencyLimit[EndpointCall](limits.max_busy_per_host)
-            pool = self._pools[origin] = OriginPool(self, origin, ReuseQuarantine(limits.longest_call), limits.response_header, permits)
+            pool = self.pools[origin] = OriginPool(self, origin, ReuseQuarantine(limits.longest_call), limits.response_header, permits)
         pool.begin(call)
 
     async def round_trip(
@@ -459,7 +459,7 @@ class Connections:
 
     def counts(self) -> ConnectionCounts:
         """Return the present counts; without calls, ``open`` is the sum of ``quarantined``, ``idle`` and ``multiplexed``, the others 0."""
-        pools = self._pools.values()
+        pools = self.pools.values()
         return ConnectionCounts(
             open=self.open,
             quarantined=self.quarantined,
@@ -471,12 +471,12 @@ class Connections:
 
     def close(self) -> None:
         """Close every connection. Calls in progress end without an answer."""
-        for pool in self._pools.values():
+        for pool in self.pools.values():
             for call in [*pool.links, *pool.dialling, *pool.permits]:
                 call.land(NoAnswer(timed_out=False, why="the service is stopping"))
             for link in dict.fromkeys([*pool.links.values(), *pool.quarantined, *pool.reusable, *pool.idle, *pool.multiplexed]):
                 link.close()
-        self._pools.clear()
+        self.pools.clear()
 
     # For pools of origins.
 
@@ -505,7 +505,7 @@ class Connections:
         """Do what is due at ``now``, and return when something may be due again."""
         due = now + min(UNUSED, self.limits.idle_timeout)  # what is returned from now on has time until then
         self.uses_http1 -= {origin for origin in self.uses_http1 if self._is_withdrawn(origin)}
-        for origin, pool in list(self._pools.items()):
+        for origin, pool in list(self.pools.items()):
             withdrawn = self._is_withdrawn(origin)
             idle_timeout = 0.0 if withdrawn else self.limits.idle_timeout
             unused = min(pool.quarantine.seconds(now) + UNUSED, idle_timeout)
@@ -522,7 +522,7 @@ class Connections:
             if pool.idle:
                 due = min(due, pool.idle[0].answered_at + idle_timeout)
             if pool.is_unused(math.inf if withdrawn else now):
-                del self._pools[origin]
+                del self.pools[origin]
         return due
 
     def _keep(self, pool: OriginPool, link: Http1Link) -> None:
@@ -531,7 +531,7 @@ class Connections:
             link.close()
             return
         pool.idle.append(link)
-        stacks = [other.idle for other in self._pools.values() if other.idle]
+        stacks = [other.idle for other in self.pools.values() if other.idle]
         if sum(map(len, stacks)) > self.limits.max_idle:
             min(stacks, key=lambda stack: stack[0].answered_at)[0].close()
 

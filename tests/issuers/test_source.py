@@ -126,7 +126,7 @@ async def test_a_secret_that_is_no_longer_needed_is_not_read(autojump_clock: Moc
     it = world(profiles(referring()), {OAUTH: data(1)})
     async with it.running(), trio.open_nursery() as nursery:
         await trio.sleep(1)
-        scope = it.source._followed[OAUTH]
+        scope = it.source._followed[OAUTH]  # a version that arrives after its end, which no reader can time
         it.file.text = ONE
         await trio.sleep(2)
         reads = len(it.secrets.reads)

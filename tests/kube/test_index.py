@@ -98,7 +98,7 @@ def test_a_namespace_without_config_maps_leaves_nothing_behind() -> None:
     made = filled()
     made.tell(DeleteNamespace("a"))
     made.take()
-    assert made.index._uids.keys() == {"a", "b"}
+    assert made.index._uids.keys() == {"a", "b"}  # memory, which nothing else shows
     made.tell(DeleteConfigMap("a", "p"))
     made.take()
     made.tell(DeleteConfigMap("a", "q"))

@@ -147,7 +147,7 @@ async def test_a_call_that_was_given_up_closes_its_connection(autojump_clock: Mo
         await trio.sleep(0.6)
         call.give_up()
         assert it.counts == (MANY - 1, MANY - 1, 0, 0, 0)
-        assert it.pool._pools[ONE].quarantine.seconds(trio.current_time()) == pytest.approx(0.6)
+        assert it.pool.pools[ONE].quarantine.seconds(trio.current_time()) == pytest.approx(0.6)
         assert len(it.landed) == MANY
 
 
@@ -200,9 +200,9 @@ async def test_a_host_is_forgotten_when_what_was_measured_counts_no_more(autojum
     async with connections(idle_timeout=5.0) as it:
         await it.use()
         await trio.sleep(110)
-        assert (it.counts, list(it.pool._pools)) == ((0, 0, 0, 0, 0), [ONE])
+        assert (it.counts, list(it.pool.pools)) == ((0, 0, 0, 0, 0), [ONE])
         await trio.sleep(20)
-        assert it.pool._pools == {}
+        assert it.pool.pools == {}
 
 
 async def test_an_attempt_outlives_its_call_and_its_connection_serves_the_next_one(autojump_clock: MockClock) -> None:

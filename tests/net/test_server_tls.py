@@ -77,7 +77,7 @@ def test_output_of_openssl_while_reading_is_sent(pair: Ends) -> None:
 def test_a_handshake_step_waits_for_its_turn(site: Site) -> None:
     with joined(site) as pair:
         turns = [False, True]
-        pair.transport._admit = turns.pop
+        pair.transport._admit = turns.pop  # in place of the reactor that the transport was made with
         turns.reverse()
         pair.far.sendall(pair.flight())
         with pytest.raises(BlockingIOError):

@@ -121,7 +121,7 @@ async def _live(history: Sequence[Event]) -> Lived:
                     it.secrets.known[secret] = content
                 case Wait(seconds):
                     await trio.sleep(seconds)
-            state = it.source._state
+            state = it.source.state
             shown.append(repr((it.source, state, state.issues, it.log.entries, it.sets, it.polling)))
     return Lived(it, "".join(shown))
 
@@ -189,10 +189,10 @@ def test_the_issuers_in_the_end_are_those_of_a_fresh_start(history: list[Event],
     if expected.complete:
         assert wayless(it.sets[-1]) == dict(expected.issuers)
         assert it.started()
-        assert len(it.source._state.issues) == 0
-        assert it.source._state.pending is None
-    elif it.source._state.pending is not None:
-        assert len(it.source._state.issues) > 0
+        assert len(it.source.state.issues) == 0
+        assert it.source.state.pending is None
+    elif it.source.state.pending is not None:
+        assert len(it.source.state.issues) > 0
 
 
 @given(histories)

@@ -253,7 +253,7 @@ class Bounds(trio.abc.Instrument):
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         it = self.pool.counts()
-        hosts = self.pool._pools.values()
+        hosts = self.pool.pools.values()
         held = (
             it.quarantined <= RESTING
             and it.idle <= IDLE

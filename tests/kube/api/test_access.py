@@ -277,7 +277,7 @@ async def test_a_renewal_that_takes_too_long_is_a_timeout_for_the_others(monkeyp
     monkeypatch.setattr(module, "LOCK_S", 0.05)
     async with serving(repeats(answer({}))) as server:
         connection = server.connection()
-        with connection.credentials._lock:
+        with connection.credentials._lock:  # as a thread that reads the configuration does
             assert await connection.get("/") == ApiFailure(FailureKind.TIMEOUT, message="no answer in time")
         assert server.requests == []
         assert await connection.get("/") == {}

@@ -83,6 +83,7 @@ def test_a_projected_token_is_read_again_each_minute(pod: ClusterConfigSource, m
     access = load_access(pod)
     Path(pod.token_file).write_text("rotated")
     assert header(access) == f"bearer {CANARY}"
+    # The library reads the token again after a minute of its own clock.
     loader = access.authorization._configuration.refresh_api_key_hook.__closure__[0].cell_contents  # type: ignore[attr-defined]
     loader.token_expires_at -= loader._token_refresh_period
     assert header(access) == "bearer rotated"
