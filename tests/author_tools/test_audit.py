@@ -150,7 +150,7 @@ def test_torn_lines_are_counted_and_those_of_the_service_passed_over(tmp_path: P
     assert "lines that cannot be read" in found.errors
 
 
-def test_a_line_that_is_being_written_and_another_log_of_text_are_passed_over(tmp_path: Path) -> None:
+def test_incomplete_last_line_and_text_lines_are_skipped(tmp_path: Path) -> None:
     path = tmp_path / "mixed"
     text = b"INFO started\nTraceback (most recent call last):\n  File x\n\n" + LINES[0] + b"2026-01-31 WARN something {\n" + LINES[1]
     for end in (b"", LINES[2][:-40], b"{", b"x"):

@@ -90,14 +90,14 @@ def test_each_area_is_told_with_its_hosts_paths_and_methods(
     assert [area for area in areas(tmp_path, config_map(old), config_map(new)) if not area[1].startswith("a path that")] == expected
 
 
-def test_a_denial_of_everything_is_told_for_head_where_only_get_is_exchanged(tmp_path: Path) -> None:
+def test_denial_of_a_host_is_reported_for_head(tmp_path: Path) -> None:
     orders = entry("/orders", "exchange", methods="[GET]")
     old, new = config_map(orders), config_map(orders + entry("/"))
     assert ("a.example", "/orders…", ["HEAD"], "exchange", "deny") in areas(tmp_path, old, new)
     assert "  note     HEAD gets the stricter of two decisions: by entries for HEAD itself, and as GET\n" in run(tmp_path, old, new)[1]
 
 
-def test_a_path_that_cannot_be_read_is_compared_on_hosts_that_nothing_is_about() -> None:
+def test_unreadable_path_is_compared_on_other_hosts() -> None:
     region = FailClosedRegion(Source("b", "policy"), MatchScope("b.example", "/b"), "", guessed=True)
     old, new = policy_of([]), policy_of([PolicyDocument(region.source, regions=(region,))])
     kinds = {(example.hosts, example.kind) for example in examples(old, new) if example is not None}
@@ -125,7 +125,7 @@ def test_grants_and_issuers_make_a_difference(tmp_path: Path) -> None:
     assert unknown == [("a.example.com", "/a…", [], "exchange", "refused")]
 
 
-def test_an_issuer_that_differs_is_told_by_its_fields_and_without_its_secrets(tmp_path: Path) -> None:
+def test_changed_issuer_is_reported_by_its_fields_without_secrets(tmp_path: Path) -> None:
     text = config_map(entry("/a", "exchange"))
     status, said = run(
         tmp_path, text, text, old_issuers=ISSUERS, new_issuers=ISSUERS.replace("not-a-secret", "hunter2").replace("login.", "id.")

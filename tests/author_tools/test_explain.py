@@ -70,7 +70,7 @@ async def test_a_policy_in_a_file_of_its_own_is_explained(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["a.yaml", ""])
-async def test_what_was_meant_by_a_file_that_is_not_yaml_is_told_as_a_check_does(name: str, tmp_path: Path) -> None:
+async def test_broken_yaml_is_explained_with_the_hint_of_check(name: str, tmp_path: Path) -> None:
     written(tmp_path, "m/a.yaml", "version: v1\nentries:\n  - exchange: {scope: read: orders}\n")
     status, said = await run(ExplainOptions("get", "https://a/x", policy=(str(tmp_path / "m" / name),)))
     assert status == REFUSED
@@ -159,9 +159,7 @@ async def test_a_cluster_is_read_by_the_service_s_own_variables(capsys: pytest.C
     assert "POLICY_GRANTS_FILE /nowhere cannot be read" in capsys.readouterr().err
 
 
-async def test_the_policy_of_a_cluster_decides_with_the_profiles_that_a_variable_names(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_policy_of_a_cluster_is_explained_with_the_configured_profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Cluster()
     cluster.put_namespace("team")
     cluster.put("team", "orders", f"version: v1\nentries:\n{ORDERS}")
@@ -222,7 +220,7 @@ SAME = ("Authorization: Bearer canary", "X-Forwarded-Access-Token: canary")
         ((*SAME, "X-Forwarded-Access-Token: canary"), REFUSED, "token is malformed; it is read from"),
     ],
 )
-async def test_a_profile_is_told_and_a_running_service_says_the_same_without_a_token(
+async def test_explain_says_the_same_offline_and_from_a_console(
     path: str, tmp_path: Path, headers: tuple[str, ...], status: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     issuers = Path(written(tmp_path, "issuers.yaml", PROFILE))

@@ -60,7 +60,7 @@ def test_what_is_not_in_force_is_noted(tmp_path: Path) -> None:
     assert "has no file that ends in" in policy(written(tmp_path, "empty/x.txt", "").removesuffix("/x.txt")).notes[0]
 
 
-def test_a_file_that_cannot_be_read_closes_as_it_does_when_a_service_starts(tmp_path: Path) -> None:
+def test_unreadable_file_fails_closed_as_at_the_start_of_a_service(tmp_path: Path) -> None:
     written(tmp_path, "a.yaml", config_map())
     written(tmp_path, "b.yaml", "{")
     for found in (policy(str(tmp_path)), policy(str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml"))):
@@ -77,7 +77,7 @@ def test_a_file_of_a_folder_that_cannot_be_opened_closes(tmp_path: Path) -> None
     assert closed.reason.endswith(f"the file {tmp_path}/b.yaml cannot be read: No such file or directory")
 
 
-def test_a_policy_without_its_config_map_counts_only_if_its_file_is_named(tmp_path: Path) -> None:
+def test_policy_without_a_config_map_counts_only_in_a_named_file(tmp_path: Path) -> None:
     path = written(tmp_path, "a.yaml", f"version: v1\nentries:\n{ORDERS}")
     assert answer(policy(path), "/orders/1").effect is Effect.EXCHANGE
     found = policy(str(tmp_path))

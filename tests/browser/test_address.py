@@ -50,7 +50,7 @@ def test_back_and_forward_go_through_requests_filters_and_views(page: Page) -> N
     expect(page.locator("#detail-title")).to_contain_text("/orders/internal/9")
 
 
-def test_a_view_keeps_the_filter_of_the_live_view_and_shows_no_request(page: Page) -> None:
+def test_other_views_keep_the_live_filter_and_close_the_request(page: Page) -> None:
     page.fill("#filter-host", "red")
     page.locator("#rows .row").first.click()
     for view in ("Policy", "Lab", "Edit"):

@@ -75,7 +75,7 @@ def test_a_run_leads_to_its_request_and_its_tokens(page: Page) -> None:
     expect(page.locator("#detail .diff").first).to_contain_text("changed")
 
 
-def test_an_edit_is_in_force_with_the_next_request_and_can_be_taken_back(page: Page) -> None:
+def test_edit_takes_effect_with_the_next_request_and_can_be_reset(page: Page) -> None:
     page.get_by_role("link", name="Edit").click()
     page.get_by_role("link", name="yellow.yaml").click()
     area = page.get_by_role("textbox", name="Policy file")
@@ -95,7 +95,7 @@ def test_an_edit_is_in_force_with_the_next_request_and_can_be_taken_back(page: P
     expect(area).to_have_value(text)
 
 
-def test_a_new_file_is_in_force_with_the_next_request_until_it_is_deleted(page: Page) -> None:
+def test_new_file_decides_the_next_request_until_it_is_deleted(page: Page) -> None:
     page.get_by_role("link", name="Edit").click()
     page.get_by_label("New file").fill("green.yaml")
     page.get_by_role("button", name="Create").click()
@@ -123,9 +123,7 @@ def foreign() -> Generator[str]:
         yield found
 
 
-def test_before_another_gateway_the_page_says_what_it_does_not_know_and_offers_no_editor(
-    foreign: str, browser: Browser, watch: Watch
-) -> None:
+def test_page_before_another_gateway_offers_no_editor(foreign: str, browser: Browser, watch: Watch) -> None:
     page = browser.new_page()
     watch.follow(page, foreign)
     page.goto(foreign)

@@ -79,9 +79,7 @@ def test_what_was_issued_stands_beside_what_was_requested(page: Page, console: C
     expect(table.locator("tbody tr td:last-child")).to_have_text(["https://a.example", '["<b>payments</b>"]', "admin"])
 
 
-def test_the_policy_tab_marks_the_entry_and_says_why_others_did_not_win_and_whether_the_policy_has_changed(
-    page: Page, console: Console
-) -> None:
+def test_policy_tab_marks_the_entry_and_names_the_losing_candidates(page: Page, console: Console) -> None:
     open_row(page, "/orders/internal/9")
     tab(page, "Policy")
     expect(page.locator(".code-line.marked")).to_have_count(4)
@@ -139,7 +137,7 @@ def test_both_rivals_of_a_conflict_are_marked_and_none_has_won(page: Page, conso
     expect(page.locator(".candidates .verdict")).to_have_text(["conflict", "conflict"])
 
 
-def test_a_document_that_is_unreadable_as_a_whole_is_marked_at_its_line(page: Page, console: Console) -> None:
+def test_unreadable_document_is_marked_at_its_line(page: Page, console: Console) -> None:
     where = {"namespace": "team-red", "name": "token-policy", "entry": None}
     problem = {"entry": None, "line": 2, "column": 5, "reason": "the document is not YAML"}
     console.tell("document", documents()["team-red", "token-policy"] | {"entries": [], "problems": [problem], "text": "version: v1\n- [\n"})
@@ -273,7 +271,7 @@ def test_the_log_line_can_be_copied(visit: Visit) -> None:
     assert re.search('"decision":"deny_explicit_policy"', page.evaluate("navigator.clipboard.readText()"))
 
 
-def test_the_panel_goes_through_the_list_and_keeps_its_tab_and_the_focus(page: Page) -> None:
+def test_panel_keeps_its_tab_and_focus_while_it_steps_through_requests(page: Page) -> None:
     page.locator("#rows .row").first.click()
     tab(page, "Log")
     following = page.get_by_role("button", name="The next request in the list")

@@ -55,7 +55,7 @@ def test_the_coloured_copy_is_what_was_typed_and_lies_behind_it(page: Page) -> N
     }""")
 
 
-def test_a_text_of_very_many_lines_has_no_colours_and_can_be_read(page: Page) -> None:
+def test_very_long_text_is_shown_without_colours(page: Page) -> None:
     area = page.get_by_role("textbox", name=EDITOR)
     area.evaluate("area => { area.value = 'a: b\\n'.repeat(6000); area.dispatchEvent(new Event('input')); }")
     expect(page.locator(".editor-copy")).to_be_hidden()
@@ -89,7 +89,7 @@ def test_an_answer_about_an_older_text_is_dropped(page: Page, console: Console) 
     expect(page.locator("#edit-state")).to_have_text("Not saved. 1 problem.")
 
 
-def test_what_is_not_saved_is_marked_until_it_is_saved_by_the_keyboard(page: Page) -> None:
+def test_unsaved_text_is_marked_until_ctrl_s_saves_it(page: Page) -> None:
     save = page.get_by_role("button", name="Save")
     expect(save).to_be_disabled()
     page.get_by_role("textbox", name=EDITOR).fill("version: v1\n")
@@ -123,7 +123,7 @@ def test_files_keep_what_was_typed_while_others_are_looked_at(page: Page) -> Non
     expect(page.get_by_role("textbox", name=EDITOR)).to_have_value("typed\n")
 
 
-def test_enter_keeps_the_indentation_and_can_be_undone_and_tab_leaves_the_editor(page: Page) -> None:
+def test_enter_keeps_the_indentation_and_tab_leaves_the_editor(page: Page) -> None:
     area = page.get_by_role("textbox", name=EDITOR)
     area.fill("    entries:")
     area.press("End")
@@ -179,7 +179,7 @@ def test_what_was_saved_elsewhere_is_shown_when_the_view_is_shown_again(page: Pa
         expect(area).to_have_value(shown)
 
 
-def test_saving_says_whether_it_is_in_force_keeps_the_focus_and_offers_a_scenario_that_shows_the_effect(page: Page) -> None:
+def test_save_says_whether_the_text_took_effect_and_offers_a_scenario(page: Page) -> None:
     save = page.get_by_role("button", name="Save")
     for text, note in (("host: yellow.example.com\n", "Saved, and in force."), ("wrong\n", "Saved. The policy in force has not changed.")):
         page.get_by_role("textbox", name=EDITOR).fill(text)
@@ -254,7 +254,7 @@ def test_saving_again_while_a_save_is_under_way_is_no_conflict(page: Page) -> No
 
 
 @pytest.mark.parametrize("text", [FILE_TEXT, "second\n"], ids=["the text before", "another text"])
-def test_a_text_saved_while_a_save_is_under_way_is_saved_after_it(page: Page, text: str) -> None:
+def test_second_save_runs_after_the_one_in_progress(page: Page, text: str) -> None:
     held, area, _ = begin_save(page, "first\n")
     area.fill(text)
     area.press("Control+s")
@@ -267,7 +267,7 @@ def test_a_text_saved_while_a_save_is_under_way_is_saved_after_it(page: Page, te
     expect(area).to_have_value(text)
 
 
-def test_the_problems_of_a_save_are_not_drawn_over_what_was_typed_meanwhile(page: Page) -> None:
+def test_problems_of_a_save_are_dropped_if_the_text_changed(page: Page) -> None:
     held, area, state = begin_save(page, "wrong\n")
     with page.expect_response("**/lab/policy/lint"):
         area.fill("right\n")
@@ -313,7 +313,7 @@ def test_the_editor_stays_where_it_is_when_many_problems_appear(visit: Visit) ->
     assert page.locator(".editor").bounding_box() == before
 
 
-def test_files_that_are_added_or_deleted_elsewhere_come_and_go_and_what_is_typed_stays(page: Page, console: Console) -> None:
+def test_file_list_follows_the_folder_and_typed_text_stays(page: Page, console: Console) -> None:
     files = page.get_by_role("navigation", name="Policy files").get_by_role("link")
     page.get_by_role("textbox", name=EDITOR).fill("mine\n")
     console.tell("set", {"files": {"green.yaml": "added: 1\n", "yellow.yaml": FILE_TEXT}, "revision": 8})
@@ -347,9 +347,7 @@ def test_a_file_is_made_with_a_first_policy_and_deleted_again(page: Page, watch:
     expect(page.get_by_role("button", name="Reset")).to_be_visible()
 
 
-def test_a_file_that_is_deleted_elsewhere_while_somebody_types_can_be_made_again_with_what_was_typed(
-    page: Page, console: Console, watch: Watch
-) -> None:
+def test_deleted_file_can_be_created_again_with_the_typed_text(page: Page, console: Console, watch: Watch) -> None:
     watch.allow("404")  # the browser logs it
     area, state = page.get_by_role("textbox", name=EDITOR), page.locator("#edit-state")
     page.get_by_label("New file").fill("green.yaml")

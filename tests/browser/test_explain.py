@@ -70,7 +70,7 @@ DECISIONS: tuple[tuple[Json, str, str], ...] = (
 )
 
 
-def test_the_decision_has_the_icon_and_the_colour_of_its_kind_in_the_live_list(page: Page) -> None:
+def test_explained_decision_has_the_icon_and_colour_of_the_live_list(page: Page) -> None:
     told = candidates("GET", "yellow.example.com", "/orders") | {"revision": 7}
     answers = iter(told | {"decision": told["decision"] | decision} for decision, *_ in DECISIONS)
     page.route("**/api/explain?*", lambda route: route.fulfill(json=next(answers)))

@@ -57,7 +57,7 @@ def test_a_request_without_a_row_leads_to_the_nearest_one(page: Page, console: C
         expect(page.locator('#rows .row[data-key="0:101"]')).to_be_visible()
 
 
-def test_a_request_that_fell_out_of_the_list_leads_to_the_oldest_there_is(page: Page, console: Console) -> None:
+def test_evicted_request_leads_to_the_oldest_row(page: Page, console: Console) -> None:
     opened = page.locator('#rows .row[aria-selected="true"]')
     for button in ("The previous request in the list", "The next request in the list"):
         page.locator('#rows .row[data-key="0:1"]').click()
@@ -117,7 +117,7 @@ def test_single_letters_can_be_switched_off_and_stay_so(page: Page) -> None:
     expect(page.locator("#help")).to_be_hidden()
 
 
-def test_digits_lead_to_the_views_p_pauses_and_a_modifier_leaves_keys_to_the_browser(page: Page) -> None:
+def test_single_keys_change_views_and_pause_but_not_with_a_modifier(page: Page) -> None:
     for key, title in (("2", "Policy"), ("3", "Explain"), ("4", "Lab"), ("5", "Edit"), ("1", "Live")):
         page.keyboard.press(key)
         expect(page).to_have_title(f"{title} · exchanger console")

@@ -74,7 +74,7 @@ def test_a_run_that_fails_says_why_and_the_others_go_on(page: Page, watch: Watch
     expect(page.locator(".scenario .outcome.good")).to_have_count(1)
 
 
-def test_an_own_token_is_sent_bare_with_a_run_or_a_request_and_kept_nowhere(page: Page) -> None:
+def test_own_token_is_sent_without_its_scheme_and_stored_nowhere(page: Page) -> None:
     bodies = bodies_of(page)
     own, run = page.get_by_label("Own bearer token"), page.get_by_role("button", name="Run unmatched")
     own.fill("bEARER  my-own-token \n")
@@ -113,7 +113,7 @@ def test_a_request_of_ones_own_is_sent_and_answered(page: Page) -> None:
 
 
 @pytest.mark.parametrize(("name", "path"), [("Run unmatched", "run"), ("Send", "request")])
-def test_a_button_keeps_the_keyboard_and_is_pressed_once_while_it_is_off(page: Page, name: str, path: str) -> None:
+def test_disabled_button_keeps_the_focus_and_ignores_presses(page: Page, name: str, path: str) -> None:
     held: list[Route] = []
 
     def hold(route: Route) -> None:
@@ -140,7 +140,7 @@ def test_skipped_scenarios_are_neither_good_nor_bad(page: Page) -> None:
     expect(page.locator(".scenario .outcome").first).to_have_text("skipped")
 
 
-def test_a_request_that_is_not_in_the_stream_yet_is_announced_each_time(page: Page) -> None:
+def test_request_missing_from_the_stream_is_announced_each_time(page: Page) -> None:
     page.route("**/lab/run", lambda route: route.fulfill(json=result("unmatched", ["f" * 32], ok=True)))
     page.get_by_role("button", name="Run unmatched").click()
     told = page.get_by_role("status").filter(has_text="This request has not arrived yet.")

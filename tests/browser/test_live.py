@@ -104,7 +104,7 @@ def test_memory_and_rows_are_bounded_however_much_comes(page: Page, console: Con
     expect(page.locator("#rows .row")).to_have_count(400)
 
 
-def test_a_new_row_comes_on_top_and_the_others_stay_the_same_elements(page: Page, console: Console) -> None:
+def test_new_row_is_inserted_on_top_and_other_elements_stay(page: Page, console: Console) -> None:
     page.locator("#rows .row").first.evaluate("row => row.mark = 'same'")
     console.emit(item(100, path="/brand-new"))
     expect(page.locator("#rows .row").first).to_contain_text("/brand-new")
@@ -137,7 +137,7 @@ def test_a_legend_filters_by_its_kind(page: Page, console: Console) -> None:
     expect(page.locator("#filter-decision")).to_have_value("")
 
 
-def test_an_address_with_a_trace_id_opens_its_request_now_or_when_it_comes(visit: Visit, console: Console) -> None:
+def test_address_with_a_trace_id_opens_its_request_when_it_arrives(visit: Visit, console: Console) -> None:
     expect(visit(f"#/live?trace={1:032x}").locator("#detail")).to_contain_text(f"trace {1:032x}")
     page = visit(f"#/live?trace={100:032x}")
     expect(page.locator("#gone")).to_contain_text("It opens when it does.")
@@ -171,7 +171,7 @@ def test_charts_are_full_at_once_from_what_the_service_remembers(visit: Visit, c
     expect(page.locator("#rows .c-client", has_text="500")).to_have_count(3)
 
 
-def test_while_a_request_is_open_the_rows_wait_and_are_counted_and_go_on_with_its_end(page: Page, console: Console) -> None:
+def test_rows_wait_and_are_counted_while_a_request_is_open(page: Page, console: Console) -> None:
     page.locator("#rows .row").first.click()
     before = rows(page)
     console.emit(item(100), item(101))
@@ -213,7 +213,7 @@ def test_a_page_without_requests_says_how_a_gateway_is_wired(visit: Visit, conso
     expect(page.locator("#rows .row")).to_have_count(1)
 
 
-def test_what_is_wrong_with_the_policy_is_said_in_every_view_and_to_screen_readers(page: Page, console: Console) -> None:
+def test_policy_banner_is_in_every_view_and_announced(page: Page, console: Console) -> None:
     banner = page.get_by_role("status").filter(has=page.locator(".banner"))
     expect(banner).to_have_count(0)
     console.tell("set", {"health": HEALTHY | {"problems": 2}})
@@ -227,7 +227,7 @@ def test_what_is_wrong_with_the_policy_is_said_in_every_view_and_to_screen_reade
     expect(banner).to_have_count(0)
 
 
-def test_issuers_that_are_not_called_are_said_in_every_view_and_those_that_are_spared_are_listed(page: Page, console: Console) -> None:
+def test_failing_issuers_are_in_the_banner_and_the_list(page: Page, console: Console) -> None:
     banner = page.get_by_role("status").filter(has=page.locator(".banner"))
     listed = page.get_by_role("region", name="Issuers under overload protection")
     expect(listed).to_have_count(0)

@@ -50,7 +50,7 @@ def test_a_document_with_more_problems_than_the_list_has_is_listed_so(visit: Vis
     expect(visit("#/policy").locator(".namespace", has_text="team-long")).to_contain_text("20 or more problems")
 
 
-def test_the_first_document_with_a_problem_is_open_else_one_to_look_at_else_the_first(visit: Visit, console: Console) -> None:
+def test_policy_view_opens_the_document_that_needs_attention_most(visit: Visit, console: Console) -> None:
     title = "#policy-document h2"
     known = documents()
     page = visit("#/policy")
@@ -59,7 +59,7 @@ def test_the_first_document_with_a_problem_is_open_else_one_to_look_at_else_the_
     page.goto(console.url + "#/policy/team-yellow/token-policy")
     expect(page.locator(title)).to_have_text("team-yellow/token-policy")
     page.get_by_role("link", name="Live").click()
-    page.get_by_role("link", name="Policy").click()
+    page.get_by_role("link", name="Policy", exact=True).click()
     expect(page.locator(title)).to_have_text("team-yellow/token-policy")  # what somebody has chosen stays
     for found in known.values():
         console.tell("document", found | {"problems": []})
@@ -177,7 +177,7 @@ def test_of_very_many_entries_and_problems_a_part_is_listed(visit: Visit, consol
     ],
     ids=["in order", "not ready", "cut short"],
 )
-def test_a_list_says_what_is_missing_and_has_no_mistakes_if_there_are_none(visit: Visit, changes: Json, place: str, text: str) -> None:
+def test_policy_list_says_what_is_missing_and_hides_an_empty_section(visit: Visit, changes: Json, place: str, text: str) -> None:
     page = visit()
     found = overview(documents(), 7) | {"notices": {"listed": [], "more": 0}} | changes
     page.route("**/api/policy", lambda route: route.fulfill(json=found))

@@ -243,14 +243,14 @@ def test_numbers_are_written_for_people(ask: Any) -> None:
     ],
     ids=["twice", "between connections", "gaps", "the same gap"],
 )
-def test_an_item_is_taken_once_and_items_that_are_not_kept_are_counted(
+def test_store_takes_each_item_once_and_counts_lost_ones(
     ask: Any, messages: list[object], taken: list[int], keys: list[int], lost: int
 ) -> None:
     assert ask("store.js", STORE, messages) == {"taken": taken, "keys": [f"0:{key}" for key in keys], "lost": lost}
 
 
 @pytest.mark.browser
-def test_a_banner_neither_comes_nor_goes_for_a_moment_and_is_not_read_out_anew(browser: Browser, console: Console) -> None:
+def test_banner_ignores_brief_changes_and_is_not_announced_again(browser: Browser, console: Console) -> None:
     page = browser.new_page()
     page.clock.install(time=0)
     page.goto(console.url)

@@ -103,7 +103,7 @@ def test_the_policy_view_shows_the_service_s_own_problems(page: Page, service: S
     expect(page.locator(".code-line.wrong")).to_have_count(1)
 
 
-def test_a_page_knows_at_once_what_was_decided_before_and_what_is_wrong_with_the_policy(page: Page, service: Service) -> None:
+def test_page_shows_earlier_decisions_and_policy_problems_when_it_opens(page: Page, service: Service) -> None:
     page.goto("about:blank")
     decide(service)
     page.go_back()

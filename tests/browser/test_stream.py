@@ -15,7 +15,7 @@ ALL = len(all_kinds())
 GONE = "net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE)"
 
 
-def test_after_a_break_every_item_is_there_once_or_counted_and_another_version_is_shown(page: Page, console: Console, watch: Watch) -> None:
+def test_stream_after_a_break_shows_each_item_once_or_counts_it(page: Page, console: Console, watch: Watch) -> None:
     watch.allow("WebSocket connection to")
     expect(page.locator("#version")).to_have_text("1.2.3")
     console.tell("set", {"full": True})  # so that the page stays away until it has missed something
@@ -53,7 +53,7 @@ def test_a_service_that_starts_again_counts_from_the_beginning_without_confusion
     expect(page.locator("#rows .row").first).to_contain_text("/again")
 
 
-def test_a_service_that_stays_away_is_offline_and_can_be_tried_at_once(page: Page, console: Console, watch: Watch) -> None:
+def test_unreachable_service_is_shown_offline_and_can_be_retried_at_once(page: Page, console: Console, watch: Watch) -> None:
     watch.allow("WebSocket connection to")
     watch.allow(GONE)
     console.stop()
@@ -117,9 +117,7 @@ def test_a_console_with_a_token_asks_for_it_and_keeps_it_nowhere(visit: Visit, c
 
 @pytest.mark.parametrize("console", [("--token", TOKEN)], indirect=True)
 @pytest.mark.parametrize("noticed", ["by the stream", "by a request"])
-def test_a_session_that_ends_is_asked_for_again_and_what_it_showed_goes_with_it(
-    visit: Visit, console: Console, watch: Watch, noticed: str
-) -> None:
+def test_ended_session_clears_the_page_and_asks_for_the_token(visit: Visit, console: Console, watch: Watch, noticed: str) -> None:
     watch.allow("401")
     watch.allow("WebSocket connection to")
     page = visit(ready=False)
@@ -158,7 +156,7 @@ def test_whoever_signed_in_on_another_page_is_not_asked_again(visit: Visit, cons
     expect(page.locator("#rows .row")).to_have_count(ALL)
 
 
-def test_what_the_console_is_is_asked_again_when_nobody_said_it_at_first(visit: Visit, watch: Watch) -> None:
+def test_page_asks_about_the_console_again_after_a_failure(visit: Visit, watch: Watch) -> None:
     watch.allow("503")  # the browser logs it
 
     def fail_twice(page: Page) -> None:

@@ -48,9 +48,7 @@ def test_clean_is_status_0(tmp_path: Path) -> None:
     assert run(tmp_path) == (0, "no problems in 1 file with 1 policy\n")
 
 
-def test_a_namespace_that_is_not_in_the_folder_is_missed_if_the_service_reads_only_the_folder(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_undescribed_namespace_is_a_problem_only_for_a_directory_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.yaml").write_text(config_map(entries(DENY.replace("/orders", "/"))))
     assert run(tmp_path)[0] == 0
     assert capsys.readouterr().err.startswith("exchanger check: Namespaces that are not in these files count as labelled: team (")
@@ -107,7 +105,7 @@ def test_a_file_is_read_once_however_often_it_is_named(wrong: Path) -> None:
     assert run(wrong, wrong.parent, link)[1].count("POL-1101:") == 1
 
 
-def test_templates_of_a_chart_are_left_out_with_a_notice_and_the_chart_is_no_manifest(tmp_path: Path) -> None:
+def test_chart_templates_are_skipped_with_a_notice(tmp_path: Path) -> None:
     (tmp_path / "chart" / "templates" / "more").mkdir(parents=True)
     (tmp_path / "chart" / "Chart.yaml").write_text("apiVersion: v2\nname: shop\nversion: 1.0.0\n")
     (tmp_path / "chart" / "templates" / "more" / "policy.yaml").write_text("{{- if .Values.x }}\na: [\n{{- end }}\n")
@@ -219,7 +217,7 @@ def test_what_is_wrong_with_a_profile_is_told_at_its_field(
     assert "canary" not in found.replace("clientID: canary", "")
 
 
-def test_a_target_that_its_issuer_s_grant_does_not_take_is_a_warning(tmp_path: Path) -> None:
+def test_target_that_the_issuers_grant_cannot_request_is_a_warning(tmp_path: Path) -> None:
     match = "{match: {host: a.example, pathPrefix: /%s}, action: exchange, exchange: {issuerRef: %s, scope: s%s}}"
     more = ", audiences: [a], resources: ['https://b.example']"
     lines = (match % ("a", "primary", more), match % ("b", "primary", ""), match % ("c", "second", more))
@@ -484,7 +482,7 @@ def test_annotations_for_github_are_escaped(tmp_path: Path) -> None:
     assert '"/100%25"' in command
 
 
-def test_sarif_has_a_rule_for_each_code_and_a_result_for_each_problem(tmp_path: Path) -> None:
+def test_sarif_has_every_code_as_rule_and_every_problem_as_result(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(config_map(entries(DENY, DENY, WRONG, DENY.replace("/orders", "x"))))
     log = json.loads(run(tmp_path, format=Format.SARIF)[1])
     (run_,) = log["runs"]

@@ -90,13 +90,13 @@ def test_the_version_has_another_name_in_kubernetes() -> None:
     assert (problem.problem.code.name, problem.problem.remedy) == ("POL-1101", "Write version.")
 
 
-def test_the_remedy_of_a_guess_about_what_is_no_error_leaves_the_choice() -> None:
+def test_remedy_of_a_warning_does_not_insist_on_its_guess() -> None:
     near = DENY.replace("api.example", "api.exmaple").replace("/orders", "/users")
     (found,) = (one.problem for one in checked(config_map(entries(DENY, near))).problems if one.problem.code.name == "POL-2105")
     assert (found.hint, found.remedy) == ("api.example.com", found.code.remedy)
 
 
-def test_entries_of_a_document_in_no_config_map_are_called_by_their_file() -> None:
+def test_entries_without_a_config_map_are_named_by_their_file() -> None:
     twice = read_file("two.yaml", entries(DENY, DENY).encode(), may_be_bare=True)
     (first, _) = (one.problem.text for one in check((twice,), rules()).problems if one.problem.code.name == "POL-2102")
     assert first == "entries[0] is the same as two.yaml entries[1]: requests that they cover are refused"
@@ -147,7 +147,7 @@ def test_a_broken_document_of_a_file_does_not_hide_the_others() -> None:
     assert lines[(found(result)[1][2] or 0) - 1].strip() == "- {action: deny}"
 
 
-def test_each_label_that_is_no_text_is_found_and_the_policy_is_checked_all_the_same() -> None:
+def test_label_that_is_no_string_is_found_and_the_policy_checked() -> None:
     text = config_map(entries("{action: deny}"), label=LABEL.replace('"', ""))
     assert codes(checked(text)) == ["POL-3003", "POL-1102"]
     (label, _) = checked(text).problems
@@ -229,7 +229,7 @@ def test_a_label_that_misses_is_marked_where_it_stands() -> None:
     assert (problem.problem.code.name, problem.place.line, problem.place.column) == ("POL-3101", 3, 33)
 
 
-def test_a_namespace_that_is_there_and_not_selected_is_found_and_one_that_is_not_there_is_not() -> None:
+def test_unselected_namespace_is_found_and_an_absent_one_is_not() -> None:
     assert codes(checked(NAMESPACE.replace("policy: enabled", "other: x"), config_map(entries(DENY)))) == ["POL-3103"]
     assert codes(checked(config_map(entries(DENY)))) == []
 
@@ -502,7 +502,7 @@ def test_documents_over_quota_are_named_in_the_order_of_their_names() -> None:
     assert {one.problem.text for one in over} == {text}
 
 
-def test_entries_that_make_too_many_levels_on_one_path_are_named_and_others_are_not() -> None:
+def test_entries_over_the_depth_limit_of_a_path_are_named() -> None:
     nested = [f"{{match: {{host: a, pathPrefix: /{'a' * length}}}, action: deny}}" for length in range(MAX_DEPTH + 1)]
     result = checked(config_map(entries(*nested, "{match: {host: b, pathPrefix: /}, action: deny}")))
     deep = [one.problem for one in result.problems if one.problem.code.name == "POL-2202"]
@@ -523,7 +523,7 @@ def test_entries_that_make_too_many_levels_on_one_path_are_named_and_others_are_
         (['{match: {host: "*.a", pathPrefix: /x}, action: deny}'], [0]),
     ],
 )
-def test_paths_of_a_host_that_no_entry_covers_are_told_once_for_a_host(lines: list[str], told: list[int]) -> None:
+def test_uncovered_paths_are_reported_once_for_each_host(lines: list[str], told: list[int]) -> None:
     result = checked(config_map(entries(*lines)), with_uncovered=True)
     assert [one.problem.entry for one in result.problems if one.problem.code is UNCOVERED_PATHS] == told
 

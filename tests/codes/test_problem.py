@@ -76,7 +76,7 @@ def test_junk_is_compared_with_names_only_for_so_long() -> None:
         ("mathc: {}", "", ""),
     ],
 )
-def test_a_hint_is_a_field_that_is_not_there_and_an_answer_the_only_one(document_: str, hint: str, instead: str) -> None:
+def test_hint_is_an_absent_field_and_instead_the_only_candidate(document_: str, hint: str, instead: str) -> None:
     (region,) = document(f"version: v1\nentries:\n- match: {{host: a, pathPrefix: /}}\n  {document_}\n").problems
     problem = next(problem for problem in region.problems if problem.code is UNKNOWN_FIELD)
     assert (problem.hint, problem.instead) == (hint, instead)

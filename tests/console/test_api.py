@@ -115,7 +115,7 @@ async def test_documents_are_listed_with_their_health() -> None:
     assert "action" in problem["reason"]
 
 
-async def test_hosts_of_the_policy_in_force_are_suggested_but_no_wildcards_and_not_all_of_very_many() -> None:
+async def test_suggested_hosts_are_bounded_and_without_wildcards() -> None:
     async def hosts(snapshot: PolicySnapshot | None) -> Any:
         return json.loads((await api_of(snapshot).hosts(Request("GET", "/api/hosts"))).body)
 
@@ -127,7 +127,7 @@ async def test_hosts_of_the_policy_in_force_are_suggested_but_no_wildcards_and_n
     assert (len(set(found["listed"])), found["listed"], found["more"]) == (MAX_HOSTS, sorted(found["listed"]), 7)
 
 
-async def test_a_document_is_shown_with_lines_and_conflicts_and_a_conflict_has_no_winner() -> None:
+async def test_document_is_shown_with_its_lines_and_conflicts() -> None:
     async with running(policy=policy(a__orders=ORDERS, b__orders=ORDERS)) as console:
         answer = (await console.get("/api/policy/document?name=orders&namespace=a")).json
         tie = (await console.get("/api/explain?method=GET&host=api.example.com&path=/orders")).json
@@ -281,7 +281,7 @@ def many(count: int) -> PolicySnapshot:
     return snapshot
 
 
-async def test_a_long_list_is_made_in_slices_and_begins_with_documents_that_need_attention(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_long_list_is_made_in_slices_with_unhealthy_documents_first(monkeypatch: pytest.MonkeyPatch) -> None:
     steps = 0
 
     async def step(_self: TimeSlice) -> None:
@@ -311,7 +311,7 @@ async def test_an_explanation_takes_from_a_policy_of_one_host_only_so_long(monke
     assert 0 < len(parsed) <= MAX_CANDIDATES
 
 
-async def test_probable_mistakes_are_listed_and_a_policy_that_is_missing_is_not_ready() -> None:
+async def test_list_has_probable_mistakes_and_a_missing_policy_is_not_ready() -> None:
     async with running(policy=CurrentPolicy(required=True)) as console:
         console.policy.publish(PolicySnapshot.EMPTY)
         before = (await console.get("/api/policy")).json
@@ -411,7 +411,7 @@ async def test_a_question_has_headers_and_a_kind_of_credentials(more: str, kind:
         ("&header=a:b" * 200, "the query needs"),
     ],
 )
-async def test_a_question_that_holds_credentials_or_is_none_is_refused_without_an_echo(more: str, said: str) -> None:
+async def test_explain_rejects_credentials_and_malformed_queries_without_an_echo(more: str, said: str) -> None:
     primary = attrs.evolve(PRIMARY, subject=SubjectRules(("authorization", "x-forwarded-access-token")))
     rules = attrs.evolve(RULES, issuers=RULES.issuers.insert("primary", primary))
     async with running(policy=policy(a__orders=ORDERS), rules=rules) as console:

@@ -58,7 +58,7 @@ def test_what_the_log_hides_is_not_kept(path: str) -> None:
     assert DecisionJson(decision_line).item((1, 0.0, small, 1)) == DecisionJson(decision_line).item((1, 0.0, large, 1))
 
 
-def test_an_ordinary_record_stays_the_same_and_a_large_one_keeps_traceparent_and_token() -> None:
+def test_bounding_keeps_ordinary_records_and_the_token_of_large_ones() -> None:
     ordinary, small = record(DENIED), bounded(enormous("path"))
     shown = DecisionJson(decision_line, show_tokens=True).item((1, 0.0, small, 1))
 

@@ -208,7 +208,7 @@ async def test_a_newcomer_during_encoding_gets_nothing_twice(autojump_clock: Clo
         opened.__exit__(None, None, None)
 
 
-async def test_a_slow_subscriber_learns_what_it_lost_and_a_fast_one_loses_nothing(autojump_clock: Clock, stage: Stage) -> None:
+async def test_slow_subscriber_learns_its_losses_and_a_fast_one_has_none(autojump_clock: Clock, stage: Stage) -> None:
     with stage.subscribed() as slow, stage.subscribed() as fast:
         await trio.sleep(1)
         got = 0
@@ -267,7 +267,7 @@ async def test_a_new_page_has_the_counters_of_two_minutes_at_once(autojump_clock
     assert times[-1] - times[0] == pytest.approx(120.0)
 
 
-async def test_a_decision_that_cannot_be_encoded_is_counted_and_reported_and_ends_nothing(autojump_clock: Clock, stage: Stage) -> None:
+async def test_decision_that_cannot_be_encoded_is_counted_and_reported(autojump_clock: Clock, stage: Stage) -> None:
     stage.items.broken = {2, 3}
     with stage.subscribed() as subscription:
         stage.decide(4)
@@ -291,7 +291,7 @@ async def test_a_fault_in_the_counters_is_reported_and_ends_nothing(autojump_clo
     assert [type(fault) for fault in stage.faults] == [RuntimeError]
 
 
-async def test_the_cache_of_encoded_items_is_bounded_and_ends_with_the_last_subscriber(autojump_clock: Clock, stage: Stage) -> None:
+async def test_encoded_items_are_bounded_and_freed_with_the_last_subscriber(autojump_clock: Clock, stage: Stage) -> None:
     stage.items.text = "x" * 1000
     with stage.subscribed() as subscription:
         for _ in range(20):

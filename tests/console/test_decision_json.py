@@ -144,13 +144,13 @@ def test_what_a_failed_exchange_answered_is_withheld() -> None:
     assert ["WWW-Authenticate", 'Bearer realm="r"'] in ours["headers"]
 
 
-def test_a_token_that_is_no_jwt_is_opaque_and_no_token_is_none() -> None:
+def test_token_that_is_no_jwt_is_shown_as_opaque() -> None:
     assert item(record(UNMATCHED, authorization=f"Bearer {CANARY}"), SHOWN)["tokens"] == {"subject": {"opaque": True}, "exchanged": None}
     assert item(record(UNMATCHED, authorization=None), SHOWN)["tokens"] == {"subject": None, "exchanged": None}
     assert item(record(UNMATCHED, authorization=f"Basic {CANARY}"), SHOWN)["tokens"] == {"subject": None, "exchanged": None}
 
 
-def test_where_tokens_are_shown_a_failed_exchange_shows_its_answer_without_the_raw_token() -> None:
+def test_failed_exchange_shows_its_response_without_the_raw_token() -> None:
     response = item(record(FAILED), SHOWN)["response"]
 
     assert isinstance(response, dict)
@@ -208,7 +208,7 @@ def test_long_and_unprintable_texts_are_cut_and_replaced() -> None:
     assert len(response["headers"]) < 10
 
 
-def test_an_unsigned_token_says_so_and_numbers_that_a_page_would_change_are_texts() -> None:
+def test_unsigned_token_is_marked_and_large_numbers_become_strings() -> None:
     assert decoded(jwt({}, ""))["signature"] == "none"
     claims = {"sub": 2**53 - 1, "uid": 1234567890123456789, "in": [{"n": -(2**53)}, 1.5, True], "none": None}
     shown = decoded(jwt(claims, "c2ln"))["claims"]

@@ -52,7 +52,7 @@ def test_of_a_burst_no_more_is_kept_than_can_be_told() -> None:
 
 
 @pytest.mark.parametrize("later", [WINDOW_S, 10.0, -3600.0])
-def test_there_is_room_again_a_while_later_also_when_the_clock_is_set_back(later: float) -> None:
+def test_feed_has_room_again_later_even_if_the_clock_goes_back(later: float) -> None:
     now = [1e9]
     feed = Feed(clock=lambda: now[0])
     for _ in range(KEPT + 5):

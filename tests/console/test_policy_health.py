@@ -76,7 +76,7 @@ def test_each_unhealthy_document_counts_once_as_in_the_list_of_documents(documen
     assert shown["problems"] == listed["invalid_documents"]
 
 
-async def test_documents_in_conflict_are_counted_anew_for_a_new_version_and_not_too_often(
+async def test_conflicts_are_recounted_for_a_new_version_at_a_bounded_rate(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     current = published(a__x=ORDERS, b__x=ORDERS, c__x=BROKEN)

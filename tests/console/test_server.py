@@ -37,7 +37,7 @@ async def test_the_page_is_served_from_memory_with_its_protection() -> None:
     assert script.header("content-type") == "text/javascript; charset=utf-8"
 
 
-def test_the_font_is_small_and_its_licence_is_for_those_who_have_the_package() -> None:
+def test_page_has_one_small_font() -> None:
     page = load_page()
     fonts = [asset for path, asset in page.items() if path.startswith("/assets/font/")]
     assert [(font.media_type, len(font.content) < 60_000) for font in fonts] == [("font/woff2", True)]
@@ -128,7 +128,7 @@ async def test_malformed_or_too_large_requests_are_answered_in_words(data: bytes
     ],
     ids=["body", "chunked body", "frames before the handshake", "HTTP/1.0"],
 )
-async def test_a_websocket_is_opened_over_http_1_1_without_a_body_or_early_frames(data: bytes) -> None:
+async def test_websocket_with_a_body_or_early_frames_is_refused(data: bytes) -> None:
     async with running() as console, console.peer() as peer:
         await peer.send(data)
         assert (await peer.answer()).status in {400, 411}
@@ -195,9 +195,7 @@ async def test_the_longest_token_can_sign_in(tmp_path: Path) -> None:
         assert (await console.ask(request("POST", "/session", body=json.dumps({"token": token}).encode()))).status == 204
 
 
-async def test_a_wrong_token_opens_nothing_and_a_replaced_one_ends_sessions_and_streams(
-    token_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_replaced_token_ends_sessions_and_streams(token_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access, "FAILURE_S", 0.01)
     async with running(ConsoleSettings(port=0, token_file=token_file)) as console:
         assert (await console.get("/api/policy", f"Authorization: Bearer {TOKEN}x")).status == 401

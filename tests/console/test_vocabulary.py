@@ -29,7 +29,7 @@ def test_the_reference_has_the_same_words() -> None:
         assert sorted(groups[name].replace("\n", " ").split("; ")) == (sorted(words) if len(words) > 1 else [""])
 
 
-def test_every_code_without_an_answer_of_the_token_endpoint_has_a_step_of_its_own() -> None:
+def test_every_code_without_a_token_response_has_its_own_step() -> None:
     """TXE-1003 and TXE-1004 end a call, and TXE-1005 no exchange is begun for."""
     codes = {diagnostic.value for diagnostic in Diagnostic}
     assert set(re.findall(r'^  "(TXE-1\d+)": "', STEPS, re.MULTILINE)) == {

@@ -38,7 +38,7 @@ async def first_leg(*fields: tuple[str, str]) -> Response:
     return await endpoint().answer(token_request(("requested_token_type", ID_JAG_TYPE), ("audience", CHAT_ISSUER), *fields))
 
 
-async def test_an_assertion_of_the_first_issuer_becomes_a_token_of_the_second_one() -> None:
+async def test_assertion_of_the_first_issuer_buys_a_token_of_the_second() -> None:
     issued = json.loads((await first_leg(("scope", "chat:read"), ("resource", API))).body)
     assertion = issued.pop("access_token")
     assert issued == {"issued_token_type": ID_JAG_TYPE, "token_type": "N_A", "expires_in": TOKEN_LIFETIME}
@@ -111,7 +111,7 @@ async def test_only_the_opaque_token_is_active() -> None:
     assert (status, said["error"]) == (401, "invalid_client")
 
 
-async def test_the_opaque_token_is_exchanged_for_its_user_and_a_revoked_one_is_not() -> None:
+async def test_opaque_token_is_exchanged_unless_it_is_revoked() -> None:
     issued = json.loads((await endpoint().answer(token_request(("scope", "read:mail"), subject_token=OPAQUE_TOKEN))).body)
     assert exchanged_by_demo(issued["access_token"], OPAQUE_TOKEN) == Exchanged(RequestedTarget("read:mail"))
     assert error_of(await endpoint().answer(token_request(subject_token=REVOKED_TOKEN))) == (400, "invalid_request")

@@ -93,7 +93,7 @@ async def ended(folder: Path, out: Terminal, options: DemoOptions = DemoOptions(
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-async def test_a_signal_before_it_is_up_ends_it_with_the_status_of_the_shell(number: signal.Signals, status: int, tmp_path: Path) -> None:
+async def test_signal_during_the_start_gives_the_status_of_the_shell(number: signal.Signals, status: int, tmp_path: Path) -> None:
     out = Terminal("readiness", number)
     assert await ended(tmp_path, out, gateway=IDLE_GATEWAY) == (status, "")
     assert f"{number.name}: ending" in out.text
@@ -106,7 +106,7 @@ async def test_a_signal_in_the_middle_of_the_start_leaves_nothing(trigger: str, 
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["once", "twice"])
-async def test_a_signal_while_it_is_up_ends_it_and_a_second_one_changes_nothing(again: bool, tmp_path: Path) -> None:
+async def test_second_signal_does_not_change_the_end_of_a_running_demo(again: bool, tmp_path: Path) -> None:
     class Impatient(Terminal):
         def write(self, text: str, /) -> int:
             if again and "SIGTERM: ending" in text:

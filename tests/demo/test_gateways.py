@@ -77,7 +77,7 @@ def test_the_demos_configuration_is_the_guides_but_for_places_and_hosts(kind: Ga
 
 
 @each_gateway
-def test_a_demo_listens_on_loopback_alone_and_its_secret_is_not_in_the_command(kind: GatewayKind, tmp_path: Path) -> None:
+def test_demo_gateway_listens_on_loopback_and_hides_its_secret(kind: GatewayKind, tmp_path: Path) -> None:
     config, command, variables = written(kind, tmp_path)
     listening = {
         GatewayKind.ENVOY_HTTP: ["address: {socket_address: {address: 127.0.0.1, port_value: 33004}}"],
@@ -152,13 +152,13 @@ def test_denials_are_expected_as_the_gateway_passes_them_on() -> None:
     ]
 
 
-def test_requests_of_other_kinds_are_expected_as_they_are_and_have_no_denials() -> None:
+def test_other_kinds_of_scenarios_are_expected_unchanged() -> None:
     for scenario in (scenario for scenario in SCENARIOS if isinstance(scenario, EqualRequests | PolicyEdit)):
         assert expectation(scenario) == (200, True)
         assert {gateway.passed_on(scenario) for gateway in HTTP_GATEWAYS.values()} == {scenario}
 
 
-def test_the_go_projects_denials_are_expected_by_status_and_by_error_where_bodies_pass() -> None:
+def test_reference_denials_are_expected_as_the_gateway_passes_them_on() -> None:
     def expected(gateway: HttpGateway) -> list[ExpectedAnswer]:
         found = [gateway.passed_on(scenario).expected for scenario in reference_setup(1).scenarios]
         return [expected for expected in found if isinstance(expected, ExpectedAnswer)]

@@ -71,7 +71,7 @@ async def test_it_is_ready_once_the_brief_token_has_expired(autojump_clock: Mock
         assert tokens.token(Subject.VALID)[:20] not in repr(tokens)
 
 
-async def test_each_bad_token_names_the_user_and_is_bad_in_its_own_way(autojump_clock: MockClock) -> None:
+async def test_each_bad_token_names_the_user_and_is_rejected(autojump_clock: MockClock) -> None:
     realm = FakeRealm()
     async with started(realm) as tokens:
         assert tokens.judge(tokens.token(Subject.VALID)).verified
@@ -84,7 +84,7 @@ async def test_each_bad_token_names_the_user_and_is_bad_in_its_own_way(autojump_
         assert (claims_of(bad[Subject.FOREIGN]) or {})["iss"] != ISSUER
 
 
-async def test_tokens_are_renewed_at_half_their_life_and_kept_while_the_realm_is_away(autojump_clock: MockClock) -> None:
+async def test_tokens_are_renewed_at_half_their_lifetime_or_kept(autojump_clock: MockClock) -> None:
     realm = FakeRealm()
     async with started(realm) as tokens:
         first = tokens.token(Subject.VALID)
@@ -121,7 +121,7 @@ async def test_a_useless_realm_is_a_fault_at_the_start(realm: FakeRealm, autojum
             pytest.fail("it is not ready")
 
 
-async def test_a_token_is_recognised_only_if_the_realm_signed_it_for_the_same_user_and_for_the_service(autojump_clock: MockClock) -> None:
+async def test_token_is_recognised_only_if_the_realm_exchanged_it_for_the_user(autojump_clock: MockClock) -> None:
     realm = FakeRealm()
     async with started(realm) as tokens:
         sent = tokens.token(Subject.VALID)

@@ -58,7 +58,7 @@ def test_wrong_values_are_usage_errors_that_repeat_no_credentials(flags: tuple[s
         *((KeycloakAddress(False, host, 80), "") for host in ("::1", "127.9.9.9", "localhost")),
     ],
 )
-def test_the_password_of_the_administrator_needs_a_keycloak_and_a_safe_way_to_it(address: KeycloakAddress | None, problem: str) -> None:
+def test_administrator_password_needs_a_keycloak_over_https_or_loopback(address: KeycloakAddress | None, problem: str) -> None:
     problems = DemoOptions(keycloak=address, keycloak_admin_password_file=Path(os.devnull)).problems()
     assert len(problems) == bool(problem)
     assert problem in "".join(problems)

@@ -79,7 +79,7 @@ async def test_stop_ends_it_without_a_fault_and_before_the_start_does_nothing(tm
     assert_gone(pid)
 
 
-async def test_a_child_that_ends_by_itself_is_a_fault_with_its_last_words(tmp_path: Path) -> None:
+async def test_child_that_exits_is_reported_with_its_last_output(tmp_path: Path) -> None:
     stand_in = child("import sys; sys.exit('no such setting')", tmp_path)
     with pytest.raises(ChildEndedError, match=r"stand-in exited unexpectedly \(exit status 1\)\n    no such setting"):
         await stand_in.run()

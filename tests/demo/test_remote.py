@@ -96,7 +96,7 @@ async def test_the_page_runs_scenarios_and_says_what_is_not_known() -> None:
         assert b'"ok":true' in (await fetch(out.port, run, timeout=30)).body
 
 
-async def test_a_console_with_a_token_is_asked_with_it_and_the_page_never_sees_it(tmp_path: Path) -> None:
+async def test_token_of_the_remote_console_never_reaches_the_page(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(f"{TOKEN}\n")
     async with running(ConsoleSettings(port=0, token_file=file)) as behind, gateway() as url:
@@ -132,7 +132,7 @@ async def test_what_cannot_be_used_ends_it_with_a_reason() -> None:
             assert (status, said) == (2, "exchanger demo: --token-file /nowhere: No such file or directory\n")
 
 
-async def test_a_signal_before_it_is_up_ends_it_with_the_status_of_the_shell() -> None:
+async def test_signal_during_the_start_gives_the_status_of_the_shell() -> None:
     async with answering(None) as port:
         out, err = Terminal("gateway …", signal.SIGTERM), Terminal()
         with trio.fail_after(60):

@@ -53,7 +53,7 @@ async def test_a_server_serves_until_a_signal(name: str, answer: type, number: s
 
 
 @pytest.mark.parametrize("name", ["echo", "fake-token-endpoint"])
-def test_a_port_that_is_taken_and_a_wrong_address_are_one_line_each(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unusable_address_is_reported_in_one_line(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert cli.main([name, "--address", f"127.0.0.1:{port}"]) == 1
@@ -108,7 +108,7 @@ def test_subject_tokens_are_valid_and_expired_and_hidden() -> None:
     assert not any(token in repr(ports) for token in (subjects.valid, subjects.expired))
 
 
-def test_the_service_gets_the_demo_s_environment_and_its_console_is_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_service_of_the_demo_has_its_environment_and_a_loopback_console(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("OTEL_TRACES_EXPORTER", "otlp"), ("HTTP_PROXY", "http://proxy.example.com"), ("GRPC_PORT", "1"), ("PATH", "/bin")):
         monkeypatch.setenv(name, value)
     pairs = service_environment(grpc_port=2, metrics_port=3, policy=Path("/p"), issuers=Path("/i"))

@@ -170,7 +170,7 @@ async def test_requests_are_counted_by_subject_and_target_and_the_oldest_is_drop
     assert SUBJECT.encode() not in response.body
 
 
-def test_every_rule_is_the_one_that_applies_to_its_own_path_and_target() -> None:
+def test_every_rule_applies_to_its_own_path_and_target() -> None:
     for rule in RULES:
         target = RequestedTarget(rule.scope or "", (rule.resource,) if rule.resource else (), (rule.audience,) if rule.audience else ())
         assert behaviour_for(rule.path or TOKEN_PATH, target) is rule.behaviour

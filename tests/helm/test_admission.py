@@ -77,7 +77,7 @@ def test_the_api_server_asks_about_what_the_selectors_select(
             assert asked == selector.matches(labels) if exact else asked >= selector.matches(labels), labels
 
 
-def test_a_selector_that_only_the_pod_knows_lets_the_api_server_ask_about_all() -> None:
+def test_selector_from_a_config_map_registers_the_webhook_for_all_labels() -> None:
     hidden = {"CONFIGMAP_LABEL_SELECTOR": {"valueFrom": {"configMapKeyRef": {"name": "a", "key": "b"}}}}
     manifests = render({**ON, "env": hidden})
     given = look(only(manifests, "Deployment", "exchanger-admission"), f"{WEBHOOK}/env/CONFIGMAP_LABEL_SELECTOR/valueFrom")
@@ -108,7 +108,7 @@ def test_no_change_depends_on_the_answer_about_what_is_not_selected() -> None:
     ]
 
 
-def test_an_api_server_without_match_conditions_is_not_asked_about_what_is_not_selected() -> None:
+def test_kubernetes_without_match_conditions_gets_one_webhook() -> None:
     (found,) = only(render(ON, kubernetes="1.29.0"), "ValidatingWebhookConfiguration")["webhooks"]
     assert found["clientConfig"]["service"]["path"] == PATH
 

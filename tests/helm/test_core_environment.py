@@ -79,7 +79,7 @@ def known_variables() -> set[str]:
     return names
 
 
-def test_every_variable_of_the_service_has_a_value_in_the_chart_or_a_reason_why_not() -> None:
+def test_every_variable_has_a_chart_value_or_a_reason() -> None:
     values = {"policyNamespaces": ["a"], "policy": {"grants": NO_GRANT}, **MTLS, **CONSOLE_TOKEN, **TOKEN_CACHE, **AUDIT, **HTTP_AUTHZ}
     given = set(environment(values)) | {"POD_NAMESPACE"}
     documented = {name for name in known_variables() if not name.startswith(("TOKEN_ENDPOINT_", "OTEL_"))}
@@ -99,7 +99,7 @@ def test_the_charts_defaults_are_the_services() -> None:
         assert getattr(ours, field.name) == getattr(bare, field.name), field.name
 
 
-def test_the_service_reads_the_console_as_one_that_only_the_pod_itself_reaches() -> None:
+def test_console_of_the_chart_listens_on_loopback() -> None:
     on = {name: text for name, text in environment(CONSOLE).items() if name.startswith("CONSOLE_")}
     console = read_settings({**on, "CONSOLE_HOSTS": "jump.example.com"}).console
     assert console is not None
@@ -131,7 +131,7 @@ def test_later_files_win_over_earlier_ones() -> None:
     assert render([{"env": earlier}, {"env": later}]) == render({"env": {"LOG_LEVEL": "error"}})
 
 
-def test_a_list_is_appended_in_its_order_so_that_later_variables_can_use_earlier_ones() -> None:
+def test_listed_variables_keep_their_order_at_the_end() -> None:
     listed = [
         {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "otel", "key": "token"}}},
         {"name": "OTEL_EXPORTER_OTLP_HEADERS", "value": "authorization=$(TOKEN)"},

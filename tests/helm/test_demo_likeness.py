@@ -49,7 +49,7 @@ def test_the_policies_are_those_of_the_local_demo_to_the_letter() -> None:
     assert ours == theirs
 
 
-def test_teams_that_make_mistakes_are_in_the_local_demo_alone_which_has_grants() -> None:
+def test_teams_with_mistakes_are_only_in_the_local_demo() -> None:
     """Without grants, these mistakes would be everybody's."""
     namespaces = {next(yaml.safe_load_all(file.read_text("utf-8")))["metadata"]["name"] for file in wrong_policy()}
     assert namespaces == {"team-brown", "team-orange"}
@@ -97,7 +97,7 @@ def test_keycloaks_values_are_the_demos_and_one_profile_more() -> None:
     assert {entry["exchange"]["issuerRef"] for entry in policy["entries"]} == {keycloak["name"]}
 
 
-def test_the_realm_lets_the_services_client_exchange_the_users_token_for_the_upstreams_audience() -> None:
+def test_realm_lets_the_service_exchange_tokens_for_the_upstream_audience() -> None:
     """What Keycloak asks for: https://www.keycloak.org/securing-apps/token-exchange"""
     realm = json.loads(secret_texts(only(demo(KEYCLOAK), "Secret", "keycloak-realm"))["exchanger-demo-realm.json"])
     clients = {client["clientId"]: client for client in realm["clients"]}
@@ -189,7 +189,7 @@ def test_the_services_chart_says_loudly_what_the_demos_values_allow() -> None:
     assert "WARNING: token endpoints without TLS are allowed" in text
 
 
-def test_the_services_chart_opens_its_network_and_its_rights_for_the_demo_alone() -> None:
+def test_demo_values_open_network_and_rights_only_to_the_demo() -> None:
     manifests = render(yaml.safe_load((DEMO_CHART / "values-keycloak.yaml").read_text()), namespace=SERVICE)
     role = only(manifests, "Role")
     assert role["metadata"]["namespace"] == DEMO

@@ -72,13 +72,13 @@ def test_nothing_else_is_recorded() -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_every_manifest_is_valid_and_has_no_field_that_kubernetes_does_not_know(version: str) -> None:
+def test_every_manifest_is_valid_for_kubernetes(version: str) -> None:
     manifests = {str(manifest): manifest for golden in GOLDEN for manifest in golden.manifests()}  # most are the same
     for manifest in manifests.values():
         validate(manifest, version)
 
 
-def test_an_older_kubernetes_is_refused_and_every_build_of_a_newer_one_is_taken() -> None:
+def test_older_kubernetes_is_refused_and_newer_builds_are_accepted() -> None:
     said = refusal({}, kubernetes="1.28.9")
     assert "this chart needs Kubernetes 1.29 or newer, and this is v1.28.9: upgrade the cluster" in said
     for version in ("1.29.0", "1.29.0-rc.1", "1.29.4-gke.100", "1.33.5+k3s1"):
@@ -245,7 +245,7 @@ def texts_of(node: Any) -> Iterator[Any]:
 # -- rollouts
 
 
-def test_the_service_does_not_take_the_tests_pod_for_one_of_its_own() -> None:
+def test_service_selector_excludes_the_test_pod() -> None:
     manifests = render()
     selector = only(manifests, "Service")["spec"]["selector"]
     (hook,) = [manifest for manifest in manifests if manifest["kind"] == "Pod"]
@@ -272,12 +272,12 @@ def test_configuration_that_is_followed_live_replaces_no_pod() -> None:
     assert not re.search("reloader|checksum|subPath", str(render(SETTINGS["service"]["full"])))
 
 
-def test_probes_ask_whether_the_process_lives_under_the_name_that_the_service_knows() -> None:
+def test_liveness_probes_use_the_service_name_of_liveness() -> None:
     container = look(only(render(), "Deployment"), CONTAINER)
     assert container["livenessProbe"]["grpc"]["service"] == container["startupProbe"]["grpc"]["service"] == LIVENESS
 
 
-def test_a_console_that_is_switched_off_leaves_nothing_that_a_pod_could_wait_for() -> None:
+def test_disabled_console_leaves_no_volume_behind() -> None:
     assert render({"console": {**CONSOLE_TOKEN["console"], "enabled": False}}) == render()
 
 
@@ -304,7 +304,7 @@ def test_a_pace_of_ones_own_wins_over_that_of_googles_health_checks(wiring: Mapp
 # -- GKE's certificate, which no recording has
 
 
-def test_a_certificate_made_here_has_the_names_the_authority_and_the_time_that_values_say() -> None:
+def test_generated_certificate_has_the_names_and_validity_of_the_values() -> None:
     hosts = ["gateway-ext-authz.edge.svc.cluster.local", "b.example"]
     tls = {"selfSigned": {"enabled": True, "validityDays": 30}, "certificate": {"enabled": False, "dnsNames": hosts}}
     files = secret_texts(only(render({**GKE, "gkeAuthz": {"callout": {"tls": tls}}}), "Secret"))
@@ -316,7 +316,7 @@ def test_a_certificate_made_here_has_the_names_the_authority_and_the_time_that_v
     assert dt.timedelta(days=29) < left < dt.timedelta(days=31)
 
 
-def test_the_webhooks_certificate_is_for_the_name_that_the_api_server_calls_and_the_authority_that_it_is_given(tmp_path: Path) -> None:
+def test_webhook_certificate_matches_its_service_name_and_ca_bundle(tmp_path: Path) -> None:
     manifests = render({"admission": {"enabled": True, "tls": {"validityDays": 30}}})
     files = secret_texts(only(manifests, "Secret"))
     for name, text in files.items():

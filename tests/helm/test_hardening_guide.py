@@ -199,7 +199,7 @@ def test_envoy_accepts_the_filters_of_the_reference(tmp_path: Path) -> None:
         assert complaint(config, tmp_path) == ""
 
 
-def test_the_patch_for_istios_provider_adds_one_field_to_a_filter_of_the_same_type(tmp_path: Path) -> None:
+def test_patch_for_the_istio_provider_adds_one_field(tmp_path: Path) -> None:
     (patch,) = block("manifests", "raw-headers")["spec"]["configPatches"]
     assert (patch["applyTo"], patch["patch"]["operation"]) == ("HTTP_FILTER", "MERGE")
     added = dict(patch["patch"]["value"]["typed_config"])

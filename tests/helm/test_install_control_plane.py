@@ -115,7 +115,7 @@ def test_a_secret_that_gets_another_key_does_not_keep_the_old_one(cluster: Clust
 
 
 @pytest.mark.full
-def test_a_release_that_begins_to_scale_keeps_its_pods_and_then_leaves_them_to_the_autoscaler(cluster: Cluster) -> None:
+def test_release_that_starts_to_scale_keeps_its_replicas(cluster: Cluster) -> None:
     scaled = {"autoscaling": {"enabled": True, "minReplicas": 6}}
     with installed(cluster, {"replicaCount": 6}):
         for values in (scaled, {**scaled, "log": {"level": "debug"}}):
@@ -148,7 +148,7 @@ def test_pods_are_admitted_where_pod_security_is_enforced(cluster: Cluster) -> N
     assert "violates PodSecurity" in cluster.apply([service]).stderr
 
 
-def test_the_demo_is_taken_and_its_pods_are_admitted_where_pod_security_is_enforced(cluster: Cluster) -> None:
+def test_demo_pods_are_admitted_under_restricted_pod_security(cluster: Cluster) -> None:
     cluster.helm("install", "demo", DEMO_CHART, "--namespace", DEMO, values=ADMIN)
     for name in ("fake-token-endpoint", "echo", "keycloak"):
         deployment = cluster.plane.admin.request("GET", f"/apis/apps/v1/namespaces/{DEMO}/deployments/{name}")

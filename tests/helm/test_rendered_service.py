@@ -284,7 +284,7 @@ async def test_the_pods_token_opens_what_it_needs_and_nothing_else(released: Rel
         await trio.to_thread.run_sync(check)
 
 
-async def test_without_its_right_to_the_secret_it_is_not_ready_and_says_what_is_missing(released: Released, tmp_path: Path) -> None:
+async def test_pod_without_the_secret_permission_is_not_ready_and_says_why(released: Released, tmp_path: Path) -> None:
     """That the rights are enough would show nothing if the service ran without them."""
     roles = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{DEMO}/rolebindings"
     admin = released.plane.admin

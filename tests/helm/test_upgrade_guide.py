@@ -51,7 +51,7 @@ def wired(manifests: list[Manifest]) -> bool:
 
 
 @pytest.mark.parametrize("old", OLD)
-def test_the_release_beside_the_old_one_shares_nothing_with_it_and_wires_no_gateway(old: str) -> None:
+def test_release_beside_the_old_one_shares_no_object_with_it(old: str) -> None:
     there, here, alone = render(OLD[old], release="authz", namespace="old"), beside(old, "edge"), render(OLD[old], release="exchanger")
     assert wired(there)
     assert not wired(here)
@@ -61,7 +61,7 @@ def test_the_release_beside_the_old_one_shares_nothing_with_it_and_wires_no_gate
     assert names(there) & names(alone)
 
 
-def test_the_release_beside_the_old_one_runs_our_image_and_keeps_what_the_old_one_was_told() -> None:
+def test_release_beside_the_old_one_keeps_its_settings() -> None:
     manifests = beside("istio's provider", "edge")
     container = look(only(manifests, "Deployment"), CONTAINER)
     assert container["image"] == f"{BESIDE['image']['repository']}:0.1.0"
@@ -70,7 +70,7 @@ def test_the_release_beside_the_old_one_runs_our_image_and_keeps_what_the_old_on
     assert "hush" not in str(manifests)
 
 
-def test_in_the_old_ones_own_namespace_only_what_the_guide_names_would_be_there_twice() -> None:
+def test_release_in_the_old_namespace_clashes_only_where_the_guide_says() -> None:
     """That is where a GKE Gateway needs the release."""
     there = names(render(OLD["gke"], release="authz", namespace="old"))
     assert not there & names(beside("gke", "old"))

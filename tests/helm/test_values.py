@@ -103,7 +103,7 @@ def test_empty_mappings_of_a_profile_reach_the_service() -> None:
 
 
 @pytest.mark.parametrize("name", ["1e3", "null", "0x1f", "true"])
-def test_a_key_that_yaml_would_read_as_something_else_stays_what_it_is(name: str) -> None:
+def test_key_that_yaml_would_convert_stays_a_string(name: str) -> None:
     path = f"/etc/ext-authz-token-exchange/{name}"
     said = ("--set-string", f"issuerProfiles.fileName={name},oauth.existingSecret.clientIDKey={name},tests.ca.key={name}")
     for values, kind in (({**PROFILES, **OWN_SECRET, **TLS_ONLY}, "ConfigMap"), (OWN_PROFILE, "Secret")):

@@ -100,7 +100,7 @@ def test_the_guides_guard_keeps_gateway_policies_to_the_gateways_namespace(clust
 
 
 @pytest.mark.full
-def test_a_release_goes_from_one_gateway_to_the_next_and_leaves_nothing_behind(cluster: Cluster) -> None:
+def test_release_that_changes_its_gateway_leaves_nothing_behind(cluster: Cluster) -> None:
     kinds = {
         "security.istio.io/v1/authorizationpolicies",
         "networking.istio.io/v1alpha3/envoyfilters",

@@ -98,9 +98,7 @@ async def test_behind_the_rendered_filter_every_request_gets_the_demos_answer(mo
 
 
 @each_mode
-async def test_the_service_takes_the_name_that_istios_own_providers_use_and_nothing_passes_when_it_is_gone(
-    mode: FilterMode, tmp_path: Path
-) -> None:
+async def test_istio_provider_name_is_served_and_fails_closed_without_the_service(mode: FilterMode, tmp_path: Path) -> None:
     """Istio makes it of the cluster's name, with `_.` for each `|`, which no authority may have (RFC 3986 section 3.2.2)."""
     unmatched = next(scenario for scenario in SCENARIOS if isinstance(scenario, OneRequest) and scenario.name == "unmatched")
     async with behind(mode, tmp_path, CLUSTER.replace("|", "_.")) as (port, stage):
@@ -112,7 +110,7 @@ async def test_the_service_takes_the_name_that_istios_own_providers_use_and_noth
 
 
 @each_mode
-async def test_a_service_that_does_not_answer_holds_a_request_up_no_longer_than_the_timeout(mode: FilterMode, tmp_path: Path) -> None:
+async def test_silent_service_delays_a_request_only_until_the_timeout(mode: FilterMode, tmp_path: Path) -> None:
     rendered = await trio.to_thread.run_sync(lambda: rendered_filter(mode, timeout="800ms"))
     async with staged(tmp_path, mode) as (stage, nursery):
         silent = await trio.open_tcp_listeners(0, host="127.0.0.1")  # connections are accepted by the kernel, and nothing is said

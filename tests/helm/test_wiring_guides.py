@@ -96,7 +96,7 @@ def test_values_make_what_the_guide_says(found: Block) -> None:
     assert {manifest["kind"] for manifest in render([SERVICE, values])} - core() == MAKES[found.name]
 
 
-def test_the_policy_of_the_guide_is_found_and_understood_and_names_the_guides_profile() -> None:
+def test_policy_of_the_guide_is_selected_and_names_its_profile() -> None:
     namespace, policy = next(found for found in blocks("manifests") if found.name == "policy").documents
     defaults = yaml.safe_load((CHART / "values.yaml").read_text())["policy"]
     for manifest, selector in ((namespace, defaults["namespaceSelector"]), (policy, defaults["configMapSelector"])):
@@ -108,7 +108,7 @@ def test_the_policy_of_the_guide_is_found_and_understood_and_names_the_guides_pr
     assert (len(understood.entries), understood.regions) == (2, ())
 
 
-def test_the_authority_of_the_gke_guide_is_the_one_that_its_values_name() -> None:
+def test_gke_guide_creates_the_issuer_that_its_values_name() -> None:
     root, certificate, issuer = next(found for found in blocks("manifests") if found.name == "gke-authority").documents
     named = block("values", "gke-authority")["gkeAuthz"]["callout"]["tls"]["certificate"]
     assert (issuer["kind"], issuer["metadata"]["name"]) == (named["issuerKind"], named["issuerName"])
@@ -117,7 +117,7 @@ def test_the_authority_of_the_gke_guide_is_the_one_that_its_values_name() -> Non
 
 
 @pytest.mark.parametrize(("mesh", "values"), [("", "istio-provider"), ("istio-host", "istio-host")])
-def test_the_meshs_provider_is_the_one_that_the_policy_names_and_leads_to_the_service(mesh: str, values: str) -> None:
+def test_mesh_provider_of_the_guide_leads_to_the_service(mesh: str, values: str) -> None:
     manifests = render([SERVICE, block("values", values)])
     said = provider(mesh)
     assert said["name"] == only(manifests, "AuthorizationPolicy")["spec"]["provider"]["name"]

@@ -123,7 +123,7 @@ def test_each_alert_fires_when_it_should_and_only_then(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(alerts()))
-def test_each_alert_has_cases_around_its_threshold_and_one_that_pins_the_minute(name: str) -> None:
+def test_each_alert_has_cases_on_both_sides_of_its_threshold(name: str) -> None:
     of_alert = [case for case in cases() if case.alert == name]
     firing = [case for case in of_alert if case.fires]
 

@@ -193,7 +193,7 @@ def test_alerts_of_two_releases_differ() -> None:
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_the_rule_is_where_and_as_prometheus_looks_for_it_with_labels_and_links_of_the_values(slash: str) -> None:
+def test_prometheus_rule_has_the_metadata_labels_and_links_of_the_values(slash: str) -> None:
     place = {"namespace": "monitoring", "labels": {"release": "prometheus"}, "annotations": {"note": "x"}, "interval": "1m"}
     manifest = rule(
         **place, alertLabels={"team": "edge", "service": "authz"}, runbookBaseUrl=f"https://runbooks.example.com/exchanger{slash}"
@@ -234,7 +234,7 @@ def test_the_schema_and_the_rules_know_every_alert_and_threshold() -> None:
     assert used == {*THRESHOLDS, "selector", "runbooks", "tokenEndpointTimeoutSeconds"}
 
 
-def test_the_dashboard_is_that_of_the_file_but_for_what_is_chosen_first() -> None:
+def test_dashboard_is_the_file_except_for_title_and_choices() -> None:
     manifest, content = board()
     expected = json.loads(json.dumps(dashboard()))
     for one in (*expected["templating"]["list"], *content["templating"]["list"]):

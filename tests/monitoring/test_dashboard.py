@@ -14,7 +14,7 @@ every_panel = pytest.mark.parametrize("panel", CONTENT, ids=lambda panel: f"{pan
 
 
 @every_panel
-def test_a_panel_says_what_it_shows_and_its_legends_name_labels_that_the_query_keeps(panel: Json) -> None:
+def test_panel_is_described_and_its_legend_uses_kept_labels(panel: Json) -> None:
     assert len(panel["description"]) > 20
     assert panel["description"].endswith(".")
     defaults = panel["fieldConfig"]["defaults"]

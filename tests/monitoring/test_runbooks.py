@@ -94,7 +94,7 @@ def test_the_index_lists_every_alert_as_it_is() -> None:
 
 
 @every_page
-def test_a_page_uses_functions_of_every_setup_and_commands_of_ours_that_exist(page: Path) -> None:
+def test_runbook_uses_only_functions_and_commands_that_exist(page: Path) -> None:
     everywhere = PROGRAMS.union(frozenset.intersection(*map(functions, SETUPS)))
     for block in blocks(page):
         said = [words for line in block.text.splitlines() for words in commands(line)]
@@ -191,7 +191,7 @@ LINES: Final = lines_of_the_log()
 
 
 @every_page
-def test_each_alternative_that_a_page_searches_the_log_for_is_in_a_line(page: Path) -> None:
+def test_log_patterns_of_a_runbook_match_log_lines(page: Path) -> None:
     for line in code_lines(page):
         searched, *greps = [words for words in commands(line) if words[0] in {"logs", "previous_logs", "grep"}] or [[]]
         if searched[:1] != ["logs"]:
@@ -223,7 +223,7 @@ def test_severities_wake_for_symptoms_only() -> None:
     }
 
 
-def test_every_duration_has_its_reason_beside_it_and_no_alert_is_there_twice() -> None:
+def test_every_alert_is_unique_and_explains_its_duration() -> None:
     text = RULES.read_text()
 
     assert re.findall(r"- alert: (\w+)", text) == list(alerts())

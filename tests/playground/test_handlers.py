@@ -46,7 +46,7 @@ async def test_a_scenario_is_run_and_judged(tmp_path: Path) -> None:
         assert lab.lab.running == 0
 
 
-async def test_the_gateway_gets_the_trace_that_is_shown_and_the_token_that_was_chosen(tmp_path: Path) -> None:
+async def test_gateway_receives_the_shown_trace_and_the_chosen_token(tmp_path: Path) -> None:
     seen: list[Request] = []
 
     async def gateway(request: Request) -> Response:
@@ -71,7 +71,7 @@ async def test_the_gateway_gets_the_trace_that_is_shown_and_the_token_that_was_c
         assert (skipped["ok"], skipped["got"].partition(":")[0]) == (None, "skipped")
 
 
-async def test_unknown_names_are_not_found_and_other_bodies_are_refused_without_being_repeated(tmp_path: Path) -> None:
+async def test_unknown_names_and_malformed_bodies_are_refused_without_an_echo(tmp_path: Path) -> None:
     nonsense = (b"s3cret", {"s3cret": "s3cret"}, {"name": "s3cret", "text": 5, "token": 5, "host": "s3cret\r\n", "path": "s3cret"})
     async with bench(tmp_path, deny) as lab:
         assert (await lab.ask("POST", "/lab/run", {"name": "absent"})).status == 404
@@ -143,7 +143,7 @@ async def test_a_save_is_answered_once_it_is_in_force(tmp_path: Path, monkeypatc
         assert (saved.json["in_force"], asked) == (True, 6)
 
 
-async def test_a_file_that_is_too_long_or_was_changed_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+async def test_oversized_or_concurrent_save_does_not_overwrite(tmp_path: Path) -> None:
     async with bench(tmp_path, deny) as lab:
         file = lab.site.policy / "yellow.yaml"
         longer = await lab.ask("PUT", "/lab/policy", {"name": "yellow.yaml", "text": "#" * 1_048_577})
@@ -160,7 +160,7 @@ async def test_a_file_that_is_too_long_or_was_changed_meanwhile_is_not_overwritt
         assert (await lab.ask("POST", "/lab/policy/reset", {"name": "yellow.yaml"})).status == 500
 
 
-async def test_editors_wait_for_a_scenario_that_edits_and_neither_see_it_nor_are_undone_by_it(tmp_path: Path) -> None:
+async def test_save_waits_for_a_scenario_that_edits_and_is_kept(tmp_path: Path) -> None:
     running, go_on = trio.Event(), trio.Event()
     stand_in: StandIn | None = None
 
@@ -221,7 +221,7 @@ async def test_only_a_few_run_at_once(tmp_path: Path) -> None:
     assert lab.lab.running == 0
 
 
-async def test_a_run_that_takes_too_long_is_ended_and_the_file_is_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_run_over_its_time_limit_ends_and_restores_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("exchanger.playground.handlers.RUN_S", 0.2)
     assert RUN_S >= 10
 

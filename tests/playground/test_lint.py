@@ -48,7 +48,7 @@ def test_a_mistake_is_shown_where_it_stands(old: str, new: str, entry: int | Non
         assert line[problem.place.column - 1 :].startswith(new.partition(": ")[2].partition(",")[0].strip() or new)
 
 
-def test_two_entries_that_conflict_are_shown_at_both_places_and_with_the_other_file() -> None:
+def test_conflict_is_shown_at_both_places_and_names_the_other_file() -> None:
     found = edited("pathPrefix: /orders/internal", "pathPrefix: /orders")
     assert [(problem.entry, problem.place.line) for problem in found.problems] == [(0, 20), (1, 25)]
     assert all("shares a host, method and pathPrefix" in problem.reason for problem in found.problems)
@@ -86,7 +86,7 @@ def test_a_file_that_is_not_in_force_is_reported_with_its_place(text: str, place
     assert words in problem.reason
 
 
-def test_a_document_that_is_left_open_or_missing_is_shown_where_it_ends_or_begins() -> None:
+def test_unfinished_document_is_shown_where_it_ends() -> None:
     text = YELLOW.rstrip().removesuffix("}")
     (problem,) = linted(text).problems
     assert "is not YAML" in problem.reason
@@ -111,7 +111,7 @@ def test_problems_are_those_of_this_file_bounded_and_printable() -> None:
     assert all("\u202e" not in str(problem.shown()) for problem in found.problems)
 
 
-def test_the_new_fields_are_no_problems_and_what_is_not_granted_is_shown_at_its_line() -> None:
+def test_entry_outside_the_grants_is_shown_at_its_line() -> None:
     entry = (
         "\n      - match: {host: login.example.com, pathPrefix: /, pathType: Exact, headers: [{name: X-A, value: b}]}\n      "
         "  action: allow"

@@ -62,7 +62,7 @@ OUTSIDE = (
 
 
 @given(name=st.one_of(st.text(), st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,110}\.ya?ml\Z"), st.sampled_from(OUTSIDE)))
-def test_a_new_file_is_in_the_folder_and_in_force_or_its_name_is_refused_and_nothing_changes(name: str) -> None:
+def test_a_new_file_is_valid_and_in_the_folder_or_refused(name: str) -> None:
     with TemporaryDirectory() as place:
         folder = Path(place) / "policy"
         write_sample_policy(folder)
@@ -89,7 +89,7 @@ def test_a_name_outside_the_folder_is_refused_with_the_rule(name: str, files: Po
     assert "must begin with a letter or digit" in refused.reason
 
 
-def test_files_that_others_add_are_listed_unless_they_are_hidden_links_folders_or_too_large(files: PolicyFiles, tmp_path: Path) -> None:
+def test_added_regular_files_are_listed(files: PolicyFiles, tmp_path: Path) -> None:
     secret = tmp_path / "secret.yaml"
     secret.write_text("outside: true\n")
     (files.folder / "green.yml").write_text("a: b\n")
@@ -139,7 +139,7 @@ def test_without_a_folder_that_can_be_written_nothing_is_made(files: PolicyFiles
 
 
 @pytest.mark.parametrize("name", ["other.yaml", *OUTSIDE])
-def test_no_file_outside_the_folder_and_none_that_is_not_there_is_written(name: str, files: PolicyFiles) -> None:
+def test_only_known_files_of_the_folder_are_written(name: str, files: PolicyFiles) -> None:
     assert name not in files
     for write in (lambda: files.save(name, ""), lambda: files.reset(name)):
         with pytest.raises(KeyError):
@@ -157,7 +157,7 @@ def test_a_text_that_cannot_be_written_is_refused_and_changes_nothing(files: Pol
     assert isinstance(gone.reset("yellow.yaml"), NotSaved)
 
 
-def test_a_deleted_file_a_pipe_and_bytes_that_are_not_text_can_be_replaced(files: PolicyFiles) -> None:
+def test_unreadable_file_can_be_replaced(files: PolicyFiles) -> None:
     file = files.folder / "yellow.yaml"
     file.write_bytes(b"a: \xff")
     assert files.texts()["yellow.yaml"] == "a: \N{REPLACEMENT CHARACTER}"

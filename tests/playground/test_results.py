@@ -67,7 +67,7 @@ async def test_a_finding_is_shown_with_the_contents_of_its_tokens() -> None:
     assert (skipped["ok"], skipped["got"], skipped["answer"]) == (None, "skipped: because", None)
 
 
-async def test_a_request_is_shown_as_far_as_there_are_tokens_keys_and_an_answer() -> None:
+async def test_request_is_shown_with_the_parts_that_exist() -> None:
     refused: Any = await result_of_request(asked(status=403, body="{}", sent=""), ground(), verify)
     assert refused["tokens"] == {"sent": None, "received": None, "verification": None}
     assert (refused["ok"], refused["got"], refused["elapsed_ms"]) == (None, "403 {}", 12.5)
@@ -85,7 +85,7 @@ async def test_no_token_is_shown_wherever_it_came_back(own: str) -> None:
         assert not any(token in json.dumps(found) for token in (own, RECEIVED))
 
 
-async def test_of_many_requests_the_first_is_shown_and_a_long_body_is_cut_after_its_tokens_are_replaced() -> None:
+async def test_result_shows_the_first_request_with_a_redacted_and_bounded_body() -> None:
     body = "x" * (MAX_BODY - 5) + "opaque-token-of-mine"
     many = tuple(
         asked(status=403, body=body if number == 0 else "", sent="opaque-token-of-mine", trace_id=f"{number:032x}")

@@ -66,7 +66,7 @@ def test_another_tag_makes_no_release(checkout: Path, tag: str) -> None:
     assert "is not a release tag" in done.stderr
 
 
-def test_the_notes_are_the_section_of_the_changelog_and_a_release_has_some(checkout: Path) -> None:
+def test_release_notes_are_the_section_of_the_changelog(checkout: Path) -> None:
     assert run(checkout, "notes", "v1.2.0").stdout == "### Added\n\n- A feature.\n"
     assert run(checkout, "notes", "v1.1.0").stdout == "- Older.\n"
     done = run(checkout, "notes", "v9.9.9")
@@ -116,7 +116,7 @@ def test_workflows_are_in_order() -> None:
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / ".github" / "workflows").glob("*.yml")), ids=lambda file: file.stem)
-def test_every_job_has_an_end_no_more_rights_than_it_needs_and_actions_of_fixed_versions(file: Path) -> None:
+def test_every_job_has_a_timeout_least_rights_and_pinned_actions(file: Path) -> None:
     workflow = yaml.safe_load(file.read_text())
     assert workflow["permissions"] == {"contents": "read"}
     for job in workflow["jobs"].values():

@@ -95,7 +95,7 @@ KEYCLOAK: Final = Packaged(
 each_setup = pytest.mark.parametrize("packaged", [OWN, KEYCLOAK], ids=["own", "keycloak"])
 
 
-def test_the_builtin_scenarios_show_every_kind_of_answer_in_lines_short_enough_for_a_terminal() -> None:
+def test_builtin_scenarios_show_every_kind_of_response_in_short_lines() -> None:
     said = [summary(scenario) for scenario in SCENARIOS]
     assert {text.split()[0] for text in said} == {"10", "200", "400", "401", "403", "500", "502"}
     errors = {f"TXE-{code}" for code in (1003, 2001, 2004, 2005, 2007, 3001, 3002, 3003, 3004, 4003)}
@@ -110,7 +110,7 @@ def test_a_broken_packaged_file_is_a_fault() -> None:
 
 
 @each_setup
-def test_scenarios_and_entries_meet_and_a_success_shows_the_target_of_its_entry(packaged: Packaged) -> None:
+def test_every_entry_has_a_scenario_that_shows_its_target(packaged: Packaged) -> None:
     met = {scenario.name: packaged.entry_for(scenario.call.host, scenario.call.path) for scenario in packaged.setup.scenarios}
     assert {name for name, entry in met.items() if entry is None} == packaged.unmet
     assert [entry for entry in packaged.entries if entry not in met.values()] == []
@@ -123,7 +123,7 @@ def test_scenarios_and_entries_meet_and_a_success_shows_the_target_of_its_entry(
 
 
 @each_setup
-def test_every_profile_is_used_and_the_service_finds_nothing_wrong_with_the_policy(packaged: Packaged) -> None:
+def test_every_profile_is_used_and_the_policy_is_valid(packaged: Packaged) -> None:
     named = {entry["exchange"]["issuerRef"] for entry in packaged.entries if "exchange" in entry}
     first = {"demo-login"} if packaged is OWN else set()  # which another profile names
     assert named | first == packaged.setup.issuer_names
@@ -136,7 +136,7 @@ def test_every_profile_is_used_and_the_service_finds_nothing_wrong_with_the_poli
 
 
 @each_setup
-def test_every_team_has_its_own_labelled_namespace_and_an_edit_changes_one_place_of_a_file(packaged: Packaged) -> None:
+def test_every_team_has_a_labelled_namespace_and_edits_one_place(packaged: Packaged) -> None:
     assert [document["kind"] for document in packaged.documents] == list(LABELS) * len(packaged.setup.policies)
     assert all(document["metadata"]["labels"] == LABELS[document["kind"]] for document in packaged.documents)
     teams = {document["metadata"].get("namespace", document["metadata"]["name"]) for document in packaged.documents}
@@ -146,14 +146,14 @@ def test_every_team_has_its_own_labelled_namespace_and_an_edit_changes_one_place
     assert edit.new not in packaged.setup.policies[edit.file]
 
 
-def test_the_fake_endpoint_has_a_path_for_every_profile_and_a_use_for_every_rule() -> None:
+def test_fake_endpoint_serves_every_profile_and_uses_every_rule() -> None:
     first = {f"http://127.0.0.1:1{path}" for path in TOKEN_PATHS}
     assert {profile["tokenEndpoint"] for profile in OWN.setup.profiles} == {*first, f"http://127.0.0.1:2{TOKEN_PATH}"}
     targets = [target_of(entry) for entry in OWN.entries if "exchange" in entry]
     assert [rule for rule in RULES if rule.path is None and not any(rule.matches("/token", target) for target in targets)] == []
 
 
-def test_the_keycloak_scenarios_show_every_kind_of_subject_and_audiences_that_the_realm_has() -> None:
+def test_keycloak_scenarios_use_every_subject_and_audiences_of_the_realm() -> None:
     assert {scenario.call.subject for scenario in KEYCLOAK.setup.scenarios} == set(Subject) - {
         Subject.NONE,
         Subject.OPAQUE,
@@ -184,7 +184,7 @@ def test_the_keycloak_scenarios_show_every_kind_of_subject_and_audiences_that_th
 
 
 @pytest.mark.helm
-def test_the_realm_is_that_of_the_chart_with_a_brief_client_and_a_second_audience() -> None:
+def test_demo_realm_is_the_charts_with_one_client_and_audience_more() -> None:
     realm = json.loads(realm_document())
     realm["clients"] = [client for client in realm["clients"] if client["clientId"] not in {APP_BRIEF, "reports-api"}]
     for client in realm["clients"]:

@@ -47,7 +47,7 @@ async def answering(data: bytes | None, tls: ssl.SSLContext | None = None, got: 
         nursery.cancel_scope.cancel()
 
 
-async def test_a_request_is_sent_byte_for_byte_and_a_redirect_is_an_answer() -> None:
+async def test_request_is_sent_unchanged_and_redirects_are_not_followed() -> None:
     got: list[bytes] = []
     headers = (("Host", "here.example.com"), ("x-A", "1"), ("Authorization", "Bearer t"), ("X-a", "2"))
     request = Request("OPTIONS", "/a/../b//%2e%2E/;c?d=%zz&[^]{|}#", headers)

@@ -152,7 +152,7 @@ async def test_a_users_own_token_relaxes_expectations_and_the_output_says_so(tmp
         assert json.loads(here.out.getvalue())["own_token"] is True
 
 
-async def test_an_unexpected_answer_is_status_1_and_has_a_trace_to_look_for(tmp_path: Path) -> None:
+async def test_unexpected_response_is_status_1_with_a_trace_id(tmp_path: Path) -> None:
     async with command(tmp_path, FILE.replace("status: 403, body: denied", "status: 403, body: other")) as here:
         assert await here.run() == 1
         trace = here.upstream.got[-1].value("traceparent").split("-")[1]
@@ -212,7 +212,7 @@ async def test_unusable_options_and_files_are_status_2_and_a_sentence_each(argum
     assert here.out.getvalue() == ""
 
 
-async def test_a_gateway_with_tls_is_asked_at_another_address_by_its_own_name(tmp_path: Path) -> None:
+async def test_resolve_option_connects_elsewhere_with_the_gateways_own_name(tmp_path: Path) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     context: ssl.SSLContext = server_context(authority, "gateway.example.com")

@@ -138,7 +138,7 @@ async def test_with_a_users_own_token_any_other_token_is_an_exchanged_one(gatewa
     assert all(OWN not in str(attrs.astuple(each, recurse=False)) for each in found)
 
 
-async def test_a_users_own_token_is_sent_and_what_it_cannot_show_is_skipped(gateway: StandIn) -> None:
+async def test_own_token_is_sent_and_unsuitable_scenarios_are_skipped(gateway: StandIn) -> None:
     async with demo(gateway.policy.parent, deny) as where:
         target = demo_target(where).with_own_token(OWN)
         valid, none, expired = [

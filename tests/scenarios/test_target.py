@@ -105,7 +105,7 @@ def test_a_gateway_has_an_url_for_people() -> None:
     assert Gateway("127.0.0.1", 443, client_context(), "gateway.example.com").base_url == "https://gateway.example.com:443"
 
 
-def test_in_a_demo_everything_can_be_seen_and_a_users_own_token_shows_less() -> None:
+def test_demo_target_shows_more_than_one_with_an_own_token() -> None:
     target = demo_target(PORTS)
     assert (target.gateway.port, target.stats, target.policy, target.lenient) == (1, ("127.0.0.1", 1), Path("/p/policy"), False)
     assert target.subjects(Subject.VALID) == PORTS.subjects.valid

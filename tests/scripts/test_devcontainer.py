@@ -54,7 +54,7 @@ def test_a_new_container_gets_the_environment_of_the_tests_and_the_tools(tmp_pat
     }
 
 
-def test_the_container_has_the_tools_on_its_path_and_the_base_of_the_projects_image() -> None:
+def test_container_has_the_tools_on_its_path_and_the_projects_base() -> None:
     config = json.loads((FOLDER / "devcontainer.json").read_text())
     assert config["postCreateCommand"] == "bash .devcontainer/setup"
     assert config["remoteEnv"]["PATH"].startswith(f"{config['containerEnv']['TOOLS_BIN']}:")

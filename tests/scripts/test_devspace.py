@@ -90,7 +90,7 @@ def order(pipeline: str) -> list[str]:
 
 @pytest.mark.go
 @pytest.mark.parametrize("names", TRIED)
-def test_devspace_makes_of_each_choice_of_profiles_what_the_scripts_make_of_it(names: str, tmp_path: Path) -> None:
+def test_devspace_reads_the_profiles_as_the_scripts_do(names: str, tmp_path: Path) -> None:
     options = [option for name in names.split() for option in ("-p", name)]
     variables = {name: value for name, value in VARIABLES.items() if not name.startswith("runtime.")}
     programs = Programs(tmp_path)
@@ -106,7 +106,7 @@ def test_devspace_makes_of_each_choice_of_profiles_what_the_scripts_make_of_it(n
 
 
 @pytest.mark.parametrize("names", CHOICES)
-def test_each_choice_deploys_what_it_says_in_the_pipelines_order_and_builds_what_it_needs(names: str) -> None:
+def test_each_choice_deploys_its_parts_in_order_and_builds_their_images(names: str) -> None:
     found = with_profiles(names)
     assert [name for name in order("deploy") if name in found["deployments"]] == CHOICES[names]
     assert set(found["deployments"]) == set(CHOICES[names])
@@ -176,7 +176,7 @@ def test_each_choice_of_profiles_is_rendered(names: str) -> None:
 
 
 @pytest.mark.helm
-def test_the_two_teams_of_gke_share_no_object_and_the_application_team_needs_no_rights_in_the_others_namespaces() -> None:
+def test_gke_teams_share_no_object_and_no_namespace() -> None:
     platform, app = (
         [manifest for deployment in with_profiles(names)["deployments"].values() for manifest in rendered(deployment)]
         for names in ("gke-platform", "gke-app")
@@ -222,7 +222,7 @@ def test_dev_finds_the_pod_that_was_deployed_and_fits_it(names: str) -> None:
     assert remote == f"{dev['workingDir']}/exchanger"
 
 
-def test_vscode_opens_the_folder_that_is_synchronised_by_the_host_that_ssh_knows() -> None:
+def test_vscode_opens_the_synchronised_folder_over_ssh() -> None:
     found = with_profiles("")
     (flag,) = found["pipelines"]["dev"]["flags"]
     assert flag["name"] == "vscode"
@@ -233,7 +233,7 @@ def test_vscode_opens_the_folder_that_is_synchronised_by_the_host_that_ssh_knows
     assert (opened[1], opened[2]) == (started[1], found["dev"]["exchanger"]["workingDir"])
 
 
-def test_the_images_are_stages_of_the_containerfile_and_the_command_is_in_the_one_that_dev_takes() -> None:
+def test_images_are_stages_of_the_containerfile() -> None:
     found = with_profiles("")
     text = (ROOT / "Containerfile").read_text()
     for image in with_profiles("local-test")["images"].values():

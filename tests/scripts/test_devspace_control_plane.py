@@ -76,7 +76,7 @@ def test_profiles_are_deployed_in_order_and_purged_in_reverse(cluster: Cluster, 
     assert gateways(cluster) == ""
 
 
-def test_definitions_of_the_gateway_api_that_were_there_are_neither_replaced_nor_purged(cluster: Cluster, programs: Programs) -> None:
+def test_existing_gateway_api_definitions_are_neither_replaced_nor_purged(cluster: Cluster, programs: Programs) -> None:
     (programs.folder / "known").touch()
     assert "gateway-api" not in devspace(programs, "deploy", "-p", "with-infra")
     assert "gateway-api" not in devspace(programs, "purge", "-p", "with-infra")

@@ -58,7 +58,7 @@ def test_what_is_printed_is_what_is_applied(programs: Programs) -> None:
     assert [(programs.folder / f"authz-{kind}.yaml").read_text() for kind in ("extension", "policy")] == documents
 
 
-def test_the_extension_comes_before_the_policy_and_refuses_while_the_service_is_unreachable(programs: Programs) -> None:
+def test_extension_is_created_before_the_policy_and_fails_closed(programs: Programs) -> None:
     programs.call(HERE, "create", *PLACE, "--apply", "--timeout", "1.5s")
     place = "ext-authz-token-exchange --project=acme-edge --location=europe-west3"
     assert programs.calls("gcloud") == [

@@ -29,7 +29,7 @@ def programs(tmp_path: Path) -> Programs:
     return made
 
 
-def test_a_step_that_fails_is_named_and_the_cluster_tells_what_it_saw_and_is_removed(programs: Programs) -> None:
+def test_failed_step_is_named_and_the_cluster_reported_and_removed(programs: Programs) -> None:
     programs.add("helm", "echo 'no such chart' >&2; exit 3")
     done = programs.run(*SMOKE, "kind", "--skip-build")
     assert done.returncode == 1

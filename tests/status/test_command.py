@@ -156,7 +156,7 @@ WHOLE: Final = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: p, namespace: 
     ],
     ids=["tab", "quote", "label", "list", "no name", "item", "alias"],
 )
-async def test_an_unreadable_file_has_the_code_and_the_line_that_check_gives_it(text: str, tmp_path: Path) -> None:
+async def test_unreadable_file_has_the_same_code_and_line_as_in_check(text: str, tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text(text)
     checked, *_ = read_file("broken.yaml", text.encode()).problems
     as_json, as_text = io.StringIO(), io.StringIO()

@@ -75,7 +75,7 @@ async def test_each_thing_that_is_wrong_is_one_problem(changed: dict[str, Any], 
     assert (found.healthy, f"  {problem}\n" in found.as_text("URL")) == (False, True)
 
 
-async def test_what_a_starting_service_waits_for_is_told_as_far_as_it_is_known() -> None:
+async def test_starting_service_reports_what_it_waits_for() -> None:
     found = await asked(attrs.evolve(NOTHING, issuer_values_missing=lambda: 1, tls_certificate_expiry=lambda: EXPIRY))
     assert [problem.partition(":")[0] for problem in found.problems] == [
         "no policy is known yet, so every request is refused; the log says what the service waits for",

@@ -226,7 +226,7 @@ async def test_a_missing_right_is_named(autojump_clock: trio.testing.MockClock) 
     assert await survey(cluster, SETTINGS, rules_of()) == Unanswered(f"a right is missing: {right}", right)
 
 
-async def test_one_of_several_namespaces_that_may_not_be_read_is_named_beside_the_others(autojump_clock: trio.testing.MockClock) -> None:
+async def test_unreadable_namespace_is_named_beside_the_readable_ones(autojump_clock: trio.testing.MockClock) -> None:
     cluster = Cluster()
     cluster.put("b", "p", deny("/b"))
     cluster.server.forbid("a")
