@@ -30,7 +30,8 @@ def machines(pipeline: ExchangePipeline) -> list[object]:
             left += it
         elif id(it) not in found and attrs.has(kind := type(it)) and kind.__hash__ is object.__hash__:
             found[id(it)] = it
-            left += [getattr(it, field.name) for field in attrs.fields(kind)]
+            # A gRPC call has some fields only when it needs them.
+            left += [getattr(it, field.name, None) for field in attrs.fields(kind)]
     return [*found.values()]
 
 
