@@ -412,7 +412,8 @@ class World:
         self.serving, self.calm = all(supervisor.serving for supervisor in self.supervisors), kernel.now
         await self._ask_for_everything(max(_CALM, self.plan.longest_call / self.plan.permits) if self.plan.permits else _CALM)
         await trio.sleep(5.0)
-        self.at_rest = sum((Counter(self._held(supervisor)) for supervisor in self.supervisors), Counter())
+        held_by = (Counter(self._held(one)) + Counter(held(machines(one._pipeline))) for one in self.supervisors)
+        self.at_rest = sum(held_by, Counter())
 
     async def _ask_for_everything(self, pause: float) -> None:
         """Ask each replica for each path, as users whom issuers answer."""
@@ -497,15 +498,19 @@ class World:
 
     def _held(self, it: Supervisor) -> dict[str, int]:
         """Return what a replica still holds, by name."""
-        connections, usage = it._pipeline.connections, it._server.usage()
+        exchanges, connections, usage = it._pipeline.exchanges, it._pipeline.connections, it._server.usage()
         found = {
+            "exchanges": exchanges.under_way,
+            "requests that wait for exchanges": exchanges.waiting,
             "connections in use": connections.busy,
             "calls that wait for connections": connections.waiting,
             "checks": it._evaluator.in_flight,
             "streams": usage.streams,
             "tasks of calls": usage.tasks,
             "bytes of calls": usage.held_bytes,
-            **held(machines(it._pipeline)),
+            "calls": sum(it._pipeline.in_flight.values()),
+            "queued calls": sum(limits.queued for limits in it._pipeline.limits),
+            "permits": sum(limits.permits.in_flight for limits in it._pipeline.limits if limits.permits is not None),
         }
         return {name: count for name, count in found.items() if count}
 
