@@ -19,20 +19,23 @@ _ROWS: Final = (JudgedRequest, ExchangeTicket, CoalescedExchange, Relay, CallPas
 
 
 def machines(pipeline: ExchangePipeline) -> list[object]:
-    """Return ``pipeline`` and the objects with identity that it keeps, itself or through others."""
-    found: dict[int, object] = {}
+    """Return ``pipeline`` and the objects of the service with identity that it keeps, itself or through others."""
+    seen: dict[int, object] = {}
     left: list[object] = [pipeline]
     while left:
-        it = left.pop()
+        if id(it := left.pop()) in seen:
+            continue
         if isinstance(it, Mapping):
             left += [*it, *it.values()]
         elif isinstance(it, list | tuple | deque | AbstractSet):
             left += it
-        elif id(it) not in found and attrs.has(kind := type(it)) and kind.__hash__ is object.__hash__:
-            found[id(it)] = it
+        elif attrs.has(kind := type(it)) and kind.__hash__ is object.__hash__ and kind.__module__.startswith("exchanger."):
             # A gRPC call has some fields only when it needs them.
             left += [getattr(it, field.name, None) for field in attrs.fields(kind)]
-    return [*found.values()]
+        else:
+            continue
+        seen[id(it)] = it
+    return [it for it in seen.values() if attrs.has(type(it))]
 
 
 def held(machines: Iterable[object]) -> dict[str, int]:
