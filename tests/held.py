@@ -19,23 +19,24 @@ _ROWS: Final = (JudgedRequest, ExchangeTicket, CoalescedExchange, Relay, CallPas
 
 
 def machines(pipeline: ExchangePipeline) -> list[object]:
-    """Return ``pipeline`` and the objects of the service with identity that it keeps, itself or through others."""
+    """Return ``pipeline`` and all objects of the service that it leads to, apart from values."""
+    found: list[object] = []
+    # By id: the object itself, so that none is freed meanwhile.
     seen: dict[int, object] = {}
     left: list[object] = [pipeline]
     while left:
         if id(it := left.pop()) in seen:
             continue
+        seen[id(it)] = it
         if isinstance(it, Mapping):
             left += [*it, *it.values()]
         elif isinstance(it, list | tuple | deque | AbstractSet):
             left += it
         elif attrs.has(kind := type(it)) and kind.__hash__ is object.__hash__ and kind.__module__.startswith("exchanger."):
+            found.append(it)
             # A gRPC call has some fields only when it needs them.
             left += [getattr(it, field.name, None) for field in attrs.fields(kind)]
-        else:
-            continue
-        seen[id(it)] = it
-    return [it for it in seen.values() if attrs.has(type(it))]
+    return found
 
 
 def held(machines: Iterable[object]) -> dict[str, int]:

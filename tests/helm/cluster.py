@@ -73,19 +73,20 @@ class Cluster:
     def define(self, *places: Path) -> None:
         """Add definitions of kinds; return when the server has them, a moment after they are established.
 
-        It lists them later: only then are they found. And it answers the first requests about a kind with 429, until its storage is ready.
+        Clients find a kind once discovery lists it, and requests about it get 429 until its storage is ready.
         """
         done = self.kubectl("apply", "--server-side", *(f"--filename={place}" for place in places))
         assert done.returncode == 0, done.stderr
         definitions = self.plane.admin.request("GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions")["items"]
         wanted = {(found["spec"]["group"], found["spec"]["names"]["plural"]) for found in definitions}
         self._until(lambda: wanted <= self._kinds())
-        for spec in (found["spec"] for found in definitions):
-            for version in (version["name"] for version in spec["versions"] if version["served"]):
-                self._until(partial(self._is_ready, f"/apis/{spec['group']}/{version}/{spec['names']['plural']}"))
-
-    def _is_ready(self, kind: str) -> bool:
-        return self.plane.admin.client.get(kind).is_success
+        lists = [
+            f"/apis/{spec['group']}/{version['name']}/{spec['names']['plural']}"
+            for spec in (found["spec"] for found in definitions)
+            for version in spec["versions"]
+            if version["served"]
+        ]
+        self._until(lambda: all(self.plane.admin.client.get(path).is_success for path in lists))
 
     def _kinds(self) -> set[tuple[str, str]]:
         groups = self.plane.admin.request("GET", "/apis", Accept=DISCOVERY)["items"]

@@ -412,8 +412,9 @@ class World:
         self.serving, self.calm = all(supervisor.serving for supervisor in self.supervisors), kernel.now
         await self._ask_for_everything(max(_CALM, self.plan.longest_call / self.plan.permits) if self.plan.permits else _CALM)
         await trio.sleep(5.0)
-        held_by = (Counter(self._held(one)) + Counter(held(machines(one._pipeline))) for one in self.supervisors)
-        self.at_rest = sum(held_by, Counter())
+        # What both look at counts once.
+        held_by_each = (Counter(self._held(one)) | Counter(held(machines(one._pipeline))) for one in self.supervisors)
+        self.at_rest = sum(held_by_each, Counter())
 
     async def _ask_for_everything(self, pause: float) -> None:
         """Ask each replica for each path, as users whom issuers answer."""
