@@ -70,6 +70,7 @@ def explore(laws: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return python("-m", "tests.explore", "--processes=1", "--seed=1", *options, str(laws))
 
 
+@pytest.mark.full
 def test_a_law_that_fails_is_left_out_afterwards_and_the_command_that_is_printed_replays_it(laws: Path) -> None:
     found = explore(laws, "--rounds=2", "--times=10")
     assert found.returncode == 1, found.stdout + found.stderr

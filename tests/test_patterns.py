@@ -31,6 +31,7 @@ from tests.patterns import (
     parsed,
     written_patterns,
 )
+from tests.tiers import mostly_full
 
 PATTERNS: Final = package_patterns()
 # Repetitions in a text that attacks a pattern. Twice as many take twice the steps, or four times.
@@ -116,7 +117,7 @@ def growth(used: Used, method: str, short: Text, long: Text) -> float:
     return many.steps / (few.steps + 1) * (len(short) + 1) / (len(long) + 1)
 
 
-@pytest.mark.parametrize("pattern", ["a*b", r"\s+$", "(?:a|ab)*c", "(?:a+)+b"])
+@pytest.mark.parametrize("pattern", mostly_full(["a*b", r"\s+$", "(?:a|ab)*c", "(?:a+)+b"], ["a*b", r"\s+$"]))
 def test_steps_a_character_grow_with_a_text_that_is_read_again(pattern: str) -> None:
     used = Used("", re.compile(pattern), frozenset({"finditer"}))
     attacks = list(Samples(used.pattern, Random(1)).attacks(SIZE))

@@ -4,6 +4,7 @@
 parts out, as for coverage and with other Pythons, tries few examples in any tier.
 """
 
+from collections.abc import Container, Iterable
 from enum import StrEnum
 from typing import Final
 
@@ -95,3 +96,11 @@ class _Choice:
                 f"quick tier: {tests:,} tests and most examples of {laws:,} laws are left to .ci/run; to run them: "
                 f".venv/bin/pytest -q -n auto {OPTION} {Tier.REST}"
             )
+
+
+def mostly_full(values: Iterable[object], quick: Container[object]) -> list[object]:
+    """Leave all values of a parameter but ``quick`` to ``.ci/run``. Values of several parameters are tuples."""
+    return [
+        value if value in quick else pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.full)
+        for value in values
+    ]

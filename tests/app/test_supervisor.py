@@ -30,6 +30,7 @@ from exchanger.values.notice import Notice, Notices
 from tests.e2e.service import ISSUERS, NAMESPACE, config_map, environment
 from tests.grpc.authority import Site
 from tests.policy.examples import deny, snapshot_of
+from tests.tiers import mostly_full
 from tests.waiting import until
 
 EXPIRY: Final = "ext_authz_tls_certificate_expiry_timestamp_seconds"
@@ -142,15 +143,18 @@ OF_FILES: Final = ("policy_unreadable_objects", "policy_source_connected")
 
 @pytest.mark.parametrize(
     ("file", "broken", "named", "connected"),
-    [
-        ("policy/orders.yaml", "kind: ConfigMap\n\tmetadata: {}\n", "orders.yaml", 1.0),
-        ("policy/orders.yaml", "", "orders.yaml", 1.0),
-        ("policy", None, "POLICY_DIRECTORY", 0.0),
-        ("grants.yaml", "grants: [", "POLICY_GRANTS_FILE", 1.0),
-        ("audit-keys", "no key", "AUDIT_KEY_FILE", 1.0),
-        ("console-token", "", "CONSOLE_TOKEN_FILE", 1.0),
-        ("cache-keys", "no key", "TOKEN_CACHE_KEY_FILE", 1.0),
-    ],
+    mostly_full(
+        [
+            ("policy/orders.yaml", "kind: ConfigMap\n\tmetadata: {}\n", "orders.yaml", 1.0),
+            ("policy/orders.yaml", "", "orders.yaml", 1.0),
+            ("policy", None, "POLICY_DIRECTORY", 0.0),
+            ("grants.yaml", "grants: [", "POLICY_GRANTS_FILE", 1.0),
+            ("audit-keys", "no key", "AUDIT_KEY_FILE", 1.0),
+            ("console-token", "", "CONSOLE_TOKEN_FILE", 1.0),
+            ("cache-keys", "no key", "TOKEN_CACHE_KEY_FILE", 1.0),
+        ],
+        [("grants.yaml", "grants: [", "POLICY_GRANTS_FILE", 1.0)],
+    ),
     ids=["manifest", "emptied manifest", "folder", "grants", "audit key", "console token", "cache key"],
 )
 def test_a_file_that_breaks_while_the_service_runs_is_counted_until_it_is_mended(

@@ -29,6 +29,7 @@ from exchanger.tools.audit import add_arguments, audit
 from tests.audit.outputs import jwt
 from tests.e2e.collector import Got, Recorder, recording, wait_until, write_issuers
 from tests.e2e.service import DOCUMENT, Service, serving
+from tests.tiers import mostly_full
 
 MADE_UP: Final = 800
 HONEST: Final = 60
@@ -134,6 +135,7 @@ def audited(folder: Path, **variables: str) -> Generator[Audited]:
             assert service.stop() == 0
 
 
+@pytest.mark.full
 def test_made_up_tokens_fill_no_disk_and_stop_no_one(tmp_path: Path) -> None:
     # The longest lines that a caller can make: eleven parties, none of whom anybody vouches for.
     long = "\u2028" * 240
@@ -260,7 +262,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Generator[Audited]:
         yield it
 
 
-@pytest.mark.parametrize("trouble", [full, missing, stuck, slow, dead])
+@pytest.mark.parametrize("trouble", mostly_full([full, missing, stuck, slow, dead], [full]))
 def test_no_exchange_is_without_its_line_and_none_is_lost(
     trouble: Callable[[Audited], contextlib.AbstractContextManager[None]], served: Audited
 ) -> None:

@@ -214,6 +214,7 @@ def test_only_a_plain_yes_for_us_and_now_lets_a_token_pass(tmp_path: Path) -> No
         assert it.questions().count("zq-opaque-brief") == len(["yes", "no"])
 
 
+@pytest.mark.full
 def test_a_slow_issuer_costs_those_nothing_about_whom_it_need_not_be_asked(tmp_path: Path) -> None:
     """Questions take half of the permits while they last; JWTs, which need none, are exchanged with the others."""
     with asking(tmp_path) as it, ThreadPoolExecutor(3 * MOST) as callers:

@@ -55,6 +55,7 @@ def test_a_baseline_closes_everything_and_opens_it_again(tmp_path: Path) -> None
         becomes(service, 200, "/public")
 
 
+@pytest.mark.full
 def test_a_baseline_closes_one_path_that_a_policy_allows(tmp_path: Path) -> None:
     grants, document = (
         tmp_path / "grants.yaml",
@@ -72,11 +73,13 @@ def test_a_baseline_closes_one_path_that_a_policy_allows(tmp_path: Path) -> None
         ]
 
 
+@pytest.mark.full
 def test_denying_unmatched_requests_closes_what_no_policy_covers(tmp_path: Path) -> None:
     with serving(tmp_path, DOCUMENT, None, SERVE, TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED="true") as service:
         assert [answer(service, "/public"), answer(service, "/", "elsewhere.example")] == [403, 403]
 
 
+@pytest.mark.full
 def test_a_withdrawn_policy_opens_one_team(tmp_path: Path) -> None:
     with serving(tmp_path, DOCUMENT, None, SERVE, POLICY_REQUIRED="true") as service:
         other = "version: v1\nentries: [{match: {host: other.example.com, pathPrefix: /}, action: deny}]"
@@ -92,6 +95,7 @@ def test_a_withdrawn_policy_opens_one_team(tmp_path: Path) -> None:
         becomes(service, 403, "/admin")
 
 
+@pytest.mark.full
 def test_without_its_cache_an_issuer_is_asked_for_each_request(tmp_path: Path) -> None:
     with recording(lambda _got: (200, "application/json", json.dumps(TOKEN).encode())) as tokens:
         profile = f'{{name: primary, tokenEndpoint: "{tokens.url}/token", clientID: c, clientSecret: s'

@@ -19,6 +19,7 @@ from exchanger.demo.envoy import FilterMode
 from exchanger.demo.gateways.kinds import GatewayKind
 from exchanger.demo.reference.setup import reference_setup
 from exchanger.scenarios.builtin import SCENARIOS
+from tests.tiers import mostly_full
 from tests.tools import find_tool
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ async def assert_all_is_as_expected(names: Sequence[str], folder: Path, *argumen
     raise AssertionError(text)
 
 
-@pytest.mark.parametrize("mode", [mode.value for mode in FilterMode])
+@pytest.mark.parametrize("mode", mostly_full([mode.value for mode in FilterMode], [FilterMode.EXT_PROC.value]))
 async def test_every_check_is_as_expected(mode: str, tmp_path: Path) -> None:
     await assert_all_is_as_expected([scenario.name for scenario in SCENARIOS], tmp_path, "--mode", mode)
 
@@ -150,7 +151,7 @@ async def test_every_check_is_as_expected_through_gateways_that_ask_over_http(ki
     await assert_all_is_as_expected([scenario.name for scenario in SCENARIOS], tmp_path, "--gateway-kind", needed(kind))
 
 
-@pytest.mark.parametrize("mode", [mode.value for mode in FilterMode])
+@pytest.mark.parametrize("mode", mostly_full([mode.value for mode in FilterMode], [FilterMode.EXT_AUTHZ.value]))
 async def test_the_reference_scenarios_are_as_expected_but_for_those_that_need_a_keycloak(mode: str, tmp_path: Path) -> None:
     scenarios = reference_setup(1).scenarios
     assert (len(scenarios), sum(scenario.call.signed for scenario in scenarios)) == (23, 8)

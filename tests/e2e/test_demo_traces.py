@@ -14,6 +14,7 @@ from exchanger.http.message import Request
 from exchanger.scenarios.client import fetch
 from tests.e2e.collector import Collector, collecting, plain
 from tests.e2e.test_demo import Demo, demo
+from tests.tiers import mostly_full
 
 pytestmark = pytest.mark.envoy
 
@@ -50,7 +51,7 @@ async def ask(running: Demo, host: str = "yellow.example.com", path: str = "/ord
     assert (await fetch(gateway, Request("GET", path, headers), timeout=30)).status == status
 
 
-@pytest.mark.parametrize("mode", FilterMode)
+@pytest.mark.parametrize("mode", mostly_full(FilterMode, [FilterMode.EXT_AUTHZ]))
 async def test_all_parts_are_in_the_clients_trace(mode: FilterMode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with collecting() as collector:
         export_to(collector, monkeypatch)
@@ -88,6 +89,7 @@ async def test_two_issuers_in_a_row_have_a_span_each(tmp_path: Path, monkeypatch
     assert legs[0].end_time_unix_nano <= legs[1].start_time_unix_nano
 
 
+@pytest.mark.full
 async def test_a_request_that_runs_into_a_timeout_has_its_error_in_the_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with collecting() as collector:
         export_to(collector, monkeypatch)

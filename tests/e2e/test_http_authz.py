@@ -17,6 +17,7 @@ from tests.e2e.service import DOCUMENT, Service, environment, serving
 from tests.e2e.test_serve import run_command
 from tests.grpc.authority import Site
 from tests.ports import free_port
+from tests.tiers import mostly_full
 
 SECRET: Final = "a-secret-of-the-gateway"
 ASKED: Final = {"X-Forwarded-Method": "GET", "X-Forwarded-Host": "api.example.com", "X-Forwarded-Uri": "/admin"}
@@ -33,6 +34,7 @@ def asked(port: int, path: str = "/forward-auth", headers: Mapping[str, str] = A
         connection.close()
 
 
+@pytest.mark.full
 def test_gateways_are_answered_beside_grpc_and_counted(tmp_path: Path) -> None:
     port = free_port()
     with serving(tmp_path, DOCUMENT, HTTP_AUTHZ_PORT=str(port), METRICS_ENABLED="true", LOG_DECISIONS="all") as service:
@@ -54,6 +56,7 @@ def test_a_busy_authorization_port_is_named(tmp_path: Path) -> None:
     assert "HTTP_AUTHZ_PORT cannot be bound" in ended.stdout
 
 
+@pytest.mark.full
 def test_a_secret_is_followed(tmp_path: Path) -> None:
     port, file = free_port(), tmp_path / "secret"
     file.write_text(SECRET)
@@ -69,7 +72,7 @@ def test_a_secret_is_followed(tmp_path: Path) -> None:
         assert SECRET not in service.lines()
 
 
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=str)
+@pytest.mark.parametrize("version", mostly_full([ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], [ssl.TLSVersion.TLSv1_3]), ids=str)
 def test_with_mtls_only_clients_with_a_certificate_get_an_answer(tmp_path: Path, version: ssl.TLSVersion) -> None:
     site, port = Site.at(tmp_path), free_port()
     files = {"CERT": site.files.cert, "KEY": site.files.key, "CLIENT_CA": site.files.client_ca}

@@ -22,6 +22,7 @@ from exchanger.values.secret import Secret
 from tests.e2e.service import serving
 from tests.grpc.authority import Site
 from tests.ports import free_port
+from tests.tiers import mostly_full
 from tests.tools import find_tool
 
 HOST: Final = b"api.example.com"
@@ -439,7 +440,7 @@ TUNNELS: Final = (
 )
 
 
-@pytest.mark.parametrize("target", TUNNELS, ids=repr)
+@pytest.mark.parametrize("target", mostly_full(TUNNELS, TUNNELS[:2]), ids=repr)
 def test_a_tunnel_is_refused(gateway: Gateway, target: bytes) -> None:
     for host in (HOST, target):
         with contextlib.suppress(OSError):  # closed without a response

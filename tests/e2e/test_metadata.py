@@ -16,6 +16,7 @@ from tests.e2e.collector import recording, write_issuers
 from tests.e2e.gateway import PATIENCE, READY_S, gateway_before, with_access_log
 from tests.e2e.service import DOCUMENT, serving
 from tests.e2e.test_demo import ROOT
+from tests.tiers import mostly_full
 
 pytestmark = pytest.mark.envoy
 
@@ -33,7 +34,7 @@ def with_metadata_logged(config: dict[str, Any], mode: FilterMode, file: Path) -
         manager["http_filters"][0]["typed_config"]["metadata_options"] = {"receiving_namespaces": {"untyped": [name]}}
 
 
-@pytest.mark.parametrize("mode", list(FilterMode))
+@pytest.mark.parametrize("mode", mostly_full(FilterMode, [FilterMode.EXT_PROC]))
 async def test_the_access_log_says_what_was_decided(mode: FilterMode, tmp_path: Path) -> None:
     answer = {**ANSWER, "issued_token_type": "urn:ietf:params:oauth:token-type:access_token"}
     log = tmp_path / "access.log"

@@ -98,6 +98,7 @@ def test_status_reads_the_folder(home: Path) -> None:
     assert (told.returncode, "1 ConfigMap, 1 entry, 0 problems" in told.stdout) == (0, True)
 
 
+@pytest.mark.full
 @pytest.mark.real
 def test_a_token_is_exchanged_with_the_secret_of_a_file_which_may_change(home: Path) -> None:
     elsewhere = home / "elsewhere"

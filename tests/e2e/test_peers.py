@@ -76,6 +76,7 @@ def test_grpcio_sees_the_health_of_every_service(service: Service) -> None:
         assert HealthCheckResponse.FromString(answer).status == SERVING
 
 
+@pytest.mark.full
 def test_grpcio_watches_until_the_drain(tmp_path: Path) -> None:
     first = {"": SERVING, "grpc.health.v1.Health": SERVING, "other": HealthCheckResponse.SERVICE_UNKNOWN}
     with serving(tmp_path, DOCUMENT, SHUTDOWN_GRACE_PERIOD="1h") as running:

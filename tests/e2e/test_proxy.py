@@ -12,6 +12,7 @@ from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckRespon
 from tests.e2e.service import DOCUMENT, serving
 from tests.net.connect_proxy import ConnectProxy, proxying, remembering, token_endpoint
 from tests.oauth.fakes import response, success
+from tests.tiers import mostly_full
 
 CREDENTIALS = "canary-user:canary-word"
 SLOW = {f"TOKEN_ENDPOINT_{name}_TIMEOUT": "20s" for name in ("REQUEST", "DIAL", "TLS_HANDSHAKE", "RESPONSE_HEADER")}
@@ -27,7 +28,7 @@ def ask(root: Path, profile: str, **variables: str) -> tuple[CheckResponse, list
         return answer, [json.loads(line) for line in it.lines().splitlines()]
 
 
-@pytest.mark.parametrize("named", ["profile", "environment", "not used"])
+@pytest.mark.parametrize("named", mostly_full(["profile", "environment", "not used"], ["profile"]))
 async def test_an_exchange_by_way_of_a_proxy(tmp_path: Path, named: str) -> None:
     authority, context, seen = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), list[bytes]()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")

@@ -119,6 +119,7 @@ async def failed_streams(admin: int) -> list[str]:
     return [line.rpartition(" ")[2] for line in told.body.decode().splitlines()]
 
 
+@pytest.mark.full
 async def test_the_request_after_a_refusal_gets_a_new_token(tmp_path: Path) -> None:
     numbers, upstream = itertools.count(1), Upstream()
 

@@ -190,6 +190,7 @@ def test_other_commands_end_with_their_status(arguments: str, expected: int) -> 
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.full
 def test_connections_do_not_take_the_last_descriptor(tmp_path: Path) -> None:
     with (
         serving(tmp_path, DOCUMENT, DESCRIPTORS, METRICS_ENABLED="true") as service,

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
+import pytest
 
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from tests.e2e.collector import wait_until
@@ -50,6 +51,7 @@ def code_of(asked: Future[CheckResponse]) -> grpc.StatusCode:
     return code
 
 
+@pytest.mark.full
 def test_the_grace_period_is_the_end(tmp_path: Path) -> None:
     with waiting(tmp_path, "1500ms") as (running, asked):
         started = time.monotonic()

@@ -25,6 +25,7 @@ from tests.e2e.gateway import PATIENCE, gateway_before
 from tests.e2e.service import DOCUMENT, Service, get, serving
 from tests.ports import free_port
 from tests.telemetry.test_metrics import NAMES
+from tests.tiers import mostly_full
 
 TRACED = f"""{DOCUMENT}
   - match: {{host: api.example.com, pathPrefix: /lost}}
@@ -92,7 +93,7 @@ def of_traces(collector: Collector, *traces: str) -> list[Span]:
 
 
 @pytest.mark.envoy
-@pytest.mark.parametrize("mode", list(FilterMode))
+@pytest.mark.parametrize("mode", mostly_full(FilterMode, [FilterMode.EXT_AUTHZ]))
 async def test_a_trace_goes_from_the_caller_through_envoy_to_the_token_endpoint(running: Running, mode: FilterMode, tmp_path: Path) -> None:
     trace = new_trace()
     headers = (
@@ -135,6 +136,7 @@ async def test_a_trace_goes_from_the_caller_through_envoy_to_the_token_endpoint(
     }
 
 
+@pytest.mark.full
 @pytest.mark.envoy
 @pytest.mark.parametrize("mode", list(FilterMode))
 async def test_a_trace_that_the_gateway_began_is_continued(running: Running, mode: FilterMode, tmp_path: Path) -> None:
@@ -272,6 +274,7 @@ def test_metrics_are_those_of_the_scrape(running: Running) -> None:
     assert collector.metrics()["policy_entries"].gauge.data_points[0].as_int == 3
 
 
+@pytest.mark.full
 def test_the_rest_is_sent_at_the_end(tmp_path: Path) -> None:
     with collecting() as collector:
         variables = {**collector.variables(), "OTEL_BSP_SCHEDULE_DELAY": "3600000", "OTEL_METRIC_EXPORT_INTERVAL": "3600000"}
@@ -283,6 +286,7 @@ def test_the_rest_is_sent_at_the_end(tmp_path: Path) -> None:
         assert "ext_authz_check_requests_total" in collector.metrics()
 
 
+@pytest.mark.full
 def test_without_an_exporter_nothing_is_sent_and_the_trace_of_the_caller_passes_through(tmp_path: Path) -> None:
     with collecting() as collector, token_endpoint("canary-exchanged") as tokens:
         write_issuers(tmp_path, tokens.url)
@@ -295,6 +299,7 @@ def test_without_an_exporter_nothing_is_sent_and_the_trace_of_the_caller_passes_
         assert collector.recorder.requests == []
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("answers", "timeout", "said"), [("refuses", "2000", "Connection refused"), ("silent", "500", "no answer within 0.5 s")]
 )
@@ -318,6 +323,7 @@ def test_a_lost_collector_is_one_warning_for_each_signal_and_costs_nothing(answe
             assert "service.stopped" in service.lines()
 
 
+@pytest.mark.full
 def test_a_collector_that_is_silent_at_the_end_delays_it_for_a_moment(tmp_path: Path) -> None:
     with silent() as port:
         variables = {**Collector(Recorder(port)).variables(), "OTEL_BSP_SCHEDULE_DELAY": "3600000", "OTEL_EXPORTER_OTLP_TIMEOUT": LONG_MS}
@@ -328,6 +334,7 @@ def test_a_collector_that_is_silent_at_the_end_delays_it_for_a_moment(tmp_path: 
             assert time.monotonic() - started < STOP_S
 
 
+@pytest.mark.full
 def test_an_unknown_protocol_is_reported_and_the_service_runs(tmp_path: Path) -> None:
     with serving(tmp_path, DOCUMENT, OTEL_TRACES_EXPORTER="otlp", OTEL_EXPORTER_OTLP_PROTOCOL="http/json") as service:
         assert service.check("/admin").denied_response.status.code == 403

@@ -129,6 +129,7 @@ def digests(hash_seed: str) -> list[str]:
     return [line.partition(",")[0] for line in told.splitlines() if line.startswith("seed ")]
 
 
+@pytest.mark.full
 def test_another_process_sees_the_same_to_the_last_byte() -> None:
     """Two processes differ in the hashes of text and in the addresses of objects."""
     found = digests("1")

@@ -5,13 +5,13 @@ They run in processes of their own, since a seed must not see what other tests h
 
 import subprocess
 import sys
-from collections.abc import Container, Iterable
 from typing import Final
 
 import pytest
 
 from tests.simulation.plan import Plan, shrunk
 from tests.simulation.planted import PLANTED
+from tests.tiers import mostly_full
 
 # A seed by which each bug is found.
 FOUND_BY: Final = {
@@ -117,11 +117,6 @@ QUICK_BUGS: Final = (
     "granted-on-any-host",
     "handed-out-without-a-line",
 )
-
-
-def mostly_full(values: Iterable[object], quick: Container[object]) -> list[object]:
-    """Leave all values but some to ``.ci/run``."""
-    return [value if value in quick else pytest.param(value, marks=pytest.mark.full) for value in values]
 
 
 def simulated(*options: str) -> subprocess.CompletedProcess[str]:
