@@ -4,23 +4,28 @@ import json
 import math
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from exchanger.exchange.cache.lifetime import MARGIN_PART, MARGIN_S, UNREADABLE, Instant, UnreadableExpiry, expiry_of, plan_life
 from exchanger.jwt.compact import read_payload
 from exchanger.jwt.refusal import TokenRefused
+from tests.examples import examples
 from tests.exchange.cache.examples import START, jwt
 
 seconds = st.floats(0.0, 1e7)
 chances = st.floats(0.0, 1.0)
+ENDS = st.floats(-10.0, 1e7)
+# Seconds by which the wall clock jumps, or that it has left before the end: few jumps end there by chance.
+JUMPS = st.tuples(st.just(True), st.floats(-1e9, 1e9)) | st.tuples(st.just(False), st.floats(0.0, 2 * MARGIN_S))
 
 
-@given(seconds, seconds, st.floats(-1e7, 1e7) | st.just(math.inf), chances, seconds, st.floats(-1e9, 1e9))
+@settings(max_examples=examples(500))
+@given(seconds, ENDS, ENDS | st.just(math.inf), chances, st.just(0.0) | seconds, JUMPS)
 def test_nothing_is_served_past_any_of_its_ends(
-    age: float, length: float, subject_in: float, chance: float, later: float, jump: float
+    age: float, left: float, subject_in: float, chance: float, later: float, jump: tuple[bool, float]
 ) -> None:
-    now = Instant(5000.0, START)
+    now, length = Instant(5000.0, START), age + left
     end = START + subject_in
     life = plan_life(now, age, length, end, chance)
     if life is None:
@@ -28,12 +33,12 @@ def test_nothing_is_served_past_any_of_its_ends(
         # What has more than its margin left is kept.
         assert hard <= min(MARGIN_S, MARGIN_PART * min(length, age + subject_in)) + 1e-3
         return
-    after = Instant(now.steady + later, now.wall + later + jump)
+    first_end = min(START + length - age, end)
+    after = Instant(now.steady + later, now.wall + later + jump[1] if jump[0] else first_end - jump[1])
     if not life.is_over(after):
-        assert later + age < length  # whatever the wall clock does
-        assert later < subject_in
-        assert after.wall < end
-        assert min(length - age, subject_in) - later >= min(MARGIN_S, MARGIN_PART * life.length) - 1e-3
+        margin = min(MARGIN_S, MARGIN_PART * life.length) - 1e-3
+        assert min(length - age, subject_in) - later >= margin  # whatever the wall clock does
+        assert first_end - after.wall >= margin
     assert life.born + life.length == life.end
     assert life.renew_at < life.until < life.end
 
