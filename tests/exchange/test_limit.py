@@ -145,6 +145,19 @@ async def test_a_breaker_whose_profile_changes_while_it_is_open_is_logged_as_clo
     assert [line["event"] for line in lines] == ["issuer.breaker_closed"]
 
 
+async def test_a_changed_endpoint_begins_with_a_closed_breaker_and_all_permits(autojump_clock: MockClock) -> None:
+    """Another address, or another port of the same one, has not failed yet."""
+    old = attrs.evolve(SPARED, issuer=attrs.evolve(SPARED.issuer, limits=CallLimits(max_in_flight=1, breaker=True)))
+    async with world(failing) as it:
+        use(it, old)
+        for number in range(20):
+            await exchange(it.client, attrs.evolve(old, subject_token=request(f"s{number}").subject_token))
+        assert [limits.is_open for limits in it.client.limits] == [True]
+        moved = attrs.evolve(old, issuer=attrs.evolve(old.issuer, token_endpoint="https://other.example.com/token"))
+        use(it, moved)
+        assert [limits.is_open for limits in it.client.limits] == [False]
+
+
 async def test_when_an_issuer_fails_those_who_queue_are_told_at_once(autojump_clock: MockClock) -> None:
     both = request(cache=None, limits=CallLimits(max_in_flight=4, breaker=True))
     async with world(failing) as it:
