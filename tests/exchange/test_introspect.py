@@ -20,8 +20,10 @@ from exchanger.errors import Diagnostic
 from exchanger.exchange import introspect as introspect_module
 from exchanger.exchange.call import OVERLOADED
 from exchanger.exchange.introspect import ASK_AGAIN_S, VerdictCache
+from exchanger.exchange.limit import LimitedCall
 from exchanger.jwt import base64url
 from exchanger.jwt.compact import looks_like_jwt
+from exchanger.net.concurrency import Entered
 from exchanger.values.entry import ExchangeEntry
 from exchanger.values.issuer import CachePolicy, CallLimits, Credentials, ErrorStyle, IntrospectionRules, Issuer, SubjectRules
 from exchanger.values.secret import Secret
@@ -453,6 +455,21 @@ async def test_questions_and_exchanges_share_the_breaker(autojump_clock: MockClo
         outcome = await exchange(it.it.client, asking("subject", plain))
         assert isinstance(outcome, ExchangeFailure)
         assert outcome.diagnostic is Diagnostic.BREAKER_OPEN
+
+
+async def test_a_question_without_room_at_its_issuer_holds_no_permit(autojump_clock: MockClock) -> None:
+    async with introspecting(limits=CallLimits(2)) as it:
+        it.issuer.active["known"] = {}
+        (limits,) = it.it.client.limits
+        permits, crowd = limits.permits, [LimitedCall(print, it.it.client.limit, limits, it.request("crowd"), 0.0) for _ in range(100)]
+        assert permits is not None
+        waiting = [number for number, item in enumerate(crowd) if permits.enter(number, item) is Entered.QUEUED]
+        assert told(await it.ask("made-up")) == UNAVAILABLE
+        for number in waiting:
+            permits.withdraw(number, crowd[number])
+        for number in range(2):
+            permits.release(number)
+        assert passed(await it.ask("known"))
 
 
 async def test_inactive_tokens_open_no_breaker(autojump_clock: MockClock) -> None:
