@@ -214,7 +214,7 @@ async def test_what_a_disk_does_not_take_until_the_end_is_counted_and_told(autoj
 
 
 @pytest.mark.parametrize("room", [None, 0, 5000])
-async def test_an_end_leaves_no_refusal_uncounted(autojump_clock: trio.testing.MockClock, room: int | None) -> None:
+async def test_each_refusal_is_counted_as_written_or_lost(autojump_clock: trio.testing.MockClock, room: int | None) -> None:
     disk, flood = Disk(room=room), 40
     log = audit_log(disk)
     async with running(log):
@@ -223,6 +223,7 @@ async def test_an_end_leaves_no_refusal_uncounted(autojump_clock: trio.testing.M
             log.decided(refused(namespace=f"team-{number % 3}"))
     log.decided(refused())  # by what ends after the log
     assert sum(line.get("count", 1) for line in disk.lines) + log.lost == flood + 1
+    assert log.written == len(disk.lines)
     assert room is not None or log.lost == 1
 
 
