@@ -3,6 +3,8 @@
 import concurrent.futures
 import functools
 import http.client
+import json
+import signal
 import socket
 import ssl
 import time
@@ -12,8 +14,10 @@ from typing import Final
 
 import pytest
 
-from tests.e2e.collector import wait_until
-from tests.e2e.service import DOCUMENT, Service, environment, serving
+from tests.e2e.collector import recording, wait_until
+from tests.e2e.service import DOCUMENT, STOP_S, Service, environment, serving
+from tests.e2e.test_break_glass import TOKEN
+from tests.e2e.test_proxy import SLOW
 from tests.e2e.test_serve import run_command
 from tests.grpc.authority import Site
 from tests.ports import free_port
@@ -88,6 +92,39 @@ def test_with_mtls_only_clients_with_a_certificate_get_an_answer(tmp_path: Path,
             asked(port, "/healthz")
         assert service.metric("ext_authz_tls_certificate_expiry_timestamp_seconds") is not None
         assert service.stop() == 0
+
+
+@pytest.mark.parametrize("door", mostly_full(["gRPC", "HTTP"], ["HTTP"]))
+def test_a_request_in_progress_at_sigterm_gets_its_answer(door: str, tmp_path: Path) -> None:
+    port, answer = free_port(), json.dumps(TOKEN).encode()
+    variables = {"HTTP_AUTHZ_PORT": str(port), "SHUTDOWN_GRACE_PERIOD": "60s", "TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT": "true", **SLOW}
+    with recording(lambda _got: (200, "application/json", answer)) as issuer, concurrent.futures.ThreadPoolExecutor() as pool:
+        issuer.answering.clear()
+        profile = f'{{name: primary, tokenEndpoint: "{issuer.url}/token", clientID: c, clientSecret: s}}'
+        (tmp_path / "issuers.yaml").write_text(f"issuers: [{profile}]\n")
+        with serving(tmp_path, DOCUMENT, **variables) as service:
+            told = pool.submit(_exchange, service, port, door)
+            wait_until(lambda: len(issuer.requests) == 1, service.lines)
+            service.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: _is_refused(port), service.lines)  # the drain has begun
+            issuer.answering.set()
+            assert told.result(STOP_S)
+            assert service.process.wait(STOP_S) == 0
+            assert "service.drain_cut_short" not in service.lines()
+
+
+def _exchange(service: Service, port: int, door: str) -> bool:
+    if door == "gRPC":
+        return service.check("/orders", authorization="Bearer subject").WhichOneof("http_response") == "ok_response"
+    return asked(port, headers={**ASKED, "X-Forwarded-Uri": "/orders", "Authorization": "Bearer subject"}) == 200
+
+
+def _is_refused(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 10).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def test_a_drain_says_so_and_loses_no_question(tmp_path: Path) -> None:
