@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import Console, Visit
 from tests.browser.made_up import item
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.full, pytest.mark.browser]
 
 
 def test_an_address_leads_another_page_to_the_same_filter_and_request(page: Page, visit: Visit) -> None:

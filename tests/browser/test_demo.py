@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.conftest import ROOT, Watch
 from tests.e2e.gateway import PATIENT_DEMO
 
-pytestmark = [pytest.mark.browser, pytest.mark.envoy]
+pytestmark = [pytest.mark.full, pytest.mark.browser, pytest.mark.envoy]
 
 ALL_AS_EXPECTED = re.compile(r"^(\d+) of \1 scenarios as expected\.$")
 

@@ -9,7 +9,7 @@ from tests.browser.conftest import PHONE, Console, Visit, Watch
 from tests.browser.made_up import BLUE_TEXT, CONFLICT, Json, documents, item
 from tests.browser.test_accessibility import assert_accessible
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.full, pytest.mark.browser]
 
 TOPMOST = """node => {
   const {left, top, width, height} = node.getBoundingClientRect();

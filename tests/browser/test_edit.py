@@ -8,7 +8,7 @@ from playwright.sync_api import Locator, Page, Request, Route, expect
 from tests.browser.conftest import Console, Visit, Watch
 from tests.browser.made_up import FILE_TEXT
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.full, pytest.mark.browser]
 
 EDITOR = "Policy file"
 

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, Request, expect
 from tests.browser.conftest import Visit
 from tests.browser.made_up import Json, candidates
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.full, pytest.mark.browser]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import Console, Visit
 from tests.browser.made_up import item
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.full, pytest.mark.browser]
 
 
 def test_slash_leads_to_the_search_where_letters_are_letters(page: Page) -> None:

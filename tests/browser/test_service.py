@@ -12,7 +12,7 @@ from tests.browser.test_accessibility import assert_accessible
 from tests.e2e.service import Service, config_map, serving
 from tests.ports import free_port
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.full, pytest.mark.browser]
 
 TOKEN = "a-token-for-the-console"
 SUBJECT = "canary-subject-token"

@@ -21,7 +21,7 @@ from tests.e2e.mock_oauth2 import log_in, mapping, running_mock_oauth2
 from tests.e2e.realm import USER, Administrator, Realm, make_realm
 from tests.e2e.service import Service, serving
 
-pytestmark = [pytest.mark.keycloak, pytest.mark.mock_oauth2, pytest.mark.slow]
+pytestmark = [pytest.mark.full, pytest.mark.keycloak, pytest.mark.mock_oauth2, pytest.mark.slow]
 
 CLIENT: Final = "f53f191f9311af35"
 # What the first issuer is asked for. It issues JWTs as access tokens, and says so.

@@ -28,7 +28,7 @@ from tests.e2e.mock_oauth2 import log_in, mapping, running_mock_oauth2
 from tests.e2e.own_issuer import ALGORITHM, KEY_ID, OwnIssuer, own_issuer
 from tests.e2e.service import Service, serving
 
-pytestmark = [pytest.mark.fastmcp, pytest.mark.mock_oauth2, pytest.mark.slow]
+pytestmark = [pytest.mark.full, pytest.mark.fastmcp, pytest.mark.mock_oauth2, pytest.mark.slow]
 
 # What the first issuer issues is an ID-JAG by its header and claims, but not by the response, which always says this.
 KIND: Final = "urn:ietf:params:oauth:token-type:access_token"

@@ -179,11 +179,11 @@ class Gateway:
 
 @attrs.frozen
 class Program:
-    """A gateway's program: ``tool`` provides it, or for "" the demo's extra. ``mark`` is that of the tests that need it."""
+    """A gateway's program: ``tool`` provides it, or for "" the demo's extra. ``marks`` are those of the tests that need it."""
 
     kind: GatewayKind
     tool: str
-    mark: pytest.MarkDecorator
+    marks: tuple[pytest.MarkDecorator, ...]
 
     @property
     def path(self) -> str:
@@ -192,15 +192,15 @@ class Program:
 
 # Caddy's copy of the answer's header changed with 2.11 (GHSA-7r4p-vjf4-gxv4), and distributions have older ones.
 PROGRAMS = {
-    "nginx": Program(GatewayKind.NGINX, "nginx", pytest.mark.nginx),
-    "caddy": Program(GatewayKind.CADDY, "caddy", pytest.mark.caddy),
-    "caddy-current": Program(GatewayKind.CADDY, "caddy-current", pytest.mark.caddy),
-    "envoy": Program(GatewayKind.ENVOY_HTTP, "", pytest.mark.envoy),
+    "nginx": Program(GatewayKind.NGINX, "nginx", (pytest.mark.nginx,)),
+    "caddy": Program(GatewayKind.CADDY, "caddy", (pytest.mark.caddy, pytest.mark.full)),
+    "caddy-current": Program(GatewayKind.CADDY, "caddy-current", (pytest.mark.caddy,)),
+    "envoy": Program(GatewayKind.ENVOY_HTTP, "", (pytest.mark.envoy,)),
 }
 # Traefik has no package and takes minutes to build, so it is run where it is installed.
 if shutil.which("traefik"):
-    PROGRAMS["traefik"] = Program(GatewayKind.TRAEFIK, "", pytest.mark.traefik)
-EACH: Final = [pytest.param(name, marks=program.mark) for name, program in PROGRAMS.items()]
+    PROGRAMS["traefik"] = Program(GatewayKind.TRAEFIK, "", (pytest.mark.traefik, pytest.mark.full))
+EACH: Final = [pytest.param(name, marks=program.marks) for name, program in PROGRAMS.items()]
 
 
 def by_http1(gateway: Gateway) -> bool:

@@ -15,7 +15,7 @@ from tests.e2e.keycloak import running_keycloak
 from tests.e2e.realm import Administrator, Realm, app, claims_of, exchanging, for_audience, make_realm, target
 from tests.e2e.service import Service, serving
 
-pytestmark = [pytest.mark.keycloak, pytest.mark.slow]
+pytestmark = [pytest.mark.full, pytest.mark.keycloak, pytest.mark.slow]
 
 RULES: Final[dict[str, Any]] = {"subject": "same", "scope": "requested", "scopeAlso": ["openid", "profile", "email"], "maxLifetime": "10m"}
 AUDIENCE: Final = "audiences: [orders-api]"

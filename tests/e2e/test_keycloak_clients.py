@@ -36,7 +36,7 @@ from tests.e2e.gateway import READY_S, gateway_before
 from tests.e2e.realm import claims_of, key_set, new_key, pem_of
 from tests.e2e.service import serving
 
-pytestmark = [pytest.mark.keycloak, pytest.mark.slow]
+pytestmark = [pytest.mark.full, pytest.mark.keycloak, pytest.mark.slow]
 
 # Many times the seconds for which Keycloak's word counts: the machine may stall.
 PATIENCE_S: Final = 20 * KEEP_FOR_S

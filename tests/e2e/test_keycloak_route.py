@@ -16,7 +16,7 @@ from tests.e2e.keycloak import ADMIN_PASSWORD, running_keycloak
 from tests.helm.chart import only, secret_texts
 from tests.helm.rendered_demo import demo, pods
 
-pytestmark = [pytest.mark.keycloak, pytest.mark.helm, pytest.mark.slow]
+pytestmark = [pytest.mark.full, pytest.mark.keycloak, pytest.mark.helm, pytest.mark.slow]
 
 PUBLIC: Final = "https://id.example.com"
 VALUES: Final = {"keycloak": {"enabled": True, "url": PUBLIC, "route": {"enabled": True}}}

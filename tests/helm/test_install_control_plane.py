@@ -14,7 +14,7 @@ from tests.helm.cluster import Cluster
 from tests.helm.rendered_cluster import DEMO, DEMO_CHART, create_pod
 from tests.helm.rendered_demo import ADMIN, demo
 
-pytestmark = [pytest.mark.helm, pytest.mark.kubernetes]
+pytestmark = [pytest.mark.full, pytest.mark.helm, pytest.mark.kubernetes]
 
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/enforce-version": "latest"}
 PROFILES = {

@@ -16,7 +16,7 @@ from tests.helm.cluster import Cluster
 from tests.helm.guides import blocks
 from tests.helm.many import prepare
 
-pytestmark = [pytest.mark.helm, pytest.mark.kubernetes]
+pytestmark = [pytest.mark.full, pytest.mark.helm, pytest.mark.kubernetes]
 
 NAMESPACES: Final = ("a", "b", "cert-manager", "edge", "gateways", "istio-ingress", "vault")
 STRICT: Final = ("--dry-run=server", "--validate=strict")

@@ -12,7 +12,7 @@ import pytest
 from exchanger import __version__
 from tests.image.container import Image
 
-pytestmark = pytest.mark.image
+pytestmark = [pytest.mark.full, pytest.mark.image]
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 LOCK: Final = ROOT / "requirements" / "image.txt"

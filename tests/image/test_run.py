@@ -32,7 +32,7 @@ from tests.image.container import Image, Volume
 from tests.kube.control_plane import ADMIN_TOKEN, find_programs, running
 from tests.ports import free_port
 
-pytestmark = pytest.mark.image
+pytestmark = [pytest.mark.full, pytest.mark.image]
 
 START_S: Final = 60.0
 STOP_S: Final = 30.0

@@ -23,7 +23,7 @@ from tests.kube.control_plane import ADMIN_TOKEN, ControlPlane
 from tests.kube.kubeconfig import origin_of
 from tests.kube.late_watch import late_watch
 
-pytestmark = pytest.mark.kubernetes
+pytestmark = [pytest.mark.full, pytest.mark.kubernetes]
 
 # Seconds by which the watch is late, and seconds more after which everything has arrived on a busy machine.
 LATE_S: Final = 3.0

@@ -13,7 +13,7 @@ from tests.e2e.test_serve import status
 from tests.kube.admin import NAMESPACE_LABELS, READ_POLICY, WRITE_EVENTS, Rule, until
 from tests.kube.control_plane import ControlPlane
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.slow]
+pytestmark = [pytest.mark.full, pytest.mark.kubernetes, pytest.mark.slow]
 
 READ_SECRET: Final[Rule] = {
     "apiGroups": [""],
