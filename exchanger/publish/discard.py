@@ -20,11 +20,17 @@ def discard(replaced: list[tuple[PolicySnapshot, PolicySnapshot]], documents: li
     while replaced:
         pieces += _pieces_of(*replaced.pop())
     while documents:
-        for document in documents.pop().values():
-            if document is not None:
-                pieces += (*document.entries, *document.regions, document)
+        pieces += _pieces_of_changes(documents.pop())  # a loop here would hold the last document until the call returns
     while pieces:
         pieces.pop()  # whole things come after their parts, and so are freed before these
+
+
+def _pieces_of_changes(changes: Changes) -> Iterator[object]:
+    for document in changes.values():
+        if document is not None:
+            yield from document.entries
+            yield from document.regions
+            yield document
 
 
 def _pieces_of(old: PolicySnapshot, new: PolicySnapshot) -> Iterator[object]:

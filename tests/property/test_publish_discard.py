@@ -1,16 +1,19 @@
 """Law of what a new version replaces: a thread frees the parts of replaced namespaces piece by piece."""
 
+import sys
+import weakref
 from collections.abc import Iterable, Iterator
 
 from hypothesis import event, given
 from hypothesis import strategies as st
 
 from exchanger.policy.documents.document import PolicyDocument
-from exchanger.policy.selection import DocumentText, UnknownText
+from exchanger.policy.namespace import Changes
+from exchanger.policy.selection import DocumentText, UnknownText, read
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.publish.discard import _pieces_of
+from exchanger.publish.discard import _pieces_of, discard
 from exchanger.values.entry import Source
-from tests.publish.world import ALLOW, DENY, EXCHANGE, FREE, fresh, text_of
+from tests.publish.world import ALLOW, DENY, EXCHANGE, FREE, ISSUERS, fresh, text_of
 
 SOURCES = [Source(namespace, name) for namespace in "abc" for name in "pq"]
 ENTRIES = [DENY % "/x", ALLOW % "/y", EXCHANGE % "/z", "{match: {host: other, pathPrefix: /}, action: deny}", "{}"]
@@ -56,6 +59,17 @@ def test_what_two_versions_do_not_share_is_freed_in_pieces_parts_first(
         assert id(part) in place, f"{part} is freed with the version"
         assert id(owner) in kept or place[id(part)] < place[id(owner)]
     assert not any(id(own) in place for name, own in old.namespaces.items() if name not in replaced)
+
+
+def test_a_document_is_freed_before_its_parts_and_within_the_call() -> None:
+    """Freed when the call returns, it would take all of its parts with it."""
+    freed: list[str] = []
+    document = read(SOURCES[0], text_of(*ENTRIES), ISSUERS)
+    watched = [weakref.ref(one, lambda _: freed.append(sys._getframe(1).f_code.co_name)) for one in (document, *document.regions)]
+    documents: list[Changes] = [{SOURCES[0]: document}]
+    del document
+    discard([], documents)
+    assert freed == [discard.__name__] * len(watched)
 
 
 def _document(version: PolicySnapshot, source: Source) -> PolicyDocument:
