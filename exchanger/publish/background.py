@@ -36,7 +36,7 @@ class Background:
 
     @contextmanager
     def watched(self) -> Generator[None]:
-        """Restore both switches when the block ends."""
+        """Restore the thresholds of collections when the block ends; ``at_work`` restores the switch interval."""
         self._usual, self._interval = gc.get_threshold(), sys.getswitchinterval()
         gc.callbacks.append(self._collected)
         try:
@@ -44,7 +44,6 @@ class Background:
         finally:
             gc.callbacks.remove(self._collected)
             gc.set_threshold(*self._usual)
-            sys.setswitchinterval(self._interval)
 
     @contextmanager
     def at_work(self) -> Generator[None]:
@@ -63,8 +62,8 @@ class Background:
                 gc.set_threshold(*self._usual[:2], self._usual[2] + self._allowed)
                 sys.setswitchinterval(self._interval)
 
-    def _collected(self, phase: str, info: dict[str, int]) -> None:
-        if phase == "stop" and info["generation"] == len(self._usual) - 1:
+    def _collected(self, _phase: str, info: dict[str, int]) -> None:
+        if info["generation"] == len(self._usual) - 1:
             self._allowed = self._count = 0
             if not self._at_work:
                 gc.set_threshold(*self._usual)

@@ -256,6 +256,14 @@ async def test_a_thread_frees_the_versions_under_grants_that_newer_ones_replace(
     assert (freed, [one() for one in made]) == (1, [None])
 
 
+@pytest.mark.usefixtures("without_automatic_collections")
+def test_collections_are_as_usual_after_work_that_put_one_off() -> None:
+    usual, background = gc.get_threshold(), Background()
+    with background.watched(), background.at_work():
+        gc.collect(1)
+    assert gc.get_threshold() == usual
+
+
 def test_everything_that_two_versions_do_not_share_is_freed() -> None:
     before = fresh({A: text_of(DENY % "/a", ALLOW % "/b"), OTHER: text_of(EXCHANGE % "/c", "{}")})
     after = before.changed({A: None})
