@@ -131,7 +131,7 @@ class Build:
     def _without_rights_of(self, version: PolicySnapshot, relabelled: Iterable[str]) -> PolicySnapshot:
         """Return ``version`` without the rights that namespaces have lost with their labels. What they deny there stays: it may move."""
         names = {*relabelled, *(() if version.revocation is None else version.revocation.allowances)}
-        if not version.grants.limited or not names:
+        if not version.grants.limited:
             return version
         lost = lost_rights(version, version.grants, self.labels, sorted(names))
         revocation = Revocation(HashTrieMap(lost), enforced=version.grants.enforced, keeps_denials=True) if lost else None
@@ -143,12 +143,11 @@ def _without_allows(version: PolicySnapshot, sources: Iterable[Source]) -> Itera
 
     An entry that is not granted stays: it fails closed.
     """
-    for source in sources:
-        effective = version.document(source)
-        allows = set() if effective is None else {entry.index for entry in effective.entries if isinstance(entry, AllowEntry)}
-        if effective is not None and allows:
+    for effective in filter(None, map(version.document, sources)):
+        allows = {entry.index for entry in effective.entries if isinstance(entry, AllowEntry)}
+        if allows:
             left = tuple([entry for entry in effective.document.entries if entry.index not in allows])
-            yield source, attrs.evolve(effective.document, entries=left, issuers=None)
+            yield effective.source, attrs.evolve(effective.document, entries=left, issuers=None)
 
 
 def lost_rights(version: PolicySnapshot, grants: Grants, labels: NamespaceLabels, names: Iterable[str]) -> dict[str, tuple[Allowance, ...]]:

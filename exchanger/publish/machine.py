@@ -27,10 +27,11 @@ Must not know: threads, tasks, Kubernetes, or files.
 """
 
 import math
-from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import chain
-from typing import Final, TypeAlias, final
+from typing import Final, TypeAlias, TypeVar, final
 
 import attrs
 from rpds import HashTrieMap
@@ -87,6 +88,7 @@ class SetTimer:
     at: float
 
 
+T = TypeVar("T")
 Action: TypeAlias = Read | Build | Revoke | Regrant | Publish | Close | HoldBack | SetTimer
 
 
@@ -115,15 +117,15 @@ class _NextGrants:
     """Grants that will replace the present ones: first ``revocation`` takes rights away, then all documents are held against them.
 
     ``is_revoked``: the revocation is that of these grants, not of earlier ones that came to nothing; ``lost`` are rights that it lacks.
-    ``held`` are the versions ``before``, the newest and the settled one, under these grants. ``documents`` and ``relabelled`` namespaces
-    have been built since.
+    ``held`` are the newest and the settled version under these grants; ``settled`` is the latter without them. ``documents`` and
+    ``relabelled`` namespaces have been built since.
     """
 
     grants: Grants
     revocation: Revocation | None = None
     is_revoked: bool = attrs.field(default=False, init=False)
     lost: dict[str, tuple[Allowance, ...]] = attrs.field(factory=dict, init=False)
-    before: tuple[PolicySnapshot, PolicySnapshot] | None = attrs.field(default=None, init=False)
+    settled: PolicySnapshot | None = attrs.field(default=None, init=False)
     held: tuple[PolicySnapshot, PolicySnapshot] | None = attrs.field(default=None, init=False)
     documents: dict[Source, PolicyDocument | None] = attrs.field(factory=dict, init=False)
     relabelled: dict[str, None] = attrs.field(factory=dict, init=False)
@@ -169,7 +171,7 @@ class Machine:
     behind: dict[str, float] = attrs.field(init=False)
     # When each feed reported something new last.
     _reported_at: dict[str, float] = attrs.field(factory=dict, init=False)
-    # The number of the last change that came before all feeds had caught up with each other; -1 once all of these are read.
+    # The number of the last change that came before all feeds had caught up with each other; minus infinity once all of these are read.
     _recovers_until: float = attrs.field(default=math.inf, init=False)
     _reading: set[Lane] = attrs.field(factory=set, init=False)
     _ready: _Ready = attrs.field(factory=_Ready, init=False, repr=False)
@@ -181,7 +183,7 @@ class Machine:
     is_open: bool = attrs.field(default=False, init=False)
     _was_open: bool = attrs.field(default=False, init=False)
     # Seconds of CPU that each namespace has cost while closed; infinite once nothing waits for it any longer.
-    _costs: dict[str, float] = attrs.field(factory=dict, init=False, repr=False)
+    _costs: defaultdict[str, float] = attrs.field(factory=lambda: defaultdict(float), init=False, repr=False)
     # When the settled version ceased to be the newest one.
     _unsettled_at: float = attrs.field(default=math.inf, init=False)
     # How the newest version differs from the one that was published last.
@@ -214,7 +216,10 @@ class Machine:
             labels: namespaces with new labels, ``None`` for those that are gone
             feeds: those from which the news is
         """
-        self._steps.append(chain(self._describe(labels, feeds, now), self._put(texts, feeds, now), self._remove(texts, feeds, now)))
+        described = _step_by_step(partial(self._describe, feeds, now), labels.items())
+        put = _step_by_step(partial(self._put, feeds, now), texts.items())
+        removed = _step_by_step(partial(self._remove, feeds, now), [source for source, text in texts.items() if text is None])
+        self._steps.append(chain(described, put, removed))
         return self._next(now)
 
     def passed(self, feed: str, until: float, now: float) -> list[Action]:
@@ -247,7 +252,7 @@ class Machine:
             self.issuers = names
             building = () if self._building is None else tuple(self._building.documents)
             known = (effective.source for effective in self.newest.documents())
-            self._steps.append(self._read_again(chain(known, tuple(self._ready.documents), building)))
+            self._steps.append(_step_by_step(self._read_again, chain(known, tuple(self._ready.documents), building)))
         return self._next(now)
 
     def read(self, lane: Lane, documents: Mapping[Source, PolicyDocument], now: float, costs: Mapping[str, float] = {}) -> list[Action]:
@@ -257,13 +262,12 @@ class Machine:
         for source in self.pending.done(documents):
             document = ready.documents[source] = documents[source]
             ready.begin(now)
-            ready.unread.pop(source, None)
             ready.blocked.pop(source, None)
             if not self._is_current(document):
                 self.pending.put(source, Text(document.text), again=True)
         if not self.is_open:
             for name, seconds in costs.items():
-                self._costs[name] = self._costs.get(name, 0.0) + seconds
+                self._costs[name] += seconds
         return self._next(now)
 
     def revoked(self, revocation: Revocation, now: float) -> list[Action]:
@@ -289,16 +293,15 @@ class Machine:
     def built(self, built: Built, now: float) -> list[Action]:
         """A version has been built."""
         order, self._building, coming = self._building, None, self._next_grants
-        _ensure(order is not None, "nothing is built twice")
         if order is None:
-            return []
+            raise AssertionError("nothing is built twice")
         is_regranted = order.base is not order.before
         versions = (built.version, order.before), (built.settled, order.settled)
         is_revoked = bool(built.lost) or any(after.revocation is not before.revocation for after, before in versions)
         was_settled, differs = self.settled is self.newest, bool(built.differs) or is_regranted or is_revoked
         if is_regranted or self.settled is order.settled:
-            if coming is not None and coming.before is not None and coming.before[1] is self.settled:
-                coming.before = coming.before[0], built.settled  # it is the same but for its rights
+            if coming is not None and coming.settled is self.settled:
+                coming.settled = built.settled  # it is the same but for its rights
             self.settled = built.settled
         self.newest = built.version
         if was_settled and differs:
@@ -316,7 +319,7 @@ class Machine:
             if coming.revocation is not None and not coming.is_revoked and built.lost:
                 coming.revocation = coming.revocation.beside(attrs.evolve(coming.revocation, allowances=HashTrieMap(built.lost)))
         if built.to_read:
-            self._steps.append(self._read_again(built.to_read))
+            self._steps.append(_step_by_step(self._read_again, built.to_read))
         return self._next(now, differs=differs, completes=order.completes)
 
     def tick(self, now: float) -> list[Action]:
@@ -337,58 +340,45 @@ class Machine:
 
     # What events have brought.
 
-    def _describe(self, labels: Mapping[str, tuple[Labels, ...] | None], feeds: Collection[str], now: float) -> Iterator[None]:
-        for number, (name, described) in enumerate(labels.items(), 1):
-            if described is None:
-                self._undescribed[name] = None
-            else:
-                self._undescribed.pop(name, None)
-            if described is not None and described != self._labels.get(name):
-                self._differ(feeds, now)
-                self._labels = self._labels.insert(name, described)
-                self._ready.relabelled[name] = None
-                if self._may_lose(name):
-                    self._ready.losing[name] = None
-                if self._building is not None:
-                    self._building = attrs.evolve(self._building, completes=False)
-                self._ready.begin(now)
-            if number % STEP == 0:
-                yield
+    def _describe(self, feeds: Collection[str], now: float, namespace: tuple[str, tuple[Labels, ...] | None]) -> None:
+        name, described = namespace
+        if described is None:
+            self._undescribed[name] = None
+            return
+        self._undescribed.pop(name, None)
+        if described != self._labels.get(name):
+            self._differ(feeds, now)
+            self._labels = self._labels.insert(name, described)
+            self._ready.relabelled[name] = None
+            if self._may_lose(name):
+                self._ready.losing[name] = None
+            if self._building is not None:
+                self._building = attrs.evolve(self._building, completes=False)
+            self._ready.begin(now)
 
-    def _forget(self, namespaces: Iterable[str]) -> Iterator[None]:
-        for number, name in enumerate(namespaces, 1):
-            self._labels = self._labels.discard(name)
-            if number % STEP == 0:
-                yield
+    def _forget(self, namespace: str) -> None:
+        self._labels = self._labels.discard(namespace)
 
-    def _put(self, texts: Mapping[Source, DocumentText | None], feeds: Collection[str], now: float) -> Iterator[None]:
-        for number, (source, text) in enumerate(texts.items(), 1):
-            if text is not None and not self._says(source, text):
-                self._differ(feeds, now)
-                self.pending.put(source, text)
-            if number % STEP == 0:
-                yield
+    def _put(self, feeds: Collection[str], now: float, report: tuple[Source, DocumentText | None]) -> None:
+        source, text = report
+        if text is not None and not self._says(source, text):
+            self._differ(feeds, now)
+            self.pending.put(source, text)
 
-    def _remove(self, texts: Mapping[Source, DocumentText | None], feeds: Collection[str], now: float) -> Iterator[None]:
-        for number, source in enumerate([source for source, text in texts.items() if text is None], 1):
-            if self._may_have(source):
-                self._differ(feeds, now)
-                self.pending.put(source, None)
-            if number % STEP == 0:
-                yield
+    def _remove(self, feeds: Collection[str], now: float, source: Source) -> None:
+        if self._may_have(source):
+            self._differ(feeds, now)
+            self.pending.put(source, None)
 
     def _differ(self, feeds: Collection[str], now: float) -> None:
         """Take note that ``feeds`` reported something new: others that are behind may not know what belongs to it."""
         self._reported_at.update(dict.fromkeys(feeds, now))
 
-    def _read_again(self, sources: Iterable[Source]) -> Iterator[None]:
-        """Read those documents again that are not as they would be read now."""
-        for number, source in enumerate(sources, 1):
-            document = self._document(source)
-            if document is not None and not self._is_current(document):
-                self.pending.put(source, Text(document.text), again=True)
-            if number % STEP == 0:
-                yield
+    def _read_again(self, source: Source) -> None:
+        """Read a document again if it is not as it would be read now."""
+        document = self._document(source)
+        if document is not None and not self._is_current(document):
+            self.pending.put(source, Text(document.text), again=True)
 
     def _document(self, source: Source) -> PolicyDocument | None:
         """Return the document of ``source`` that was read last; one of which only the text is kept counts as not read."""
@@ -441,12 +431,12 @@ class Machine:
         if not self.is_open:
             excused = [name for name, seconds in self._costs.items() if seconds > FIRST_BUDGET_S]
             for name in excused:
-                if self._costs[name] < math.inf:
+                if self._costs[name] != math.inf:
                     self._costs[name] = math.inf
                     self._ready.unread.update(self.pending.unread_in(name, self._recovers_until))
                     self._ready.begin(now)
         if self.pending.is_read_until(self._recovers_until, excused):
-            self._recovers_until = -1
+            self._recovers_until = -math.inf
             self._unsettled_at = now if self.settled is not self.newest else math.inf
 
     def _work(self, now: float) -> Iterator[Action]:
@@ -477,7 +467,7 @@ class Machine:
         self._granting = coming
         if not coming.is_revoked:
             return Revoke(coming.grants, (self.newest, self.settled), self._labels, self._building)
-        coming.before, coming.documents, coming.relabelled = (self.newest, self.settled), {}, {}
+        coming.settled, coming.documents, coming.relabelled = self.settled, {}, {}
         return Regrant(coming.grants, self.newest, self.settled)
 
     def _build(self, ready: _Ready) -> Build:
@@ -489,9 +479,8 @@ class Machine:
         self._ready = _Ready()
         if coming is not None and coming.held is not None:
             base = coming.held[0]
-            is_known = coming.before is not None and settled is coming.before[1]
             # One that has become the settled version since is not held against them; the build revokes what it may no longer do.
-            settled = coming.held[1] if is_known else attrs.evolve(settled, grants=coming.grants)
+            settled = coming.held[1] if settled is coming.settled else attrs.evolve(settled, grants=coming.grants)
             documents, relabelled = {**coming.documents, **documents}, {**coming.relabelled, **relabelled}
         return Build(
             self.newest,
@@ -519,7 +508,7 @@ class Machine:
         coming = self._next_grants
         is_built = self._ready.since == math.inf and self._building is None and coming is None
         is_complete = is_built or (completes and (coming is None or coming.is_revoked))
-        opens = not self.is_open and self._is_recovered and is_complete and now < self._expires_at
+        opens = not self.is_open and self._is_recovered and is_complete
         if not self.is_open and not opens:
             return
         reopens, self.is_open, self._was_open = opens and self._was_open, True, True
@@ -528,7 +517,7 @@ class Machine:
             differs |= opens or self.settled is not self.newest
             self.settled, self._unsettled_at = self.newest, math.inf
         if is_settled and self._undescribed:
-            self._steps.append(self._forget(self._undescribed))
+            self._steps.append(_step_by_step(self._forget, self._undescribed))
             self._undescribed = {}
         if opens:
             self._costs.clear()
@@ -560,7 +549,7 @@ class Machine:
 
     @property
     def _is_recovered(self) -> bool:
-        return self._recovers_until < 0
+        return self._recovers_until == -math.inf
 
     @property
     def _builds_at(self) -> float:
@@ -585,6 +574,14 @@ class Machine:
 
 
 _END: Final = object()
+
+
+def _step_by_step(take: Callable[[T], None], events: Iterable[T]) -> Iterator[None]:
+    """Take each of ``events``, and pause after each ``STEP`` of them."""
+    for number, event in enumerate(events, 1):
+        take(event)
+        if number % STEP == 0:
+            yield
 
 
 def _ensure(holds: bool, what: str) -> None:  # noqa: FBT001 - a condition

@@ -9,9 +9,9 @@ Must not know: time, tasks, threads, or what a text says.
 
 import enum
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from heapq import heappop, heappush
-from itertools import takewhile
+from itertools import count, takewhile
 from typing import Final, TypeAlias, final
 
 import attrs
@@ -36,7 +36,7 @@ class Lane(enum.Enum):
 
 
 # Characters that are read at once: heavy texts are read one by one.
-_MOST: Final = {Lane.LIGHT: LIGHT_WORK, Lane.HEAVY: 2**31}
+_MOST: Final = {Lane.LIGHT: LIGHT_WORK, Lane.HEAVY: math.inf}
 
 
 @final
@@ -50,7 +50,7 @@ class Waiting:
     source: Source
     text: DocumentText
     number: int
-    again: bool = False
+    again: bool
 
     @property
     def work(self) -> int:
@@ -85,7 +85,7 @@ class _Queue:
     _current: dict[Source, _Turn] = attrs.field(factory=dict, init=False)
     _finishes: dict[tuple[str, bool], int] = attrs.field(factory=dict, init=False)
     _start: int = attrs.field(default=0, init=False)
-    _count: int = attrs.field(default=0, init=False)
+    _numbers: Iterator[int] = attrs.field(factory=count, init=False)
 
     def put(self, waiting: Waiting) -> None:
         """Let a text wait; one that replaces another of its source and flow pays the difference."""
@@ -93,17 +93,16 @@ class _Queue:
         begins = last - before[2].work if before is not None and before[2].flow == waiting.flow else max(self._start, last)
         finish = begins + waiting.work
         self._finishes[waiting.flow] = finish
-        self._count += 1
-        self._current[waiting.source] = turn = (finish, self._count, waiting)
+        self._current[waiting.source] = turn = (finish, next(self._numbers), waiting)
         heappush(self._turns, turn)
-        if len(self._turns) > 2 * len(self._current) + _MANY:
+        if len(self._turns) - len(self._current) > _MANY:
             self._turns = sorted(self._current.values())
 
     def drop(self, source: Source) -> None:
         """Forget the text of ``source``, if there is one."""
         self._current.pop(source, None)
 
-    def take(self, most: int) -> Waiting | None:
+    def take(self, most: float) -> Waiting | None:
         """Take the next text, unless it costs more than ``most`` characters."""
         while self._turns:
             finish, _, waiting = turn = self._turns[0]
@@ -189,11 +188,13 @@ class Pending:
         """Take the next texts to read: one, or light ones of ``LIGHT_WORK`` characters. Call ``done`` when they have been read."""
         taken: dict[Source, DocumentText] = {}
         room = _MOST[lane]
-        while room > 0 and (waiting := self._queues[lane].take(room)) is not None:
+        while (waiting := self._queues[lane].take(room)) is not None:
             _discard(self._waiting, waiting.source)
             self._reading[waiting.source] = waiting
             taken[waiting.source] = waiting.text
-            room = room - waiting.work if lane is Lane.LIGHT else 0
+            if lane is Lane.HEAVY:
+                break
+            room -= waiting.work
         return taken
 
     def done(self, sources: Iterable[Source]) -> list[Source]:

@@ -12,7 +12,7 @@ from exchanger.policy import selection
 from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.grants.allowance import Grants, NamespaceGrant
 from exchanger.policy.limits import NamespaceLimits
-from exchanger.policy.selection import DocumentText, Text
+from exchanger.policy.selection import DocumentText, Text, UnknownText
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.publish.build import FIRST_BUDGET_S, Build, Read
 from exchanger.publish.machine import GATHER_S, HOLD_S, STEP, Machine
@@ -112,6 +112,23 @@ def test_nothing_is_read_or_published_for_texts_that_are_known() -> None:
     assert not world.jobs
     world.end()
     assert world.said == ["publish"]
+
+
+def test_a_text_that_waits_or_is_being_read_is_not_read_twice() -> None:
+    world, texts = begun({}), {A: denial("/a", LIGHT_WORK), OTHER: denial("/b", LIGHT_WORK)}
+    for _ in range(2):
+        world.apply(texts)
+        assert world.machine.unread == 2
+
+
+def test_what_is_read_and_what_is_being_built_is_unread() -> None:
+    world = begun({})
+    for number, source in enumerate((A, B, OTHER), 1):
+        world.apply({source: denial("/a")})
+        if source is not OTHER:
+            world.finish("light")
+        assert world.machine.unread == number
+    assert world.jobs.keys() == {"build", "light"}
 
 
 @pytest.mark.parametrize(("what", "ticks"), [("texts", 1), ("removals", 2), ("labels", 1)])
@@ -236,6 +253,18 @@ def test_what_a_removed_document_allowed_counts_again_when_it_comes_back() -> No
     world.apply({A: denial("/z", LIGHT_WORK), B: None})
     world.finish("build")
     assert isinstance(verdict(world, "/x"), NoMatch)
+    world.apply(texts)
+    world.end()
+    assert isinstance(verdict(world, "/x"), AllowEntry)
+
+
+def test_a_removed_document_that_is_back_before_the_next_build_allows_as_before() -> None:
+    texts = {B: text_of(ALLOW % "/x")}
+    world = begun(texts, grants=FREE)
+    world.apply({OTHER: denial("/busy")})
+    world.finish("light")
+    assert "build" in world.jobs
+    world.apply({A: denial("/z", LIGHT_WORK), B: None})
     world.apply(texts)
     world.end()
     assert isinstance(verdict(world, "/x"), AllowEntry)
@@ -458,6 +487,21 @@ def test_other_issuers_have_all_documents_read_again_also_those_on_the_way(parse
     world.use_issuers(ISSUERS)
     world.end()
     assert all(isinstance(verdict(world, path), ExchangeEntry) for path in ("/a", "/c", "/d"))
+
+
+def test_a_newer_text_counts_although_the_older_one_has_to_be_read_again() -> None:
+    world = begun({})
+    world.apply({A: denial("/old", LIGHT_WORK)})
+    world.use_issuers(frozenset({"another"}))
+    world.apply({A: denial("/new", LIGHT_WORK)})
+    world.end()
+    assert [type(verdict(world, path)) for path in ("/old", "/new")] == [NoMatch, DenyEntry]
+
+
+def test_a_document_without_a_text_is_not_read_again_for_other_issuers() -> None:
+    world = begun({A: UnknownText("nobody knows it")})
+    world.use_issuers(frozenset({"another"}))
+    assert not world.jobs
 
 
 RED, BLUE = ((("team", "red"),),), ((("team", "blue"),),)
@@ -861,6 +905,30 @@ def test_a_denial_that_moves_when_grants_change_over_is_not_open_if_it_came_afte
     world.end()
     assert isinstance(verdict(world, "/new"), DenyEntry)
     assert world.in_force.settled is None
+
+
+def test_labels_that_change_while_documents_are_held_against_grants_count_under_them() -> None:
+    world = begun({A: text_of(EXCHANGE % "/a")}, grants=Grants((BY_LABEL,)), labels={"a": BLUE})
+    world.do(world.machine.granted(Grants((BY_LABEL, OF_B)), world.now))
+    world.finish("revoke")
+    world.apply({}, {"a": RED})
+    for _ in range(2):
+        world.finish("build")
+    assert "regrant" in world.jobs
+    world.end()
+    assert isinstance(verdict(world, "/a"), ExchangeEntry)
+
+
+def test_labels_that_are_back_before_all_is_settled_are_not_forgotten() -> None:
+    texts = {A: text_of(EXCHANGE % "/a")}
+    world = begun(texts, grants=Grants((BY_LABEL,)), labels={"a": RED})
+    world.apply({OTHER: denial("/b", LIGHT_WORK)}, {"a": None})
+    world.apply({}, {"a": RED})
+    world.end()
+    for reported in ({A: None}, texts):
+        world.apply(reported)
+        world.end()
+    assert isinstance(verdict(world, "/a"), ExchangeEntry)
 
 
 def test_labels_end_under_the_next_grants_what_the_settled_version_alone_has() -> None:

@@ -137,6 +137,15 @@ def test_a_removal_waits_for_no_text_that_is_only_read_again(pending: Pending) -
     assert removed(pending) == []
 
 
+@pytest.mark.parametrize(("was_again", "order"), [(True, ["a/new", "a/old", "a/p"]), (False, ["a/old", "a/new", "a/p"])])
+def test_an_edit_changes_nothing_of_what_a_removal_waits_for(pending: Pending, was_again: bool, order: list[str]) -> None:
+    """A removal waits for a new text, or for the earlier one that was edited."""
+    put(pending, "a/p", text=LARGE, again=was_again)
+    for place in order:
+        put(pending, place, text=None if place == "a/old" else LARGE)
+    assert removed(pending) == []
+
+
 def test_a_text_that_comes_after_a_removal_replaces_it(pending: Pending) -> None:
     put(pending, "a/new", text=LARGE)
     put(pending, "a/old", text=None)
