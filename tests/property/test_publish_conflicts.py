@@ -2,7 +2,7 @@
 
 import attrs
 import trio
-from hypothesis import event, given
+from hypothesis import event, example, given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -34,6 +34,7 @@ def conflicts_in(snapshot: PolicySnapshot) -> dict[Source, Conflicts]:
     return {source: conflicts for source, conflicts in found.items() if conflicts}
 
 
+@example([{SOURCES[0]: text_of(DENY % "/x")}, dict.fromkeys(SOURCES[:2], text_of(DENY % "/x"))])
 @given(st.lists(states, min_size=1, max_size=6))
 def test_the_index_has_the_conflicts_of_the_newest_version_and_tells_what_differs(history: list[dict[Source, Text]]) -> None:
     index, before = ConflictIndex(), dict[Source, Conflicts]()
@@ -94,19 +95,15 @@ def test_observers_know_the_conflicts_of_the_newest_version(history: list[dict[S
     trio.run(watch, clock=MockClock())
 
 
-async def test_a_version_of_many_documents_is_taken_in_slices() -> None:
+async def test_a_version_of_many_documents_is_taken_and_looked_at_with_pauses() -> None:
     (change,) = changes_of([{Source("a", f"p{number}"): text_of() for number in range(3 * SLICE)}])
-    watch = ConflictWatch()
+    observer, turns = Observer(), 0
+    watch = ConflictWatch((observer,))
     watch.published(change)
-    turns, done = 0, trio.Event()
-
-    async def take() -> None:
-        assert len(await watch._take()) == 3 * SLICE
-        done.set()
-
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(take)
-        while not done.is_set():
+        nursery.start_soon(watch.run)
+        while not observer.looks:
             await trio.lowlevel.checkpoint()
             turns += 1
-    assert turns >= 3
+        nursery.cancel_scope.cancel()
+    assert turns >= 3 + 3 * SLICE  # of the slices, and of looking at each document

@@ -59,6 +59,7 @@ def test_what_two_versions_do_not_share_is_freed_in_pieces_parts_first(
         assert id(part) in place, f"{part} is freed with the version"
         assert id(owner) in kept or place[id(part)] < place[id(owner)]
     assert not any(id(own) in place for name, own in old.namespaces.items() if name not in replaced)
+    assert not any(id(there) in place for there in new.hosts.by_name.values())
 
 
 def test_a_document_is_freed_before_its_parts_and_within_the_call() -> None:
