@@ -134,10 +134,10 @@ def port_of(text: str) -> str:
 
 def wildcards_above(host: str) -> Iterator[str]:
     """Yield the wildcards that cover the canonical ``host``, the longest first."""
-    at = host.find(".")
-    while at >= 0:
-        yield "*" + host[at:]
-        at = host.find(".", at + 1)
+    _, dot, above = host.partition(".")
+    while dot:
+        yield WILDCARD + above
+        _, dot, above = above.partition(".")
 
 
 def is_host(text: str) -> bool:

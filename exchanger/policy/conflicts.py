@@ -6,8 +6,8 @@ Must not know: requests, or who learns of a conflict.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice, product
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import ClassVar, Final, final
 
 import attrs
@@ -15,12 +15,11 @@ import attrs
 from exchanger.codes.code import Code
 from exchanger.codes.manifests import CONFLICT
 from exchanger.policy import table
-from exchanger.policy.grants.restriction import Routes
 from exchanger.policy.headers import RequestHeaders
 from exchanger.policy.lookup import Trace
 from exchanger.policy.namespace import EffectiveDocument
 from exchanger.policy.prefix import fold, spellings_of
-from exchanger.policy.scope import PathSet, covers_host
+from exchanger.policy.scope import PathSet
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.steps import Steps
 from exchanger.policy.table import Level, VirtualHost
@@ -33,8 +32,6 @@ from exchanger.values.verdict import Unhealthy
 MAX_RIVALS: Final = 3
 # Methods of one entry that are considered, in a tenth of a millisecond: it may name 100,000.
 MAX_CLAIMS: Final = 256
-# Hosts of a document that are considered for an entry that grants left on other hosts than its own.
-MAX_HOSTS: Final = 256
 # Characters of a prefix whose other spellings are considered, in a quarter of a millisecond in the worst case: escapes have long ones.
 MAX_PREFIX: Final = 1024
 # Characters of a source in the name of an entry: so that two names fit into a line.
@@ -141,7 +138,8 @@ def conflicts_with(entry: Entry, snapshot: PolicySnapshot, reserve: Steps | None
     found: dict[tuple[Source, int], Entry] = {}
     prefix, folded, budget = entry.match.path_prefix, entry.match.case_insensitive, reserve or Steps(MAX_VARIANT_WORK)
     literal = (fold(prefix) if folded else prefix,) if len(prefix) > MAX_PREFIX else spellings_of(entry.match).literal
-    for there, spelling in product(_hosts_of(entry, snapshot), literal):
+    there = snapshot.hosts.by_name.get(entry.match.host or "", VirtualHost())
+    for spelling in literal:
         levels = _equal((there.folded if folded else there.exact).get(spelling), entry)
         granted = [level.granted_paths for level in levels if _has(level, entry)]
         found_there = chain(levels, _twins(there, spelling, entry, budget)) if granted else ()
@@ -155,17 +153,6 @@ def conflicts_with(entry: Entry, snapshot: PolicySnapshot, reserve: Steps | None
 
 def _place(entry: Entry) -> tuple[Source, int]:
     return entry.source, entry.index
-
-
-def _hosts_of(entry: Entry, snapshot: PolicySnapshot) -> Iterator[VirtualHost]:
-    """Yield the hosts on which ``entry`` decides: its own, unless grants left only others."""
-    document = snapshot.document(entry.source)
-    routes: Mapping[str | None, Routes] = {} if document is None else document.routes
-    host = entry.match.host
-    for name in (host,) if host in routes else islice(routes, MAX_HOSTS):
-        there = snapshot.hosts.by_name.get(name) if name is not None and covers_host(host, name) else None
-        if there is not None:
-            yield there
 
 
 def _equal(levels: Iterable[Level] | None, entry: Entry) -> list[Level]:
@@ -213,7 +200,7 @@ def _members(level: Level, entry: Entry, budget: Steps) -> Iterator[Entry]:
 
 
 def _have_common_paths(one: PathSet | None, other: PathSet | None) -> bool:
-    return one is None or other is None or one == other or one.common(other) is not None
+    return one is None or other is None or one.common(other) is not None
 
 
 def _twins(there: VirtualHost, spelling: str, entry: Entry, reserve: Steps) -> Iterator[Level]:

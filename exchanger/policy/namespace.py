@@ -126,7 +126,7 @@ class NamespacePolicy:
         return self._with({source: None if one is None else _Content.of(one) for source, one in documents.items()})
 
     def granted(
-        self, labels: tuple[Labels, ...], allowances: tuple[Allowance, ...], limits: NamespaceLimits, *, enforced: bool = True
+        self, labels: tuple[Labels, ...], allowances: tuple[Allowance, ...], limits: NamespaceLimits, *, enforced: bool
     ) -> "NamespacePolicy":
         """Return the namespace under other allowances and limits."""
         contents = {source: _Content.known(one) for source, one in self.documents.items()}

@@ -35,7 +35,8 @@ _NO_OTHER: Final = Selector()
 
 def looks_like_policy(text: str | None) -> bool:
     """Return whether ``text`` has the two fields that policy documents begin with."""
-    return text is not None and bool(_VERSION.search(text, 0, _LOOKED_AT) and _ENTRIES.search(text, 0, _LOOKED_AT))
+    head = (text or "")[:_LOOKED_AT]
+    return bool(_VERSION.search(head) and _ENTRIES.search(head))
 
 
 def of_namespaces(namespaces: Iterable[Namespace], selector: Selector, config_maps: Selector) -> Iterator[Notice]:

@@ -123,11 +123,10 @@ class Allowance:
 
     def near(self, host: str | None) -> "NearGrants":
         """Return the grants that have a host in common with ``host``, ``None`` for all hosts; computed once for each granted host."""
-        has_below = host is None or host in self._below
-        if host is None or has_below:
-            key = host, has_below
+        if host is None or host in self._below:
+            key = host, True
         else:  # then it has what covers the nearest granted host above it, and nothing below
-            key = next((above for above in hosts_above(host) if above in self._at and above != ANYTHING), ANYTHING), has_below
+            key = next((above for above in hosts_above(host) if above in self._at and above != ANYTHING), ANYTHING), False
         known = self._near.get(key)
         return self._near.setdefault(key, self._near_to(host)) if known is None else known
 
@@ -197,7 +196,7 @@ class NearGrants:
 
 
 @lru_cache(maxsize=_KEPT_SETS)
-def paths_of(*grants: Granted, in_any_reading: bool = False) -> PathSet:
+def paths_of(*grants: Granted, in_any_reading: bool) -> PathSet:
     """Return the paths of these grants together."""
     return PathSet.of((path for one in grants for path in one.spellings), in_any_reading=in_any_reading)
 
@@ -409,7 +408,7 @@ def _is_read_alike(url: str, stem: str) -> bool:
     The stem is the operator's own text, and may have escapes.
     """
     origin = _match_origin(url)
-    start = max(len(stem), 0 if origin is None else origin.end())
+    start = len(stem) if origin is None else max(len(stem), origin.end())
     rest = url[start:]
     if not rest.startswith("/") or (stem.endswith("/") and start == len(stem)):
         rest = f"/{rest}"

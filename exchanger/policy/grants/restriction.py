@@ -143,7 +143,7 @@ def _kept(entry: Entry, near: NearGrants, covering: Iterable[Granted]) -> Iterat
         yield Route(entry)
         return
     for host, grants in near.by_host(match.host):
-        paths = grants.closing_paths if closes else paths_of(*_usable(entry, grants))
+        paths = grants.closing_paths if closes else paths_of(*_usable(entry, grants), in_any_reading=closes)
         if host == match.host and not paths.covers(attrs.evolve(match, path_type=PathType.SEGMENT)):
             paths = PathSet.of((*paths.prefixes, *prefix_spellings(match.path_prefix).all), in_any_reading=closes)
         if paths.intersects(match):
