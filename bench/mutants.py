@@ -44,7 +44,10 @@ from hypothesis import Phase, settings
 ROOMS: Final = {
     "policy": (
         ["exchanger/policy"],
-        ["tests/policy", "tests/decision", *(f"tests/property/test_{room}*.py" for room in ("policy", "values"))],
+        [
+            *(f"tests/{room}" for room in ("policy", "decision", "check", "codes", "schemas")),
+            *(f"tests/property/test_{room}*.py" for room in ("policy", "values", "tools_check")),
+        ],
     ),
     "lookup": (
         [f"exchanger/policy/{name}.py" for name in ("lookup", "scope", "table", "trie", "revocation")],
@@ -146,7 +149,9 @@ def mutation(node: ast.AST) -> tuple[ast.expr | ast.stmt, str] | None:
             return node, repr(not value)
         case ast.Constant(value=int(value) | float(value)):
             return node, repr(value + 1)
-        case ast.Return(value=ast.expr() as value) if not (isinstance(value, ast.Constant) and value.value is None):
+        case ast.Return(value=ast.Constant(value="")):  # nobody tells it from None
+            return node, "return '?'"
+        case ast.Return(value=ast.expr() as value) if not (isinstance(value, ast.Constant) and value.value in {None, False, True}):
             return node, "return None"
         case ast.Expr(value=ast.Call() | ast.Await()) | ast.AugAssign():
             return node, "pass"
@@ -154,7 +159,7 @@ def mutation(node: ast.AST) -> tuple[ast.expr | ast.stmt, str] | None:
 
 
 def without_effect(tree: ast.AST) -> set[ast.AST]:
-    """Return the nodes of which no mutant says anything: annotations, the ``init`` and ``repr`` of fields, and what cannot run."""
+    """Return the nodes of which no mutant says anything: annotations, options that only readers see, and what cannot be."""
     roots: list[ast.AST | None] = []
     for node in ast.walk(tree):
         match node:
@@ -162,9 +167,11 @@ def without_effect(tree: ast.AST) -> set[ast.AST]:
                 roots.append(node.annotation)
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 roots.append(node.returns)
-            case ast.keyword(arg="init" | "repr"):
+            case ast.keyword(arg="init" | "repr" | "kw_only" | "cache_hash" | "strict"):
                 roots.append(node.value)
-            case ast.Expr(value=ast.Call(func=ast.Name(id="assert_never"))):
+            case ast.Call(func=ast.Attribute(attr="define")):  # of machines, which nobody compares
+                roots += [option.value for option in node.keywords]
+            case ast.Expr(value=ast.Call(func=ast.Name(id="assert_never" | "_ensure"))):
                 roots.append(node)
     return {node for root in roots if root is not None for node in ast.walk(root)}
 
