@@ -103,7 +103,6 @@ class _Ready:
     documents: dict[Source, PolicyDocument | None] = attrs.field(factory=dict, init=False)
     relabelled: dict[str, None] = attrs.field(factory=dict, init=False)
     losing: dict[str, None] = attrs.field(factory=dict, init=False)
-    blocked: dict[Source, None] = attrs.field(factory=dict, init=False)
     unread: dict[Source, None] = attrs.field(factory=dict, init=False)
     since: float = attrs.field(default=math.inf, init=False)
 
@@ -262,7 +261,6 @@ class Machine:
         for source in self.pending.done(documents):
             document = ready.documents[source] = documents[source]
             ready.begin(now)
-            ready.blocked.pop(source, None)
             if not self._is_current(document):
                 self.pending.put(source, Text(document.text), again=True)
         if not self.is_open:
@@ -444,10 +442,8 @@ class Machine:
         ready = self._ready
         if not self._steps:
             removals = self.pending.take_removals()
-            blocked = self.pending.take_blocked()
             ready.documents.update(removals)
-            ready.blocked.update(blocked)
-            if removals or blocked:
+            if self.pending.take_blocked() or removals:
                 ready.begin(now)
         for lane in Lane:
             if lane not in self._reading and (texts := self.pending.take(lane)):
@@ -489,7 +485,7 @@ class Machine:
             documents,
             self._labels,
             relabelled,
-            ready.blocked,
+            self.pending.removals,  # in each build, since other labels or grants may permit what a document allows
             ready.unread,
             coming.grants if coming is not None and coming.held is None else None,
             completes=not self.is_open,

@@ -11,7 +11,7 @@ import enum
 import math
 from collections.abc import Collection, Iterable, Iterator
 from heapq import heappop, heappush
-from itertools import count, takewhile
+from itertools import chain, count, takewhile
 from typing import Final, TypeAlias, final
 
 import attrs
@@ -210,6 +210,11 @@ class Pending:
             if waiting is not None:
                 self._queues[waiting.lane].put(waiting)
         return kept
+
+    @property
+    def removals(self) -> list[Source]:
+        """The sources whose documents wait to be removed."""
+        return list(chain.from_iterable(self._removals.values()))
 
     def take_removals(self) -> dict[Source, None]:
         """Take the removals that need not wait for an older text of their namespace."""

@@ -247,6 +247,25 @@ def test_what_a_removed_document_allows_is_gone_at_once(state: str) -> None:
     assert world.in_force.document(B) is None
 
 
+@pytest.mark.parametrize("permitted_by", ["labels", "grants"])
+def test_what_a_removed_document_allows_is_not_permitted_while_the_removal_waits(permitted_by: str) -> None:
+    to_red = attrs.evolve(FREE, grants=(attrs.evolve(FREE.grants[0], selector=parse_selector("team=red")),))
+    world = begun({B: text_of(ALLOW % "/x")}, grants=to_red, labels={"a": BLUE})
+    world.apply({A: denial("/z", LIGHT_WORK)})
+    world.apply({B: None})
+    world.finish("build")
+    if permitted_by == "labels":
+        world.apply({}, {"a": RED})
+    else:
+        world.do(world.machine.granted(FREE, world.now))
+        world.finish("revoke", "regrant")
+    for _ in range(3):
+        world.finish("build")
+        world.pause(HOLD_S)
+        assert not isinstance(verdict(world, "/x"), AllowEntry)
+    assert "heavy" in world.jobs
+
+
 def test_what_a_removed_document_allowed_counts_again_when_it_comes_back() -> None:
     texts = {B: text_of(ALLOW % "/x")}
     world = begun(texts, grants=FREE)
