@@ -104,10 +104,8 @@ class Build:
         compared = dict.fromkeys(self.relabelled)
         if base is not self.before:
             compared.update((name, None) for name, own in version.namespaces.items() if own is not self.before.namespaces.get(name))
-        differs = changed_documents(self.before, version, documents, compared)
-        # Other labels may grant other paths or hosts to an entry that is the same.
-        alike = {source for source, one in differs.items() if one is not None and one.is_like(self.before.document(source))}
-        differs = {source: one for source, one in differs.items() if source.namespace in compared or source not in alike}
+        changed = changed_documents(self.before, version, documents, compared)
+        differs = {source: one for source, one in changed.items() if one is None or not one.is_like(self.before.document(source))}
         touched = compared | dict.fromkeys(source.namespace for source in documents)
         to_read = [source for name in touched if (own := version.namespace(name)) is not None for source in sorted(own.to_read_again)]
         # Other grants may give rights to labels that a namespace had when the version was settled, and has no longer.

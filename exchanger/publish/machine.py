@@ -61,7 +61,7 @@ class Publish:
     """Let ``change.snapshot`` decide requests. ``reopens``: all of them have been refused so far, because what was known was too old."""
 
     change: Change
-    reopens: bool = False
+    reopens: bool
 
 
 @final

@@ -2,6 +2,7 @@
 
 import gc
 import sys
+import threading
 import weakref
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager
@@ -61,10 +62,10 @@ class Published:
 
 
 @asynccontextmanager
-async def running(runner: Runner) -> AsyncGenerator[None]:
+async def running(runner: Runner) -> AsyncGenerator[Runner]:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(runner.run)
-        yield
+        yield runner
         nursery.cancel_scope.cancel()
 
 
@@ -116,6 +117,22 @@ async def test_ten_thousand_texts_are_taken_in_with_pauses(autojump_clock: MockC
             await trio.lowlevel.checkpoint()
             others += 1
         assert others > 5
+
+
+async def test_a_thread_that_reads_is_not_waited_for_when_cancelled() -> None:
+    begun, release, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def cpu() -> float:
+        begun.set()
+        release.wait(10)
+        ended.set()
+        return 0.0
+
+    async with running(Runner(Machine("x"), lambda _change, _reopens: None, cpu=cpu)) as runner:
+        tell(runner, {A: denial("/a")})
+        await trio.to_thread.run_sync(begun.wait, 10)
+    assert not ended.is_set()
+    release.set()
 
 
 async def test_a_fault_of_the_reader_of_versions_ends_it(autojump_clock: MockClock) -> None:
@@ -259,8 +276,12 @@ async def test_a_thread_frees_the_versions_under_grants_that_newer_ones_replace(
 @pytest.mark.usefixtures("without_automatic_collections")
 def test_collections_are_as_usual_after_work_that_put_one_off() -> None:
     usual, background = gc.get_threshold(), Background()
-    with background.watched(), background.at_work():
+    gc.collect()
+    with background.watched():
         gc.collect(1)
+        with background.at_work():
+            gc.collect(1)
+        assert gc.get_threshold() == (*usual[:2], usual[2] + 1)
     assert gc.get_threshold() == usual
 
 
