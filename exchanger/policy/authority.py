@@ -178,9 +178,9 @@ class HostReading:
 
     hosts: tuple[str | None, ...]
     problem: str = ""
-    code: Code | None = attrs.field(default=None, eq=False, repr=False)
-    meant: str = attrs.field(default="", eq=False)
-    advice: str = attrs.field(default="", eq=False)
+    code: Code | None = attrs.field(default=None, repr=False)
+    meant: str = ""
+    advice: str = ""
 
 
 def read_host(text: str) -> HostReading:

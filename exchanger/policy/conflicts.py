@@ -19,7 +19,6 @@ from exchanger.policy.headers import RequestHeaders
 from exchanger.policy.lookup import Trace
 from exchanger.policy.namespace import EffectiveDocument
 from exchanger.policy.prefix import fold, spellings_of
-from exchanger.policy.scope import PathSet
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.steps import Steps
 from exchanger.policy.table import Level, VirtualHost
@@ -141,9 +140,8 @@ def conflicts_with(entry: Entry, snapshot: PolicySnapshot, reserve: Steps | None
     there = snapshot.hosts.by_name.get(entry.match.host or "", VirtualHost())
     for spelling in literal:
         levels = _equal((there.folded if folded else there.exact).get(spelling), entry)
-        granted = [level.granted_paths for level in levels if _has(level, entry)]
-        found_there = chain(levels, _twins(there, spelling, entry, budget)) if granted else ()
-        for level in [one for one in found_there if any(_have_common_paths(one.granted_paths, own) for own in granted)]:
+        is_there = any(_has(level, entry) for level in levels)
+        for level in chain(levels, _twins(there, spelling, entry, budget)) if is_there else ():
             for rival in _rivals(level, entry, budget):
                 found[_place(rival)] = rival
                 if len(found) == MAX_RIVALS:
@@ -197,10 +195,6 @@ def _members(level: Level, entry: Entry, budget: Steps) -> Iterator[Entry]:
         meets = methods is None or scope.methods is None or not methods.isdisjoint(scope.methods)
         if meets and isinstance(other, Entry) and scope.headers == entry.match.headers:
             yield other
-
-
-def _have_common_paths(one: PathSet | None, other: PathSet | None) -> bool:
-    return one is None or other is None or one.common(other) is not None
 
 
 def _twins(there: VirtualHost, spelling: str, entry: Entry, reserve: Steps) -> Iterator[Level]:

@@ -200,7 +200,7 @@ def test_rivals_are_found_among_thousands_of_entries_of_one_place() -> None:
     assert set(documents_in_conflict(snapshot)) - {None} == {document.source for document in written}
 
 
-def test_entries_conflict_only_on_granted_paths_that_they_have_in_common() -> None:
+def test_entries_conflict_where_they_are_written_and_not_where_grants_keep_them_apart() -> None:
     grants = Grants(
         tuple(
             NamespaceGrant(frozenset({name}), None, (host,), (path,))

@@ -196,7 +196,7 @@ def _items(root: Node, findings: Findings) -> tuple[Node, ...]:
     missing = [field for name, field in DOCUMENT_FIELDS.fields.items() if name not in fields]
     meant = report_unknown(unknown, "the document has", "", missing, findings)
     version = fields.get("version")
-    if version is None and "version" in meant:
+    if "version" in meant:
         pass  # the problem with the other name is about it
     elif version is None or is_null(version):
         findings.add(codes.WRONG_VERSION, f"the document has no version {VERSION}", version, "version")
