@@ -149,6 +149,9 @@ def test_a_host_is_read_up_to_a_length() -> None:
         ("https://user:pass@billing", {"billing"}),
         ("https://user:a|b@billing", {"billing"}),
         ("([2001:DB8::1])", {"[2001:db8::1]"}),
+        ("localhost:a.example.com", {"localhost", "a.example.com"}),
+        ("a.example.com:no--port", {"a.example.com"}),
+        ("a.example.com/orders/b.example.com/10.1.2.3/1.2", {"a.example.com", "b.example.com", "10.1.2.3"}),
         (" ".join(f"{name}.example.com" for name in "abcdefghij"), {*(f"{name}.example.com" for name in "abcdefgh"), None}),
     ],
 )

@@ -16,7 +16,7 @@ from exchanger.policy.documents.document import Labels, PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants, NamespaceGrant
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.snapshot import PolicySnapshot, changed_documents
-from exchanger.values.entry import DenyEntry, MatchScope, Source
+from exchanger.values.entry import EVERYWHERE, DenyEntry, FailClosedRegion, MatchScope, Source
 from exchanger.values.selector import parse_selector
 from exchanger.values.verdict import Ambiguous, NoMatch, Unhealthy
 from tests.policy.comparing import content
@@ -234,3 +234,17 @@ def test_a_document_that_covers_too_many_granted_hosts_has_a_problem_that_says_s
     assert [problem.code for problem in document.findings] == [MANY_AREAS, PARTLY_OUTSIDE_GRANTS]
     assert document.entries == ()
     assert isinstance(there.match("h1.example", "/", "GET"), Unhealthy)
+
+
+def test_hosts_that_fail_closed_as_a_whole_yield_to_others_only_while_every_claim_on_them_does() -> None:
+    hosts_of = {"red": ("h1.example", "h2.example"), "blue": ("*",)}
+    grants = Grants(tuple(NamespaceGrant(frozenset({name}), None, own) for name, own in hosts_of.items()))
+    source, other, blue = Source("red", "a"), Source("red", "b"), Source("blue", "a")
+    denied = DenyEntry(blue, 0, MatchScope("h1.example"))
+    unreadable = PolicyDocument(source, regions=(FailClosedRegion(source, EVERYWHERE, "unreadable"),))
+    wildcard = PolicyDocument(other, (DenyEntry(other, 0, MatchScope("*.example")),))
+    with mock.patch.object(expansion, "MAX_EXPANDED", 1):
+        yielding = PolicySnapshot(grants=grants).changed({blue: PolicyDocument(blue, (denied,)), source: unreadable})
+        closed = yielding.changed({other: wildcard})
+        again = closed.changed({other: None})
+    assert [one.match("h1.example", "/", "GET") == denied for one in (yielding, closed, again)] == [True, False, True]

@@ -199,6 +199,13 @@ def test_the_candidates_are_bounded_and_have_the_one_that_decides(count: int) ->
     assert found.more == min(count, MAX_LOOKED_AT + 1) - MAX_CANDIDATES
 
 
+def test_a_region_that_fails_closed_is_among_the_candidates_however_many_entries_there_are() -> None:
+    entries = tuple(deny("/", index=index, headers=(("x-tool", f"{index}"),)) for index in range(MAX_LOOKED_AT + 50))
+    unreadable = region("/", source=BLUE)
+    found = explain(snapshot_of(*entries, unreadable), HOST, "/x", "GET")
+    assert (found.candidates[0].claim, found.candidates[0].standing) == (unreadable, BLOCKS)
+
+
 def granted(*path_prefixes: str, hosts: tuple[str, ...] = (HOST,)) -> Grants:
     """Return grants of all actions on these paths alone."""
     (everything,) = EVERYTHING_GRANTED.grants

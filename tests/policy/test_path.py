@@ -123,6 +123,8 @@ def test_the_bounds_themselves_are_allowed() -> None:
     )
     assert read_path("/" + "a" * (MAX_ODD_PATH - 2) + "//", "GET") is MalformedPath.TOO_LONG
     assert read_path("/" + "%61" * (MAX_WORK // 3), "GET") == ("/" + "%61" * (MAX_WORK // 3), "/" + "a" * (MAX_WORK // 3))
+    assert read_path("/" + "\uff41" * 251, "GET") == ("/" + "\uff41" * 251, "/" + "a" * 251)  # MAX_WORK exactly
+    assert read_path("/" + "\uff41" * 252, "GET") is MalformedPath.TOO_LONG
     interpretations = read_path("/%" + "25" * (MAX_INTERPRETATIONS - 1), "GET")
     assert isinstance(interpretations, tuple)
     assert len(interpretations) == MAX_INTERPRETATIONS

@@ -4,7 +4,7 @@ import random
 from unittest import mock
 
 import attrs
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from exchanger.kube.list_watch import Item, Key
@@ -49,6 +49,7 @@ def first_by_name(sizes: dict[str, int], limits: NamespaceLimits) -> set[str]:
 
 
 @settings(max_examples=examples(200))
+@example([("a", 1_500), ("b", 1), ("a", None)], NamespaceLimits(kib=1))
 @given(CHANGES, LIMITS)
 def test_the_first_by_name_are_read(changes: list[tuple[str, int | None]], limits: NamespaceLimits) -> None:
     quota, sizes, read = NamespaceQuota(limits), dict[str, int](), set[str]()

@@ -219,6 +219,11 @@ def test_an_exchange_counts_on_other_paths_that_may_be_exchanged_alike_and_an_al
         assert policy.match(HOST, "/orders-v2", "GET") is NO_MATCH
 
 
+def test_a_denial_leaves_in_doubt_a_path_that_no_decoding_connects_with_a_granted_one() -> None:
+    found = under(OWN_GRANTS, deny("/orders")).match(HOST, "/orders;x/y", "GET", raw=True)
+    assert isinstance(found, Ambiguous)
+
+
 def test_a_plain_prefix_that_is_granted_by_segments_keeps_its_place_among_entries() -> None:
     by_header = exchange("/orders", headers=(("a", "b"),))
     fields = HeaderFields((("a", "b"),), raw=True)
