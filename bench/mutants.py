@@ -169,8 +169,10 @@ def without_effect(tree: ast.AST) -> set[ast.AST]:
                 roots.append(node.returns)
             case ast.keyword(arg="init" | "repr" | "kw_only" | "cache_hash" | "strict"):
                 roots.append(node.value)
-            case ast.Call(func=ast.Attribute(attr="define")):  # of machines, which nobody compares
+            case ast.Call(func=ast.Attribute(attr="define" | "frozen")):  # what compares by identity does so to save time
                 roots += [option.value for option in node.keywords]
+            case ast.Call(func=ast.Attribute(attr="field")) if any(option.arg == "init" for option in node.keywords):
+                roots += [option.value for option in node.keywords if option.arg == "eq"]  # it follows from the other fields
             case ast.Expr(value=ast.Call(func=ast.Name(id="assert_never" | "_ensure"))):
                 roots.append(node)
     return {node for root in roots if root is not None for node in ast.walk(root)}
