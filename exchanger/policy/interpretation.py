@@ -98,7 +98,7 @@ class InvalidByteMarkers(enum.Enum):
 
 def _dropped(text: str, at: int) -> int:
     """Return where ``text`` continues if the ``!`` at ``at`` are dropped; those in the query are not."""
-    run = _match_markers(text, at) if text.find("?", 0, at) < 0 else None
+    run = _match_markers(text, at) if "?" not in text[:at] else None
     return at if run is None else run.end()
 
 

@@ -555,7 +555,7 @@ def decide(
     near = hosts.near(request.host)
     if not near:
         return NO_MATCH if request.host is not None else AMBIGUOUS_AUTHORITY
-    found = Walk(near, request, hosts.yielding > 0, is_global, permits, trace).verdicts(Steps(MAX_POSSIBLE))
+    found = Walk(near, request, bool(hosts.yielding), is_global, permits, trace).verdicts(Steps(MAX_POSSIBLE))
     verdict = _agreed(found, request)
     if trace is not None:
         deque(found, maxlen=0)  # the trace has every reading

@@ -138,7 +138,7 @@ class Route:
 
 def order_of(length: int, path_type: PathType, *, decoded: bool) -> int:
     """Return the place in the order of entries, greater for what comes first: exact, longer, whole segments, as written."""
-    return 4 * (length or 1) + 2 * (path_type is PathType.SEGMENT) + (not decoded) + (_EXACT if path_type is PathType.EXACT else 0)
+    return _EXACT * (path_type is PathType.EXACT) + 4 * (length or 1) + 2 * (path_type is PathType.SEGMENT) + (not decoded)
 
 
 def covers_host(host: str | None, other: str | None) -> bool:

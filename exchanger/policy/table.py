@@ -195,7 +195,7 @@ class VirtualHosts:
 
     @has_farther.default
     def _has_more_than_names(self) -> bool:
-        return self.wildcards > 0 or self.every is not None
+        return bool(self.wildcards) or self.every is not None
 
     @classmethod
     def of(cls, effects: Iterable[Entry | FailClosedRegion]) -> "VirtualHosts":
