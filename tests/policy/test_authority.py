@@ -146,6 +146,7 @@ def test_a_host_is_read_up_to_a_length() -> None:
         ("https://orders,user@billing", {"billing", None}),  # user information, or a list of hosts
         ("https://orders;user@billing", {"billing", None}),
         ("https://orders:443|user@billing", {"billing", None}),
+        ("https://a.example.com,user@billing", {"a.example.com", "billing"}),
         ("https://user:pass@billing", {"billing"}),
         ("https://user:a|b@billing", {"billing"}),
         ("([2001:DB8::1])", {"[2001:db8::1]"}),

@@ -70,6 +70,7 @@ def test_a_prefix_is_read_up_to_a_length() -> None:
     assert read_prefix(longest + "b").prefix == longest
     assert read_prefix(longest + "b").problem.startswith("is too long: write one entry for each prefix instead of ")
     assert read_prefix("/a*" + longest).prefix == "/a"
+    assert not read_prefix("/é".ljust(MAX_NON_ASCII_PREFIX, "a")).problem
     assert read_prefix("/a/é" + "a" * MAX_NON_ASCII_PREFIX).prefix == "/a"
 
 

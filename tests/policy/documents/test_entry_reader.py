@@ -74,7 +74,7 @@ def test_scopes_are_normalised(match: str, scope: MatchScope) -> None:
             ["match is empty: indent host, pathPrefix below it"],
         ),
         (
-            "{match: {host: a, pathPrefix: /, headers: {x-tool: drop}}, action: deny}",
+            "{match: {host: a, pathPrefix: /, headers: {':path': /a, x-tool: drop}}, action: deny}",
             ["match.headers must be a list of mappings (did you mean [{name: x-tool, value: VALUE}]?)"],
         ),
         (

@@ -219,6 +219,12 @@ def test_an_exchange_counts_on_other_paths_that_may_be_exchanged_alike_and_an_al
         assert policy.match(HOST, "/orders-v2", "GET") is NO_MATCH
 
 
+def test_each_of_two_wildcards_closes_the_granted_host_below_it() -> None:
+    grants = Grants((attrs.evolve(OWN, hosts=("x.a.example", "y.b.example")),))
+    policy = under(grants, deny("/orders", host="*.a.example"), deny("/orders", host="*.b.example", index=1))
+    assert all(isinstance(policy.match(host, "/orders", "GET"), Unhealthy) for host in ("x.a.example", "y.b.example"))
+
+
 def test_a_denial_leaves_in_doubt_a_path_that_no_decoding_connects_with_a_granted_one() -> None:
     found = under(OWN_GRANTS, deny("/orders")).match(HOST, "/orders;x/y", "GET", raw=True)
     assert isinstance(found, Ambiguous)
