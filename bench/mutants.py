@@ -45,7 +45,7 @@ ROOMS: Final = {
     "policy": (
         ["exchanger/policy"],
         [
-            *(f"tests/{room}" for room in ("policy", "decision", "check", "codes", "schemas")),
+            *(f"tests/{room}" for room in ("policy", "decision", "check", "codes", "schemas", "status")),
             *(f"tests/property/test_{room}*.py" for room in ("policy", "values", "tools_check")),
         ],
     ),
@@ -93,6 +93,12 @@ ROOMS: Final = {
         ["tests/author_tools", "tests/status", "tests/playground", "tests/property/test_tools.py"],
     ),
     "publish": (["exchanger/publish"], ["tests/publish", "tests/property/test_publish_*.py"]),
+    "kube": (["exchanger/kube"], ["tests/kube", "tests/property/test_kube_*.py"]),
+    "grpc": (["exchanger/grpc"], ["tests/grpc", "tests/property/test_grpc*.py"]),
+    "envoy": (["exchanger/envoy"], ["tests/envoy", "tests/property/test_envoy.py"]),
+    "http_authz": (["exchanger/http_authz"], ["tests/http_authz", "tests/property/test_http_authz.py"]),
+    "audit": (["exchanger/audit"], ["tests/audit"]),
+    "issuers": (["exchanger/issuers"], ["tests/issuers", "tests/property/test_issuers*.py"]),
     "grpc-connection": (["exchanger/grpc/connection.py"], ["tests/grpc", "tests/property/test_grpc*.py"]),
     "kube-reflector": (["exchanger/kube/reflector.py"], ["tests/kube", "tests/property/test_kube_*.py"]),
 }
