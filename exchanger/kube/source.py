@@ -244,6 +244,8 @@ class KubernetesSource:
 
     def _namespaces_changed(self, keys: Collection[Key] | None) -> None:
         self.index.namespaces_changed(keys)
+        if keys and not self._published.is_set():  # an event that may have overtaken the first list of ConfigMaps
+            self._overtaken()
         self._reported("namespaces", EVERY_NAMESPACE)
 
     def _config_maps_changed(self, scope: str, keys: Collection[Key] | None) -> None:

@@ -11,7 +11,7 @@ from exchanger.kube.settings import CAUGHT_UP_S
 from exchanger.kube.source import AGREE_S, LOOK_S
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
-from exchanger.values.entry import DenyEntry, ExchangeEntry
+from exchanger.values.entry import DenyEntry, ExchangeEntry, Source
 from tests.kube.cluster import REFUSED, SELECTED, Cluster, Record, deny, following, source
 
 # Seconds in which what is held is released once every feed follows: the watch counts after one, and is looked at.
@@ -134,6 +134,22 @@ async def test_a_namespace_that_takes_the_name_of_another_does_not_get_its_docum
         cluster.put("a", "own", of_team("y"))
         cluster.server.find("configmaps")
         await record.until(is_denied, 60 + RELEASED_S)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_denial_that_moves_while_config_maps_are_first_listed_stays(cluster: Cluster, autojump_clock: MockClock) -> None:
+    cluster.put_namespace("b")
+    cluster.server.late["configmaps"] = 3.0
+    record = Record()
+    followed = source(cluster, record)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(followed.run)
+        await trio.sleep(1.0)
+        cluster.put("b", "p")
+        cluster.put_namespace("a", {})
+        await record.until(lambda: bool(record.snapshots), 60)
+        assert record.denies("/a")
+        assert record.snapshots[0].document(Source("b", "p")) is not None
         nursery.cancel_scope.cancel()
 
 
