@@ -103,7 +103,8 @@ class Build:
             version, documents = version.changed(allowing), {**documents, **allowing}
         compared = dict.fromkeys(self.relabelled)
         if base is not self.before:
-            compared.update((name, None) for name, own in version.namespaces.items() if own is not self.before.namespaces.get(name))
+            others = (name for name, own in version.namespaces.items() if own is not self.before.namespaces.get(name))
+            compared.update(dict.fromkeys(sorted(others)))
         changed = changed_documents(self.before, version, documents, compared)
         differs = {source: one for source, one in changed.items() if one is None or not one.is_like(self.before.document(source))}
         touched = compared | dict.fromkeys(source.namespace for source in documents)

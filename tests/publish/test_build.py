@@ -57,3 +57,11 @@ def test_new_grants_hold_for_the_settled_version_as_well() -> None:
     assert is_refused(settled.match("h", "/old", "GET"))
     newest, settled = Regrant(FREE, new, new).run()
     assert settled is newest
+
+
+def test_new_grants_publish_the_documents_that_they_change_in_order() -> None:
+    sources = [Source(f"team-{number}", name) for number in range(6) for name in "abc"]
+    world = begun({source: denial("/a") for source in reversed(sources)}, grants=FREE)
+    world.do(world.machine.granted(Grants(()), world.now))
+    world.end()
+    assert [document.source for document in world.changes[-1].documents] == sources
