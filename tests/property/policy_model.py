@@ -26,6 +26,14 @@ DISPUTED = "disputed"
 UNMATCHED = "unmatched"
 Answer = Entry | str
 
+# The small alphabet from which policies and requests are drawn, so that they meet, nest and tie.
+METHODS = ("GET", "HEAD", "PUT", "POST")
+QUERIES = ("", "?", "?a", "?/../b//%61")
+HEADER_NAMES = ("x-a", "x_a", "x-b")
+HEADER_VALUES = ("1", "2")
+# What may come before a plain path, so that servers rewrite it, or cannot read it; ``!`` is a character beyond ASCII.
+ODDITIES = ("", "/a/..", "/", "/%61", "/b;x", "/a!", "/!", "//x", "/%zz")
+
 _LETTERS = {chr(code): chr(code + 32) for code in range(ord("A"), ord("Z") + 1)}
 
 

@@ -8,7 +8,8 @@ from exchanger._proto.envoy.service.auth.v3.attribute_context_pb2 import Attribu
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
 from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import HttpBody, HttpHeaders, HttpTrailers, ProcessingRequest
 from exchanger._proto.google.protobuf.struct_pb2 import ListValue, NullValue, Struct, Value
-from tests.property.strategies_policy import HOSTS, METHODS, plain_paths, prefixes, queries, rarely
+from tests.property.policy_model import METHODS
+from tests.property.strategies_policy import HOSTS, plain_paths, prefixes, queries, rarely
 
 Header = tuple[str, str]
 

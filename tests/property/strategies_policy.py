@@ -11,9 +11,9 @@ from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
 from exchanger.policy.table import VirtualHost
 from exchanger.values.entry import AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType, Source, TokenTarget
 from tests.policy.examples import EVERYTHING_GRANTED
+from tests.property.policy_model import HEADER_NAMES, HEADER_VALUES, METHODS, ODDITIES, QUERIES
 
 ISSUERS = frozenset({"primary", "other"})
-METHODS = ("GET", "HEAD", "PUT", "POST")
 HOSTS = ("a.example", "b.example", "[2001:db8::1]")
 
 T = TypeVar("T")
@@ -39,12 +39,12 @@ segments = st.text(alphabet="ab", min_size=1, max_size=2)
 plain_paths = st.builds(
     lambda parts, end: "/" + "/".join(parts) + end, st.lists(segments, min_size=1, max_size=3), st.sampled_from(["", "/"])
 )
-queries = st.sampled_from(["", "?", "?a", "?/../b//%61"])
+queries = st.sampled_from(QUERIES)
 
 # Paths that servers rewrite, or cannot read.
 odd_paths = st.builds(
     lambda oddity, path, query: oddity + path + query,
-    st.sampled_from(["", "/a/..", "/", "/%61", "/b;x", "/a!", "/!", "//x", "/%zz"]),
+    st.sampled_from(ODDITIES),
     plain_paths,
     queries,
 )
@@ -56,9 +56,9 @@ Scopes: TypeAlias = st.SearchStrategy[MatchScope]
 
 
 path_types = rarely(st.sampled_from([PathType.SEGMENT, PathType.EXACT]), st.just(PathType.PREFIX), one_in=3)
-header_values = st.sampled_from(["1", "2"])
+header_values = st.sampled_from(HEADER_VALUES)
 header_sets = rarely(
-    st.dictionaries(st.sampled_from(["x-a", "x_a", "x-b"]), header_values, min_size=1).map(lambda named: tuple(sorted(named.items()))),
+    st.dictionaries(st.sampled_from(HEADER_NAMES), header_values, min_size=1).map(lambda named: tuple(sorted(named.items()))),
     st.just(()),
     one_in=3,
 )

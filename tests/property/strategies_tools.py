@@ -16,9 +16,9 @@ from exchanger.values.issuer import AuthMethod, Credentials, Issuer
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
 from tests.policy.examples import EVERYTHING_GRANTED
+from tests.property.policy_model import METHODS
 from tests.property.strategies_policy import (
     ISSUERS,
-    METHODS,
     header_fields,
     hosts,
     odd_paths,

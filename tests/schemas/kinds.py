@@ -17,7 +17,8 @@ from exchanger.policy.prefix import MAX_PREFIX
 from exchanger.tools.cases import DECISIONS, read_cases
 from exchanger.values.entry import Source
 from tests.issuers.fakes import plan_of
-from tests.property.strategies_policy import HOSTS, ISSUERS, METHODS, rarely
+from tests.property.policy_model import METHODS
+from tests.property.strategies_policy import HOSTS, ISSUERS, rarely
 from tests.schemas.law import DocumentKind, Found, Part, around, mapping, mostly, some_texts
 
 maybe = st.none()

@@ -4,16 +4,14 @@ import json
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from random import Random
 from typing import Any, Final, final
 
 import attrs
 import trio
 
 from exchanger.audit.log import PATIENCE_S, RETRY_S, ROW_S, AuditLog
+from exchanger.net.network import Network
 from tests.simulation.gateway import Question
-from tests.simulation.kernel import Kernel
 from tests.simulation.part import CANARY, Every, Part
 
 # ``full``: so many bytes are taken and no more. ``slow``: writes take so long. ``away``: the file cannot be opened.
@@ -47,34 +45,24 @@ class _File:
 class AuditDisk(Part):
     """Takes the audit log.
 
-    ``answered`` has what gateways got, ``audits`` are the logs of all lives of the service. ``troubles``: when a fault began and ended
+    ``answered`` has what gateways got, ``lives`` are those of the service. ``troubles``: when a fault began and ended
     (seconds). ``lines``: when each line was written, and what it says.
     """
 
-    kernel: Kernel
-    folder: Path
-    required: bool
-    faults: frozenset[str]
-    answered: list[Question]
-    audits: Callable[[], list[AuditLog]]
+    needs = "audited"
     troubles: list[tuple[float, float]] = attrs.field(factory=list, init=False)
     lines: list[tuple[float, dict[str, Any]]] = attrs.field(factory=list, init=False)
-    wrong: list[str] = attrs.field(factory=list, init=False)
-    chance: Random = attrs.field(init=False)
     _fault: str = attrs.field(default="", init=False)
     _room: int = attrs.field(default=0, init=False)
     _torn: bool = attrs.field(default=False, init=False)
 
-    def __attrs_post_init__(self) -> None:
-        self.chance = self.kernel.random("audit")
-
     def environment(self) -> dict[str, str]:
-        keys = self.folder / "audit-keys"
+        keys = self.world.folder / "audit-keys"
         keys.write_bytes(b64encode(_KEY))
-        return {"AUDIT_LOG": "/audit/log", "AUDIT_KEY_FILE": str(keys), "AUDIT_REQUIRED": str(self.required).lower()}
+        return {"AUDIT_LOG": "/audit/log", "AUDIT_KEY_FILE": str(keys), "AUDIT_REQUIRED": str(self.plan.audit_required).lower()}
 
     def storm(self, every: Every) -> None:
-        if self.faults:
+        if self.plan.disk_faults:
             every(_OFTEN, self._strike, "disk")
 
     def heal(self) -> None:
@@ -83,7 +71,7 @@ class AuditDisk(Part):
     def _strike(self) -> None:
         if self._fault:
             return
-        self._fault, lasts = self.chance.choice(sorted(self.faults)), self.chance.uniform(*_LASTS)
+        self._fault, lasts = self.chance.choice(sorted(self.plan.disk_faults)), self.chance.uniform(*_LASTS)
         self._room = self.chance.choice([0, 200, 3000])
         self.kernel.tell("audit disk", "is", self._fault, f"for {lasts:.6f}")
         self.troubles.append((self.kernel.now, float("inf")))
@@ -95,9 +83,8 @@ class AuditDisk(Part):
             self.troubles[-1] = (self.troubles[-1][0], self.kernel.now)
             self.kernel.tell("audit disk", "is well")
 
-    def file(self, _path: Path) -> _File:
-        """Return the file for another life of the service."""
-        return _File(self)
+    def seams(self, network: Network, /) -> dict[str, Any]:
+        return {"network": attrs.evolve(network, run_sync=self.run_sync), "audit_file": lambda _path: _File(self)}
 
     async def run_sync(self, work: Callable[..., Any], *args: object, **options: Any) -> Any:
         """Do ``work`` in a thread, which takes its time where the disk is slow."""
@@ -129,9 +116,9 @@ class AuditDisk(Part):
         fields = json.loads(line)
         self.lines.append((self.kernel.now, fields))
         if CANARY.encode() in line or b"eyJ" in line or b"user-" in line:
-            self.wrong.append(f"a secret or a user is in the audit log: {line.decode()}")
+            self.complain(f"a secret or a user is in the audit log: {line.decode()}")
         if len(line.splitlines()) != 1 or fields["event"] not in {"exchange.granted", "exchange.refused"}:
-            self.wrong.append(f"not a line of the audit log: {line.decode()}")
+            self.complain(f"not a line of the audit log: {line.decode()}")
 
     def excuses(self, _issuer: str, question: Question, code: str, /) -> bool:
         """A fault, or what the service still takes for one, may refuse an exchange, or hold it up, where each has to have its line.
@@ -139,17 +126,17 @@ class AuditDisk(Part):
         So may a token that comes when there is no time left to write a line.
         """
         late = question.answered - question.asked > _LATE * question.patience
-        return (self.required and code == _UNWRITTEN and late) or (
-            self.required
+        return (self.plan.audit_required and code == _UNWRITTEN and late) or (
+            self.plan.audit_required
             and code in {"", _UNWRITTEN}
             and any(begins <= question.answered and question.asked <= ends + _FOUND_OUT + PATIENCE_S for begins, ends in self.troubles)
         )
 
     def complaints(self) -> Iterator[str]:
-        yield from self.wrong
-        got = [one for one in self.answered if one.reply is not None]
-        lost = sum(audit.lost for audit in self.audits())
-        if self.required or not lost:
+        yield from super().complaints()
+        got = [one for one in self.world.answered if one.reply is not None]
+        lost = sum(life.supervisor.audit.lost for life in self.world.lives if life.supervisor.audit is not None)
+        if self.plan.audit_required or not lost:
             yield from self._exchanges_without_a_line([one for one in got if one.reply is not None and one.reply.tokens])
         if not lost:
             yield from self._refusals_without_a_line(got)
@@ -161,7 +148,7 @@ class AuditDisk(Part):
             heard = sorted(one.answered for one in allowed if one.host == host)
             if len(heard) > len(written):
                 yield f"{len(heard)} tokens for {host}, and {len(written)} lines of the audit log"
-            elif self.required and any(got < at for got, at in zip(heard, written, strict=False)):
+            elif self.plan.audit_required and any(got < at for got, at in zip(heard, written, strict=False)):
                 yield f"a token for {host} was handed out before its line was written"
 
     def _refusals_without_a_line(self, got: list[Question]) -> Iterator[str]:

@@ -1,17 +1,15 @@
 """What the service holds, looked at during the storm and not only at its end."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
 from typing import Final, final
 
 import attrs
 
 from exchanger.app.supervisor import Supervisor
 from exchanger.exchange.pipeline import ExchangePipeline
-from tests.simulation.gateway import Gateway
+from tests.simulation.gateway import Question
 from tests.simulation.issuer import Call, SimulatedIssuer
-from tests.simulation.kernel import START, Kernel
+from tests.simulation.kernel import START
 from tests.simulation.part import Every, Part
 
 # Looks a second.
@@ -27,53 +25,65 @@ _ROWS: Final = ("checks", "tasks of calls", "requests that wait for exchanges")
 @final
 @attrs.define(eq=False)
 class Bounds(Part):
-    """Looks at what the service holds: ``held`` returns rows by name. ``permits``: calls that an issuer may have at once."""
+    """Looks at what the service holds."""
 
-    kernel: Kernel
-    supervisors: list[Supervisor]
-    held: Callable[[Supervisor], Mapping[str, int]]
-    gateways: list[Gateway]
-    issuers: Mapping[str, SimulatedIssuer]
-    permits: int
     _ended: deque[float] = attrs.field(factory=deque, init=False)
-    _found: dict[str, None] = attrs.field(factory=dict, init=False)
 
-    def ended(self) -> None:
-        """Nobody waits for an answer any more."""
+    def ended(self, _question: Question, /) -> None:
         self._ended.append(self.kernel.now)
 
     def storm(self, every: Every) -> None:
         every(_LOOKS, self._look, "looks at bounds")
 
-    def complaints(self) -> Iterator[str]:
-        yield from islice(self._found, 20)
-
     def _look(self) -> None:
         while self._ended and self._ended[0] < self.kernel.now - _KNOWN:
             self._ended.popleft()
-        waiting = sum(len(stream.questions) for gateway in self.gateways for stream in gateway.streams.values()) + len(self._ended)
-        held = sum((Counter(self.held(supervisor)) for supervisor in self.supervisors), Counter[str]())
+        waiting = sum(len(stream.questions) for gateway in self.world.gateways for stream in gateway.streams.values()) + len(self._ended)
+        rows = sum((Counter(counted(supervisor)) for supervisor in self.world.supervisors), Counter[str]())
         for name in _ROWS:
-            self._check(f"{name}, with as many questions", held[name], waiting)
-        for supervisor in self.supervisors:
+            self._check(f"{name}, with as many questions", rows[name], waiting)
+        for supervisor in self.world.supervisors:
             self._look_at(supervisor._pipeline)
-        for issuer in self.issuers.values():
-            if self.permits and len(calls := issuer.under_way()) > self.permits:
+        for issuer in self.world.issuers.values():
+            if self.plan.permits * self.plan.replicas and len(calls := issuer.under_way()) > self.plan.permits * self.plan.replicas:
                 self.kernel.after(_ON_ITS_WAY, self._look_again, issuer, calls)
 
     def _look_at(self, pipeline: ExchangePipeline) -> None:
         counts, limits, memory = pipeline.connections, pipeline.pool.limits, pipeline.cache.memory
         self._check("idle connections", counts.idle, limits.max_idle)
         self._check("connections in quarantine", counts.quarantined, limits.max_quarantined)
-        self._check("busy connections", counts.busy, limits.max_busy_per_host * len(self.issuers))
+        self._check("busy connections", counts.busy, limits.max_busy_per_host * len(self.world.issuers))
         for partition in memory._partitions:
             self._check("kept tokens of an issuer", len(partition.entries), partition.max_entries)
         self._check("kept bytes", memory.size, memory.max_bytes)
 
     def _look_again(self, issuer: SimulatedIssuer, calls: tuple[Call, ...]) -> None:
         """Some of the calls may have been given up, which the issuer did not know."""
-        self._check(f"calls that {issuer.name} has at once", len([call for call in calls if not call.given_up]), self.permits)
+        self._check(
+            f"calls that {issuer.name} has at once",
+            len([call for call in calls if not call.given_up]),
+            self.plan.permits * self.plan.replicas,
+        )
 
     def _check(self, what: str, count: int, most: int) -> None:
         if count > most:
-            self._found.setdefault(f"{count} {what}, {most} at {self.kernel.now - START:.6f}")
+            self.complain(f"{count} {what}, {most} at {self.kernel.now - START:.6f}")
+
+
+def counted(it: Supervisor) -> dict[str, int]:
+    """Return what a replica still holds, by name."""
+    exchanges, connections, usage = it._pipeline.exchanges, it._pipeline.connections, it._server.usage()
+    found = {
+        "exchanges": exchanges.under_way,
+        "requests that wait for exchanges": exchanges.waiting,
+        "connections in use": connections.busy,
+        "calls that wait for connections": connections.waiting,
+        "checks": it._evaluator.in_flight,
+        "streams": usage.streams,
+        "tasks of calls": usage.tasks,
+        "bytes of calls": usage.held_bytes,
+        "calls": sum(it._pipeline.in_flight.values()),
+        "queued calls": sum(limits.queued for limits in it._pipeline.limits),
+        "permits": sum(limits.permits.in_flight for limits in it._pipeline.limits if limits.permits is not None),
+    }
+    return {name: count for name, count in found.items() if count}

@@ -4,9 +4,8 @@ Somebody connects all the time and looks at what is shown, once as a client of a
 """
 
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from random import Random
 from typing import Final, final
 
 import attrs
@@ -14,7 +13,7 @@ import ngh2
 
 from tests.simulation.gateway import TLS_PORT
 from tests.simulation.kernel import START, Kernel
-from tests.simulation.network import Remote, SimulatedNetwork
+from tests.simulation.network import Remote
 from tests.simulation.part import Every, Part
 from tests.simulation.tls import AUTHORITY, Secured, certificate, client_context, private_key
 
@@ -80,15 +79,8 @@ class Look:
 class Certificates(Part):
     """Changes the files ``often`` a second. ``serves`` tells whether the service was there between two times."""
 
-    kernel: Kernel
-    network: SimulatedNetwork
-    folder: Path
-    serves: Callable[[float, float], bool]
-    faults: frozenset[str]
-    often: float
-    healed: bool = attrs.field(default=False, init=False)
+    needs = "certificates"
     looks: list[Look] = attrs.field(factory=list, init=False)
-    chance: Random = attrs.field(init=False)
     # What the files say together from a time on (seconds); ``None``: nothing of use.
     _contents: list[tuple[float, Identity | None]] = attrs.field(factory=list, init=False)
     # Whose certificate and key the files have, "" if that is none, and which authorities.
@@ -101,13 +93,16 @@ class Certificates(Part):
     _contexts: dict[str, ssl.SSLContext] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.chance = self.kernel.random("certificates")
+        super().__attrs_post_init__()
         self._wanted = Identity("service 0", frozenset({_ALWAYS, _OTHERS[0]}))
 
-    def context(self, by: str = _ALWAYS) -> ssl.SSLContext:
+    def context(self) -> ssl.SSLContext:
+        return self._context(_ALWAYS)
+
+    def _context(self, by: str) -> ssl.SSLContext:
         """Return what a client has whose certificate is by this authority."""
         if by not in self._contexts:
-            path = self.folder / f"client of {by}.pem"
+            path = self.world.folder / f"client of {by}.pem"
             path.write_bytes(certificate(f"client of {by}", by) + private_key(f"client of {by}"))
             self._contexts[by] = client_context(path)
         return self._contexts[by]
@@ -120,12 +115,11 @@ class Certificates(Part):
         return {name: str(self._path(file)) for name, file in zip(names, ("certificate", "key", "authorities"), strict=True)}
 
     def storm(self, every: Every) -> None:
-        every(self.often, self._rotate, "rotation of certificates")
-        every(self.often, self._damage, "damaged certificates")
+        every(self.plan.certificates, self._rotate, "rotation of certificates")
+        every(self.plan.certificates, self._damage, "damaged certificates")
         every(_LOOKS, self._look, "looks at certificates")
 
     def heal(self) -> None:
-        self.healed = True
         self._write_all()
         for by in (_ALWAYS, *_OTHERS):
             self.kernel.after(2 * _PROMPT, self._look, by)
@@ -133,7 +127,7 @@ class Certificates(Part):
     # What happens to the files.
 
     def _path(self, file: str) -> Path:
-        return self.folder / f"service-{file}.pem"
+        return self.world.folder / f"service-{file}.pem"
 
     def _put(self, file: str, text: bytes, how: str = "") -> None:
         path = self._path(file)
@@ -172,7 +166,7 @@ class Certificates(Part):
         self._contents.append((self.kernel.now, now))
 
     def _some(self, kinds: tuple[str, ...]) -> str:
-        able = [kind for kind in kinds if kind in self.faults]
+        able = [kind for kind in kinds if kind in self.plan.certificate_faults]
         return self.chance.choice(able) if able else ""
 
     def _rotate(self) -> None:
@@ -194,7 +188,7 @@ class Certificates(Part):
         self._remember()
 
     def _finish(self, version: int) -> None:
-        if version == self._versions and not self.healed:
+        if version == self._versions and not self.quiet:
             self._write_all()
 
     def _damage(self) -> None:
@@ -230,8 +224,8 @@ class Certificates(Part):
     def _look(self, by: str = "") -> None:
         look = Look(self.kernel, by or self.chance.choice([_ALWAYS, *_OTHERS]), self.kernel.now)
         self.looks.append(look)
-        remote: Remote = self.network.enter(TLS_PORT, None, f"look-{len(self.looks)}")
-        look.secured = remote.peer = Secured(remote, self.context(look.authority), look, client=True)
+        remote: Remote = self.world.network.enter(TLS_PORT, None, f"look-{len(self.looks)}")
+        look.secured = remote.peer = Secured(remote, self._context(look.authority), look, client=True)
         codec = ngh2.Connection(ngh2.Role.CLIENT)
         codec.initiate_connection()
         look.secured.write(codec.data_to_send())
@@ -252,7 +246,7 @@ class Certificates(Part):
         names = {ssl.PEM_cert_to_DER_cert(certificate(name, AUTHORITY).decode()): name for name in shown}
         for look in self.looks:
             ended_at = look.ended_at or look.began + _LOOK_S
-            if not self.serves(look.began, ended_at + 1.0):
+            if not self.world.serves(look.began, ended_at + 1.0):
                 continue
             known = [*self._in_force(look.began, ended_at)]
             name, at = names.get(look.shown, ""), look.began - START

@@ -3,9 +3,7 @@
 Each request that any issuer gets is judged: an assertion is for one of them alone, and the caller's token for those that assert nothing.
 """
 
-from collections.abc import Iterator, Mapping
-from itertools import islice
-from random import Random
+from collections.abc import Mapping
 from typing import Any, Final, final
 
 import attrs
@@ -14,7 +12,7 @@ from exchanger.values.issuer import ID_JAG
 from exchanger.values.token import ACCESS_TOKEN_TYPE
 from tests.simulation.gateway import Question
 from tests.simulation.issuer import Call, Issued, SimulatedIssuer
-from tests.simulation.kernel import START, Kernel
+from tests.simulation.kernel import START
 from tests.simulation.part import CANARY, Part
 from tests.simulation.proof import signed
 
@@ -56,37 +54,29 @@ class Chain(Part):
     token, and its code. ``wrong``: what issuers got that is not for them.
     """
 
-    kernel: Kernel
-    issuers: Mapping[str, SimulatedIssuer]
-    chained: frozenset[str]
-    reuse: bool
-    falsehoods: frozenset[str]
-    often: float
+    needs = "chained"
+    chained: frozenset[str] = attrs.field(init=False)
     told: list[tuple[float, str, str, str]] = attrs.field(factory=list, init=False)
-    wrong: dict[str, None] = attrs.field(factory=dict, init=False)
-    quiet: float = attrs.field(default=float("inf"), init=False)
-    chance: Random = attrs.field(init=False)
     _used: dict[str, Call] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.chance = self.kernel.random("chain")
-        for issuer in self.issuers.values():
+        super().__attrs_post_init__()
+        self.world.add_issuer(FIRST)
+        self.chained = frozenset(f"issuer-{number}" for number in range(self.plan.chained))
+        for issuer in self.world.issuers.values():
             issuer.takes = self._take
         self.first.writes = self._assert
 
     @property
     def first(self) -> SimulatedIssuer:
-        return self.issuers[FIRST]
+        return self.world.issuers[FIRST]
 
     def profile(self, issuer: SimulatedIssuer) -> dict[str, Any]:
         if issuer.name == FIRST:
             return {"clientID": _CLIENT_OF_THE_FIRST}
         if issuer.name not in self.chained:
             return {}
-        return {"grantType": "jwt-bearer", "assertion": {"from": FIRST, "audience": _audience(issuer), "reuse": self.reuse}}
-
-    def heal(self) -> None:
-        self.quiet = self.kernel.now
+        return {"grantType": "jwt-bearer", "assertion": {"from": FIRST, "audience": _audience(issuer), "reuse": self.plan.reuse}}
 
     # What the first issuer says.
 
@@ -94,8 +84,8 @@ class Chain(Part):
         """Return an assertion, what the response says of it, and what is known of it."""
         chance = self.chance
         falsehood = ""
-        if self.falsehoods and self.kernel.now < self.quiet and chance.random() < self.often:
-            falsehood = chance.choice(sorted(self.falsehoods))
+        if self.plan.falsehoods and not self.quiet and chance.random() < self.plan.falsely:
+            falsehood = chance.choice(sorted(self.plan.falsehoods))
         claims: dict[str, object] = {
             "iss": _audience(issuer),
             "sub": issued.subject,
@@ -111,7 +101,7 @@ class Chain(Part):
             assertion = f"{issuer.name}-{number}-opaque"
         if falsehood:
             self.kernel.tell(issuer.name, "tells a falsehood about", falsehood)
-            name = next((name for name in self.chained if _audience(self.issuers[name]) == issued.audience), "")
+            name = next((name for name in self.chained if _audience(self.world.issuers[name]) == issued.audience), "")
             self.told.append((self.kernel.now, name, issued.subject, FALSEHOODS[falsehood]))
         said: dict[str, object] = {
             "issued_token_type": ACCESS_TOKEN_TYPE if falsehood == "kind" else ID_JAG,
@@ -142,14 +132,14 @@ class Chain(Part):
             self._complain(issuer, f"an assertion that is wrong in its {known.lie}")
         before = self._used.setdefault(assertion, call)
         # A request is sent once more if its connection, which had carried others, ends without an answer.
-        if before is not call and not self.reuse:
+        if before is not call and not self.plan.reuse:
             if not before.conversation.over:
                 self._complain(issuer, "an assertion again")
             return {**fields, "subject_token": known.subject, "error": "invalid_grant"}
         return {**fields, "subject_token": known.subject}
 
     def _complain(self, issuer: SimulatedIssuer, what: str) -> None:
-        self.wrong.setdefault(f"{issuer.name} got {what} at {self.kernel.now - START:.6f}")
+        self.complain(f"{issuer.name} got {what} at {self.kernel.now - START:.6f}")
 
     # What the judges ask.
 
@@ -163,13 +153,10 @@ class Chain(Part):
             return True
         since = question.asked - _LONGEST_CALL
         if code == _BREAKER_OPEN:
-            since = min(question.asked, self.quiet) - _BREAKER
+            since = min(question.asked, self.world.quiet) - _BREAKER
         return any(
             one.begins <= question.answered and one.ends >= since and one.subject in {"", question.token} for one in self.first.troubles
         )
-
-    def complaints(self) -> Iterator[str]:
-        yield from islice(self.wrong, 20)
 
 
 def _audience(issuer: SimulatedIssuer) -> str:

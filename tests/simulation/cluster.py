@@ -43,7 +43,7 @@ class _Refused(FakeListWatch[SecretState]):
 @final
 @attrs.define(eq=False)
 class Cluster:
-    """The API server: ``list_watches`` are the service's own, over what it says in JSON, which is ``strange`` at times."""
+    """The API server: its list watches are the service's own, over what it says in JSON, which is ``strange`` at times."""
 
     kernel: Kernel
     faults: frozenset[str]
@@ -65,8 +65,13 @@ class Cluster:
             self.server.initial = self.api.chance.choice([*Initial])
 
     @property
-    def list_watches(self) -> PolicyListWatches:
-        return PolicyListWatches(cast("ApiConnection", self.api))
+    def seams(self) -> dict[str, Any]:
+        """The arguments of a service that follows it."""
+        return {"list_watches": PolicyListWatches(cast("ApiConnection", self.api)), "secrets": self}
+
+    def environment(self) -> dict[str, str]:
+        """Return settings of the service."""
+        return {}
 
     def _view(self, resource: str, namespace: str) -> FakeListWatch[Any]:
         if resource == "namespaces":

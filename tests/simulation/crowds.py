@@ -6,10 +6,9 @@ until others can run.
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from random import Random
 from types import CodeType, FrameType
 from typing import Final, final
 
@@ -17,11 +16,8 @@ import attrs
 import trio
 
 import exchanger
-from exchanger.app.supervisor import Supervisor
 from tests.simulation.cluster import LABELS, NAMESPACE_LABELS, Cluster
-from tests.simulation.folder import Folder
-from tests.simulation.gateway import Gateway
-from tests.simulation.kernel import START, Kernel
+from tests.simulation.kernel import START
 from tests.simulation.part import Every, Part
 
 NAMESPACE: Final = "crowded"
@@ -47,35 +43,21 @@ class Crowds(Part, trio.abc.Instrument):
     policies.
     """
 
-    kernel: Kernel
-    size: int
-    gateways: list[Gateway]
-    ask: Callable[[Gateway, bool], None]
-    place: Cluster | Folder
-    supervisors: list[Supervisor]
-    chance: Random = attrs.field(init=False)
+    needs = "crowds"
     _names: set[str] = attrs.field(factory=set, init=False)
     _written: int = attrs.field(default=0, init=False)
-    _is_quiet: bool = attrs.field(default=False, init=False)
     _calls: int = attrs.field(default=0, init=False)
-    _found: dict[str, None] = attrs.field(factory=dict, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.chance = self.kernel.random("crowds")
 
     def storm(self, every: Every) -> None:
         trio.lowlevel.add_instrument(self)
         every(_OFTEN, self._arrive, "crowds of requests")
-        if isinstance(self.place, Cluster):
-            self.place.namespace(NAMESPACE, NAMESPACE_LABELS)
+        if isinstance(self.world.authors.place, Cluster):
+            self.world.authors.place.namespace(NAMESPACE, NAMESPACE_LABELS)
             every(_OFTEN, self._write, "crowds of policies")
 
-    def heal(self) -> None:
-        self._is_quiet = True
-
     def complaints(self) -> Iterator[str]:
-        yield from self._found
-        for supervisor in self.supervisors if self._is_quiet else ():
+        yield from super().complaints()
+        for supervisor in self.world.supervisors if self.quiet else ():
             newest = supervisor._policy.newest
             part = None if newest is None else newest.namespaces.get(NAMESPACE)
             known = set() if part is None else {source.name for source in part.documents}
@@ -83,25 +65,25 @@ class Crowds(Part, trio.abc.Instrument):
                 yield f"{len(known)} policies of a crowd are in force, not {len(self._names)}"
 
     def _arrive(self) -> None:
-        gateway, alike = self.chance.choice(self.gateways), self.chance.random() < 0.5
+        gateway, alike = self.chance.choice(self.world.gateways), self.chance.random() < 0.5
         gateway.held = True
-        for _ in range(self.size):
-            self.ask(gateway, alike)
+        for _ in range(self.plan.crowds):
+            self.world.one_of_many_asks(gateway, alike)
         gateway.release()
 
     def _write(self) -> None:
         """Write as many policies anew, or delete all."""
-        self.kernel.tell("a team", "deletes" if self._names else "writes", self.size, "policies")
+        self.kernel.tell("a team", "deletes" if self._names else "writes", self.plan.crowds, "policies")
         if self._names and self.chance.random() < 0.5:
             for name in sorted(self._names):
-                self.place.delete(NAMESPACE, name)
+                self.world.authors.place.delete(NAMESPACE, name)
             self._names.clear()
             return
         self._written += 1
-        for number in range(self.size):
+        for number in range(self.plan.crowds):
             match = {"host": f"{NAMESPACE}.example.com", "pathPrefix": f"/{number}/{self._written}"}
             text = json.dumps({"version": "v1", "entries": [{"match": match, "action": "deny"}]})
-            self.place.put(NAMESPACE, f"policy-{number}", LABELS, text)
+            self.world.authors.place.put(NAMESPACE, f"policy-{number}", LABELS, text)
             self._names.add(f"policy-{number}")
 
     # How much is done in a turn.
@@ -115,7 +97,7 @@ class Crowds(Part, trio.abc.Instrument):
         if _DECODES in task.name:
             return
         if self._calls > _MOST_CALLS and (self._calls > _MOST_OF_THE_REACTOR or "Reactor" not in task.name):
-            self._found.setdefault(f"a turn of {task.name} with {self._calls} calls at {self.kernel.now - START:.6f}")
+            self.complain(f"a turn of {task.name} with {self._calls} calls at {self.kernel.now - START:.6f}")
 
     def _called(self, frame: FrameType, _event: str, _argument: object) -> None:
         self._calls += _is_own(frame.f_code)

@@ -22,7 +22,8 @@ from exchanger.envoy.external_processor import PROCESS_PATH
 from tests.envoy.test_check_codec import check
 from tests.envoy.test_process_codec import request_headers
 from tests.simulation.gateway import TIMED_OUT, Gateway, Question, Reply, Stream
-from tests.simulation.upstream import Upstreams
+from tests.simulation.grammar import Request
+from tests.simulation.upstreams import Upstreams
 
 # What gateways with ext_proc do besides sending a request's headers and ending the stream after the answer:
 # - "stays": the stream stays open for as long as the request goes on, "again": and is used for another request;
@@ -57,7 +58,7 @@ class Authorizing(Gateway):
 
     def _ask(self, question: Question) -> None:
         stream = self._open((b"grpc-timeout", b"%dm" % round(question.patience * 1000)))
-        self._send(stream, _check(question.token, question.host, question.path), end=True)
+        self._send(stream, _check(question.token, question.request), end=True)
         stream.waiting.append(question)
         question.stream = stream.number
 
@@ -93,7 +94,7 @@ class Processing(Gateway):
             self._send(stream, _OBSERVED)
         question.stream, question.ahead = stream.number, stream.questions[-1] if stream.questions else None
         stream.finished = self._does("ends early")
-        self._send(stream, _headers(question.token, question.host, question.path), end=stream.finished)
+        self._send(stream, _headers(question.token, question.request), end=stream.finished)
         stream.waiting.append(question)
         if self._does("parts"):
             self._send_part(stream)
@@ -171,22 +172,22 @@ class Processing(Gateway):
             f"the stream ended before the answer to {stream.waiting}"
         )
         if self.upstreams is not None and stream.awaits is not None and stream.status not in {"", "0"}:
-            self.upstreams.wrong.append(f"a stream that waits for a response ends with status {stream.status}")
+            self.upstreams.complain(f"a stream that waits for a response ends with status {stream.status}")
         for question in stream.questions:
             self._answered(question, stream.status, b"", None)
 
 
 @cache
-def _check(token: str, host: str, path: str) -> bytes:
-    fields = {":authority": host, ":path": path, "authorization": f"Bearer {token}"}
-    message = CheckRequest.FromString(check(fields, method="GET", path=path, host=host))
+def _check(token: str, about: Request) -> bytes:
+    fields = {":authority": about.host, ":path": about.path, "authorization": f"Bearer {token}", **dict(about.fields)}
+    message = CheckRequest.FromString(check(fields, method=about.method, path=about.path, host=about.host))
     return message.SerializeToString(deterministic=True)  # otherwise maps have an order of the process
 
 
 @cache
-def _headers(token: str, host: str, path: str) -> bytes:
-    fields = {":method": "GET", ":scheme": "https", ":authority": host, ":path": path, "authorization": f"Bearer {token}"}
-    return request_headers(fields).SerializeToString()
+def _headers(token: str, about: Request) -> bytes:
+    pseudo = {":method": about.method, ":scheme": "https", ":authority": about.host, ":path": about.path}
+    return request_headers({**pseudo, "authorization": f"Bearer {token}", **dict(about.fields)}).SerializeToString()
 
 
 def _of_check(message: bytes) -> Reply:

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from random import Random
-from typing import Final, final
+from typing import Any, Final, final
 
 import attrs
 import trio
@@ -213,6 +213,15 @@ class Folder:
             self._complete(key, self._count(key))
 
     # What tells the service.
+
+    @property
+    def seams(self) -> dict[str, Any]:
+        """The arguments of a service that follows it."""
+        return {"watch": self.watch}
+
+    def environment(self) -> dict[str, str]:
+        """Return settings of the service."""
+        return {"POLICY_SOURCE": "directory", "POLICY_DIRECTORY": str(self.root)}
 
     def _notify(self) -> None:
         if self._deaf:

@@ -11,6 +11,8 @@ from typing import ClassVar, Final, final
 import attrs
 import ngh2
 
+from exchanger.values.text import loggable_path
+from tests.simulation.grammar import Request
 from tests.simulation.kernel import Kernel
 from tests.simulation.network import Connection, SimulatedNetwork
 from tests.simulation.tls import Secured
@@ -44,7 +46,8 @@ class Reply:
 @final
 @attrs.define(eq=False)
 class Question:
-    """One request: who asks for what, by which token, and by which key that is signed, "" if it is not a JWT. It was made ``tries`` times.
+    """One question: who asks about which ``request``, by which token, and by which key that is signed, "" if it is not a JWT.
+    It was made ``tries`` times.
 
     ``asked`` and ``answered``, or given up, are in seconds, ``walls`` is what the wall clock showed then. The gateway waits for
     ``patience``. ``gone`` is why there is no answer, "" if there is one. ``status`` is gRPC's, ``reply`` what the answer says; ``None`` if
@@ -55,8 +58,7 @@ class Question:
     user: int
     token: str
     key: str
-    host: str
-    path: str
+    request: Request
     asked: float
     patience: float
     walls: tuple[float, ...]
@@ -69,6 +71,15 @@ class Question:
     gone: str = ""
     status: str = ""
     reply: Reply | None = None
+
+    @property
+    def host(self) -> str:
+        return self.request.host
+
+    @property
+    def path(self) -> str:
+        """The path as logs show it."""
+        return loggable_path(self.request.path)
 
 
 @final

@@ -1,10 +1,10 @@
 """The platform team's grants: a file that changes, and is spoiled on the way, and what each version of it leaves of a document."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
-from typing import Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import attrs
 
@@ -13,8 +13,11 @@ from exchanger.policy.grants.allowance import NamespaceGrant
 from exchanger.values.entry import BASELINE, EVERYWHERE, DenyEntry
 from tests.property import policy_model as model
 from tests.property.grants_model import GrantsModel
-from tests.simulation.kernel import Kernel
+from tests.simulation.grammar import MOVING_HOST, PATHS
 from tests.simulation.part import Every, Part
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
 
 # Seconds from a new version of the file until it is in force at the latest: two reads, and the documents that are checked against it.
 _PROMPT: Final = 3.0
@@ -39,38 +42,36 @@ class Version:
 class PlatformTeam(Part):
     """Writes the grants of ``namespaces`` into the file at ``path``. ``open_host`` is everybody's."""
 
-    kernel: Kernel
-    path: Path
-    namespaces: Sequence[str]
-    hosts: Sequence[str]
-    paths: Sequence[str]
-    open_host: str
-    rate: float
-    spoiled: frozenset[str]
+    needs = "granted"
     versions: list[Version] = attrs.field(factory=list, init=False)
-    chance: Random = attrs.field(init=False)
     _denials: Random = attrs.field(init=False)
     _places: GrantsModel = attrs.field(init=False)
     _busy: float = attrs.field(default=0.0, init=False)
     _left: dict[tuple[int, PolicyDocument], list[model.Part]] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.chance, self._denials = self.kernel.random("grants"), self.kernel.random("baseline")
-        self._places = GrantsModel((*self.hosts, "unheard-of.example.com", "unheard.of"), (*self.paths, *_BESIDE))
+        super().__attrs_post_init__()
+        self.world.authors.grants = self
+        self._denials = self.kernel.random("baseline")
+        self._places = GrantsModel((*self.world.authors.hosts, "unheard-of.example.com", "unheard.of"), (*PATHS, *_BESIDE))
+
+    @property
+    def path(self) -> Path:
+        return self.world.folder / "grants.json"
 
     def environment(self) -> dict[str, str]:
         self._write(self._drawn())
         return {"POLICY_GRANTS_FILE": str(self.path)}
 
     def storm(self, every: Every) -> None:
-        every(self.rate, self._change, "changes of grants")
+        every(self.plan.granted, self._change, "changes of grants")
 
     def _change(self) -> None:
         """Write another version, sometimes by way of a file that nobody can use. The one before is in force first."""
         now, chance = self.kernel.now, self.chance
         if now < self._busy:
             return
-        fault, wait, version = chance.choice(["", *sorted(self.spoiled)]), chance.choice([0.1, 1.0, 3.0]), self._drawn()
+        fault, wait, version = chance.choice(["", *sorted(self.plan.spoiled)]), chance.choice([0.1, 1.0, 3.0]), self._drawn()
         self._busy = now + (wait if fault else 0.0) + _PROMPT
         if fault == "deleted":
             self.path.unlink()
@@ -91,9 +92,9 @@ class PlatformTeam(Part):
     def _drawn(self) -> Version:
         """Draw for each namespace all, some or nothing of its own host, and sometimes of another."""
         chance, found = self.chance, list[NamespaceGrant]()
-        for name in self.namespaces:
+        for name in self.world.authors.names:
             own = f"{name}.example.com"
-            for hosts in [(own,)] * chance.choice([0, 1, 1, 1, 2]) + [(chance.choice(self.hosts),)] * (chance.random() < 0.1):
+            for hosts in [(own,)] * chance.choice([0, 1, 1, 1, 2]) + [(chance.choice(self.world.authors.hosts),)] * (chance.random() < 0.1):
                 found.append(
                     NamespaceGrant(
                         frozenset({name}),
@@ -106,10 +107,10 @@ class PlatformTeam(Part):
                         scopes=chance.choice([("*",), ("*",), ("read",)]),
                     )
                 )
-            found.append(NamespaceGrant(frozenset({name}), None, (self.open_host,)))
-        denials, named = self._denials, [*self.hosts, "*.example.com"]
+            found.append(NamespaceGrant(frozenset({name}), None, (MOVING_HOST,)))
+        denials, named = self._denials, [*self.world.authors.hosts, "*.example.com"]
         count = denials.choice([0, 0, 1, 2])
-        return Version(tuple(found), tuple((denials.choice(named), denials.choice(self.paths)) for _ in range(count)))
+        return Version(tuple(found), tuple((denials.choice(named), denials.choice(PATHS)) for _ in range(count)))
 
     # What the model says.
 
@@ -135,6 +136,23 @@ class PlatformTeam(Part):
         if key not in self._left:
             self._left[key] = self._places.left(document, self.versions[number].grants)
         return self._left[key]
+
+
+@final
+@attrs.define(eq=False)
+class EverythingGranted(Part):
+    """A grants file that never changes, where policies have ``action: allow``, which must be granted by name."""
+
+    @classmethod
+    def of(cls, world: "World", /) -> "EverythingGranted | None":
+        return cls(world) if "allow" in world.plan.grammar else None
+
+    def environment(self) -> dict[str, str]:
+        actions, anything = frozenset({"exchange", "deny", "allow"}), ("*",)
+        grant = NamespaceGrant(frozenset(self.world.authors.names), None, anything, ("",), actions, anything, anything, scopes=anything)
+        path = self.world.folder / "everything.json"
+        path.write_text(_text(Version((grant,), ())))
+        return {"POLICY_GRANTS_FILE": str(path)}
 
 
 def _text(version: Version) -> str:

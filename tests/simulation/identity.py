@@ -2,23 +2,34 @@
 
 import json
 from base64 import urlsafe_b64encode
+from collections.abc import Iterator
 from random import Random
-from typing import Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, Self, final
 
 import attrs
 import h11
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.simulation.issuer import SimulatedIssuer
-from tests.simulation.kernel import EPOCH, Kernel
+from exchanger.jwt.claims import LEEWAY
+from tests.simulation.gateway import Question
+from tests.simulation.issuer import Issued, SimulatedIssuer
+from tests.simulation.kernel import EPOCH
 from tests.simulation.network import Conversation, Remote
 from tests.simulation.part import Every, Part
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
 
 HOST: Final = "login.example.com"
 AUDIENCE: Final = "gateway"
 # Seconds for which the beginning and the end of every token are away, so that none is too old or too young, whatever the wall clock shows.
 _LIFETIME: Final = 10_000_000
+# Seconds for which tokens are valid that end soon, beside the leeway of the service; and the share of users who notice it.
+_LASTS: Final = (10.0, 100.0)
+_RENEWED: Final = 0.7
+# Seconds until the service has a question.
+_ON_ITS_WAY: Final = 0.5
 # Seconds from a new key until the one before it is removed.
 _OVERLAP: Final = 400.0
 # A second: a new key every ten minutes.
@@ -48,19 +59,24 @@ class IdentityProvider(Part):
     did.
     """
 
-    kernel: Kernel
-    often: float
-    quiet: bool = False
+    needs = "verified"
     keys: list[Key] = attrs.field(factory=list, init=False)
     fetches: dict[str, list[tuple[float, frozenset[str]]]] = attrs.field(factory=dict, init=False)
     troubles: list[float] = attrs.field(factory=list, init=False)
-    chance: Random = attrs.field(init=False)
     _tokens: dict[tuple[int, str], str] = attrs.field(factory=dict, init=False)
+    # The ``exp`` of each token.
+    _ends: dict[str, float] = attrs.field(factory=dict, init=False)
+    _lives: Random = attrs.field(init=False)
     _all: list[Key] = attrs.field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.chance = self.kernel.random("identity")
+        super().__attrs_post_init__()
+        self._lives = self.kernel.random("ends of users' tokens")
         self.rotate()
+
+    @classmethod
+    def of(cls, world: "World", /) -> Self | None:
+        return world.identity if world.plan.verified else None
 
     def profile(self, issuer: SimulatedIssuer) -> dict[str, Any]:
         verified = {"issuers": [f"http://{HOST}"], "audiences": [AUDIENCE], "jwksURI": f"http://{HOST}/keys/{issuer.name}"}
@@ -68,9 +84,6 @@ class IdentityProvider(Part):
 
     def storm(self, every: Every) -> None:
         every(_ROTATIONS, self.rotate, "rotations")
-
-    def heal(self) -> None:
-        self.quiet = True
 
     def rotate(self) -> None:
         """Sign with a new key from now on, and remove the one before it later."""
@@ -92,11 +105,24 @@ class IdentityProvider(Part):
     def token(self, user: int) -> tuple[str, str]:
         """Return a user's token, and the name of its key: nearly always the newest, sometimes one on its way out, or gone."""
         key = self._all[-1] if self.chance.random() < 0.8 else self.chance.choice(self._all[-3:])
-        if (user, key.name) not in self._tokens:
-            claims = {"iss": f"http://{HOST}", "aud": AUDIENCE, "sub": f"user-{user}", "iat": EPOCH - _LIFETIME, "exp": EPOCH + _LIFETIME}
+        end = self._ends.get(self._tokens.get((user, key.name), ""), 0.0)
+        if end <= self.kernel.wall() and (not end or self.quiet or self._lives.random() < _RENEWED):
+            end = (
+                round(self.kernel.wall() + self._lives.uniform(*_LASTS)) if self.plan.short_lived and not self.quiet else EPOCH + _LIFETIME
+            )
+            claims = {"iss": f"http://{HOST}", "aud": AUDIENCE, "sub": f"user-{user}", "iat": EPOCH - _LIFETIME, "exp": end}
             said = ".".join(_encoded(json.dumps(part).encode()) for part in ({"alg": "EdDSA", "kid": key.name, "typ": "JWT"}, claims))
-            self._tokens[user, key.name] = f"{said}.{_encoded(key.secret.sign(said.encode()))}"
+            self._tokens[user, key.name] = token = f"{said}.{_encoded(key.secret.sign(said.encode()))}"
+            self._ends[token] = end
         return self._tokens[user, key.name], key.name
+
+    def has_ended(self, question: Question) -> bool:
+        """Return whether the token of ``question`` may have ended by the wall clock."""
+        return self._ends[question.token] + LEEWAY <= max(question.walls)
+
+    def accuses(self, _issuer: str, question: Question, _issued: Issued, /) -> Iterator[str]:
+        if min(question.walls) > self._ends[question.token] + LEEWAY + _ON_ITS_WAY:
+            yield "a token for one that has ended"
 
     def known_to_be_gone(self, profile: str, name: str, when: float) -> bool:
         """Return whether the last set that left for ``profile`` before ``when`` had a key of this name no more."""
@@ -111,7 +137,7 @@ class IdentityProvider(Part):
 
     def fails(self) -> bool:
         """Draw whether a request for the keys fails."""
-        failed = not self.quiet and self.chance.random() < self.often
+        failed = not self.quiet and self.chance.random() < self.plan.often
         if failed:
             self.troubles.append(self.kernel.now)
         return failed

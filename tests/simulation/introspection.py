@@ -1,7 +1,7 @@
 """Tokens that only their issuer can judge: users get new ones, old ones are revoked, and issuers say it in strange ways now and then."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from random import Random
 from typing import Any, Final, final
 
@@ -9,7 +9,7 @@ import attrs
 
 from tests.simulation.gateway import Question
 from tests.simulation.issuer import Issued, SimulatedIssuer
-from tests.simulation.kernel import START, Kernel
+from tests.simulation.kernel import START
 from tests.simulation.part import CANARY, Every, Part
 
 INACTIVE: Final = "TXE-4003"
@@ -32,6 +32,10 @@ _KEPT: Final = 4.0
 _ASK_AGAIN: Final = 1.0
 # Seconds before a question in which what it hears may have been said: it shared a call.
 _SHARED: Final = 3.0
+# Seconds for which tokens are valid that end soon; how precisely their end is known; and the share of users who notice it.
+_LASTS: Final = (1.0, 8.0)
+_A_SECOND: Final = 1.0
+_RENEWED: Final = 0.7
 # Seconds that two calls, one after the other, and their connections may take.
 _TWO_CALLS: Final = 0.3
 
@@ -44,21 +48,18 @@ class Introspection(Part):
     ``said``: when something odd left (seconds), whose issuer's, of which token, and the code.
     """
 
-    kernel: Kernel
-    issuers: Iterable[SimulatedIssuer]
-    users: int
-    rate: float
-    odd: frozenset[str]
-    often: float
+    needs = "introspected"
     revoked: dict[str, float] = attrs.field(factory=dict, init=False)
     said: list[tuple[float, str, str, str]] = attrs.field(factory=list, init=False)
-    quiet: bool = attrs.field(default=False, init=False)
-    chance: Random = attrs.field(init=False)
     _sessions: dict[int, int] = attrs.field(factory=dict, init=False)
+    # Until when each token lasts (seconds).
+    _ends: dict[str, float] = attrs.field(factory=dict, init=False)
+    _lives: Random = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.chance = self.kernel.random("introspection")
-        for issuer in self.issuers:
+        super().__attrs_post_init__()
+        self._lives = self.kernel.random("ends of callers' tokens")
+        for issuer in self.world.issuers.values():
             issuer.introspects = self._answer
 
     def profile(self, issuer: SimulatedIssuer) -> dict[str, Any]:
@@ -67,20 +68,25 @@ class Introspection(Part):
         return {"subjectToken": {"introspection": asks, "audiences": [AUDIENCE]}}
 
     def storm(self, every: Every) -> None:
-        every(self.rate, self._revoke, "revocations")
+        every(self.plan.revocations, self._revoke, "revocations")
 
-    def heal(self) -> None:
-        self.quiet = True
-
-    def token(self, user: int) -> str:
-        """Return a user's token: nearly always the newest one, sometimes the one before."""
+    def token(self, user: int) -> tuple[str, str]:
         session = self._sessions.get(user, 0)
+        if self._end(_named(user, session)) < self.kernel.now and (self.quiet or self._lives.random() < _RENEWED):
+            self._sessions[user] = session = session + 1
         if session and not self.quiet and self.chance.random() < 0.2:
             session -= 1
-        return _named(user, session)
+        return _named(user, session), ""
+
+    def _end(self, token: str) -> float:
+        """Return when a token ends, which begins at its first use."""
+        if token not in self._ends:
+            lasts = self._lives.uniform(*_LASTS) if self.plan.short_lived and not self.quiet else float("inf")
+            self._ends[token] = self.kernel.now + lasts
+        return self._ends[token]
 
     def _revoke(self) -> None:
-        user = self.chance.randrange(self.users)
+        user = self.chance.randrange(self.plan.users)
         session = self._sessions.get(user, 0)
         self.revoked[_named(user, session)] = self.kernel.now
         self._sessions[user] = session + 1
@@ -89,11 +95,15 @@ class Introspection(Part):
     def _answer(self, issuer: SimulatedIssuer, token: str) -> bytes:
         if token in self.revoked:
             return json.dumps({"active": self.chance.choice([False, False, "false"]), "aud": AUDIENCE}).encode()
-        odd = self.chance.choice(sorted(self.odd)) if self.odd and not self.quiet and self.chance.random() < self.often else ""
+        odd = (
+            self.chance.choice(sorted(self.plan.odd)) if self.plan.odd and not self.quiet and self.chance.random() < self.plan.oddly else ""
+        )
         if odd:
             self.kernel.tell(issuer.name, "says something odd:", odd)
             self.said.append((self.kernel.now, issuer.name, token, ODDITIES[odd]))
         honest: dict[str, object] = {"active": True, "aud": self.chance.choice([AUDIENCE, [AUDIENCE, "z"]])}
+        if (end := self._end(token)) < float("inf"):
+            honest["exp"] = self.kernel.wall() + end - self.kernel.now
         if odd in {"two words", "list", "HTML"}:
             return {"two words": b'{"active": true, "aud": "gateway", "active": true}', "list": b"[true]"}.get(odd, b"<html>sign in</html>")
         return json.dumps(honest | _odd(odd)).encode()
@@ -103,6 +113,8 @@ class Introspection(Part):
             return True
         if code == INACTIVE and self.revoked.get(question.token, float("inf")) <= question.answered:
             return True
+        if code == INACTIVE and self._end(question.token) <= question.answered + _A_SECOND:
+            return True
         since = question.asked - _SHARED - (_ASK_AGAIN if code == INACTIVE else 0.0)
         wanted = issuer, question.token, code
         return any(since <= at <= question.answered and wanted == (name, token, told) for at, name, token, told in self.said)
@@ -111,6 +123,8 @@ class Introspection(Part):
         revoked = self.revoked.get(question.token)
         if revoked is not None and question.asked > revoked + _KEPT:
             yield f"a token for one that was revoked at {revoked - START:.6f}"
+        if question.asked > self._end(question.token) + _A_SECOND:
+            yield f"a token for one that ended at {self._end(question.token) - START:.6f}"
 
 
 def _named(user: int, session: int) -> str:

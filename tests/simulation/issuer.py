@@ -4,6 +4,7 @@ import json
 import ssl
 from base64 import b64decode
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from random import Random
 from typing import Final, final
 from urllib.parse import parse_qs
@@ -13,40 +14,70 @@ import h11
 import ngh2
 from cryptography import x509
 
+from exchanger.decision.check import TOKEN_EXCHANGE_GRANT
+from exchanger.values.issuer import ID_JAG
 from exchanger.values.token import ACCESS_TOKEN_TYPE
 from tests.simulation.kernel import Kernel
 from tests.simulation.network import Connection, Conversation, Peer, Remote
 from tests.simulation.tls import Secured
 
-# What a request for a token may meet, and for how many seconds around it an exchange may fail for that reason.
+
+@final
+@attrs.frozen
+class Fault:
+    """What a request for a token may meet, and for how many ``seconds`` around it an exchange may fail for that reason.
+
+    It is a response with ``status`` and ``body``, or none where ``status`` is 0. ``http2``: only connections with HTTP/2 have it.
+    """
+
+    seconds: float = 1.0
+    status: int = 0
+    body: bytes = b""
+    http2: bool = False
+
+
 REQUEST_FAULTS: Final = {
-    "reset": 1.0,
-    "close": 1.0,
-    "cut": 1.0,
-    "late": 2.5,
-    "503": 1.0,
-    "429": 4.0,
-    "refusal": 1.0,
-    "html": 1.0,
-    "other type": 1.0,
-    "goaway": 1.0,
-    "reset stream": 1.0,
+    "reset": Fault(),
+    "close": Fault(),
+    "cut": Fault(),
+    "late": Fault(2.5),
+    "503": Fault(status=503, body=b'{"error": "temporarily_unavailable"}'),
+    "429": Fault(4.0, 429, b"{}"),
+    "refusal": Fault(status=400, body=b'{"error": "invalid_grant"}'),
+    "no type": Fault(),
+    "assertion": Fault(),
+    "html": Fault(status=200, body=b"<html>sign in</html>"),
+    "other type": Fault(),
+    "goaway": Fault(http2=True),
+    "reset stream": Fault(http2=True),
 }
-# What it may meet and must not notice.
-HARMLESS_FAULTS: Final = ("interim", "slow bytes", "chunks")
+# A response that comes late, but within the service's own time for it.
+SLOW: Final = "late in time"
+# A response that begins, and never ends; and what a client gets whose credentials the issuer does not know.
+STALL: Final = "stall"
+UNKNOWN_CLIENT: Final = "unknown client"
+_ALL_FAULTS: Final = {
+    **REQUEST_FAULTS,
+    STALL: Fault(2.5),
+    SLOW: Fault(),
+    UNKNOWN_CLIENT: Fault(status=401, body=b'{"error": "invalid_client"}'),
+}
+# Of these, those whose response has a token that must not be used, for any grant and for a token exchange.
+_UNUSABLE: Final = ("other type",)
+_UNUSABLE_IN_AN_EXCHANGE: Final = (*_UNUSABLE, "no type", "assertion")
+# What it may meet and must not notice, unless its gateway waits for less.
+HARMLESS_FAULTS: Final = ("interim", "slow bytes", "chunks", "no lifetime", SLOW)
 # What happens to a connection between requests.
 IDLE_FAULTS: Final = ("surplus", "stray close", "408 while idle")
 CONNECT_FAULTS: Final = {"refused": 1.0, "silent": 3.0}
 FAULTS: Final = (*REQUEST_FAULTS, *HARMLESS_FAULTS, *IDLE_FAULTS, *CONNECT_FAULTS)
-# An answer that begins, and never ends.
-STALL: Final = "stall"
 
 # Seconds within which a surplus answer comes, less than the shortest quarantine, minus what the network may add.
 _SURPLUS_WITHIN: Final = 0.085
 # The same where no connection is used again, so that no wait is too long.
 _LATE_SURPLUS: Final = 2.0
-# Seconds until an answer that stalls is given up.
-_STALLED: Final = 2.5
+# Seconds that an answer takes which is late in time.
+_SLOW: Final = (0.15, 0.4)
 
 
 @final
@@ -134,12 +165,7 @@ class SimulatedIssuer:
 
     def strikes(self, *kinds: str) -> str:
         """Return the fault of these that strikes now, or ""."""
-        able = [kind for kind in kinds if kind in self.faults]
-        if self.quiet or not able or self.chance.random() >= self.often:
-            return ""
-        kind = self.chance.choice(able)
-        self.kernel.tell(self.name, "fault", kind)
-        return kind
+        return self.kernel.strike(self.name, [kind for kind in kinds if kind in self.faults and not self.quiet], self.often)
 
     def trouble(self, kind: str, seconds: float) -> None:
         """Remember why exchanges may fail for so long."""
@@ -170,26 +196,22 @@ class SimulatedIssuer:
         self.carried_again += answer.conversation.requests > 1
         if not self.knows(answer.client(fields)):
             self.kernel.tell(self.name, "does not know the client")
-            self.kernel.after(self.chance.uniform(*self.latency), self._answer, fields, "unknown client", answer)
+            self.kernel.after(self.chance.uniform(*self.latency), self._answer, fields, UNKNOWN_CLIENT, answer)
             return
-        kinds = [
-            kind for kind in (*REQUEST_FAULTS, STALL) if isinstance(answer.conversation, Http2) or kind not in {"goaway", "reset stream"}
-        ]
-        fault = self.strikes(*kinds, *HARMLESS_FAULTS)
+        http2 = isinstance(answer.conversation, Http2)
+        fault = self.strikes(*(kind for kind in (*REQUEST_FAULTS, STALL) if http2 or not _ALL_FAULTS[kind].http2), *HARMLESS_FAULTS)
         if self.hated and fields["subject_token"] == self.hated:
             # Over HTTP/2, the end of the connection would be everybody's trouble.
-            fault = "reset stream" if isinstance(answer.conversation, Http2) else "reset"
-            self.troubles.append(Trouble(self.kernel.now, self.kernel.now + REQUEST_FAULTS[fault], "hated", self.hated))
+            fault = "reset stream" if http2 else "reset"
+            self.troubles.append(Trouble(self.kernel.now, self.kernel.now + REQUEST_FAULTS[fault].seconds, "hated", self.hated))
             self.kernel.after(self.chance.uniform(*self.latency), self._answer, fields, fault, answer)
             return
-        if fault in REQUEST_FAULTS:
-            self.trouble(fault, REQUEST_FAULTS[fault])
-        elif fault == STALL:
-            self.trouble(fault, _STALLED)
+        if fault in _ALL_FAULTS:
+            self.trouble(fault, _ALL_FAULTS[fault].seconds)
         about = fields.get("token")
         asked = ("for", *map(fields.get, ("subject_token", "scope", "audience"))) if about is None else ("about", about)
         self.kernel.tell(self.name, "is asked", *asked)
-        wait = self.chance.uniform(0.3, 1.8) if fault == "late" else self.chance.uniform(*self.latency)
+        wait = self.chance.uniform(*{"late": (0.3, 1.8), SLOW: _SLOW}.get(fault, self.latency))
         self.kernel.after(wait, self._answer, fields, fault, answer)
 
     def _answer(self, fields: Mapping[str, str], fault: str, call: "Call") -> None:
@@ -198,24 +220,17 @@ class SimulatedIssuer:
             return
         if fault in {"reset", "close"}:
             call.conversation.end(abort=fault == "reset")
-        elif fault == "503":
-            call.respond(503, json.dumps({"error": "temporarily_unavailable"}).encode(), fault)
-        elif fault == "429":
-            call.respond(429, b"{}", fault, ("Retry-After", str(self.chance.choice([0, 1, 2]))))
-        elif fault == "refusal":
-            call.respond(400, json.dumps({"error": "invalid_grant"}).encode(), fault)
-        elif fault == "unknown client":
-            call.respond(401, json.dumps({"error": "invalid_client"}).encode(), fault)
-        elif fault == "html":
-            call.respond(200, b"<html>sign in</html>", fault)
+        elif (response := _ALL_FAULTS.get(fault, Fault())).status:
+            more = [("Retry-After", str(self.chance.choice([0, 1, 2])))] if response.status == HTTPStatus.TOO_MANY_REQUESTS else []
+            call.respond(response.status, response.body, fault, *more)
         elif error := fields.get("error", ""):
             call.respond(400, json.dumps({"error": error}).encode(), fault)
         elif self.introspects is not None and "token" in fields:
             call.respond(200, self.introspects(self, fields["token"]), fault)
         else:
-            call.respond(200, self._issue(fields, call.client(fields), "mac" if fault == "other type" else "Bearer"), fault)
+            call.respond(200, self._issue(fields, call.client(fields), fault), fault)
 
-    def _issue(self, fields: Mapping[str, str], client: Client, token_type: str) -> bytes:
+    def _issue(self, fields: Mapping[str, str], client: Client, fault: str) -> bytes:
         number = len(self.issued)
         token = f"{self.name}-{number}-{self.chance.getrandbits(48):012x}"
         lifetime = self.chance.choice([5, 30, 300])
@@ -229,12 +244,23 @@ class SimulatedIssuer:
             self.kernel.wall() + lifetime,
             client,
         )
+        if fault in (_UNUSABLE_IN_AN_EXCHANGE if fields.get("grant_type") == TOKEN_EXCHANGE_GRANT else _UNUSABLE):
+            issued = attrs.evolve(issued, lie=fault)
         more: dict[str, object] = {}
         if self.writes is not None:
             token, more, issued = self.writes(self, issued, number)
         self.issued[token] = issued
-        body = {"access_token": token, "token_type": token_type, "issued_token_type": ACCESS_TOKEN_TYPE, "expires_in": lifetime, **more}
-        return json.dumps(body).encode()
+        body: dict[str, object] = {
+            "access_token": token,
+            "token_type": "mac" if fault == "other type" else "Bearer",
+            "issued_token_type": ACCESS_TOKEN_TYPE,
+            "expires_in": lifetime,
+            **more,
+        }
+        if fault == "assertion":
+            body["issued_token_type"] = ID_JAG
+        left_out = {"no type": "issued_token_type", "no lifetime": "expires_in"}.get(fault, "")
+        return json.dumps({name: value for name, value in body.items() if name != left_out}).encode()
 
 
 @final

@@ -6,11 +6,13 @@ from itertools import islice
 from typing import Any, Final
 
 from exchanger.audit.log import FLUSH_S
-from exchanger.values.entry import DenyEntry, ExchangeEntry
+from exchanger.values.entry import AllowEntry, DenyEntry, ExchangeEntry
 from tests.property.policy_model import CLOSED, DISPUTED, UNMATCHED, Answer
 from tests.simulation.audit import SLOW
 from tests.simulation.gateway import LEFT, LOST, TIMED_OUT, Question, Reply
+from tests.simulation.grammar import Request
 from tests.simulation.introspection import INACTIVE, UNAVAILABLE
+from tests.simulation.issuer import SLOW as LATE_IN_TIME
 from tests.simulation.issuer import Issued, SimulatedIssuer
 from tests.simulation.kernel import START
 from tests.simulation.proof import CODES
@@ -55,7 +57,9 @@ Judge = Callable[[World], Iterator[str]]
 
 
 def _who(question: Question) -> str:
-    return f"user-{question.user} for {question.host}{question.path} at {question.asked - START:.6f} by {question.door}"
+    about = question.request
+    what = about.method, about.host + about.path, *about.fields
+    return f"user-{question.user} for {' '.join(map(str, what))} at {question.asked - START:.6f} by {question.door}"
 
 
 def in_time(world: World) -> Iterator[str]:
@@ -102,7 +106,7 @@ def _has_no_time(world: World, question: Question) -> bool:
 
 
 def _said(world: World, question: Question) -> Iterator[Answer]:
-    return world.authors.answers(question.host, question.path, question.asked, question.answered, world.born(question.asked))
+    return world.authors.answers(question.request, question.asked, question.answered, world.born(question.asked))
 
 
 def _is_held_up(world: World, question: Question) -> bool:
@@ -119,7 +123,7 @@ def answers(world: World) -> Iterator[str]:
             continue
         said = list(_said(world, question))
         if found := list(_judged(world, question, said)):
-            about = question.host, question.path, question.asked, question.answered, world.born(question.asked)
+            about = question.request, question.asked, question.answered, world.born(question.asked)
             found = list(_judged(world, question, [*said, *world.authors.answers_between(*about)]))
         yield from found
 
@@ -131,12 +135,16 @@ def _judged(world: World, question: Question, said: list[Answer]) -> Iterator[st
         case Reply(0, tokens=(token,)):
             yield from _allowed(world, question, token, [one for one in said if isinstance(one, ExchangeEntry)])
         case Reply(0, tokens=()):
-            if UNMATCHED not in said:
+            if not any(map(_passes, said)):
                 yield f"passed unchanged, which no version allows: {_who(question)}"
         case Reply(0, tokens=tokens):
             yield f"{len(tokens)} tokens: {_who(question)}"
         case reply:
             yield from _denied(world, question, reply, said)
+
+
+def _passes(said: Answer) -> bool:
+    return said == UNMATCHED or isinstance(said, AllowEntry)
 
 
 def _ends(world: World, question: Question) -> bool:
@@ -156,6 +164,8 @@ def _allowed(world: World, question: Question, header: str, entries: list[Exchan
     found, issued = by
     for part in world.parts:
         yield from (f"{accusation}: {_who(question)}" for accusation in part.accuses(found.name, question, issued))
+    if issued.lie:
+        yield f"a token that is wrong in its {issued.lie}: {_who(question)}"
     if issued.subject != question.token:
         yield f"another user's token, that of {issued.subject}: {_who(question)}"
     if world.plan.verified and world.identity.known_to_be_gone(found.name, question.key, question.asked - _FETCHED):
@@ -188,7 +198,7 @@ def _failed(world: World, question: Question, reply: Reply, issuers: list[str]) 
     if not issuers:
         yield f"an exchange failed that no version asks for ({body}): {_who(question)}"
     elif "TXE-4001" in body:
-        if not any(_key_in_doubt(world, name, question) for name in issuers):
+        if not world.identity.has_ended(question) and not any(_key_in_doubt(world, name, question) for name in issuers):
             yield f"a good token is refused ({status} {body}): {_who(question)}"
     elif "TXE-4002" in body:
         if not any(abs(at - question.asked) < _KEYS_LATE for at in world.identity.troubles):
@@ -222,7 +232,10 @@ def _in_trouble(world: World, name: str, question: Question, body: str) -> bool:
     if "TXE-1006" in body:
         since = min(question.asked, world.quiet) - _BREAKER
     return any(
-        one.begins <= question.answered and one.ends >= since and one.subject in {"", question.token}
+        one.begins <= question.answered
+        and one.ends >= since
+        and one.subject in {"", question.token}
+        and (one.kind != LATE_IN_TIME or "TXE-1006" in body or _time_was_up(world, question))
         for one in world.issuers[name].troubles
     ) or any(part.excuses(name, question, _code(body)) for part in world.parts)
 
@@ -259,11 +272,11 @@ def recovers(world: World) -> Iterator[str]:
     """Yield questions of the quiet after the storm that the newest version answers otherwise."""
     for question in world.answered:
         if question.asked >= world.calm and question.status == "0":
-            said = world.authors.newest_answer(question.host, question.path)
+            said = world.authors.newest_answer(question.request)
             if isinstance(said, ExchangeEntry) and question.key and _key_in_doubt(world, said.target.issuer_ref, question):
                 continue
             passed = question.reply is not None and question.reply.status == 0
-            if passed != (said == UNMATCHED or isinstance(said, ExchangeEntry)):
+            if passed != (_passes(said) or isinstance(said, ExchangeEntry)):
                 yield f"not recovered, {said if isinstance(said, str) else type(said).__name__} expected: {_who(question)}"
 
 
@@ -271,9 +284,9 @@ def shares(world: World) -> Iterator[str]:
     """Yield questions of the quiet for which one replica exchanged, although another one had just kept a token in the store."""
     if world.plan.replicas == 1:
         return
-    kept: dict[tuple[int, str, str], tuple[Issued, float]] = {}
+    kept: dict[tuple[int, Request], tuple[Issued, float]] = {}
     for question in sorted((one for one in world.answered if one.asked >= world.calm), key=lambda one: one.asked):
-        asked = question.user, question.host, question.path
+        asked = question.user, question.request
         for token in question.reply.tokens if question.reply is not None else ():
             if (by := _issued(world, token)) is None:
                 continue  # see ``answers``

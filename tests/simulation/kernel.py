@@ -12,7 +12,7 @@ import math
 import random
 import ssl
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from ctypes.util import find_library
 from functools import cache
@@ -52,7 +52,7 @@ class Trace:
         line = f"{now - START:.6f} {who} {what} {' '.join(map(_shown, details))}"
         self._digest.update(line.encode())
         if self.show is not None:
-            self.show(line)
+            self.show(line.replace("\n", "\\n"))
 
     @property
     def digest(self) -> str:
@@ -81,6 +81,7 @@ class Kernel(trio.abc.Clock):
     thread: tuple[float, float] = (0.0, 0.002)
     _due: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = attrs.field(factory=list, init=False)
     _numbers: Iterator[int] = attrs.field(factory=itertools.count, init=False)
+    _streams: dict[str, Random] = attrs.field(factory=dict, init=False)
     _looks: int = attrs.field(default=0, init=False)
     _at_once: int = attrs.field(default=0, init=False)
     _chance: Random = attrs.field(init=False)
@@ -93,6 +94,19 @@ class Kernel(trio.abc.Clock):
     def random(self, purpose: str) -> Random:
         """Return a source of numbers of its own, so that one part of the world may change without the others."""
         return Random(f"{self.seed} {purpose}")
+
+    def strike(self, who: str, kinds: Collection[str], often: float) -> str:
+        """Return the fault of these kinds that strikes ``who`` now, or "". Each kind has a stream, so that another one changes little."""
+        if not kinds or self._stream(f"faults of {who}").random() >= often:
+            return ""
+        kind = min(kinds, key=lambda kind: self._stream(f"{kind} of {who}").random())
+        self.tell(who, "fault", kind)
+        return kind
+
+    def _stream(self, purpose: str) -> Random:
+        if purpose not in self._streams:
+            self._streams[purpose] = self.random(purpose)
+        return self._streams[purpose]
 
     def tell(self, who: str, what: str, *details: object) -> None:
         """Write a line into the trace."""

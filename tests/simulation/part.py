@@ -1,13 +1,25 @@
 """What a world is put together from, beside its gateways, issuers and policy."""
 
+import ssl
 from collections.abc import Callable, Iterator
-from typing import Any, Final, Protocol
+from random import Random
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, Self
 
+import attrs
+
+from exchanger.net.network import Network
 from tests.simulation.gateway import Question
 from tests.simulation.issuer import Issued, SimulatedIssuer
+from tests.simulation.kernel import Kernel
+
+if TYPE_CHECKING:
+    from tests.simulation.plan import Plan
+    from tests.simulation.world import World
 
 # What every secret of the world has in it, but for JWTs, which begin with a brace in Base64.
 CANARY: Final = "canary"
+# A secret, a JWT by its head (random ids may have the first three bytes), or a token of an issuer.
+SECRET: Final = rb"%b|eyJ(?:hbGci|0eXAi|raWQi)|issuer-[0-9]+-[0-9]+-[0-9a-f]{12}" % CANARY.encode()
 
 
 class Every(Protocol):
@@ -16,11 +28,51 @@ class Every(Protocol):
     def __call__(self, rate: float, work: Callable[[], None], purpose: str) -> None: ...
 
 
+@attrs.define(eq=False)
 class Part:
     """One piece of the world, in a file of its own. A part overrides what concerns it.
 
-    It draws from ``Kernel.random`` with a purpose of its own, so that a new part changes nothing of what a seed draws elsewhere.
+    It is in each world whose plan has what it ``needs``, or in all if it needs nothing.
+
+    It draws from ``chance``, a stream with the name of its file, so that a new part changes nothing of what a seed draws elsewhere.
     """
+
+    world: "World"
+    chance: Random = attrs.field(init=False)
+    # What does not hold, each once.
+    wrong: dict[str, None] = attrs.field(factory=dict, init=False)
+
+    needs: ClassVar[str] = ""
+    # All parts there are, by their names. A class that gets slots is made twice.
+    kinds: ClassVar[dict[str, type["Part"]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        Part.kinds[cls.__name__] = cls
+
+    @classmethod
+    def of(cls, world: "World", /) -> "Self | None":
+        """Return this part of a world that has its issuers, but no gateways yet; ``None`` if its plan has none."""
+        return cls(world) if not cls.needs or getattr(world.plan, cls.needs) else None
+
+    def __attrs_post_init__(self) -> None:
+        self.chance = self.kernel.random(type(self).__module__.rpartition(".")[2])
+
+    def complain(self, what: str) -> None:
+        """Remember that something does not hold."""
+        self.wrong.setdefault(what)
+
+    @property
+    def kernel(self) -> Kernel:
+        return self.world.kernel
+
+    @property
+    def plan(self) -> "Plan":
+        return self.world.plan
+
+    @property
+    def quiet(self) -> bool:
+        """Whether the storm is over."""
+        return self.kernel.now >= self.world.quiet
 
     def environment(self) -> dict[str, str]:
         """Return settings of the service, after it has written the files that they name."""
@@ -30,8 +82,23 @@ class Part:
         """Return fields of an issuer's profile."""
         return {}
 
+    def seams(self, _network: Network, /) -> dict[str, Any]:
+        """Return arguments of the service, which runs on this network."""
+        return {}
+
+    def context(self) -> ssl.SSLContext | None:
+        """Return with what gateways connect by TLS, if this part says."""
+        return None
+
+    def token(self, _user: int, /) -> tuple[str, str] | None:
+        """Return the token that a user brings, and the name of its key, "" if it is not a JWT; ``None`` if this part gives none."""
+        return None
+
     def storm(self, every: Every) -> None:
         """The storm begins: the service is SERVING."""
+
+    def ended(self, _question: Question, /) -> None:
+        """A question is answered, or its answer lost."""
 
     def restarted(self) -> None:
         """The service begins anew, in a process that knows nothing of the one before."""
@@ -49,4 +116,4 @@ class Part:
 
     def complaints(self) -> Iterator[str]:
         """Yield what is wrong, when everything has ended."""
-        yield from ()
+        yield from self.wrong

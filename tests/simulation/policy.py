@@ -12,19 +12,29 @@ import attrs
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.snapshot import UnreadableReach
-from exchanger.values.entry import EVERYWHERE, Claim, DenyEntry, ExchangeEntry, FailClosedRegion, MatchScope, Source, TokenTarget
-from tests.property.policy_model import CLOSED, Answer, answer, over_quota, parts_of, strictness
+from exchanger.values.entry import (
+    EVERYWHERE,
+    AllowEntry,
+    Claim,
+    DenyEntry,
+    ExchangeEntry,
+    FailClosedRegion,
+    MatchScope,
+    PathType,
+    Source,
+    TokenTarget,
+)
+from tests.property.policy_model import CLOSED, Answer, decision, over_quota, parts_of, strictness
 from tests.simulation.cluster import LABELS, NAMESPACE_LABELS, RECOVERY, Cluster
 from tests.simulation.folder import Folder
+from tests.simulation.grammar import GRAMMAR, MOVING_HOST, PATHS, Grammar, Request
 from tests.simulation.grants import PlatformTeam
 from tests.simulation.kernel import Kernel
 from tests.simulation.plan import Plan
 
-PATHS: Final = ("/a", "/a/b", "/c", "/c/d")
 # The ConfigMaps of each namespace, and the paths that each has entries for.
 CONFIG_MAPS: Final = {"one": ("/a", "/c/d"), "two": ("/a/b", "/c")}
-# A denial that is always somewhere, and moves.
-MOVING_HOST: Final = "moving.example.com"
+# Where the denial is that moves.
 MOVING: Final = ("here", "there")
 _DENIAL: Final = json.dumps({"version": "v1", "entries": [{"match": {"host": MOVING_HOST, "pathPrefix": "/"}, "action": "deny"}]})
 BROKEN: Final = "version: v1\nentries: [{match: {host: "
@@ -74,6 +84,9 @@ class Authors:
     _denial: tuple[str, str] = attrs.field(default=("", ""), init=False)
     _mover: Random = attrs.field(init=False)
     _slips: Random = attrs.field(init=False)
+    _grammar: Grammar = attrs.field(init=False)
+    # What gateways ask about.
+    requests: list[Request] = attrs.field(init=False)
     _delays: Random = attrs.field(init=False)
     # What is still being written, and how often each ConfigMap was.
     _late: Texts = attrs.field(factory=dict, init=False)
@@ -81,12 +94,14 @@ class Authors:
     _documents: dict[tuple[str, str, str], PolicyDocument] = attrs.field(factory=dict, init=False)
     _beyond_limits: dict[int, frozenset[Named]] = attrs.field(factory=dict, init=False)
     _hosts_over_quota: dict[int, frozenset[str | None]] = attrs.field(factory=dict, init=False)
-    _answers: dict[tuple[int, int, str, str, frozenset[str], frozenset[Named]], Answer] = attrs.field(factory=dict, init=False)
+    _answers: dict[tuple[int, int, Request, frozenset[str], frozenset[Named]], Answer] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.chance, self._mover = self.kernel.random("authors"), self.kernel.random("movers")
         self._slips = self.kernel.random("slips of authors")
         self._delays = self.kernel.random("late watches")
+        self._grammar = Grammar(self.plan.grammar, {kind: self.kernel.random(f"grammar {kind}") for kind in GRAMMAR})
+        self.requests = self._grammar.requests(self.hosts, PATHS)
 
     # What authors do.
 
@@ -209,8 +224,10 @@ class Authors:
                 audiences = [chance.choice(["x", "y"])]
                 target |= {"audiences": audiences} if number >= self.plan.chained else {}  # that of a chain is in its profile
                 entries.append({"match": match, "action": "exchange", "exchange": target})
+                self._grammar.entry(entries[-1])
             elif kind < 0.75:
                 entries.append({"match": match, "action": "deny"})
+                self._grammar.entry(entries[-1])
             if entries and self._slips.random() < self.plan.slips:
                 _spoil(entries[-1], self._slips.choice(SLIPS))
         long = self._slips.choice([300, 700]) if self.plan.room and self.plan.kib == 1 else 0  # so that some exceed it
@@ -291,15 +308,17 @@ class Authors:
     def _granted(self, asked: float, answered: float) -> list[int]:
         return [0] if self.grants is None else [*self.grants.in_force(asked, answered)]
 
-    def answers(self, host: str, path: str, asked: float, answered: float, born: float = 0.0) -> Iterator[Answer]:
+    def answers(self, request: Request, asked: float, answered: float, born: float = 0.0) -> Iterator[Answer]:
         """Yield what each version says that may have been in force between two times, for a service that was ``born`` (seconds)."""
         granted = self._granted(asked, answered)
         for number in reversed(self._in_force(asked, answered, born)):
-            yield from (self._answer(number, one, host, path) for one in granted)
-        if self._without_room(asked - _READ_AGAIN, answered) or self._was_over_quota(host, self.since(asked) - _READ_AT_ONCE, answered):
+            yield from (self._answer(number, one, request) for one in granted)
+        if self._without_room(asked - _READ_AGAIN, answered) or self._was_over_quota(
+            request.host, self.since(asked) - _READ_AT_ONCE, answered
+        ):
             yield CLOSED  # what has room again is read later
 
-    def answers_between(self, host: str, path: str, asked: float, answered: float, born: float = 0.0) -> Iterator[Answer]:
+    def answers_between(self, request: Request, asked: float, answered: float, born: float = 0.0) -> Iterator[Answer]:
         """Yield what states say that no version has had, but that may have been in force: what ``answers`` leaves out, since it is seldom.
 
         A ConfigMap that has room again may not be read yet, while others are. After an outage of the API server, the watch of Namespaces is
@@ -313,13 +332,13 @@ class Authors:
         mixed = isinstance(self.place, Cluster) and bool(outages)
         hidden = "buffers" in outages or asked <= outages.get("paused", 0.0) - RECOVERY + _GOES_ON
         for one in self._granted(asked, answered):
-            for unread in _subsets(self._about(host, late, numbers)):
-                linear = (self._answer(number, one, host, path, unread=unread) for number in numbers)
+            for unread in _subsets(self._about(request.host, late, numbers)):
+                linear = (self._answer(number, one, request, unread=unread) for number in numbers)
                 loosest = list(accumulate((min(strictness(said), _REFUSES) for said in linear), min))
                 for number in numbers:
-                    yield self._answer(number, one, host, path, unread=unread)
+                    yield self._answer(number, one, request, unread=unread)
                     for joined, until in self._joined_in(numbers, number).items() if mixed else ():
-                        said = self._answer(number, one, host, path, joined, unread)
+                        said = self._answer(number, one, request, joined, unread)
                         if hidden or min(strictness(said), _REFUSES) >= loosest[until - numbers.start]:
                             yield said
 
@@ -335,25 +354,24 @@ class Authors:
         """Return those of ``keys`` whose text names ``host`` in any of these versions; of the others, it matters only that they close."""
         return sorted(key for key in keys if any(host in self.versions[number].texts.get(key, "") for number in numbers))
 
-    def newest_answer(self, host: str, path: str) -> Answer:
+    def newest_answer(self, request: Request) -> Answer:
         """Return what the newest version says."""
-        return self._answer(len(self.versions) - 1, 0 if self.grants is None else len(self.grants.versions) - 1, host, path)
+        return self._answer(len(self.versions) - 1, 0 if self.grants is None else len(self.grants.versions) - 1, request)
 
     def _answer(
         self,
         number: int,
         granted: int,
-        host: str,
-        path: str,
+        request: Request,
         joined: frozenset[str] | None = None,
         unread: frozenset[Named] = frozenset(),
     ) -> Answer:
         """Return what the texts of a version say if the namespaces that have ``joined`` count, and ConfigMaps are ``unread``."""
-        if self.grants is not None and (denial := self.grants.denial(granted, host, path)) is not None:
+        if self.grants is not None and (denial := self.grants.denial(granted, request.host, request.path)) is not None:
             return denial
         version = self.versions[number]
         joined = version.joined if joined is None else joined
-        key = number, granted, host, path, joined, unread
+        key = number, granted, request, joined, unread
         if (found := self._answers.get(key)) is None:
             closed = self._beyond(number) | unread
             texts = {named: BROKEN if named in closed else text for named, text in version.texts.items() if named[0] in joined}
@@ -362,7 +380,9 @@ class Authors:
             parts = parts_of(documents)
             if self.grants is not None:
                 parts = [part for document in documents for part in self.grants.left(granted, document)]
-            found = self._answers[key] = answer(parts, UnreadableReach.UNMATCHED, host, path, "GET")
+            found = self._answers[key] = decision(
+                parts, UnreadableReach.UNMATCHED, request.host, request.path, request.method, [*request.fields]
+            )
         return found
 
     def _document(self, namespace: str, name: str, text: str) -> PolicyDocument:
@@ -397,12 +417,21 @@ def _spoil(entry: dict[str, Any], slip: str) -> None:
 
 
 def _claim(source: Source, index: int, written: dict[str, Any]) -> Claim:
-    match = MatchScope(written["match"].get("host"), written["match"].get("pathPrefix", ""))
-    target = written.get("exchange", {})
-    if len(written["match"]) < 2 or written["action"] == _UNKNOWN_ACTION or target.get("issuerRef") == _UNKNOWN_ISSUER:
-        return FailClosedRegion(source, match, "it is invalid", index)
-    if written["action"] == "deny":
-        return DenyEntry(source, index, match)
+    said = written["match"]
+    methods, kind = said.get("methods"), PathType(said.get("pathType", PathType.PREFIX.value))
+    match = MatchScope(
+        said.get("host"),
+        said.get("pathPrefix", ""),
+        None if methods is None else frozenset(methods),
+        said.get("caseInsensitive", False),
+        kind,
+        tuple(sorted((one["name"], one["value"]) for one in said.get("headers", ()))),
+    )
+    target, action = written.get("exchange", {}), written["action"]
+    if not {"host", "pathPrefix"} <= said.keys() or action == _UNKNOWN_ACTION or target.get("issuerRef") == _UNKNOWN_ISSUER:
+        return FailClosedRegion(source, attrs.evolve(match, headers=()), "it is invalid", index)
+    if action != "exchange":
+        return (DenyEntry if action == "deny" else AllowEntry)(source, index, match)
     return ExchangeEntry(
         source, index, match, TokenTarget(target["issuerRef"], target["scope"], audiences=tuple(target.get("audiences", ())))
     )

@@ -2,15 +2,13 @@
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable, Iterator, Mapping
-from random import Random
+from collections.abc import Mapping
 from typing import Any, Final, final
 
 import attrs
 
 from tests.simulation.gateway import Question
 from tests.simulation.issuer import Issued, SimulatedIssuer
-from tests.simulation.kernel import Kernel
 from tests.simulation.part import CANARY, Part
 
 # What may be wrong with a token, and the code with which it is refused.
@@ -20,6 +18,7 @@ LIES: Final = {
     "another audience": "TXE-3006",
     "no audience": "TXE-3006",
     "subject": "TXE-3006",
+    "no subject": "TXE-3006",
     "scope": "TXE-3007",
     "scp": "TXE-3007",
     "scope of the response": "TXE-3007",
@@ -41,24 +40,18 @@ _SHARED: Final = 10.0
 @final
 @attrs.define(eq=False)
 class Proof(Part):
-    """Has the service compare tokens with requests, and lies in a share of them. ``early``: some tokens end before the response says.
+    """Has the service compare tokens with requests, and lies in a share of them. Some tokens end before the response says.
 
     ``told``: when each lie left (seconds), whose issuer's, for whom, and its code. ``ends``: the same of each token, with its ``exp``.
     """
 
-    kernel: Kernel
-    issuers: Iterable[SimulatedIssuer]
-    lies: frozenset[str]
-    often: float
-    early: bool
-    quiet: bool = False
+    needs = "proven"
     told: list[tuple[float, str, str, str]] = attrs.field(factory=list, init=False)
     ends: list[tuple[float, str, str, float]] = attrs.field(factory=list, init=False)
-    chance: Random = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.chance = self.kernel.random("proof")
-        for issuer in self.issuers:
+        super().__attrs_post_init__()
+        for issuer in self.world.issuers.values():
             issuer.writes = self._write
 
     def profile(self, issuer: SimulatedIssuer) -> dict[str, Any]:
@@ -71,14 +64,11 @@ class Proof(Part):
         }
         return {"issuedToken": rules}
 
-    def heal(self) -> None:
-        self.quiet = True
-
     def _write(self, issuer: SimulatedIssuer, issued: Issued, number: int) -> tuple[str, dict[str, object], Issued]:
         """Return a token, what the response says of it, and what is known of it."""
         chance = self.chance
-        lie = chance.choice(sorted(self.lies)) if self.lies and not self.quiet and chance.random() < self.often else ""
-        if self.early and chance.random() < 0.2:
+        lie = chance.choice(sorted(self.plan.lies)) if self.plan.lies and not self.quiet and chance.random() < self.plan.lying else ""
+        if not self.plan.jumps and chance.random() < 0.2:
             issued = attrs.evolve(issued, lifetime=issued.lifetime / 2, until=issued.until - issued.lifetime / 2)
         claims: dict[str, object] = {
             "iss": f"http://{issuer.host}",
@@ -98,7 +88,7 @@ class Proof(Part):
         if lie:
             self.kernel.tell(issuer.name, "lies about", lie)
             self.told.append((self.kernel.now, issuer.name, issued.subject, LIES[lie]))
-        return token, said, attrs.evolve(issued, lie=lie)
+        return token, said, attrs.evolve(issued, lie=lie or issued.lie)
 
     def excuses(self, issuer: str, question: Question, code: str) -> bool:
         since, who = question.asked - _SHARED, (issuer, question.token)
@@ -112,10 +102,6 @@ class Proof(Part):
         )
         return lied or ended
 
-    def accuses(self, _issuer: str, _question: Question, issued: Issued) -> Iterator[str]:
-        if issued.lie:
-            yield f"a token that is wrong in its {issued.lie} was handed out"
-
 
 def _wrong(lie: str, issued: Issued) -> dict[str, object]:
     """Return the claims that a lie puts in the place of right ones; ``...`` leaves one out."""
@@ -126,6 +112,7 @@ def _wrong(lie: str, issued: Issued) -> dict[str, object]:
         "no audience": {"aud": ...},
         "number": {"aud": [issued.audience, 1]},
         "subject": {"sub": f"{CANARY}-somebody-else"},
+        "no subject": {"sub": ...},
         "scope": {"scope": f"{issued.scope} admin"},
         "scp": {"scp": [issued.scope, "admin"]},
         "lifetime": {"exp": issued.until + _TOO_LONG},

@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from random import Random
 from typing import Any, Final, final
 
 import attrs
@@ -18,8 +17,8 @@ from exchanger.telemetry import metrics_server
 from exchanger.telemetry.log_writer import PATIENCE_S
 from exchanger.util.output import MANY_BYTES
 from tests.simulation.kernel import START, Kernel
-from tests.simulation.network import Conversation, Peer, Remote, SimulatedNetwork
-from tests.simulation.part import CANARY, Every, Part
+from tests.simulation.network import Conversation, Peer, Remote
+from tests.simulation.part import CANARY, SECRET, Every, Part
 
 COLLECTOR: Final = "collector.example.com"
 METRICS_PORT: Final = 9100
@@ -45,8 +44,7 @@ _CLIENTS: Final = 20
 _FLUSHED: Final = 5.0
 # What a client that reads nothing has room for.
 _NARROW: Final = 1024
-# A secret, a JWT by its head (random ids may have the first three bytes), or a token of an issuer.
-_SECRET: Final = re.compile(rb"%b|eyJ(?:hbGci|0eXAi|raWQi)|issuer-[0-9]+-[0-9]+-[0-9a-f]{12}" % CANARY.encode())
+_SECRET: Final = re.compile(SECRET)
 _SAMPLE: Final = re.compile(r"^([a-z_]+_(?:total|count|bucket|sum)(?:\{.*\})?) (\S+)$", re.MULTILINE)
 _DECISIONS: Final = "ext_authz_check_requests_total{"
 _PATHS: Final = ("/stream", "/stream", "/", "/api/about", "/api/policy", "/nothing")
@@ -124,26 +122,16 @@ class Readers(Part):
     ``spans`` are those of decisions that the collector has taken, by their id.
     """
 
-    kernel: Kernel
-    network: SimulatedNetwork
-    lines: Lines
-    supervisors: list[Supervisor]
-    faults: frozenset[str]
-    often: float
-    quiet: bool = False
+    needs = "readers"
     spans: set[bytes] = attrs.field(factory=set, init=False)
-    wrong: list[str] = attrs.field(factory=list, init=False)
-    chance: Random = attrs.field(init=False)
     clients: list["_Client"] = attrs.field(factory=list, init=False)
     pages: dict[int, tuple[float, dict[str, float]]] = attrs.field(factory=dict, init=False)
     _count: int = attrs.field(default=0, init=False)
 
-    def __attrs_post_init__(self) -> None:
-        self.chance = self.kernel.random("readers")
-
     # What the world asks of a part.
 
     def environment(self) -> dict[str, str]:
+        self.world.network.hosts[COLLECTOR] = self
         metrics_server.process_metrics = tuple  # what /proc says of this process follows from no seed
         return {
             "METRICS_ENABLED": "true",
@@ -165,24 +153,23 @@ class Readers(Part):
         every(_STOPPING, self._stop_reading, "the log's reader")
 
     def heal(self) -> None:
-        self.quiet = True
         for client in self.clients:
             client.leave()
-        if self.lines.stopped_until < float("inf"):
-            self.lines.stopped_until = 0.0
+        if self.world.lines.stopped_until < float("inf"):
+            self.world.lines.stopped_until = 0.0
         self.kernel.after(_LEFT, self._look)
 
     def complaints(self) -> Iterator[str]:
-        yield from self.wrong
-        lines, writers = self.lines, [supervisor.logging.writer for supervisor in self.supervisors]
+        yield from super().complaints()
+        lines, writers = self.world.lines, [supervisor.logging.writer for supervisor in self.world.supervisors]
         if not lines.given_up:  # otherwise the last lines are on their way for ever
             accepted, dropped = sum(writer.accepted for writer in writers), sum(writer.dropped for writer in writers)
             if accepted != len(lines.lines):
                 yield f"{accepted} lines accepted, {len(lines.lines)} written"
             if lines.told != dropped:
                 yield f"{dropped} lines dropped, {lines.told} of them told"
-        decided = sum(sum(supervisor._metrics.overview().decisions.values()) for supervisor in self.supervisors)
-        lost = sum(self._lost(supervisor) for supervisor in self.supervisors)
+        decided = sum(sum(supervisor._metrics.overview().decisions.values()) for supervisor in self.world.supervisors)
+        lost = sum(self._lost(supervisor) for supervisor in self.world.supervisors)
         if not decided - lost <= len(self.spans) <= decided:
             yield f"{decided} decisions, {len(self.spans)} spans of them taken, {lost} spans lost"
 
@@ -195,43 +182,42 @@ class Readers(Part):
 
     def _look(self) -> None:
         """Those who have left leave nothing behind."""
-        left = sorted(socket.name for socket in self.network.sockets.values() if socket.name.startswith("reader-"))
+        left = sorted(socket.name for socket in self.world.network.sockets.values() if socket.name.startswith("reader-"))
         if left:
-            self.wrong.append(f"connections of readers that left long ago: {left}")
-        for supervisor in self.supervisors:
+            self.complain(f"connections of readers that left long ago: {left}")
+        for supervisor in self.world.supervisors:
             if supervisor._console is not None and supervisor._console.broadcast.subscribers:
-                self.wrong.append("a subscription of a reader that left long ago")
+                self.complain("a subscription of a reader that left long ago")
 
     # What happens.
 
     def strikes(self, kinds: tuple[str, ...], often: float) -> str:
         """Return the fault of these that strikes now, or ""."""
-        able = [kind for kind in kinds if kind in self.faults]
-        if self.quiet or not able or self.chance.random() >= often:
-            return ""
-        kind = self.chance.choice(able)
-        self.kernel.tell("a reader", "fault", kind)
-        return kind
+        return self.kernel.strike("a reader", [kind for kind in kinds if kind in self.plan.reader_faults and not self.quiet], often)
 
     def _stop_reading(self) -> None:
-        kind = self.strikes(LOG_FAULTS, 4 * self.often)
+        kind = self.strikes(LOG_FAULTS, 4 * self.plan.badly_read)
         if kind:
             seconds = (
                 float("inf") if kind == "log stops for ever" and self.chance.random() < 0.2 else self.chance.choice([0.5, 3.0, 8.0, 20.0])
             )
-            self.lines.stopped_until = max(self.lines.stopped_until, self.kernel.now + seconds)
+            self.world.lines.stopped_until = max(self.world.lines.stopped_until, self.kernel.now + seconds)
 
     def _ask(self) -> None:
         """Somebody asks for metrics, or for something of the console."""
         self.clients = [client for client in self.clients if not client.over]
         if len(self.clients) >= _CLIENTS:
             return
-        replica, of_metrics = self.chance.randrange(len(self.supervisors)), self.chance.random() < 0.5
+        replica, of_metrics = self.chance.randrange(len(self.world.supervisors)), self.chance.random() < 0.5
         self._count += 1
         port = (METRICS_PORT if of_metrics else CONSOLE_PORT) + replica
-        remote = self.network.enter(port, None, f"reader-{self._count}")
+        remote = self.world.network.enter(port, None, f"reader-{self._count}")
         client = _Client(
-            remote, self, replica, "/metrics" if of_metrics else self.chance.choice(_PATHS), self.strikes(CLIENT_FAULTS, 4 * self.often)
+            remote,
+            self,
+            replica,
+            "/metrics" if of_metrics else self.chance.choice(_PATHS),
+            self.strikes(CLIENT_FAULTS, 4 * self.plan.badly_read),
         )
         remote.peer = client
         if client.fault == "stalls":
@@ -241,25 +227,25 @@ class Readers(Part):
 
     def decided(self, replica: int) -> int:
         """Return how many decisions a replica has counted."""
-        return sum(self.supervisors[replica]._metrics.overview().decisions.values())
+        return sum(self.world.supervisors[replica]._metrics.overview().decisions.values())
 
     def scraped(self, replica: int, page: str, since: float, before: int) -> None:
         """Judge a page of metrics that was asked for at ``since``, after ``before`` decisions."""
         samples = {name: float(value) for name, value in _SAMPLE.findall(page)}
         decided = sum(value for name, value in samples.items() if name.startswith(_DECISIONS))
         if not before <= decided <= self.decided(replica):
-            self.wrong.append(f"{decided:.0f} decisions scraped, between {before} and {self.decided(replica)} counted")
+            self.complain(f"{decided:.0f} decisions scraped, between {before} and {self.decided(replica)} counted")
         when, known = self.pages.get(replica, (0.0, {}))
         if since >= when:
             fallen = [name for name, value in known.items() if samples.get(name, -1.0) < value]
             if fallen:
-                self.wrong.append(f"metrics fall: {fallen[:3]} at {self.kernel.now - START:.3f}")
+                self.complain(f"metrics fall: {fallen[:3]} at {self.kernel.now - START:.3f}")
             self.pages[replica] = self.kernel.now, samples
 
     # The collector.
 
     def refuses(self) -> str:
-        return self.strikes(CONNECT_FAULTS, self.often)
+        return self.strikes(CONNECT_FAULTS, self.plan.badly_read)
 
     def connected(self, remote: Remote) -> Peer:
         return _Collector(remote, self)
@@ -290,7 +276,7 @@ class _Collector(Conversation):
                 self._body += event.data
             elif isinstance(event, h11.EndOfMessage):
                 readers = self.readers
-                fault = readers.strikes(POST_FAULTS, readers.often)
+                fault = readers.strikes(POST_FAULTS, readers.plan.badly_read)
                 wait = readers.chance.uniform(0.5, 4.0) if fault == "late" else readers.chance.uniform(0.001, 0.05)
                 readers.kernel.after(wait, self._answer, fault)
             elif isinstance(event, h11.ConnectionClosed):
@@ -300,7 +286,7 @@ class _Collector(Conversation):
     def _answer(self, fault: str) -> None:
         readers, body = self.readers, bytes(self._body)
         if _SECRET.search(body):
-            readers.wrong.append(f"a secret is exported to {self._target.decode()}")
+            readers.complain(f"a secret is exported to {self._target.decode()}")
         if self.over or fault == "mute":
             return
         if fault == "reset":
@@ -380,7 +366,7 @@ class _Client(Conversation):
         begins = max(0, len(self.heard) - 200)
         self.heard += data
         if _SECRET.search(self.heard, begins):
-            self.readers.wrong.append(f"a secret is shown at {self.path}")
+            self.readers.complain(f"a secret is shown at {self.path}")
         if self.path == "/metrics":
             head, found, page = bytes(self.heard).partition(b"\r\n\r\n")
             length = re.search(rb"(?i)content-length: ([0-9]+)", head)

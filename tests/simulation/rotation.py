@@ -322,28 +322,18 @@ class Rotation(Part):
     ``cluster``: some clients are in Secrets there, which has ``outages``. ``keys``: some have keys or certificates.
     """
 
-    kernel: Kernel
-    issuers: Iterable[SimulatedIssuer]
-    path: Path
-    profiles: Callable[[], str]
-    faults: frozenset[str]
-    often: float
-    cluster: Cluster | None
-    outages: list[tuple[float, float, str]]
-    keys: bool
-    healed: bool = attrs.field(default=False, init=False)
+    needs = "rotations"
     accounts: dict[str, Account] = attrs.field(factory=dict, init=False)
-    chance: Random = attrs.field(init=False)
     _file: FollowedFile = attrs.field(init=False)
     _made: int = attrs.field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.chance = self.kernel.random("rotation")
-        self._file = FollowedFile(self.kernel, self.path, _PROFILES_POLL, self.profiles, self._read_profiles)
+        super().__attrs_post_init__()
+        self._file = FollowedFile(self.kernel, self.world.path_of_profiles, _PROFILES_POLL, self.world.profiles, self._read_profiles)
         secrets, keys = self.kernel.random("Secrets"), self.kernel.random("keys")
-        for issuer in self.issuers:
+        for issuer in self.world.issuers.values():
             account = Account(issuer, self._client("/token"), "assertion" if self.chance.random() < 0.4 else "")
-            if self.keys and keys.random() < 0.7:
+            if self.plan.keys and keys.random() < 0.7:
                 account.kind = "key" if issuer.context is None else keys.choice(["key", "certificate", "certificate"])
             if self.cluster is not None and secrets.random() < 0.7:
                 account.secret = SecretName(secrets.choice(["watched", "watched", READ_ONLY]), issuer.name)
@@ -356,15 +346,20 @@ class Rotation(Part):
             issuer.knows, issuer.proves = account.knows, account.proves
             self.accounts[issuer.name] = account
 
+    @property
+    def cluster(self) -> Cluster | None:
+        place = self.world.authors.place
+        return place if self.plan.secrets and isinstance(place, Cluster) else None
+
     def _client(self, path: str) -> Client:
         self._made += 1
         return Client(path, f"{CANARY}-{self._made}-{self.chance.getrandbits(64):016x}")
 
     def _own_file(self, account: Account) -> FollowedFile:
-        path = self.path.with_name(f"{account.issuer.name}-proof")
+        path = self.world.path_of_profiles.with_name(f"{account.issuer.name}-proof")
         if account.secret is None or self.cluster is None:
             return FollowedFile(self.kernel, path, _FILE_POLL, account.text, account.read)
-        return FollowedSecret(self.kernel, path, 0.0, account.text, account.read, self.cluster, account.secret, self.outages)
+        return FollowedSecret(self.kernel, path, 0.0, account.text, account.read, self.cluster, account.secret, self.world.authors.outages)
 
     def _read_profiles(self, text: str) -> Clients | None:
         try:
@@ -405,15 +400,14 @@ class Rotation(Part):
         return {}
 
     def storm(self, every: Every) -> None:
-        every(self.often, self._rotate, "rotation of credentials")
-        every(self.often, self._spoil, "spoiled files")
+        every(self.plan.rotations, self._rotate, "rotation of credentials")
+        every(self.plan.rotations, self._spoil, "spoiled files")
 
     def restarted(self) -> None:
         for file in self.files:
             file.restarted()
 
     def heal(self) -> None:
-        self.healed = True
         for account in self.accounts.values():
             account.client = client = self._client(account.client.path)
             account.learn(client)
@@ -422,7 +416,7 @@ class Rotation(Part):
             file.mend()
 
     def _some(self, kinds: Iterable[str], share: float) -> str:
-        able = [kind for kind in kinds if kind in self.faults]
+        able = [kind for kind in kinds if kind in self.plan.file_faults]
         return self.chance.choice(able) if able and self.chance.random() < share else ""
 
     def _spoil(self) -> None:
@@ -456,7 +450,7 @@ class Rotation(Part):
             self.kernel.after(wait if how == "early" else self._prompt(account) + _OVERLAP, self._over, account, client)
 
     def _write(self, account: Account, client: Client) -> None:
-        if not self.healed:
+        if not self.quiet:
             account.client = client
             account.file.write(self._some(WRITTEN, 0.7), self.chance)
 
@@ -470,7 +464,7 @@ class Rotation(Part):
         return max(self._file.prompt, account.file.prompt)
 
     def _over(self, account: Account, client: Client) -> None:
-        if not self.healed:
+        if not self.quiet:
             account.learn(client)
             account.forget(client)
             account.busy = False

@@ -1,17 +1,15 @@
 """The store that replicas share: a small server of the Redis protocol, which does what broken and hostile ones do."""
 
 import base64
-from collections.abc import Iterator
-from pathlib import Path
+import re
 from random import Random
 from typing import Final, final
 
 import attrs
 
 import exchanger.exchange.cache.shared_level  # noqa: F401 - not in each seed anew: the store's client takes 0.4 s to import
-from tests.simulation.kernel import Kernel
-from tests.simulation.network import Conversation, Peer, Remote, SimulatedNetwork
-from tests.simulation.part import CANARY, Every, Part
+from tests.simulation.network import Conversation, Peer, Remote
+from tests.simulation.part import CANARY, SECRET, Every, Part
 
 HOST: Final = "store.example.com"
 # What may happen to the commands that arrive together.
@@ -29,6 +27,7 @@ _ROTATE: Final = 0.5
 _ROTATIONS: Final = 0.4
 _FOLLOWED: Final = 3.0
 
+_SECRET: Final = re.compile(SECRET)
 Values = dict[bytes, tuple[bytes, float]]
 
 
@@ -37,21 +36,12 @@ Values = dict[bytes, tuple[bytes, float]]
 class SimulatedStore(Part):
     """``values`` are those that are kept, each until a time; ``former`` are all that ever were.
 
-    ``secrets``: nothing that is stored may have one of them in it.
+    Nothing that is stored may have a secret in it.
     """
 
-    kernel: Kernel
-    network: SimulatedNetwork
-    faults: frozenset[str]
-    often: float
-    replicas: int
-    folder: Path
-    secrets: tuple[bytes, ...]
-    quiet: bool = False
+    needs = "store"
     values: Values = attrs.field(factory=dict, init=False)
     former: dict[bytes, list[bytes]] = attrs.field(factory=dict, init=False)
-    wrong: list[str] = attrs.field(factory=list, init=False)
-    chance: Random = attrs.field(init=False)
     _peers: list["_Commands"] = attrs.field(factory=list, init=False)
     _gone_until: float = attrs.field(default=0.0, init=False)
     _rotating: Random = attrs.field(init=False)
@@ -60,32 +50,31 @@ class SimulatedStore(Part):
     _busy: float = attrs.field(default=0.0, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.chance, self._rotating = self.kernel.random("store"), self.kernel.random("keys of the store")
+        super().__attrs_post_init__()
+        self._rotating = self.kernel.random("keys of the store")
 
     # What the world asks of a part.
 
     def environment(self) -> dict[str, str]:
+        self.world.network.hosts[HOST] = self
         self._write_keys()
         self._write_password()
         return {
             "TOKEN_CACHE_URL": f"redis://{HOST}",
-            "TOKEN_CACHE_KEY_FILE": str(self.folder / "store-keys"),
+            "TOKEN_CACHE_KEY_FILE": str(self.world.folder / "store-keys"),
             "TOKEN_CACHE_USERNAME": "app",
-            "TOKEN_CACHE_PASSWORD_FILE": str(self.folder / "store-password"),
+            "TOKEN_CACHE_PASSWORD_FILE": str(self.world.folder / "store-password"),
         }
 
     def storm(self, every: Every) -> None:
-        every(10 * self.often, self._outage, "store")
+        every(10 * self.plan.store_often, self._outage, "store")
         if self._rotating.random() < _ROTATE:
             every(_ROTATIONS, self._rotate, "keys of the store")
 
     def heal(self) -> None:
-        self.quiet, self._gone_until = True, 0.0
+        self._gone_until = 0.0
         for peer in self._peers:
             peer.mute = False
-
-    def complaints(self) -> Iterator[str]:
-        yield from self.wrong
 
     # Its keys and its password.
 
@@ -104,7 +93,7 @@ class SimulatedStore(Part):
             work, name = self._write_keys, "store-keys"
         self.kernel.tell("the platform team", "changes", name, self._keys)
         if chance.random() < 0.3:
-            (self.folder / name).write_bytes(chance.choice([b"", b"in pieces\nof what"]))
+            (self.world.folder / name).write_bytes(chance.choice([b"", b"in pieces\nof what"]))
             self.kernel.after(chance.choice([0.1, 1.0]), work)
         else:
             work()
@@ -112,10 +101,10 @@ class SimulatedStore(Part):
     def _write_keys(self) -> None:
         """Write the keys, the one that writes first."""
         keys = (base64.b64encode(bytes(range(number, number + 32))) for number in self._keys)
-        (self.folder / "store-keys").write_bytes(b"".join(key + b"\n" for key in keys))
+        (self.world.folder / "store-keys").write_bytes(b"".join(key + b"\n" for key in keys))
 
     def _write_password(self) -> None:
-        (self.folder / "store-password").write_text(self._passwords[-1][1] + "\n")
+        (self.world.folder / "store-password").write_text(self._passwords[-1][1] + "\n")
 
     def knows(self, password: str) -> bool:
         """Tell whether a replica may still have this password, or has it already."""
@@ -127,16 +116,13 @@ class SimulatedStore(Part):
 
     def strikes(self, kinds: tuple[str, ...]) -> str:
         """Return the fault of these that strikes now, or ""."""
-        able = [kind for kind in kinds if kind in self.faults]
-        if self.quiet or not able or self.chance.random() >= self.often:
-            return ""
-        kind = self.chance.choice(able)
-        self.kernel.tell(HOST, "fault", kind)
-        return kind
+        return self.kernel.strike(
+            HOST, [kind for kind in kinds if kind in self.plan.store_faults and not self.quiet], self.plan.store_often
+        )
 
     def _outage(self) -> None:
         """The server is gone for a while, or comes back empty."""
-        able = [kind for kind in ("gone", "empty") if kind in self.faults]
+        able = [kind for kind in ("gone", "empty") if kind in self.plan.store_faults]
         if not able:
             return
         kind = self.chance.choice(able)
@@ -156,20 +142,20 @@ class SimulatedStore(Part):
 
     def connected(self, remote: Remote) -> Peer:
         open_now = self.connections()
-        if open_now > self.replicas:  # the new one is among them
-            self.wrong.append(f"{open_now} connections to the store at a time")
+        if open_now > self.plan.replicas:  # the new one is among them
+            self.complain(f"{open_now} connections to the store at a time")
         peer = _Commands(remote, self)
         self._peers = [*(one for one in self._peers if not one.over), peer]
         return peer
 
     def connections(self) -> int:
         """How many connections the service has to it."""
-        return sum(socket.name.startswith(HOST) for socket in self.network.sockets.values())
+        return sum(socket.name.startswith(HOST) for socket in self.world.network.sockets.values())
 
     def heard(self, words: list[bytes]) -> None:
         """Judge what leaves the service, but for the greeting, which has the password."""
-        if any(secret in word for word in words for secret in self.secrets):
-            self.wrong.append(f"a secret is sent to the store by {words[0].decode()}")
+        if any(map(_SECRET.search, words)):
+            self.complain(f"a secret is sent to the store by {words[0].decode()}")
 
     # What it keeps.
 
@@ -219,7 +205,7 @@ class SimulatedStore(Part):
                 return b":%d\r\n" % (there is not None and there[0] == value and self.values.pop(key) is there)
             case [b"CLIENT", b"SETINFO", _, _] | [b"CLIENT SETINFO", _, _]:
                 return b"+OK\r\n"
-        self.wrong.append(f"the store is sent {words[0].decode()} with {len(words) - 1} arguments")
+        self.complain(f"the store is sent {words[0].decode()} with {len(words) - 1} arguments")
         return b"-ERR\r\n"
 
 
@@ -283,7 +269,7 @@ class _Commands(Conversation):
 
     def _greeting(self, said: list[bytes]) -> bytes:
         if said[:3] != [b"3", b"AUTH", b"app"] or not self.store.knows(said[3].decode()):
-            self.store.wrong.append("the store is greeted otherwise")
+            self.store.complain("the store is greeted otherwise")
         kind = self.store.strikes(CONNECT_FAULTS)
         if kind == "wrong password":
             return b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from exchanger.values.entry import DenyEntry, ExchangeEntry
 from tests.property.policy_model import CLOSED, DISPUTED, UNMATCHED, Answer
 from tests.simulation.cluster import Cluster
+from tests.simulation.grammar import MOVING_HOST, PATHS, Request
 from tests.simulation.kernel import Kernel, Trace
 from tests.simulation.plan import Plan
-from tests.simulation.policy import MOVING_HOST, PATHS, Authors, Version
+from tests.simulation.policy import Authors, Version
 
 # Seconds between two changes.
 APART: Final = 0.1
@@ -35,7 +36,7 @@ def written(seed: int, *changes: Callable[[Authors], None]) -> Authors:
 
 def between(authors: Authors, host: str, path: str) -> set[Answer]:
     now = authors.kernel.now
-    return set(authors.answers_between(host, path, now, now))
+    return set(authors.answers_between(Request(host, path), now, now))
 
 
 @given(st.integers(0, 1 << 32), st.lists(st.sampled_from([Authors.move, Authors.edit]), max_size=25))
@@ -63,6 +64,6 @@ def test_a_namespace_that_comes_back_in_an_outage_may_have_its_texts_of_before(i
     changes = [(text("old"), frozenset[str]()), (text("new"), frozenset()), (text("new"), here)]
     authors.versions = [Version(now + number, {key: said}, joined) for number, (said, joined) in enumerate(changes)]
     authors.outages = [(now, now + 9.0, "down")] if is_down else []
-    asked = HOST, "/a", now + 2.5, now + 2.5
+    asked = Request(HOST, "/a"), now + 2.5, now + 2.5
     assert scopes(authors.answers(*asked)) == {UNMATCHED, "new"}
     assert scopes(authors.answers_between(*asked)) == {UNMATCHED, "new", *also}

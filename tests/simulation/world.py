@@ -1,6 +1,7 @@
 """One seed: the real supervisor between simulated gateways, issuers and an API server. A storm, then quiet, then SIGTERM."""
 
 import json
+import pkgutil
 import signal
 import ssl
 import traceback
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from http import HTTPStatus
+from importlib import import_module
 from pathlib import Path
 from random import Random
 from typing import Any, Final, final
@@ -16,39 +18,30 @@ from typing import Any, Final, final
 import attrs
 import trio
 
+import tests.simulation
 from exchanger.app.settings import Settings, read_settings
 from exchanger.app.supervisor import Supervisor
-from exchanger.audit.file import AuditFile
-from exchanger.audit.log import AuditLog
 from exchanger.errors import ExchangerError
 from exchanger.telemetry.log import logging_to_stdout
 from tests.held import held, machines
-from tests.simulation.audit import AuditDisk
-from tests.simulation.bounds import Bounds
-from tests.simulation.certificates import Certificates
-from tests.simulation.chain import FIRST, Chain
+from tests.simulation.bounds import counted
 from tests.simulation.cluster import Cluster
-from tests.simulation.crowds import Crowds
 from tests.simulation.doors import Authorizing, Processing
 from tests.simulation.folder import Folder
 from tests.simulation.forwarding import HTTP_PORT, Forwarding
 from tests.simulation.gateway import LEFT, PORT, TLS_PORT, Gateway, Question
-from tests.simulation.grants import PlatformTeam
+from tests.simulation.grammar import MOVING_HOST, PATHS, Request
 from tests.simulation.identity import HOST, IdentityProvider
-from tests.simulation.introspection import Introspection
 from tests.simulation.issuer import SimulatedIssuer
 from tests.simulation.kernel import Kernel, Trace, seeded
 from tests.simulation.network import SimulatedNetwork
 from tests.simulation.part import CANARY, Part
 from tests.simulation.plan import Plan
-from tests.simulation.policy import MOVING_HOST, PATHS, Authors
-from tests.simulation.proof import Proof, signed
-from tests.simulation.readers import COLLECTOR, Lines, Readers
-from tests.simulation.rotation import Rotation
-from tests.simulation.store import HOST as STORE
-from tests.simulation.store import SimulatedStore
+from tests.simulation.policy import Authors
+from tests.simulation.proof import signed
+from tests.simulation.readers import Lines
 from tests.simulation.tls import authority, client_context, listening, server_context
-from tests.simulation.upstream import Upstreams
+from tests.simulation.upstreams import Upstreams
 from tests.waiting import until
 
 # Seconds after the storm until changes are followed again: what an outage of the API server takes to be over.
@@ -103,8 +96,6 @@ class World:
     gateways: list[Gateway] = attrs.field(init=False)
     parts: list[Part] = attrs.field(factory=list, init=False)
     lines: Lines = attrs.field(init=False)
-    audit: AuditDisk | None = attrs.field(init=False)
-    introspection: Introspection | None = attrs.field(default=None, init=False)
     questions: list[Question] = attrs.field(factory=list, init=False)
     answered: list[Question] = attrs.field(factory=list, init=False)
     jumps: list[tuple[float, float]] = attrs.field(factory=list, init=False)
@@ -122,7 +113,6 @@ class World:
     _logs: AsyncExitStack = attrs.field(init=False)
     _watchers: Random = attrs.field(init=False)
     _again: Random = attrs.field(init=False)
-    _bounds: Bounds = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         plan, kernel = self.plan, self.kernel
@@ -132,77 +122,28 @@ class World:
         policies = Folder(kernel, self.folder / "policies", plan.folder_faults, plan.mounted) if plan.folder else None
         self.authors = Authors(kernel, plan, policies or Cluster(kernel, plan.cluster_faults, plan.strange))
         self.lines = Lines(kernel, self.folder)
-        self.identity = self.network.hosts[HOST] = IdentityProvider(kernel, plan.often)
-        self.parts += [self.identity] if plan.verified else []
+        self.identity = self.network.hosts[HOST] = IdentityProvider(self)
         self.issuers, self.gateways = {}, []
-        for number, name in enumerate([*(f"issuer-{number}" for number in range(plan.issuers)), *([FIRST] if plan.chained else ())]):
-            http2 = plan.http2 and number % 2 == 0
-            self.issuers[name] = issuer = SimulatedIssuer(kernel, name, plan.faults, plan.often, plan.latency, http2=http2)
-            issuer.single_use = plan.single_use
+        for number in range(plan.issuers):
+            self.add_issuer(f"issuer-{number}")
+        for module in pkgutil.iter_modules(tests.simulation.__path__):
+            if not module.name.startswith(("_", "test_")):
+                import_module(f"tests.simulation.{module.name}")
+        made = (Part.kinds[name].of(self) for name in sorted(Part.kinds))
+        self.parts += (part for part in made if part is not None)
+        for issuer in self.issuers.values():
             issuer.hated = self._token(0)[0] if plan.hated else ""
-            issuer.context = server_context(self.folder, "h2" if http2 else "http/1.1") if plan.tls else None
-            self.network.hosts[issuer.host] = issuer
-        self.parts += [Proof(kernel, self.issuers.values(), plan.lies, plan.lying, early=not plan.jumps)] if plan.proven else []
-        if plan.rotations:
-            place = self.authors.place
-            cluster = place if plan.secrets and isinstance(place, Cluster) else None
-            followed = self.issuers.values(), self.path_of_profiles, self.profiles
-            self.parts.append(Rotation(kernel, *followed, plan.file_faults, plan.rotations, cluster, self.authors.outages, plan.keys))
-        if plan.granted:
-            path, authors = self.folder / "grants.json", self.authors
-            authors.grants = PlatformTeam(kernel, path, authors.names, authors.hosts, PATHS, MOVING_HOST, plan.granted, plan.spoiled)
-            self.parts.append(authors.grants)
-        upstreams = self._made_upstreams() if plan.refusals else None
-        self.parts += [] if upstreams is None else [upstreams]
-        context = client_context() if plan.tls_gateways else None
-        if plan.certificates:
-            certificates = Certificates(kernel, self.network, self.folder, self.serves, plan.certificate_faults, plan.certificates)
-            self.parts.append(certificates)
-            context = certificates.context()
-        self._bounds = Bounds(kernel, self.supervisors, self._held, self.gateways, self.issuers, plan.permits * plan.replicas)
-        self.parts.append(self._bounds)
-        for number in range(plan.gateways):
-            self.gateways.append(self._gateway(number, context, upstreams))
-        if plan.crowds:
-            self.parts.append(Crowds(kernel, plan.crowds, self.gateways, self._one_of_many_asks, self.authors.place, self.supervisors))
-        if plan.store:
-            # Heads of tokens begin with alg, typ or kid in base64; "eyJ" alone is in a name now and then.
-            heads = (b"eyJhbGci", b"eyJ0eXAi", b"eyJraWQi")
-            secrets = CANARY.encode(), *heads, *(f"{name}-".encode() for name in self.issuers)  # tokens begin with their issuer
-            store = SimulatedStore(kernel, self.network, plan.store_faults, plan.store_often, plan.replicas, self.folder, secrets)
-            self.network.hosts[STORE] = store
-            self.parts.append(store)
-        if plan.readers:
-            readers = Readers(kernel, self.network, self.lines, self.supervisors, plan.reader_faults, plan.badly_read)
-            self.network.hosts[COLLECTOR] = readers
-            self.parts.append(readers)
+        context = next(filter(None, (part.context() for part in self.parts)), client_context()) if plan.tls_gateways else None
+        upstreams = next((part for part in self.parts if isinstance(part, Upstreams)), None)
+        self.gateways += (self._gateway(number, context, upstreams) for number in range(plan.gateways))
 
-        self.parts += [*self._audit_disk(), *self._introspection(), *self._chain()]
-
-    def _audit_disk(self) -> list[Part]:
-        plan = self.plan
-        answered, audits = self.answered, self._audits
-        self.audit = AuditDisk(self.kernel, self.folder, plan.audit_required, plan.disk_faults, answered, audits) if plan.audited else None
-        return [] if self.audit is None else [self.audit]
-
-    def _introspection(self) -> list[Part]:
-        plan, issuers = self.plan, self.issuers.values()
-        made = Introspection(self.kernel, issuers, plan.users, plan.revocations, plan.odd, plan.oddly) if plan.introspected else None
-        self.introspection = made
-        return [] if made is None else [made]
-
-    def _chain(self) -> list[Part]:
-        plan, chained = self.plan, frozenset(f"issuer-{number}" for number in range(self.plan.chained))
-        return [Chain(self.kernel, self.issuers, chained, plan.reuse, plan.falsehoods, plan.falsely)] if chained else []
-
-    def _audits(self) -> list[AuditLog]:
-        return [life.supervisor.audit for life in self.lives if life.supervisor.audit is not None]
-
-    def _made_upstreams(self) -> Upstreams:
-        plan = self.plan
-        # What else takes tokens: other credentials, a wall clock that is set, lack of room, and the store, which may lose writes.
-        exact = not (plan.rotations or plan.jumps or plan.crowded or plan.store)
-        return Upstreams(self.kernel, self.issuers, plan.refusals, self.answered, exact, self.born)
+    def add_issuer(self, name: str) -> None:
+        """Let there be another issuer."""
+        plan, http2 = self.plan, self.plan.http2 and len(self.issuers) % 2 == 0
+        self.issuers[name] = issuer = SimulatedIssuer(self.kernel, name, plan.faults, plan.often, plan.latency, http2=http2)
+        issuer.single_use = plan.single_use
+        issuer.context = server_context(self.folder, "h2" if http2 else "http/1.1") if plan.tls else None
+        self.network.hosts[issuer.host] = issuer
 
     def _gateway(self, number: int, context: ssl.SSLContext | None, upstreams: Upstreams | None) -> Gateway:
         plan = self.plan
@@ -253,8 +194,7 @@ class World:
             "TOKEN_ENDPOINT_CONNECTION_REUSE": str(not self.plan.single_use).lower(),
             "LOG_DECISIONS": "all",
         }
-        if isinstance(self.authors.place, Folder):
-            environment |= {"POLICY_SOURCE": "directory", "POLICY_DIRECTORY": str(self.authors.place.root)}
+        environment |= self.authors.place.environment()
         if self.plan.room:
             environment |= {"POLICY_MAX_DOCUMENTS": str(self.plan.room), "POLICY_MAX_SIZE_KIB": str(self.plan.kib)}
         if self.plan.quota:
@@ -323,13 +263,10 @@ class World:
         written = attrs.evolve(network, run_sync=self.lines.run_sync)
         logging = self._logs.enter_context(logging_to_stdout(settings.log, self.lines, written))
         settings = _moved(settings, number)
-        file = AuditFile if self.audit is None else self.audit.file
-        if self.audit is not None:
-            network = attrs.evolve(network, run_sync=self.audit.run_sync)
-        if isinstance(place, Folder):
-            supervisor = Supervisor(settings, logging, network, watch=place.watch, audit_file=file)
-        else:
-            supervisor = Supervisor(settings, logging, network, list_watches=place.list_watches, secrets=place, audit_file=file)
+        seams: dict[str, Any] = {"network": network, **place.seams}
+        for part in self.parts:
+            seams |= part.seams(network)
+        supervisor = Supervisor(settings, logging, **seams)
         life = Life(supervisor, kernel.now)
         if again:
             kernel.tell("service", "starts again")
@@ -389,7 +326,6 @@ class World:
         every(_WATCHING if plan.moves else 0.0, self._watch_the_denial, "watching")
         every(plan.outages, self.authors.strike, "outages")
         every(plan.late, self.authors.delay, "late watches")
-        every(plan.jumps, self._jump, "jumps")
         every(plan.restarts, self._restart, "restarts")
         for part in self.parts:
             part.storm(every)
@@ -413,16 +349,16 @@ class World:
         await self._ask_for_everything(max(_CALM, self.plan.longest_call / self.plan.permits) if self.plan.permits else _CALM)
         await trio.sleep(5.0)
         # What both look at counts once.
-        held_by_each = (Counter(self._held(one)) | Counter(held(machines(one._pipeline))) for one in self.supervisors)
+        held_by_each = (Counter(counted(one)) | Counter(held(machines(one._pipeline))) for one in self.supervisors)
         self.at_rest = sum(held_by_each, Counter())
 
     async def _ask_for_everything(self, pause: float) -> None:
         """Ask each replica for each path, as users whom issuers answer."""
         users, replicas = range(self.plan.hated, self.plan.users), self.plan.replicas
         for gateways in (self.gateways[replica::replicas] for replica in range(replicas)):
-            for number, (host, path) in enumerate((host, path) for host in self.authors.hosts for path in PATHS):
+            for number, request in enumerate(self.authors.requests):
                 if users and gateways:
-                    self._ask(users[number % len(users)], host, path, gateways[number % len(gateways)], 2.0)
+                    self._ask(users[number % len(users)], request, gateways[number % len(gateways)], 2.0)
                 await trio.sleep(pause)
 
     def _every(self, end: float, rate: float, work: Callable[[], None], purpose: str) -> None:
@@ -437,39 +373,32 @@ class World:
         if rate:
             kernel.after(chance.expovariate(rate), happen)
 
-    def _jump(self) -> None:
-        seconds = self._users.choice([-100.0, -3.0, 3.0, 100.0])
-        self.kernel.offset += seconds
-        self.jumps.append((self.kernel.now, seconds))
-        self.kernel.tell("wall clock", "is set", self.kernel.offset)
-
     def _arrival(self) -> None:
         """A user asks; sometimes the same several times, or another for the same, and sometimes leaves."""
         chance, plan = self._users, self.plan
         user = 0 if plan.insists and chance.random() < _INSISTS else chance.randrange(plan.users)
-        host, path = chance.choice(self.authors.hosts), chance.choice(PATHS)
+        request = chance.choice(self.authors.requests)
         times = chance.randrange(2, 5) if chance.random() < 0.1 else 1
         for number in range(times):
             delay = chance.uniform(0.0, 0.02) if number else 0.0
             other = chance.randrange(plan.users) if number and chance.random() < 0.5 else user
-            self.kernel.after(delay, self._ask, other, host, path, chance.choice(self.gateways), chance.choice(_PATIENCES))
+            self.kernel.after(delay, self._ask, other, request, chance.choice(self.gateways), chance.choice(_PATIENCES))
         if chance.random() < plan.hanging_up:
             chance.choice(self.gateways).hang_up(abort=chance.random() < 0.5)
 
-    def _one_of_many_asks(self, gateway: Gateway, alike: bool) -> None:
-        chance = self._watchers
-        user, host, path = self.plan.users - 1, self.authors.hosts[0], PATHS[0]
-        if not alike:
-            user, host, path = chance.randrange(self.plan.users), chance.choice(self.authors.hosts), chance.choice(PATHS)
-        self._ask(user, host, path, gateway, 2.0)
+    def one_of_many_asks(self, gateway: Gateway, alike: bool) -> None:
+        """Ask as one user for one thing, or as anybody for anything, by this gateway."""
+        chance, users, requests = self._watchers, self.plan.users, self.authors.requests
+        user, request = (users - 1, requests[0]) if alike else (chance.randrange(users), chance.choice(requests))
+        self._ask(user, request, gateway, 2.0)
 
     def _watch_the_denial(self) -> None:
         chance = self._watchers
-        self._ask(chance.randrange(self.plan.users), MOVING_HOST, chance.choice(PATHS), chance.choice(self.gateways), 1.0)
+        self._ask(chance.randrange(self.plan.users), Request(MOVING_HOST, chance.choice(PATHS)), chance.choice(self.gateways), 1.0)
 
-    def _ask(self, user: int, host: str, path: str, gateway: Gateway, patience: float, tries: int = 1) -> None:
+    def _ask(self, user: int, request: Request, gateway: Gateway, patience: float, tries: int = 1) -> None:
         token, key = self._token(user)
-        question = Question(user, token, key, host, path, self.kernel.now, patience, (self.kernel.wall(),), tries)
+        question = Question(user, token, key, request, self.kernel.now, patience, (self.kernel.wall(),), tries)
         self.questions.append(question)
         gateway.ask(question)
         if self.kernel.now < self.quiet and self._users.random() < self.plan.leaving:
@@ -478,42 +407,23 @@ class World:
 
     def _token(self, user: int) -> tuple[str, str]:
         """Return the token that a user brings, and the name of its key, "" where nobody verifies it."""
-        if self.plan.verified:
-            return self.identity.token(user)
-        if self.introspection is not None:
-            return self.introspection.token(user), ""
+        if token := next(filter(None, (part.token(user) for part in self.parts)), None):
+            return token
         name = f"{CANARY}-user-{user}"
         return (signed({"sub": name}) if self.plan.proven else name), ""
 
     def _ended(self, question: Question) -> None:
         """A question is answered, or its answer lost. Some ask again, by any gateway."""
-        self._bounds.ended()
+        for part in self.parts:
+            part.ended(question)
         if not question.gone:
             self.answered.append(question)
         failed = question.reply is None or question.reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR
         if failed and question.gone != LEFT and question.tries < _TRIES and self._again.random() < self.plan.retries:
             able = [gateway for gateway in self.gateways if not gateway.drained]
             if able:
-                about = question.user, question.host, question.path, self._again.choice(able), question.patience
+                about = question.user, question.request, self._again.choice(able), question.patience
                 self.kernel.after(self._again.uniform(0.0, _RETRY_WITHIN), self._ask, *about, question.tries + 1)
-
-    def _held(self, it: Supervisor) -> dict[str, int]:
-        """Return what a replica still holds, by name."""
-        exchanges, connections, usage = it._pipeline.exchanges, it._pipeline.connections, it._server.usage()
-        found = {
-            "exchanges": exchanges.under_way,
-            "requests that wait for exchanges": exchanges.waiting,
-            "connections in use": connections.busy,
-            "calls that wait for connections": connections.waiting,
-            "checks": it._evaluator.in_flight,
-            "streams": usage.streams,
-            "tasks of calls": usage.tasks,
-            "bytes of calls": usage.held_bytes,
-            "calls": sum(it._pipeline.in_flight.values()),
-            "queued calls": sum(limits.queued for limits in it._pipeline.limits),
-            "permits": sum(limits.permits.in_flight for limits in it._pipeline.limits if limits.permits is not None),
-        }
-        return {name: count for name, count in found.items() if count}
 
     @property
     def decisions(self) -> Counter[str]:

@@ -1,7 +1,7 @@
 """Upstreams behind gateways with ext_proc: they accept tokens, until they do not trust some any more, and refuse some callers always."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from random import Random
 from typing import Final, final
 
@@ -10,8 +10,8 @@ import attrs
 from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
 from tests.envoy.test_process_codec import request_headers
 from tests.simulation.gateway import Question
-from tests.simulation.issuer import Issued, SimulatedIssuer
-from tests.simulation.kernel import START, Kernel
+from tests.simulation.issuer import Issued
+from tests.simulation.kernel import START
 from tests.simulation.part import Every, Part
 
 # Seconds for which an upstream may take, in the storm longer than a drain; and the part of callers that are always refused.
@@ -70,32 +70,18 @@ class Upstreams(Part):
     service began that was there at a time.
     """
 
-    kernel: Kernel
-    issuers: dict[str, SimulatedIssuer]
-    refusals: float
-    answered: list[Question]
-    exact: bool
-    born: Callable[[float], float]
+    needs = "refusals"
     refused: dict[Question, float] = attrs.field(factory=dict, init=False)
     known: dict[Question, float] = attrs.field(factory=dict, init=False)
-    wrong: list[str] = attrs.field(factory=list, init=False)
-    chance: Random = attrs.field(init=False)
     _revoked: set[str] = attrs.field(factory=set, init=False)
-    _quiet: bool = attrs.field(default=False, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.chance = self.kernel.random("upstreams")
 
     def storm(self, every: Every) -> None:
-        every(self.refusals, self._distrust, "refusals")
-
-    def heal(self) -> None:
-        self._quiet = True
+        every(self.plan.refusals, self._distrust, "refusals")
 
     def _distrust(self) -> None:
         """Revoke what was issued: by an issuer, or for one caller."""
         chance = self.chance
-        issuer = self.issuers[chance.choice(sorted(self.issuers))]
+        issuer = self.world.issuers[chance.choice(sorted(self.world.issuers))]
         subject = chance.choice(sorted({one.subject for one in issuer.issued.values()} or {""})) if chance.random() < 0.7 else ""
         self.kernel.tell("upstreams", "distrust", issuer.name, subject)
         self._revoked.update(token for token, one in issuer.issued.items() if not subject or one.subject == subject)
@@ -104,13 +90,13 @@ class Upstreams(Part):
 
     def takes(self) -> float:
         """Return for how long an upstream is busy with a request."""
-        longest = _HANGS if not self._quiet and self.chance.random() < 0.2 else _TAKES
+        longest = _HANGS if not self.quiet and self.chance.random() < 0.2 else _TAKES
         return self.chance.choice([0.0, 0.0, self.chance.uniform(0.0, longest)])
 
     def respond(self, question: Question) -> bytes:
         """Return the message with the headers of a response."""
         (token,) = (one.removeprefix("Bearer ") for one in question.reply.tokens) if question.reply is not None else ("",)
-        refuses = token in self._revoked or (not self._quiet and Random(question.token).random() < _NEVER_TRUSTED)
+        refuses = token in self._revoked or (not self.quiet and Random(question.token).random() < _NEVER_TRUSTED)
         if refuses:
             self.refused[question] = self.kernel.now
             status, fields = "401", self.chance.choice(_REFUSALS)
@@ -129,20 +115,21 @@ class Upstreams(Part):
     # What must hold.
 
     def complaints(self) -> Iterator[str]:
-        yield from self.wrong
+        yield from super().complaints()
+        plan = self.plan
         heard: dict[tuple[str, str, str, str], list[Heard]] = {}
         for one in self._heard():
             heard.setdefault(one.key, []).append(one)
         for every in heard.values():
             yield from self._served_again(every)
-            if self.exact:
+            if not (plan.rotations or plan.jumps or plan.crowded or plan.store):
                 yield from self._gone(every)
 
     def _heard(self) -> Iterator[Heard]:
-        for question in self.answered:
+        for question in self.world.answered:
             for token in question.reply.tokens if question.reply is not None else ():
                 text = token.removeprefix("Bearer ")
-                for name, issuer in self.issuers.items():
+                for name, issuer in self.world.issuers.items():
                     if text in issuer.issued:
                         refused, known = (of.get(question, _NEVER) for of in (self.refused, self.known))
                         yield Heard(question, name, text, issuer.issued[text], refused, known if refused < _NEVER else _NEVER)
@@ -151,9 +138,9 @@ class Upstreams(Part):
         """Judge the first refusal of a caller and target in each life of the service: the next request has another token."""
         first: dict[float, Heard] = {}
         for one in sorted((one for one in every if one.refused < _NEVER), key=lambda one: one.refused):
-            first.setdefault(self.born(one.question.asked), one)
+            first.setdefault(self.world.born(one.question.asked), one)
         for life, one in first.items():
-            later = [other for other in every if other.question.asked > one.known and self.born(other.question.answered) == life]
+            later = [other for other in every if other.question.asked > one.known and self.world.born(other.question.answered) == life]
             following = min(later, key=lambda other: other.question.asked, default=None)
             if following is not None and following.token == one.token:
                 yield f"served again although it was refused at {one.refused - START:.6f}: {_who(following)}"
@@ -167,10 +154,10 @@ class Upstreams(Part):
         went: dict[float, float] = {}
         for same, (next_one, *_) in itertools.pairwise(order):
             issued, asked, answered = same[0].issued, next_one.question.asked, next_one.question.answered
-            kept, life = min(one.question.answered for one in same), self.born(asked)
+            kept, life = min(one.question.answered for one in same), self.world.born(asked)
             young = asked - issued.at < _YOUNG * min(issued.lifetime, _MAX_TTL)
             # It was there before anybody asked for the next one, which was issued for that question.
-            if not young or not kept < asked < next_one.issued.at or self.born(kept) != life:
+            if not young or not kept < asked < next_one.issued.at or self.world.born(kept) != life:
                 continue
             refusals = [one for one in same if one.refused < answered]
             if not refusals:
