@@ -90,6 +90,7 @@ FOUND_BY: Final = {
 # Seeds that complained, and what was wrong then.
 COMPLAINED: Final = {
     194: "policies had entries with the action allow, which no grants file granted",
+    1304: "the first version lacked a denial that moved to another Namespace while ConfigMaps were first listed",
 }
 
 
