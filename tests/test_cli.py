@@ -38,7 +38,7 @@ def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_each_help_ends_with_examples_that_can_be_run_and_the_exit_statuses(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_of_each_command_has_valid_examples_and_the_exit_statuses(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     said, known = shown([command, "--help"], capsys), cli.available_commands()[command]
     assert known.examples
     for example in known.examples:

@@ -71,7 +71,7 @@ def explore(laws: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.full
-def test_a_law_that_fails_is_left_out_afterwards_and_the_command_that_is_printed_replays_it(laws: Path) -> None:
+def test_explore_leaves_out_a_failed_law_and_prints_a_replaying_command(laws: Path) -> None:
     found = explore(laws, "--rounds=2", "--times=10")
     assert found.returncode == 1, found.stdout + found.stderr
     assert "1 failed, 1 passed" in found.stdout

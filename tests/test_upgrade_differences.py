@@ -192,6 +192,6 @@ def test_the_memory_limit_is_that_of_the_go_service_s_chart() -> None:
     assert values["resources"] == {"requests": {"cpu": "200m", "memory": "128Mi"}, "limits": {"memory": "1024Mi"}}
 
 
-def test_no_row_is_about_values_that_the_go_service_s_chart_never_had() -> None:
+def test_upgrade_differences_name_no_values_the_go_chart_never_had() -> None:
     rows = [line.split(" | ")[0] for line in TEXT.splitlines() if line.startswith("| `otel")]
     assert rows == []

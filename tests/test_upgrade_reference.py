@@ -224,7 +224,7 @@ def test_the_page_names_nothing_that_is_not_in_that_project() -> None:
     assert profiles == set(NAMED["profiles"].split())
 
 
-def test_each_part_has_tests_that_exist_or_the_reason_why_it_is_not_here() -> None:
+def test_each_upgrade_row_has_existing_tests_or_a_reason_for_absence() -> None:
     for what, here, shown in rows():
         if shown == "–":
             assert re.match(r"not here[:,] \S", here), what
@@ -234,7 +234,7 @@ def test_each_part_has_tests_that_exist_or_the_reason_why_it_is_not_here() -> No
             assert [name for name in names if not (ROOT / name).exists()] == [], what
 
 
-def test_commands_and_profiles_of_that_project_are_there_by_name_or_the_page_says_what_to_use() -> None:
+def test_devspace_commands_and_profiles_of_the_go_service_exist_or_are_explained() -> None:
     config = yaml.safe_load((ROOT / "devspace.yaml").read_text())
     offered = {*config["commands"], *(profile["name"] for profile in config["profiles"])}
     table = SECTION.partition("\n### DevSpace\n")[2].partition("\n### ")[0]

@@ -126,7 +126,7 @@ def test_warnings_are_no_longer_than_the_api_server_passes_on(texts: list[str]) 
         assert shown[-1] == f"and {len(texts) - len(shown) + 1} more"
 
 
-def test_of_too_many_warnings_the_first_are_shown_and_the_rest_is_counted() -> None:
+def test_warnings_over_the_limit_are_cut_and_their_number_is_shown() -> None:
     texts = tuple(f"{number} {'x' * 200}" for number in range(40))
     shown = json.loads(write_review(UID, ReviewAnswer(warnings=texts)))["response"]["warnings"]
     assert shown == [*texts[: len(shown) - 1], f"and {40 - len(shown) + 1} more"]

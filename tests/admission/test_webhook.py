@@ -108,7 +108,7 @@ async def test_a_valid_policy_is_allowed_and_a_broken_one_is_refused() -> None:
         (config_map(BROKEN), None, None),
     ],
 )
-async def test_what_looks_like_a_policy_and_is_not_selected_gets_a_warning_at_most(
+async def test_an_unselected_config_map_that_looks_like_policy_gets_only_a_warning(
     after: object, before: object, warned: str | None
 ) -> None:
     status, content = await Scene().post(body(after, before), "/unselected?timeout=1s")
@@ -119,7 +119,7 @@ async def test_what_looks_like_a_policy_and_is_not_selected_gets_a_warning_at_mo
     assert warned is None or (warned in warnings[0] and warnings[0].startswith("POL-3"))
 
 
-async def test_a_policy_in_a_namespace_that_is_not_followed_by_name_says_where_to_add_it() -> None:
+async def test_a_policy_outside_policy_namespaces_gets_a_warning_naming_the_variable() -> None:
     (warning,) = (await Scene(FakeCluster(namespaces={}), named=True).judged(config_map(DENY)))["warnings"]
     assert "is not among those that are followed by name (add the name to POLICY_NAMESPACES" in warning
 
@@ -216,9 +216,7 @@ async def test_a_namespace_that_is_new_is_waited_for(autojump_clock: trio.testin
 
 
 @pytest.mark.parametrize("named", [False, True])
-async def test_a_policy_in_a_namespace_that_is_not_selected_is_allowed_with_a_warning(
-    named: bool, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_a_policy_in_an_unselected_namespace_is_allowed_with_a_warning(named: bool, autojump_clock: trio.testing.MockClock) -> None:
     began = trio.current_time()
     found = await Scene(FakeCluster(namespaces={}), named, inline=True).judged(config_map(BROKEN))
     assert found["allowed"]
@@ -314,7 +312,7 @@ def test_any_bytes_are_answered_or_dropped_without_a_fault(data: bytes) -> None:
     assert trio.run(send) == []
 
 
-async def test_a_document_that_makes_too_many_levels_with_another_one_is_refused_and_names_it() -> None:
+async def test_a_document_that_makes_another_too_deep_is_rejected_and_names_it() -> None:
     def nested(first: int, last: int) -> str:
         return "version: v1\nentries:\n" + "".join(
             f"- {{match: {{host: h, pathPrefix: /{'a' * length}}}, action: deny}}\n" for length in range(first, last)
@@ -357,7 +355,7 @@ async def test_a_document_for_which_its_namespace_has_no_room_is_refused() -> No
         (NamespaceLimits(entries=3), f"[{ENTRY.format('/a')}, {ENTRY.format('/b')}]", "POL-2201", "3 entries"),
     ],
 )
-async def test_a_document_over_quota_is_refused_and_so_is_one_that_makes_another_exceed_it(
+async def test_a_document_that_exceeds_its_own_or_anothers_quota_is_rejected(
     limits: NamespaceLimits, entries: str, code: str, many: str
 ) -> None:
     text = f"version: v1\nentries: {entries}"

@@ -23,7 +23,7 @@ async def test_requests_keep_it_going_up_to_its_bound(autojump_clock: MockClock)
     assert await duration(fade, longest=0.5) == pytest.approx(0.5)
 
 
-async def test_a_gateway_that_checks_health_is_told_first_and_has_time_to_stop(autojump_clock: MockClock) -> None:
+async def test_lame_duck_ends_shortly_after_the_gateway_has_seen_the_drain(autojump_clock: MockClock) -> None:
     """Its checks go on; the first one counts."""
     fade = LameDuck(lambda: 7)
     fade.checked("", serving=True)

@@ -66,7 +66,7 @@ def refused(number: int) -> str:
     ],
     ids=["invalid", "refused"],
 )
-def test_a_document_has_one_line_of_bounded_length_however_much_is_wrong_with_it(
+def test_a_document_with_many_problems_has_one_log_line_of_bounded_length(
     text: Callable[[int], str], grants: Grants, rest: list[str], number: int
 ) -> None:
     line, _ = logged(text(number), grants=grants)
@@ -79,7 +79,7 @@ def test_a_document_has_one_line_of_bounded_length_however_much_is_wrong_with_it
 
 
 @pytest.mark.parametrize(("event", "text", "grants"), [("invalid", invalid(1), NO_GRANTS), ("refused", refused(1), NOTHING)])
-def test_a_version_has_lines_for_some_documents_and_the_number_of_the_others(event: str, text: str, grants: Grants) -> None:
+def test_documents_over_the_limit_of_log_lines_are_counted_in_one_line(event: str, text: str, grants: Grants) -> None:
     lines = logged(*[text] * (MAX_LINES + 7), VALID, grants=grants)
     assert [line["event"] for line in lines] == [*[f"policy.{event}"] * MAX_LINES, f"policy.{event}_not_shown", "policy.published"]
     assert lines[-2]["documents"] == 7
@@ -108,7 +108,7 @@ def test_each_is_told_when_it_appears_and_when_it_goes() -> None:
     ]
 
 
-def test_those_beyond_the_bound_are_a_number_that_is_told_when_it_changes() -> None:
+def test_notices_over_the_limit_are_logged_as_a_number_when_it_changes() -> None:
     assert told(Notices((A,), 3), Notices((A,), 3), Notices((A,), 5), Notices((A,))) == [
         ("warning", "policy.suspicious", "a"),
         ("warning", "policy.suspicious", "3 more"),
@@ -136,7 +136,7 @@ def denying(*prefixes: str) -> str:
     return "version: v1\nentries:\n" + "".join(f"- {{match: {{host: h, pathPrefix: {prefix}}}, action: deny}}\n" for prefix in prefixes)
 
 
-def test_a_conflict_has_one_line_with_both_entries_and_one_when_it_is_over() -> None:
+def test_a_conflict_is_logged_once_and_its_resolution_once_per_policy() -> None:
     first = {"one": denying("/a"), "two": denying("/b", "/a")}
     line, *later = conflicts_logged(first, first, {**first, "three": denying("/c")}, {"one": denying("/a")})
     assert (line["event"], line["log_level"]) == ("policy.conflict", "warning")
@@ -148,12 +148,12 @@ def test_a_conflict_has_one_line_with_both_entries_and_one_when_it_is_over() -> 
     ]
 
 
-def test_a_conflict_beside_an_older_one_has_a_line_of_its_own_alone() -> None:
+def test_a_new_conflict_beside_an_old_one_is_logged_alone() -> None:
     lines = conflicts_logged({"one": denying("/a", "/b"), "two": denying("/a")}, {"one": denying("/a", "/b"), "two": denying("/a", "/b")})
     assert [(line["event"], line["entry"]) for line in lines] == [("policy.conflict", 0), ("policy.conflict", 1)]
 
 
-def test_a_version_has_lines_for_some_conflicts_and_the_number_of_the_others() -> None:
+def test_conflicts_over_the_limit_of_log_lines_are_counted_in_one_line() -> None:
     lines = conflicts_logged({f"p{number}": denying(f"/{number // 2}") for number in range(2 * MAX_LINES + 14)})
     assert [line["event"] for line in lines] == [*["policy.conflict"] * MAX_LINES, "policy.conflict_not_shown"]
     assert lines[-1]["documents"] == 14

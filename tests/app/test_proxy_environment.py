@@ -69,7 +69,7 @@ def test_a_switch_for_nothing_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY"])
 @pytest.mark.parametrize("url", ["socks5://canary:1080", "http://canary:99999", "canary canary", "http://canary/canary"])
-def test_a_url_that_cannot_be_used_stops_the_start_and_is_not_repeated(tmp_path: Path, name: str, url: str) -> None:
+def test_an_unusable_proxy_url_prevents_the_start_and_is_not_quoted(tmp_path: Path, name: str, url: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
         read(tmp_path, **{name: url, SWITCH: "true", HTTP: "true"})
     (problem,) = raised.value.problems

@@ -452,5 +452,5 @@ async def live(history: list[tuple[Step, float]], seed: int) -> None:
 
 @settings(max_examples=examples(200))
 @given(st.lists(st.tuples(steps, waits), max_size=25), st.integers(0, 2**32))
-def test_whatever_happened_after_a_quiet_time_what_was_told_last_is_what_there_is(history: list[tuple[Step, float]], seed: int) -> None:
+def test_after_a_quiet_time_the_last_published_secrets_are_the_current_ones(history: list[tuple[Step, float]], seed: int) -> None:
     trio.run(live, history, seed, clock=MockClock(autojump_threshold=0))

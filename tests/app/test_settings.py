@@ -368,7 +368,7 @@ def test_without_a_store_its_other_variables_have_no_effect(tmp_path: Path) -> N
     assert [name for name, _ in found.without_effect if name.startswith("TOKEN_CACHE")] == names
 
 
-def test_the_audit_log_is_off_unless_it_has_a_place_and_a_key(tmp_path: Path) -> None:
+def test_audit_log_needs_a_place_and_a_key_to_be_on(tmp_path: Path) -> None:
     key = key_file(tmp_path)
     assert read(tmp_path).audit is None
     assert read(tmp_path, AUDIT_LOG="Off").audit is None
@@ -406,7 +406,7 @@ def test_without_an_audit_log_its_other_variables_have_no_effect(tmp_path: Path)
     assert [name for name, _ in found.without_effect] == ["AUDIT_KEY_FILE"]
 
 
-def test_every_variable_of_the_reference_is_known_whether_it_has_an_effect_or_not() -> None:
+def test_every_documented_variable_is_known_even_where_it_has_no_effect() -> None:
     section = (Path(__file__).parents[2] / "docs" / "reference" / "configuration.md").read_text()
     names: set[str] = set()
     for row in re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE):
@@ -416,7 +416,7 @@ def test_every_variable_of_the_reference_is_known_whether_it_has_an_effect_or_no
     assert ours == known_variables(), "a variable is asked for in any case, or is called unknown where it has no effect"
 
 
-def test_variables_that_do_nothing_are_noted_and_none_of_a_configuration_in_order(tmp_path: Path) -> None:
+def test_variables_without_effect_are_reported_and_a_clean_configuration_has_none(tmp_path: Path) -> None:
     assert read(tmp_path).without_effect == ()
     notes = dict(read(tmp_path, POLICY_MAX_STALENESS="5m", GRPC_HOST=" ", POLICY_REQURED="true").without_effect)
     assert notes == {

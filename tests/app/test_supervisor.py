@@ -157,7 +157,7 @@ OF_FILES: Final = ("policy_unreadable_objects", "policy_source_connected")
     ),
     ids=["manifest", "emptied manifest", "folder", "grants", "audit key", "console token", "cache key"],
 )
-def test_a_file_that_breaks_while_the_service_runs_is_counted_until_it_is_mended(
+def test_a_file_that_becomes_invalid_is_counted_until_it_is_repaired(
     file: str, broken: str | None, named: str, connected: float, configured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = base64.b64encode(bytes(range(32))).decode()
@@ -256,7 +256,7 @@ def test_an_interrupt_before_a_command_took_over_is_130(monkeypatch: pytest.Monk
     assert cli.main(["pre-stop-sleep", "1s"]) == 130
 
 
-def test_a_console_that_shows_tokens_is_announced_and_one_whose_port_is_taken_is_said_plainly(
+def test_console_tokens_are_announced_and_a_taken_console_port_is_explained(
     configured: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -284,7 +284,7 @@ def test_no_exchange_is_without_its_line_and_none_is_lost(
 
 @pytest.mark.parametrize("form", ["json", "console"])
 @pytest.mark.full
-def test_on_standard_output_lines_are_whole_and_told_from_those_of_the_services_log(form: str, tmp_path: Path) -> None:
+def test_audit_lines_on_stdout_stay_whole_and_distinct_from_log_lines(form: str, tmp_path: Path) -> None:
     with audited(tmp_path, AUDIT_LOG="stdout", LOG_FORMAT=form, LOG_DECISIONS="all") as it, ThreadPoolExecutor(CALLERS) as callers:
         others = [
             callers.submit(it.service.check, f'/admin/{{"time":"x","event":"exchange.granted"}}/{number}') for number in range(HONEST)

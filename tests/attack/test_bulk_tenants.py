@@ -359,7 +359,7 @@ async def test_what_is_taken_away_beside_large_documents_takes_effect_at_once() 
         assert max(took.values()) < REVOKED_S
 
 
-async def test_a_flood_of_config_maps_holds_up_no_edit_and_is_not_kept() -> None:
+async def test_a_flood_of_config_maps_delays_no_edit_and_stays_within_quota() -> None:
     limits = NamespaceLimits(documents=20, kib=1024)
     server = Server([config_map(source, deny()) for source in (GOOD, Source(EVIL, "q"))])
     flood = {Source(EVIL, f"r{number:05}"): "version: v1\nentries:\n" + "- {x: 1}\n" * 500 for number in range(3_000)}
@@ -386,7 +386,7 @@ def region_count(snapshot: PolicySnapshot, source: Source) -> int:
     return 0 if document is None else len(document.document.regions)
 
 
-async def test_more_areas_than_a_namespace_may_close_hold_up_no_edit_and_are_read_once_there_is_room() -> None:
+async def test_scopes_over_quota_delay_no_edit_and_fail_closed_once_quota_allows() -> None:
     limits = NamespaceLimits(areas=2_000)
     server = Server([config_map(source, deny()) for source in (GOOD, Source(EVIL, "q"))])
     broken = {Source(EVIL, f"p{number}"): "version: v1\nentries:\n" + "- {x: 1}\n" * 1_500 for number in range(4)}

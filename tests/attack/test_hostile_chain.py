@@ -265,7 +265,7 @@ def test_a_second_issuer_that_returns_the_assertion_hands_it_to_nobody(row: Row)
     assert row.ask() == "token-of-chat"
 
 
-def test_an_assertion_that_comes_twice_is_sent_at_most_once_for_each_request(row: Row) -> None:
+def test_a_repeated_assertion_is_sent_at_most_once_per_request(row: Row) -> None:
     """The first issuer has nothing but one old assertion, and the second one takes none twice."""
     kept: list[str] = []
     taken: set[str] = set()
@@ -293,7 +293,7 @@ def test_an_assertion_that_comes_twice_is_sent_at_most_once_for_each_request(row
     assert len(row.at("/idp")) <= 4
 
 
-def test_an_assertion_about_another_caller_of_the_same_user_is_not_kept_for_this_one(row: Row) -> None:
+def test_a_cached_assertion_is_never_sent_for_a_different_caller_token(row: Row) -> None:
     """A kept assertion is found by the caller's token, so what it says of one caller's session is sent for no other."""
     sent = []
     for name in ("one", "two", "one"):

@@ -215,7 +215,7 @@ def test_only_a_plain_yes_for_us_and_now_lets_a_token_pass(tmp_path: Path) -> No
 
 
 @pytest.mark.full
-def test_a_slow_issuer_costs_those_nothing_about_whom_it_need_not_be_asked(tmp_path: Path) -> None:
+def test_slow_introspection_takes_half_of_the_permits_and_delays_no_jwt(tmp_path: Path) -> None:
     """Questions take half of the permits while they last; JWTs, which need none, are exchanged with the others."""
     with asking(tmp_path) as it, ThreadPoolExecutor(3 * MOST) as callers:
         it.takes = 0.2
@@ -261,7 +261,7 @@ def flood(port: int, told: Any) -> None:
 
 
 @pytest.mark.full
-def test_a_flood_of_unknown_tokens_costs_the_issuer_its_limits_and_no_one_that_it_knows(tmp_path: Path) -> None:
+def test_a_flood_of_unknown_tokens_leaves_known_callers_and_limits_unharmed(tmp_path: Path) -> None:
     with asking(tmp_path) as it:
         known = [f"zq-opaque-known-{number}" for number in range(4)]
         late = [f"zq-opaque-late-{number}" for number in range(4)]

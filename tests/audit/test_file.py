@@ -51,7 +51,7 @@ def test_a_line_that_another_process_tore_does_not_spoil_the_next(tmp_path: Path
     assert path.read_bytes() == b'{"whole":1}\n{"to\n{"next":1}\n'
 
 
-def test_a_pipe_without_a_reader_is_a_problem_and_one_with_a_reader_works(tmp_path: Path) -> None:
+def test_an_audit_pipe_fails_without_a_reader_and_works_with_one(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
     file = AuditFile(path)

@@ -49,7 +49,7 @@ def keyed(text: str) -> str:
     return f"{KEY.id}:{hmac.new(bytes(range(32)), text.encode(), hashlib.sha256).digest()[:16].hex()}"
 
 
-def test_a_line_says_who_acted_for_whom_with_which_rights_by_which_policy() -> None:
+def test_an_audit_line_names_actors_subject_scopes_policy_and_issuer() -> None:
     actors = {"iss": "https://a.example", "sub": "agent", "act": {"sub": "orchestrator", "client_id": "planner"}}
     subject = jwt(iss="https://login.example.com", sub="alice", azp="web", jti="subject-1", act=actors)
     line = written(granted(subject))
@@ -277,7 +277,7 @@ MARK = st.text(st.sampled_from("abcdefghijklmnop"), min_size=12, max_size=20).ma
 
 
 @given(sub=MARK, client=MARK, actor=MARK, actor_client=MARK, opaque=MARK, issued=MARK, query=MARK, with_jwt=st.booleans())
-def test_nothing_in_a_line_is_a_token_a_query_or_a_keyed_identity(
+def test_an_audit_line_holds_no_token_no_query_and_no_plain_identity(
     sub: str, client: str, actor: str, actor_client: str, opaque: str, issued: str, query: str, with_jwt: bool
 ) -> None:
     said = {"iss": f"https://user:{query}@login.example.com/?{query}#{query}", "sub": sub, "client_id": client}

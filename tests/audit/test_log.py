@@ -88,7 +88,7 @@ async def test_a_row_without_a_deadline_does_not_wait_for_ever(autojump_clock: t
         assert answers == [False]
 
 
-async def test_a_row_that_left_is_told_nothing_and_its_line_is_not_written(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_cancelled_audit_record_is_neither_written_nor_notified(autojump_clock: trio.testing.MockClock) -> None:
     disk, answers = Disk(), Answers()
     log = audit_log(disk, SlowThread(0.3), required=True)
     async with running(log):
@@ -100,7 +100,7 @@ async def test_a_row_that_left_is_told_nothing_and_its_line_is_not_written(autoj
     assert (answers, disk.lines) == ([], [])
 
 
-async def test_a_full_disk_refuses_at_once_and_then_without_a_call_until_there_is_room(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_full_disk_denies_at_once_until_there_is_space_again(autojump_clock: trio.testing.MockClock) -> None:
     disk, answers = Disk(room=0), Answers()
     log = audit_log(disk, required=True)
     with capture_logs() as logs:
@@ -200,7 +200,7 @@ async def test_what_waits_at_the_end_is_written_and_rows_are_told(autojump_clock
     assert dead.write(granted(), 1e9, answers.append) is None
 
 
-async def test_what_a_disk_does_not_take_until_the_end_is_counted_and_told(autojump_clock: trio.testing.MockClock) -> None:
+async def test_audit_lines_unwritten_at_shutdown_are_counted_and_logged(autojump_clock: trio.testing.MockClock) -> None:
     log = audit_log(Disk(), SlowThread(100))
     with capture_logs() as logs:
         async with running(log):

@@ -21,7 +21,7 @@ def written_below(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for file in sorted(folder.iterdir()) for line in file.read_bytes().splitlines()]
 
 
-async def test_a_file_that_is_moved_away_again_and_again_has_every_line_once(tmp_path: Path) -> None:
+async def test_an_audit_file_moved_again_and_again_has_every_line_once(tmp_path: Path) -> None:
     path, told = tmp_path / "audit.log", [0]
     log = AuditLog(AuditSettings(path, True, keys=(KEY,)), AuditFile(path), Reactor(SYSTEM), Stamp(), SYSTEM)
 

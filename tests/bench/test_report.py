@@ -51,7 +51,7 @@ def test_a_cell_has_the_median_and_the_spread(report: ModuleType, figures: list[
     assert report.shown(figures) == text
 
 
-def test_a_server_is_a_column_and_one_that_was_not_there_is_named(report: ModuleType) -> None:
+def test_comparison_has_a_column_per_server_and_names_unmeasured_servers(report: ModuleType) -> None:
     text = report.comparison_table(compared(report, **{"grpc-go": [20.0, 22.0, 21.0], "exchanger": [25.0]}))
     head, _, row, memory, *_ = text.splitlines()
     assert head == "| scenario | load | figure | no filter | grpc-go, static | exchanger |"

@@ -141,7 +141,7 @@ def asked(rules: DecisionRules, *headers: tuple[str, str], method: str = "GET") 
         (("authorization", FORWARDED), (), 401, "it is read from authorization or x-forwarded-access-token"),
     ],
 )
-def test_an_assumed_token_is_where_the_profile_reads_it_unless_the_request_says_otherwise(
+def test_explain_assumes_a_token_in_the_profiles_header_unless_one_is_given(
     listed: tuple[str, ...], headers: tuple[tuple[str, str], ...], status: int | None, words: str
 ) -> None:
     found = asked(with_profile(subject=SubjectRules(listed)), *headers)

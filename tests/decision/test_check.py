@@ -40,7 +40,7 @@ def judged(outcome: Deny) -> tuple[DecisionReason, int, Result]:
 @pytest.mark.parametrize(
     "target", ["http://api.example.com/orders/1", "HTTPS://API.example.com:443/admin", "http://api.example.com./broken"]
 )
-def test_a_target_that_names_a_protected_host_does_not_pass_under_another_name(target: str) -> None:
+def test_an_absolute_target_of_a_protected_host_is_denied_under_another_host(target: str) -> None:
     outcome = denied(request(target, "Bearer token", host=OTHER))
     assert judged(outcome) == AMBIGUOUS
     reduced = split_absolute_form(target)
@@ -99,7 +99,7 @@ def test_an_unmatched_request_passes_unless_the_default_is_to_deny(asked: HttpRe
 
 
 @pytest.mark.parametrize("named", ["api.example.com", "API.EXAMPLE.COM:80", "api.example.com.", "else.example.com"])
-def test_a_reduced_target_that_names_the_same_host_or_one_without_policy_changes_nothing(named: str) -> None:
+def test_target_authority_of_the_same_or_an_unknown_host_changes_nothing(named: str) -> None:
     assert isinstance(begin(request("/orders/1", "Bearer token", target_authority=named), SNAPSHOT, RULES), ExchangePending)
     assert denied(request("/admin", "Bearer token", target_authority=named)).status == 403
 

@@ -106,7 +106,7 @@ def as_wsgi(name: str) -> str:
 
 
 @given(SUBJECT_HEADERS, st.data(), st.sampled_from(["GET", "OPTIONS"]), st.booleans())
-def test_nothing_that_a_server_takes_for_a_subject_header_stays_beside_the_exchanged_token(
+def test_every_spelling_of_a_subject_header_is_removed_beside_the_exchanged_token(
     listed: list[str], data: st.DataObject, method: str, raw: bool
 ) -> None:
     chosen = data.draw(st.sampled_from(listed))

@@ -46,7 +46,7 @@ def test_equal_tokens_have_equal_numbers() -> None:
 
 
 @given(st.text(alphabet="!#$%&'*+-.^_`|~azAZ09", min_size=1), st.text(alphabet=st.characters(min_codepoint=32, max_codepoint=126)))
-def test_a_value_that_looks_like_a_token_is_not_shown_whatever_the_name(name: str, value: str) -> None:
+def test_a_header_value_that_looks_like_a_token_is_never_shown(name: str, value: str) -> None:
     for token in ("eyJ" + value, f"Bearer {'x' * 16}{value}", value + "x" * 32):
         shown, _ = split_sensitive_headers([(name, token)])
         assert shown == [] or name.lower() in PUBLIC

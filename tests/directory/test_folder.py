@@ -38,7 +38,7 @@ def test_files_of_all_levels_are_read(tmp_path: Path) -> None:
     assert names(scan(tmp_path, Scan())) == ["a", "b", "c"]
 
 
-def test_folders_are_read_to_a_depth_and_a_volumes_own_is_left_out(tmp_path: Path) -> None:
+def test_scan_reads_folders_to_a_depth_and_skips_lost_and_found(tmp_path: Path) -> None:
     folder = tmp_path
     for _ in range(MAX_DEPTH + 1):
         folder /= "sub"
@@ -98,7 +98,7 @@ def test_a_young_file_is_read_again_but_understood_once(tmp_path: Path, monkeypa
 
 
 @pytest.mark.usefixtures("young_for_long")
-def test_a_change_of_a_young_file_is_noticed_without_a_sign_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scan_reads_a_young_file_again_even_with_an_equal_signature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("exchanger.directory.folder._signature", lambda _status: (0, 0, 0, 0, 0))
     path = tmp_path / "a.yaml"
     path.write_text(namespace("a"))
@@ -136,7 +136,7 @@ def test_a_folder_that_vanishes_while_it_is_listed_says_nothing_any_more(tmp_pat
     assert scanned.problem is None
 
 
-def test_a_file_that_never_could_be_read_is_unknown_and_an_empty_one_is_not(tmp_path: Path) -> None:
+def test_a_file_that_was_never_readable_is_unknown_unless_it_is_empty(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("kind: [")
     (tmp_path / "b.yaml").symlink_to("nowhere")
     (tmp_path / "c.yaml").mkdir()

@@ -68,7 +68,7 @@ def test_a_namespace_is_the_default_one_where_none_is_given() -> None:
         ("data: {a: x, config.yml: x}", "config.yml"),
     ],
 )
-def test_a_document_that_is_no_text_is_none_and_the_key_that_was_meant_is_known(data: str, instead: str) -> None:
+def test_a_config_map_without_text_names_the_key_that_was_probably_meant(data: str, instead: str) -> None:
     found = read(f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: x, namespace: y}}\n{data}")
     assert found == (ConfigMap("y", "x", (), None),)
     assert isinstance(found[0], ConfigMap)
@@ -93,7 +93,7 @@ def test_a_document_that_is_no_text_is_none_and_the_key_that_was_meant_is_known(
         ("kind: DeploymentList\napiVersion: apps/v1\nitems: []", []),
     ],
 )
-def test_what_was_probably_meant_to_count_is_passed_over_with_what_to_write(text: str, said: list[str]) -> None:
+def test_skipped_manifests_that_look_like_policy_say_what_to_write(text: str, said: list[str]) -> None:
     assert passed_over(text) == said
     assert passed_over(" ", is_json=True) == ["is empty; add manifests to it, or delete it"]
 

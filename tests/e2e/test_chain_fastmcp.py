@@ -141,7 +141,7 @@ def test_assertions_for_another_client_or_resource_get_nothing(path: str, lab: L
 
 @pytest.mark.envoy
 @pytest.mark.parametrize("mode", list(FilterMode))
-async def test_a_tool_is_called_through_a_real_envoy_with_the_first_issuers_token(mode: FilterMode, lab: Lab, tmp_path: Path) -> None:
+async def test_an_mcp_tool_behind_envoy_accepts_the_first_issuers_token(mode: FilterMode, lab: Lab, tmp_path: Path) -> None:
     def before_mcp(config: dict[str, Any]) -> None:
         (cluster,) = (found for found in config["static_resources"]["clusters"] if found["name"] == "upstream")
         cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]["socket_address"]["port_value"] = lab.mcp.port

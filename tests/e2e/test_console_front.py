@@ -74,7 +74,7 @@ async def found_in_the_stream(peer: Peer, wanted: set[str]) -> dict[str, Any]:
     return found
 
 
-async def test_every_scenario_is_as_expected_and_found_in_the_stream_with_what_is_in_its_tokens(each_demo: SharedDemo) -> None:
+async def test_every_console_scenario_passes_and_its_tokens_are_in_the_stream(each_demo: SharedDemo) -> None:
     at = Front(each_demo.console)
     async with at.watching() as peer:
         _, listed = await at.ask("GET", "/lab/scenarios")
@@ -156,7 +156,7 @@ async def test_other_pages_and_other_names_may_not_ask(ext_authz_demo: SharedDem
     assert (await fetch(at.port, rebound, timeout=ANSWER)).status == 421
 
 
-async def test_a_signal_while_somebody_watches_and_a_run_is_under_way_ends_it(tmp_path: Path) -> None:
+async def test_sigint_ends_the_demo_despite_a_watcher_and_a_pending_run(tmp_path: Path) -> None:
     async with demo(tmp_path, program=PATIENT_DEMO) as running, trio.open_nursery() as nursery:
         await running.until("Ctrl-C stops everything")
         at = Front(running.console)

@@ -152,7 +152,7 @@ async def test_every_check_is_as_expected_through_gateways_that_ask_over_http(ki
 
 
 @pytest.mark.parametrize("mode", mostly_full([mode.value for mode in FilterMode], [FilterMode.EXT_AUTHZ.value]))
-async def test_the_reference_scenarios_are_as_expected_but_for_those_that_need_a_keycloak(mode: str, tmp_path: Path) -> None:
+async def test_reference_scenarios_that_need_no_keycloak_give_the_expected_results(mode: str, tmp_path: Path) -> None:
     scenarios = reference_setup(1).scenarios
     assert (len(scenarios), sum(scenario.call.signed for scenario in scenarios)) == (23, 8)
     names = [scenario.name for scenario in scenarios if not scenario.call.signed]

@@ -90,7 +90,7 @@ async def test_two_issuers_in_a_row_have_a_span_each(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.full
-async def test_a_request_that_runs_into_a_timeout_has_its_error_in_the_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_request_that_times_out_has_its_error_in_the_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with collecting() as collector:
         export_to(collector, monkeypatch)
         async with demo(tmp_path) as running:
@@ -103,7 +103,7 @@ async def test_a_request_that_runs_into_a_timeout_has_its_error_in_the_trace(tmp
     assert {plain(span)["error.type"] for span in failed} == {"timeout", "TXE-1003"}
 
 
-def test_the_client_s_span_in_the_tutorial_is_the_one_that_the_request_names() -> None:
+def test_the_tutorials_client_span_is_the_one_its_request_names() -> None:
     (span,) = re.findall(r"/v1/traces -d '(\{.*?\})'\n", TUTORIAL.read_text(), re.DOTALL)
     (of,) = json.loads(span.replace("'$BEGIN'", "1").replace("'$END'", "2"))["resourceSpans"]
     (client,) = of["scopeSpans"][0]["spans"]

@@ -102,7 +102,7 @@ def test_a_token_that_is_valid_for_too_long_is_refused(lab: Lab) -> None:
     assert lab.service.line_about("/short/orders-api")["claim"] == "exp"
 
 
-def test_a_caller_s_token_that_is_no_jwt_has_no_subject_to_compare(lab: Lab) -> None:
+def test_an_opaque_caller_token_is_rejected_by_the_issuer_not_by_comparison(lab: Lab) -> None:
     """This server reads callers' tokens, so it is the one that refuses, and its refusal is told."""
     answer = read(lab.service.check("/primary/orders-api", authorization="Bearer opaque"))
     assert answer.status in {400, 401, 500}

@@ -35,7 +35,7 @@ def flags(keycloak: Keycloak, *, administrator: bool = True) -> tuple[str, ...]:
     return (*found, "--keycloak-admin-password-file", str(keycloak.password_file)) if administrator else found
 
 
-async def test_without_the_realm_and_an_administrator_the_demo_says_what_can_be_done(keycloak: Keycloak, tmp_path: Path) -> None:
+async def test_keycloak_demo_without_realm_or_administrator_says_what_to_import(keycloak: Keycloak, tmp_path: Path) -> None:
     """First of all, for the next test creates the realm."""
     async with demo(tmp_path, "--check", *flags(keycloak, administrator=False)) as failed:
         assert await failed.end(WHOLE_RUN) == 1

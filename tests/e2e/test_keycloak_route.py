@@ -53,7 +53,7 @@ def exchanged(client: httpx.Client, token: str, **target: Any) -> Any:
     return claims_of(answer["access_token"]) if "access_token" in answer else answer["error"]
 
 
-def test_a_token_from_the_route_is_exchanged_at_the_service_and_resources_change_nothing(tmp_path: Path) -> None:
+def test_a_token_from_the_keycloak_route_is_exchanged_with_and_without_resource(tmp_path: Path) -> None:
     policy = yaml.safe_load(only(demo(VALUES), "ConfigMap", "keycloak-policy")["data"][DOCUMENT_KEY])
     plain, with_resource, refused = (entry["exchange"] for entry in policy["entries"])
     with keycloak_of_the_chart(tmp_path) as client:

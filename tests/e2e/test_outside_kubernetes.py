@@ -100,7 +100,7 @@ def test_status_reads_the_folder(home: Path) -> None:
 
 @pytest.mark.full
 @pytest.mark.real
-def test_a_token_is_exchanged_with_the_secret_of_a_file_which_may_change(home: Path) -> None:
+def test_a_client_secret_from_a_file_is_used_and_can_be_replaced(home: Path) -> None:
     elsewhere = home / "elsewhere"
     elsewhere.mkdir()
 

@@ -208,7 +208,7 @@ def test_every_kind_of_decision_is_a_span_and_nothing_else_is(tmp_path: Path) ->
     assert {span.status.code for span in collector.spans()} == {Status.STATUS_CODE_UNSET}
 
 
-def test_callers_who_share_an_exchange_are_linked_to_the_one_that_made_it(running: Running) -> None:
+def test_spans_of_coalesced_callers_link_to_the_leaders_span(running: Running) -> None:
     traces = [new_trace() for _ in range(5)]
     collector, before = running.collector, len(running.tokens.requests)
 
@@ -287,7 +287,7 @@ def test_the_rest_is_sent_at_the_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-def test_without_an_exporter_nothing_is_sent_and_the_trace_of_the_caller_passes_through(tmp_path: Path) -> None:
+def test_without_an_exporter_no_span_is_sent_and_the_trace_context_passes(tmp_path: Path) -> None:
     with collecting() as collector, token_endpoint("canary-exchanged") as tokens:
         write_issuers(tmp_path, tokens.url)
         variables = {"TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": collector.recorder.url, **PATIENCE}
@@ -324,7 +324,7 @@ def test_a_lost_collector_is_one_warning_for_each_signal_and_costs_nothing(answe
 
 
 @pytest.mark.full
-def test_a_collector_that_is_silent_at_the_end_delays_it_for_a_moment(tmp_path: Path) -> None:
+def test_a_silent_collector_delays_the_shutdown_only_briefly(tmp_path: Path) -> None:
     with silent() as port:
         variables = {**Collector(Recorder(port)).variables(), "OTEL_BSP_SCHEDULE_DELAY": "3600000", "OTEL_EXPORTER_OTLP_TIMEOUT": LONG_MS}
         with serving(tmp_path, DOCUMENT, **variables) as service:

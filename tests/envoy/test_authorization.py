@@ -83,7 +83,7 @@ async def test_a_request_without_an_exchange_is_answered_at_once(asked: bytes, r
         (b"/adm\xffin", "/orders", b"api.example.com"),
     ],
 )
-async def test_a_gateway_that_contradicts_itself_is_refused_and_its_record_can_be_written(raw: bytes, path: str, host: bytes) -> None:
+async def test_a_check_with_contradicting_raw_fields_is_denied_and_can_be_logged(raw: bytes, path: str, host: bytes) -> None:
     exchanger, records = FakeExchanger(), Records()
     fields = [(":path", "", raw), (":authority", "", host), ("authorization", "", b"Bearer subject")]
     response = await answer(authorization(exchanger, records), check({}, fields, path=path))

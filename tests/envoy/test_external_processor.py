@@ -181,7 +181,7 @@ def kinds(answer: Answer) -> list[str | None]:
     return [kind_of(ProcessingResponse.FromString(message)) for message in answer.messages]
 
 
-async def test_an_exchange_holds_up_its_own_stream_only_until_the_peer_ends_it() -> None:
+async def test_a_pending_exchange_delays_only_its_own_stream() -> None:
     async with running() as here:
         _, ended = await here.start(asked("/orders", "wait"), asked("/admin"))
         stream, waiting = await here.start(asked("/orders", "wait"), end=False)
@@ -250,7 +250,7 @@ async def test_bytes_that_are_no_message_are_denied_and_the_stream_goes_on() -> 
 
 
 @pytest.mark.parametrize("name", ["request.path", "request.useragent"])
-async def test_text_that_is_not_utf_8_in_an_attribute_does_not_end_the_stream(name: str) -> None:
+async def test_an_attribute_that_is_not_utf_8_does_not_end_the_stream(name: str) -> None:
     """Envoy copies a caller's bytes into the attributes that it is configured to send."""
     message = asked("/admin")
     message.attributes["envoy.filters.http.ext_proc"].fields[name].string_value = "/admin?placeholder"
@@ -259,6 +259,6 @@ async def test_text_that_is_not_utf_8_in_an_attribute_does_not_end_the_stream(na
 
 
 @pytest.mark.parametrize("path", [b"/caf\xe9", b"/orders/\xff", b"/\xc3"])
-async def test_a_path_that_is_not_utf_8_is_refused_where_there_is_policy(path: bytes) -> None:
+async def test_a_path_that_is_not_utf_8_is_denied_by_policy(path: bytes) -> None:
     headers = [*((name, value, b"") for name, value in PSEUDO.items() if name != ":path"), (":path", "", path)]
     assert immediate_status(request_headers(headers).SerializeToString()) == 400

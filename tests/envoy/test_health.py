@@ -56,7 +56,7 @@ def statuses(answer: Answer) -> list[int]:
     return [HealthCheckResponse.FromString(message).status for message in answer.messages]
 
 
-async def test_watches_on_one_connection_stay_open_until_the_drain_and_do_not_hold_it_up(autojump_clock: trio.testing.MockClock) -> None:
+async def test_health_watches_stay_open_until_the_drain_and_do_not_delay_it(autojump_clock: trio.testing.MockClock) -> None:
     board = HealthBoard()
     async with serving(routes_of(HealthService(board, frozenset({SERVICE})).service)) as served:
         client = await served.connect()

@@ -175,7 +175,7 @@ async def test_what_refuses_a_token(status: str, fields: tuple[tuple[str, str], 
 CONTINUED_RESPONSE: Final = ProcessingResponse.FromString(b"\x12\x02\x0a\x00").SerializeToString()
 
 
-async def test_without_the_field_nothing_is_asked_and_what_a_gateway_sends_all_the_same_changes_nothing() -> None:
+async def test_without_drop_refused_responses_are_neither_requested_nor_believed() -> None:
     async with recalling() as here:
         await here.ask("ann", PLAIN)
         stream, answer = await here.begin("ann", PLAIN)
@@ -184,7 +184,7 @@ async def test_without_the_field_nothing_is_asked_and_what_a_gateway_sends_all_t
         assert await here.ask("ann", PLAIN) == ("ann-1", False)
 
 
-async def test_a_new_token_that_is_refused_too_stays_and_nobody_asks_for_a_minute(mock_clock: MockClock) -> None:
+async def test_a_fresh_token_that_is_refused_too_stays_cached_for_a_minute(mock_clock: MockClock) -> None:
     async with recalling() as here:
         here.refused["ann"] = REFUSED
         assert [await here.ask("ann") for _ in range(6)] == [
@@ -202,7 +202,7 @@ async def test_a_new_token_that_is_refused_too_stays_and_nobody_asks_for_a_minut
         assert here.refusals == 2
 
 
-async def test_of_a_thousand_users_one_who_is_always_refused_costs_nobody_else_anything(mock_clock: MockClock) -> None:
+async def test_one_user_who_is_always_refused_affects_none_of_a_thousand(mock_clock: MockClock) -> None:
     refusal = ProcessingRequest(response_headers=request_headers({":status": "401", **dict(WHOLE)}).request_headers).SerializeToString()
     accepted = ProcessingRequest(response_headers=request_headers({":status": "200", **dict(WHOLE)}).request_headers).SerializeToString()
     async with recalling() as here:
@@ -261,7 +261,7 @@ async def test_other_parts_of_the_request_may_come_first() -> None:
         assert here.refusals == 1
 
 
-async def test_several_requests_on_a_stream_are_decided_each_and_a_response_that_may_be_of_either_is_not_believed() -> None:
+async def test_a_response_that_fits_several_requests_of_a_stream_is_not_believed() -> None:
     async with recalling() as here:
         for user in ("ann", "bob"):
             await here.ask(user)

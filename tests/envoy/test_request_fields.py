@@ -182,7 +182,7 @@ def test_the_trace_of_the_gateway_is_continued_if_the_caller_has_none() -> None:
     assert trace_of(TraceContext(baggage="a=b"), *GATEWAY).baggage == "a=b"
 
 
-def test_an_invalid_one_of_the_callers_counts_as_none_and_its_state_with_it() -> None:
+def test_an_invalid_traceparent_of_the_caller_is_ignored_with_its_tracestate() -> None:
     of_caller = attrs.evolve(CALLER, traceparent=f"{CALLER.traceparent},{CALLER.traceparent}")
     assert trace_of(of_caller, *GATEWAY) == TraceContext(GATEWAY[0][1].decode(), "gateway=state", CALLER.baggage)
     assert trace_of(of_caller, GATEWAY[0]).tracestate == ""

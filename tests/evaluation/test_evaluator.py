@@ -99,7 +99,7 @@ async def test_the_record_has_the_filter_that_asked_and_the_exchange() -> None:
     ]
 
 
-async def test_the_record_of_a_caller_that_left_has_its_span_and_an_exchange_without_a_call(autojump_clock: trio.testing.MockClock) -> None:
+async def test_the_record_of_a_cancelled_request_has_its_span_and_no_call(autojump_clock: trio.testing.MockClock) -> None:
     records = Records()
     with trio.move_on_after(1):
         await evaluated(evaluator(FakeExchanger(delay=60), records, FakeTracer()))

@@ -102,7 +102,7 @@ async def test_a_disk_that_is_full_refuses_and_then_nothing_is_exchanged(delay: 
     assert {line["code"] for line in disk.lines[:6]} == {"TXE-5001"}
 
 
-async def test_a_disk_that_is_too_slow_for_the_gateway_refuses_in_its_time(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_slow_audit_disk_denies_within_the_gateways_timeout(autojump_clock: trio.testing.MockClock) -> None:
     disk, records, thread = Disk(), Records(), SlowThread()
     async with audited(FakeExchanger(TOKEN), disk, thread, records) as of:
         thread.seconds = 0.5

@@ -137,7 +137,7 @@ async def test_a_caller_who_leaves_does_not_end_the_request_for_the_token(autoju
     assert (endpoint.given, endpoint.exchanges) == (1, [("stays", "1"), ("comes later", "1")])
 
 
-async def test_a_token_that_comes_after_its_only_caller_has_left_serves_the_next(autojump_clock: MockClock) -> None:
+async def test_an_actor_token_received_after_its_caller_left_serves_the_next(autojump_clock: MockClock) -> None:
     endpoint = Counting()
     async with world(endpoint.serve) as it:
         with trio.move_on_after(endpoint.pause / 2):
@@ -396,7 +396,7 @@ async def test_an_exchange_that_nobody_waits_for_is_not_made_once_more(autojump_
         assert it.client.exchanges.under_way == 0
 
 
-async def test_a_token_of_the_previous_client_is_kept_while_that_is_in_use(autojump_clock: MockClock) -> None:
+async def test_an_actor_token_of_the_previous_client_is_cached_while_in_use(autojump_clock: MockClock) -> None:
     site = Site(token=lambda fields: error("invalid_client", 401) if fields["client_secret"] == "new" else answer_of_either(fields))
     request = acting(credentials=NEW, previous=OLD)
     async with world(site.serve) as it:

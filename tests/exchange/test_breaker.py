@@ -201,7 +201,7 @@ def test_a_few_callers_that_try_all_the_time_keep_nobody_out(arrives: float, ret
 
 
 @given(st.sampled_from([0.0, 0.001, 0.1, 2.0]), st.integers(1, FEW_CALLERS - 1))
-def test_an_outage_costs_few_more_calls_where_only_a_few_have_noticed_it(step: float, few: int) -> None:
+def test_a_breaker_noticed_by_few_callers_admits_few_calls_during_an_outage(step: float, few: int) -> None:
     breaker, now, under_way = Breaker(), 1000.0, 0
     for number in range(MIN_CALLS):
         call(breaker, BAD, now, caller=number % few)
@@ -377,7 +377,7 @@ def test_callers_are_told_apart_by_their_tokens() -> None:
 
 
 @given(every=st.integers(1, 10))
-def test_made_up_calls_leave_probes_also_to_callers_that_have_called_in_vain(every: int) -> None:
+def test_made_up_calls_leave_probes_to_callers_that_have_failed_before(every: int) -> None:
     """An outage is over, and all honest callers have failed in it. Somebody sends large made-up tokens, which the endpoint drops."""
     breaker, now, step = Breaker(), 1000.0, 0
     for caller in range(10):

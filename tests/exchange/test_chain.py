@@ -244,7 +244,7 @@ async def test_the_second_issuer_cannot_answer_for_the_first_with_another_assert
         assert code_of(await exchange(it.client, asking())) == "TXE-3003"
 
 
-async def test_an_assertion_that_the_second_issuer_returns_is_neither_handed_out_nor_kept(autojump_clock: MockClock) -> None:
+async def test_an_assertion_returned_by_the_second_issuer_is_neither_passed_nor_cached(autojump_clock: MockClock) -> None:
     issuers = Issuers(second=lambda fields: response(success(fields["assertion"])))
     second = chained(cache=CachePolicy(600.0, 10))
     async with world(issuers.site.serve) as it:
@@ -382,7 +382,7 @@ KEPT: Final = CachePolicy(600.0, 10)
 LASTING: Final = json.dumps({"access_token": "issued-token", "token_type": "Bearer", "expires_in": 300}).encode()
 
 
-async def test_the_final_token_is_kept_for_both_legs_and_the_assertion_is_not(autojump_clock: MockClock) -> None:
+async def test_a_chained_exchange_caches_the_final_token_and_not_the_assertion(autojump_clock: MockClock) -> None:
     issuers = Issuers(second=always(response(LASTING)))
     second = chained(cache=KEPT)
     async with world(issuers.site.serve) as it:
@@ -501,7 +501,7 @@ async def test_an_assertion_that_was_sent_twice_is_replaced_once(*, takes_anothe
     assert seen[2:] == [issuers.assertions[2], issuers.assertions[2], issuers.assertions[3]]
 
 
-async def test_callers_tokens_are_verified_by_the_rules_of_the_issuer_that_gets_them(autojump_clock: MockClock) -> None:
+async def test_the_first_issuers_rules_verify_the_callers_token_in_a_chain(autojump_clock: MockClock) -> None:
     rules = SubjectRules(issuers=("https://login.example.com",), audiences=("gateway",), jwks_uri="http://login.example.com/keys")
     gated = attrs.evolve(idp, subject=rules)
     issuers = Issuers()
@@ -511,7 +511,7 @@ async def test_callers_tokens_are_verified_by_the_rules_of_the_issuer_that_gets_
     assert issuers.counts == (0, 0)
 
 
-async def test_the_first_issuer_is_asked_about_a_callers_token_and_the_second_never(autojump_clock: MockClock) -> None:
+async def test_only_the_first_issuer_of_a_chain_introspects_the_callers_token(autojump_clock: MockClock) -> None:
     asks = SubjectRules(introspection=IntrospectionRules("http://idp.example.com/introspect", always=True))
     gated = attrs.evolve(idp, subject=asks)
     second = chained(gated)
@@ -591,7 +591,7 @@ def test_with_no_time_left_the_second_issuer_is_not_asked() -> None:
         assert [request.issuer.name for request in begun] == (["idp"] if code else ["idp", "chat"])
 
 
-async def test_a_caller_who_leaves_while_the_first_leg_waits_for_a_permit_leaves_nothing(autojump_clock: MockClock) -> None:
+async def test_a_caller_cancelled_while_queued_for_the_first_leg_leaves_nothing(autojump_clock: MockClock) -> None:
     limited = attrs.evolve(idp, limits=CallLimits(1))
     issuers = Issuers()
     held = trio.Event()

@@ -192,7 +192,7 @@ FAULTS: Final = {
 
 
 @pytest.mark.parametrize("why", FAULTS)
-async def test_a_certificate_that_cannot_be_used_is_an_endpoint_that_cannot_be_reached(why: str) -> None:
+async def test_an_unusable_client_certificate_makes_the_token_endpoint_unreachable(why: str) -> None:
     async with site(asking(SERVERS, CLIENTS, HOST)) as it, client() as found:
         for _ in range(2):
             assert_unreachable(await exchange(found, it.request(FAULTS[why](client_certificate(CLIENTS)))), why)

@@ -357,9 +357,7 @@ async def test_made_up_tokens_take_half_of_the_calls(most: int, half: int, autoj
 
 @settings(max_examples=examples(10), deadline=None)
 @given(st.integers(4, 16), st.integers(10, 40), st.sampled_from([0.02, 0.05, 0.1]), st.sampled_from([0.0, 0.2, 30.0]))
-def test_a_flood_delays_known_callers_and_those_who_come_again_by_some_rounds(
-    most: int, made_up: int, slow: float, keep_for: float
-) -> None:
+def test_a_flood_of_made_up_tokens_delays_known_callers_by_few_rounds(most: int, made_up: int, slow: float, keep_for: float) -> None:
     """``made_up`` tokens come in each round of the issuer's calls, far more than it can be asked about."""
     rules = attrs.evolve(OPAQUE, introspection=attrs.evolve(AT, keep_for=keep_for))
 

@@ -130,9 +130,7 @@ async def test_a_breaker_that_opens_and_closes_is_logged_once_each(autojump_cloc
 
 
 @pytest.mark.parametrize("after", [CallLimits(), None], ids=["without a breaker", "without the profile"])
-async def test_a_breaker_whose_profile_changes_while_it_is_open_is_logged_as_closed(
-    after: CallLimits | None, autojump_clock: MockClock
-) -> None:
+async def test_an_open_breaker_is_logged_as_closed_when_its_profile_changes(after: CallLimits | None, autojump_clock: MockClock) -> None:
     async with world(failing) as it:
         use(it, SPARED)
         for number in range(20):
@@ -252,7 +250,7 @@ async def slowly(peer: Peer) -> None:
         await peer.send(response(success()))
 
 
-async def test_who_waits_too_long_is_told_so_and_who_leaves_takes_no_place(autojump_clock: MockClock) -> None:
+async def test_queued_callers_fail_as_overloaded_and_cancelled_callers_free_their_place(autojump_clock: MockClock) -> None:
     async with world(silent, settings=attrs.evolve(CONTRACT, response_header_timeout=0.7)) as it:
         use(it, LIMITED)
         outcomes: dict[str, TokenOutcome] = {}
@@ -354,7 +352,7 @@ async def test_a_request_without_time_is_refused_at_once() -> None:
         assert (outcome.kind, it.client.in_flight) == (ErrorKind.TIMEOUT, {})
 
 
-async def test_the_call_outlives_a_gateway_that_waits_no_longer_and_serves_the_next_request(autojump_clock: MockClock) -> None:
+async def test_a_call_outlives_the_gateways_timeout_and_serves_the_next_request(autojump_clock: MockClock) -> None:
     async with world(slowly) as it:
         use(it, request())
         late = await exchange(it.client, request(), trio.current_time() + 0.1)

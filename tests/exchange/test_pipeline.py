@@ -168,7 +168,7 @@ async def test_a_failure_says_what_happened_in_our_words(script: Script, detail:
     assert outcome.detail == detail
 
 
-async def test_a_token_expires_its_lifetime_after_the_request_for_all_who_share_it() -> None:
+async def test_a_shared_token_expires_its_lifetime_after_the_request_was_sent() -> None:
     body = success()[:-1] + b', "expires_in": 60}'
     async with world(answering(response(body))) as it:
         it.client.calls.now = iter([1_000.9]).__next__
@@ -275,7 +275,7 @@ class TestTrace:
         assert attrs.asdict(TRACE).items() <= self.headers(seen[0]).items()
         assert [(record.span, record.port) for record in it.observer.records] == [(None, 80)]
 
-    async def test_with_tracing_each_call_is_a_span_of_its_own_and_the_endpoint_gets_it(self) -> None:
+    async def test_with_tracing_each_token_call_has_its_own_span_and_propagates_it(self) -> None:
         """Also the second call of an exchange, with previous credentials."""
         seen: list[bytes] = []
         issuer = attrs.evolve(token_request().issuer, previous=Credentials("client", Secret("before")))
@@ -323,7 +323,7 @@ async def test_all_observers_get_every_record() -> None:
 
 
 @pytest.mark.parametrize("ends", [False, True])
-async def test_thousands_who_share_an_exchange_are_told_in_their_order_in_small_steps(ends: bool, autojump_clock: MockClock) -> None:
+async def test_thousands_of_waiters_are_notified_in_order_and_in_small_steps(ends: bool, autojump_clock: MockClock) -> None:
     count, told, outcomes = 10 * TOLD_AT_ONCE, list[int](), list[TokenOutcome]()
     tickets = dict[int, Ticket]()
 

@@ -162,7 +162,7 @@ async def refused(_endpoint: Endpoint, server: Server, streams: list[int]) -> No
 
 
 @pytest.mark.parametrize(("act", "connections"), [(own, 5), (refused, 10), (silent, 5)])
-async def test_without_reuse_each_call_has_a_connection_of_its_own_however_it_ends(
+async def test_without_connection_reuse_each_call_opens_and_closes_its_own_connection(
     act: Callable[[Endpoint, Server, list[int]], Awaitable[None]], connections: int, autojump_clock: MockClock
 ) -> None:
     """A request that was refused goes out once more, also on a connection of its own."""

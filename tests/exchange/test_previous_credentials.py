@@ -286,7 +286,7 @@ async def test_a_refused_client_is_told_and_nothing_else_is(*, previous: bool) -
         assert told == [None] * refused
 
 
-def test_a_call_that_outlives_the_time_of_the_previous_credentials_leaves_nothing_behind() -> None:
+def test_a_call_that_outlives_the_previous_credentials_leaves_no_record() -> None:
     begun = rotated().issuer
     after = attrs.evolve(begun, previous=None)
     rotations = Rotations()

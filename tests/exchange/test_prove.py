@@ -90,9 +90,7 @@ def for_orders(alg: str = "ES256", **changed: object) -> str:
     ],
     ids=["expired", "not yet valid", "bound to a key", "another actor", "not signed", "honest"],
 )
-async def test_a_token_that_no_upstream_may_accept_is_neither_kept_nor_handed_out(
-    issued: str, code: str, autojump_clock: MockClock
-) -> None:
+async def test_a_token_that_upstreams_must_reject_is_neither_cached_nor_returned(issued: str, code: str, autojump_clock: MockClock) -> None:
     issuer = profile(cache=CachePolicy(60.0, 10))
     async with world(issuing(issued).serve) as it:
         use(it, issuer)
@@ -101,9 +99,7 @@ async def test_a_token_that_no_upstream_may_accept_is_neither_kept_nor_handed_ou
 
 
 @pytest.mark.parametrize("rule", [None, *ActorRule])
-async def test_the_actor_is_compared_with_the_token_that_the_service_got_for_itself(
-    rule: ActorRule | None, autojump_clock: MockClock
-) -> None:
+async def test_the_issued_actor_is_compared_with_the_services_own_actor_token(rule: ActorRule | None, autojump_clock: MockClock) -> None:
     """The second exchange has the actor's token at hand. The token that is kept does not keep it."""
     acting = token(sub="service-account-7", exp=NOW * 2)
     left = [{"sub": "service-account-7"}, {"sub": "mallory"}]
@@ -146,7 +142,7 @@ async def test_all_who_wait_get_the_same_verdict(autojump_clock: MockClock) -> N
         assert len(site.posts) == 1
 
 
-async def test_a_refused_token_is_never_kept_and_a_good_one_is_judged_once(autojump_clock: MockClock) -> None:
+async def test_an_issued_token_is_cached_only_after_it_was_verified_once(autojump_clock: MockClock) -> None:
     issuer = profile(cache=CachePolicy(60.0, 10))
     site = issuing(FOREIGN, FOREIGN, HONEST)
     async with world(site.serve) as it:
@@ -273,7 +269,7 @@ async def test_a_new_key_is_fetched_once(autojump_clock: MockClock) -> None:
         assert code_of(await exchange(it.client, asking(issuer))) == "TXE-3008"  # its profile is gone
 
 
-async def test_a_token_that_nobody_waits_for_any_more_still_waits_for_its_keys(autojump_clock: MockClock) -> None:
+async def test_an_abandoned_token_still_waits_for_its_verification_keys(autojump_clock: MockClock) -> None:
     request = asking(profile(SIGNED))
     site = issuing(HONEST)
     site.documents[KEYS] = published("rsa")

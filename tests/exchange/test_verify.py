@@ -493,7 +493,7 @@ async def test_many_who_wait_for_keys_are_told_in_small_steps(autojump_clock: Mo
         assert max(told) <= TOLD_AT_ONCE
 
 
-async def test_many_who_wait_for_an_issuer_that_goes_are_told_in_small_steps(autojump_clock: MockClock) -> None:
+async def test_waiters_of_a_removed_issuer_are_notified_in_small_steps(autojump_clock: MockClock) -> None:
     async with guarded(Site({"/keys": b""}), gated()) as it:
         ended = list[TokenOutcome]()
         told = counting_turns(it, ended)

@@ -81,7 +81,7 @@ def test_plain_http_whose_answer_is_kept_back_is_reset_after_it() -> None:
     assert (len(answer.body), answer.closed, answer.reset) == (75, True, ngh2.ErrorCode.NO_ERROR)
 
 
-def test_a_message_that_came_in_parts_is_held_until_its_call_is_over() -> None:
+def test_a_message_received_in_parts_counts_as_held_until_its_call_ends() -> None:
     joined = pair(limits=ConnectionLimits(held_bytes=25_000))
     for _ in range(2):
         joined.peer.call(bytes(20_000))  # more than a frame
@@ -263,7 +263,7 @@ def test_window_lost_to_cut_frames_is_made_up_for(path: bytes, status: StatusCod
 
 
 class TestDrain:
-    def test_calls_that_run_or_cross_the_notice_finish_and_then_the_connection_closes(self) -> None:
+    def test_running_and_crossing_calls_finish_before_the_connection_closes(self) -> None:
         joined = pair()
         running = joined.peer.call(b"running")
         joined.exchange()

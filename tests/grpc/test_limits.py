@@ -105,7 +105,7 @@ PASSES = StatusCode.UNIMPLEMENTED  # for it has no message
         pytest.param(head(), limits.MAX_CONTINUATIONS + 1, None, id="one continuation more"),
     ],
 )
-def test_a_header_list_beyond_a_limit_costs_its_own_call_and_far_beyond_it_the_connection(
+def test_header_lists_over_a_limit_fail_the_call_then_the_connection(
     headers: list[Header], continuations: int, status: StatusCode | None
 ) -> None:
     joined = pair()
@@ -155,7 +155,7 @@ class TestAnswers:
     @pytest.mark.parametrize(
         ("own", "room"), [(ConnectionLimits(call_queued_bytes=1000), 1000), (ConnectionLimits(queued_bytes=100_000), 50_000)]
     )
-    def test_unsent_bytes_of_one_call_and_half_of_those_of_all_leave_no_room(self, own: ConnectionLimits, room: int) -> None:
+    def test_has_room_is_false_at_the_calls_or_half_the_connections_limit(self, own: ConnectionLimits, room: int) -> None:
         joined = pair(table(), own)
         _, call = streaming_call(joined)
         joined.connection.send(call, bytes(65_535 + room - 1 - 5))
@@ -213,7 +213,7 @@ def test_unread_messages_and_answers_that_nobody_takes_count() -> None:
     assert budget.used == 75_005 - 65_535
 
 
-def test_a_peer_that_takes_no_answers_is_cut_off_when_all_hold_too_much() -> None:
+def test_a_peer_that_reads_no_responses_is_disconnected_when_memory_is_short() -> None:
     budget = Budget(2 * LARGE - 1)
     joined, other = sharing(budget), sharing(budget)
     stream = begin(other, LARGE - 5)

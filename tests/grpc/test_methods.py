@@ -219,7 +219,7 @@ async def test_the_deadline_ends_it_whatever_it_does(said: tuple[bytes, ...], en
         (b"break", b"instead", [b"echo a", b"instead", b"echo b"], StatusCode.OK, [RuntimeError]),
     ],
 )
-async def test_a_refusal_ends_the_call_and_a_fault_too_unless_something_is_answered_instead(
+async def test_a_handlers_refusal_or_fault_ends_the_call_unless_it_is_replaced(
     waits: bytes, message: bytes, instead: bytes | None, answers: list[bytes], status: StatusCode, faults: list[type]
 ) -> None:
     chat = Chat(instead=instead)
@@ -231,7 +231,7 @@ async def test_a_refusal_ends_the_call_and_a_fault_too_unless_something_is_answe
         assert [type(fault) for fault in served.faults] == faults
 
 
-async def test_a_peer_that_does_not_read_is_not_answered_further_and_then_gets_everything() -> None:
+async def test_a_stalled_peer_gets_its_responses_only_when_it_reads_again() -> None:
     limits = ConnectionLimits(call_queued_bytes=2000)
     seen = 0
 

@@ -172,7 +172,7 @@ async def test_nothing_is_read_while_calls_of_the_last_batch_are_undecided() -> 
 
 @pytest.mark.parametrize("when", ["reading", "sending", "a later turn"])
 @pytest.mark.parametrize(("error", "faults"), [(BrokenPipeError(), 0), (ValueError("a bug"), 1)], ids=["broken", "fault"])
-async def test_an_error_ends_the_session_and_is_reported_if_it_is_a_fault_of_ours(when: str, error: Exception, faults: int) -> None:
+async def test_an_error_ends_the_session_and_only_our_faults_are_reported(when: str, error: Exception, faults: int) -> None:
     async with stage(routes()) as here:
         here.warm_up()
         for _ in range(100 if when == "a later turn" else 1):
@@ -287,7 +287,7 @@ async def test_a_full_read_of_expensive_bytes_takes_many_turns(name: str) -> Non
         assert not here.faults
 
 
-async def test_what_is_left_of_a_read_waits_while_the_peer_does_not_read() -> None:
+async def test_unparsed_bytes_of_a_read_wait_while_the_peer_does_not_read() -> None:
     async with stage(routes()) as here:
         here.warm_up()
         here.transport.sent.clear()

@@ -153,7 +153,7 @@ async def test_a_slow_head_has_its_time_from_its_first_byte_on(autojump_clock: C
         assert served.open == 0
 
 
-async def test_an_answer_that_never_comes_is_given_up_and_the_connection_goes_on(autojump_clock: Clock) -> None:
+async def test_a_handler_that_never_responds_gets_504_and_the_connection_survives(autojump_clock: Clock) -> None:
     served = Served()
     async with serving(served), served.connect() as client:
         await client.send_all(get("/later") + GET)
@@ -176,7 +176,7 @@ async def test_a_client_that_waits_for_leave_to_send_gets_it(framing: str) -> No
 
 
 @pytest.mark.parametrize("begun", [GET[:-4], post(5, b"ha")], ids=["head", "body"])
-async def test_who_leaves_during_a_wait_in_the_middle_of_another_request_gets_both_answers(begun: bytes) -> None:
+async def test_a_client_that_half_closes_within_a_request_gets_both_responses(begun: bytes) -> None:
     served = Served()
     async with serving(served), served.connect() as client:
         await client.send_all(get("/later") + begun)
@@ -209,7 +209,7 @@ async def test_a_deferred_answer_may_come_at_any_time_and_keeps_its_place(in_tur
         assert bodies == [b"answer 1", b"/echo/2", b"answer 3", b"/echo/4"]
 
 
-async def test_what_arrives_during_a_wait_is_read_only_so_far_and_costs_no_turns() -> None:
+async def test_requests_received_during_a_wait_are_buffered_up_to_a_limit() -> None:
     served = Served()
     async with serving(served) as nursery, served.connect() as client:
         await client.send_all(get("/later"))
@@ -231,7 +231,7 @@ async def test_what_arrives_during_a_wait_is_read_only_so_far_and_costs_no_turns
 
 
 @pytest.mark.parametrize("leaves", ["half", "whole"])
-async def test_a_peer_that_half_closes_gets_its_answer_and_one_that_resets_is_left(leaves: str) -> None:
+async def test_a_half_closed_peer_gets_its_response_and_a_reset_cancels_it(leaves: str) -> None:
     served = Served()
     async with serving(served):
         listener = socket.create_server(("127.0.0.1", 0))
@@ -322,7 +322,7 @@ async def test_a_peer_that_reads_at_last_gets_everything_in_order() -> None:
 
 
 @pytest.mark.parametrize("reads", ["before", "after", "never"])
-async def test_an_answer_behind_one_that_is_not_read_is_neither_lost_nor_waited_for_any_longer(reads: str, autojump_clock: Clock) -> None:
+async def test_a_pipelined_response_waits_behind_an_unread_one_within_the_timeout(reads: str, autojump_clock: Clock) -> None:
     served = Served(attrs.evolve(LIMITS, handler_s=100.0))
     async with serving(served), served.connect(SO_SNDBUF=4096) as client:
         await client.send_all(get("/part") * 6 + get("/later"))
@@ -342,7 +342,7 @@ async def test_an_answer_behind_one_that_is_not_read_is_neither_lost_nor_waited_
         assert served.open == 0
 
 
-async def test_a_fault_of_a_handler_affects_only_its_request_and_is_not_told() -> None:
+async def test_a_handlers_fault_fails_only_its_request_without_details() -> None:
     served = Served()
     async with serving(served), served.connect() as client:
         await client.send_all(get("/broken") + get("/later"))
@@ -510,7 +510,7 @@ async def test_a_server_that_is_drained_ends_at_once_if_nobody_is_connected(auto
     assert trio.current_time() == 0.0
 
 
-async def test_a_lack_of_descriptors_is_counted_and_a_broken_listener_is_a_fault(autojump_clock: Clock) -> None:
+async def test_accept_counts_missing_descriptors_and_raises_other_errors(autojump_clock: Clock) -> None:
     class Listener:
         news: tuple[int, ...] = (errno.EMFILE, errno.EINVAL)
         socket = socket.socket()

@@ -232,7 +232,7 @@ async def test_a_slow_head_has_its_time_from_its_first_byte_on(autojump_clock: C
 
 
 @pytest.mark.parametrize("path", ["/echo", "/large"])
-async def test_a_peer_that_does_not_read_is_left_and_its_bytes_no_longer_count(path: str, autojump_clock: Clock) -> None:
+async def test_a_peer_that_reads_no_response_is_disconnected_and_its_bytes_freed(path: str, autojump_clock: Clock) -> None:
     client, served = trio.testing.lockstep_stream_pair()
     at = Served()
     async with trio.open_nursery() as nursery:
@@ -265,7 +265,7 @@ async def test_a_fault_is_reported_and_ends_nothing_else() -> None:
     assert ([type(fault) for fault in at.faults], at.server.faults) == ([RuntimeError], 1)
 
 
-async def test_a_fault_of_a_route_ends_the_connection_and_a_fault_without_a_handler_leaves_the_server() -> None:
+async def test_a_routes_fault_ends_its_connection_or_without_a_handler_the_server() -> None:
     async def faulty(_request: Request) -> Response:
         raise RuntimeError(CANARY)
 
@@ -332,7 +332,7 @@ async def test_silent_connections_make_room_and_served_ones_do_not(autojump_cloc
         nursery.cancel_scope.cancel()
 
 
-async def test_a_listening_server_reports_its_port_and_a_client_that_still_sends_gets_its_answer() -> None:
+async def test_run_reports_its_port_and_a_peer_still_sending_gets_413() -> None:
     at = Served()
     async with trio.open_nursery() as nursery:
         port: int = await nursery.start(at.server.run, await trio.open_tcp_listeners(0, host="127.0.0.1"))
@@ -379,7 +379,7 @@ def test_only_this_machine_reaches_loopback_addresses(loopback: bool, hosts: lis
     assert [host for host in hosts if is_loopback(host) != loopback] == []
 
 
-def test_hosts_are_read_with_their_ports_and_the_address_it_listens_on_is_a_name() -> None:
+def test_read_host_splits_the_port_and_names_include_the_listen_address() -> None:
     assert [read_host(text) for text in ("A.example:80", "[::1]", "a:")] == [
         Authority("a.example", "80"),
         Authority("[::1]", ""),

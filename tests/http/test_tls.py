@@ -107,7 +107,7 @@ async def test_a_new_certificate_is_for_new_connections_and_old_ones_go_on() -> 
     assert served.server.slots.taken == 0
 
 
-async def test_what_is_not_tls_is_reported_and_a_peer_that_only_looks_is_not() -> None:
+async def test_bytes_that_are_not_tls_are_reported_and_port_probes_are_not() -> None:
     served = Served()
     for data, failures in ((b"", 0), (b"\x16\x03\x01", 0), (GET, 1), (b"garbage" * 100, 2)):
         client, other = trio.testing.memory_stream_pair()
@@ -179,7 +179,7 @@ async def test_bodies_beyond_the_common_bound_let_the_slowest_give_way() -> None
 # -- a drain
 
 
-async def test_a_drain_answers_what_is_under_way_and_what_still_comes_and_takes_nothing_new() -> None:
+async def test_a_drain_answers_open_connections_and_accepts_no_new_ones() -> None:
     served = Served()
     trusting = client_context(served.authority)
     async with trio.open_nursery() as nursery:

@@ -34,7 +34,7 @@ def test_the_token_is_the_only_word_in_the_file(path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"short", b"   \n", b"two words of length", b"caf\xc3\xa9-token-of-length", b"x" * (MAX_BYTES + 1), b"\0" * 20]
 )
-def test_a_file_without_a_token_is_unusable_and_its_content_is_not_told(path: Path, content: bytes) -> None:
+def test_a_file_without_a_valid_token_is_unusable_and_not_quoted(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     found = read_token(path)
 
@@ -57,7 +57,7 @@ def test_there_is_no_token_before_the_start(path: Path) -> None:
         _ = follow(path).token
 
 
-async def test_a_token_that_stands_replaces_the_last_one_and_a_broken_file_is_reported_once(
+async def test_a_settled_token_replaces_the_last_and_broken_files_are_reported_once(
     path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     first, half, other, gone, worse = (

@@ -159,7 +159,7 @@ async def test_a_message_with_two_meanings_is_refused_and_ends_the_connection(fo
 
 
 @pytest.mark.parametrize("form", FORMS)
-async def test_a_head_of_64_kib_is_refused_and_one_of_60_is_not(form: str) -> None:
+async def test_a_request_head_over_60_kib_or_with_300_headers_gets_431(form: str) -> None:
     for size, status in ((60 * 1024, 200), (65 * 1024, 431)):
         assert (await ask(port(), question(form, b"/orders", BEARER, (b"X-Large", b"x" * size)))).status == status
     many = tuple((b"X", b"y") for _ in range(300))

@@ -78,7 +78,7 @@ def test_where_the_callers_token_is() -> None:
     assert found.subject == SubjectRules(("x-forwarded-access-token", "authorization"), ("https://login.example.com",), ("gateway",))
 
 
-def test_an_assertion_is_an_id_jag_for_the_profiles_own_issuer_by_default() -> None:
+def test_an_assertion_defaults_to_an_id_jag_for_the_profiles_issuer() -> None:
     found = good_plan(profiles(f"  - {{{CHAINED}, assertion: {{from: first}}}}\n", FIRST)).profiles[0].assertion
     assert found == AssertionSource("first", "urn:ietf:params:oauth:token-type:id-jag", "https://a.example")
 

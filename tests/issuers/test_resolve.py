@@ -123,7 +123,7 @@ BAD_SECRETS: Final = {
 
 @pytest.mark.parametrize("text", BAD_SECRETS, ids=repr)
 @pytest.mark.parametrize("field", ["clientID", "clientSecret"])
-def test_a_client_secret_is_one_line_that_is_not_blank_in_the_profile(field: str, text: str) -> None:
+def test_a_profile_with_a_blank_or_multiline_client_secret_is_rejected(field: str, text: str) -> None:
     written = json.dumps({"name": "p", "tokenEndpoint": "https://a.example/t", "clientID": "c", "clientSecret": "s", field: text})
     found = plan_of(f"issuers: [{written}]")
     assert isinstance(found, Rejected)
@@ -134,7 +134,7 @@ def test_a_client_secret_is_one_line_that_is_not_blank_in_the_profile(field: str
 
 @pytest.mark.parametrize("text", BAD_SECRETS, ids=repr)
 @pytest.mark.parametrize("key", ["id", "secret"])
-def test_a_client_secret_is_one_line_that_is_not_blank_in_a_secret(key: str, text: str) -> None:
+def test_a_kubernetes_secret_with_a_blank_or_multiline_client_secret_is_rejected(key: str, text: str) -> None:
     values = {"id": "c", "secret": "s", key: text}
     data = secret_data("1", {name: base64.b64encode(value.encode()).decode() for name, value in values.items()})
     references = ", ".join(
@@ -146,7 +146,7 @@ def test_a_client_secret_is_one_line_that_is_not_blank_in_a_secret(key: str, tex
 
 
 @pytest.mark.parametrize("text", BAD_SECRETS, ids=repr)
-def test_a_client_secret_is_one_line_that_is_not_blank_in_a_file(text: str, tmp_path: Path) -> None:
+def test_a_file_with_a_blank_or_multiline_client_secret_is_rejected(text: str, tmp_path: Path) -> None:
     path = tmp_path / "secret"
     path.write_text(text, newline="")
     found = resolved(f"clientID: c, clientSecretFile: {path}", {FileSet((str(path),)): read_files(FileSet((str(path),)))})

@@ -37,7 +37,7 @@ def test_the_second_name_of_eddsa_is_accepted() -> None:
     assert judged(raw({"alg": "Ed25519", "kid": "ed"}, CLAIMS, ED25519)) == ACCEPTED
 
 
-def test_a_token_without_key_id_is_tried_by_a_few_keys_of_its_algorithm() -> None:
+def test_a_token_without_key_id_is_verified_with_a_few_keys() -> None:
     others = [jwk(key) for key in OTHERS]
     assert judged(raw({"alg": "ES256"}), key_set(*others[1:], jwk(P256, kid="p256"))) == ACCEPTED
     assert judged(raw({"alg": "ES256"}), key_set(*others, jwk(P256, kid="p256"))) == TokenRefused(TokenRefusalReason.SIGNATURE)
@@ -59,7 +59,7 @@ def test_a_key_may_be_too_new_to_be_known(keys: KeySet) -> None:
     assert judged(raw(HEADER), keys) == UnknownKey(ISSUER)
 
 
-def test_an_issuer_that_is_not_accepted_is_refused_before_keys_are_looked_up() -> None:
+def test_a_token_of_an_unknown_issuer_is_rejected_before_any_key_lookup() -> None:
     foreign = raw({"alg": "ES256", "kid": "unknown"}, claims(iss="https://login.example.com/"))
     read = read_token(foreign)
     assert isinstance(read, Unverified)

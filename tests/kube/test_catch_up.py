@@ -200,7 +200,7 @@ async def test_an_object_that_is_gone_again_is_waited_for_no_longer(autojump_clo
         assert not made.is_behind()
 
 
-async def test_objects_of_a_replaced_namespace_are_its_own_once_the_others_are_gone(autojump_clock: MockClock) -> None:
+async def test_a_replaced_namespace_is_current_once_its_old_objects_are_gone(autojump_clock: MockClock) -> None:
     async with behind(versions(40, b=30), config_map("a", 3), replaced=["n"]) as made:
         made.apply(Put(config_map("b", 30)))
         assert made.catch_up.is_replaced("n")

@@ -230,7 +230,7 @@ async def test_all_together_get_a_burst_and_then_one_a_second(autojump_clock: tr
         assert len(it.server.events) == 100 + BURST  # no more than a burst was saved up
 
 
-async def test_a_missing_right_is_reported_once_and_the_namespace_left_alone_for_long(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_missing_right_to_write_events_pauses_the_namespace_after_one_report(autojump_clock: trio.testing.MockClock) -> None:
     async with stage(FakeEvents(lambda _method, path: NO_RIGHT if "/team/" in path else None)) as it:
         it.put(bad=NO_VERSION)
         it.put_in("other", bad=NO_VERSION)

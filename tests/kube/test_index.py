@@ -79,7 +79,7 @@ def test_a_config_map_without_the_key_is_a_document_without_text() -> None:
     assert "canary" not in repr(made.index)
 
 
-def test_a_namespace_that_takes_a_name_has_no_documents_until_its_config_maps_are_confirmed() -> None:
+def test_a_recreated_namespace_has_no_documents_until_its_config_maps_are_confirmed() -> None:
     made = filled()
     made.index.take_relabelled()
     made.tell(DeleteNamespace("a"))
@@ -128,7 +128,7 @@ def test_much_is_taken_in_steps(size: int) -> None:
     assert len(made.passed_on) == size
 
 
-def test_feeds_of_named_namespaces_speak_for_themselves_and_new_names_replace_those_before() -> None:
+def test_a_named_namespaces_feed_affects_only_it_until_the_names_change() -> None:
     made = PolicyIndex(Selector(), Selector(), frozenset({"a", "b"}))
     for namespace in "ab":
         made.config_maps[namespace] = ReflectorStore()

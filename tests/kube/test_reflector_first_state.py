@@ -51,7 +51,7 @@ async def test_a_server_without_initial_events_is_listed_at_once(
         assert scene.requests()[0].initial_events
 
 
-async def test_a_server_that_never_ends_the_initial_events_is_listed_after_ten_seconds(autojump_clock: MockClock) -> None:
+async def test_a_server_that_never_ends_initial_events_is_listed_after_ten_seconds(autojump_clock: MockClock) -> None:
     """TestInitialEventsEndBookmarkTicker, where client-go only warns."""
     scene = Scene()
     scene.server.initial = Initial.IGNORED

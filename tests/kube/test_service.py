@@ -115,7 +115,7 @@ def test_policy_and_issuers_take_effect_without_a_restart(cluster: ControlPlane,
         assert "event" not in service.lines().replace('"event":', "")
 
 
-def test_a_role_that_gives_no_more_than_get_is_enough_for_a_rotation(cluster: ControlPlane, tmp_path: Path) -> None:
+def test_a_role_with_only_get_on_secrets_suffices_for_a_rotation(cluster: ControlPlane, tmp_path: Path) -> None:
     cluster.admin.grant("exchanger", ACCOUNT, (*READ_POLICY, GET_SECRET))
     cluster.admin.put_config_map("team", "policy", deny("/admin").replace("deny", "dney"))
     with running(cluster, tmp_path) as service:
@@ -167,7 +167,7 @@ def test_a_missing_secret_is_said_and_waited_for(cluster: ControlPlane, tmp_path
         until(lambda: "issuers.secret_recovered" in service.lines(), service.lines)
 
 
-def test_an_outage_keeps_the_policy_until_it_is_too_old_and_a_right_that_went_is_named(cluster: ControlPlane, tmp_path: Path) -> None:
+def test_an_outage_keeps_policy_until_too_old_and_names_the_missing_right(cluster: ControlPlane, tmp_path: Path) -> None:
     cluster.admin.put_config_map("team", "policy", deny("/admin"))
     with running(cluster, tmp_path, POLICY_MAX_STALENESS="10s", METRICS_ENABLED="true") as service:
         until(lambda: currency(service) == (1.0, 0.0), service.lines)  # a first list is in force before its changes are followed
@@ -196,9 +196,7 @@ NARROW: Final = {"kind": "ServiceAccount", "name": "narrow", "namespace": "team"
 LIST_CONFIG_MAPS: Final[tuple[Rule, ...]] = ({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "watch"]},)
 
 
-def test_a_named_namespace_that_is_not_there_or_may_not_be_read_keeps_everything_closed_until_it_is_readable_or_taken_out(
-    cluster: ControlPlane, tmp_path: Path
-) -> None:
+def test_an_unreadable_named_namespace_fails_closed_until_readable_or_removed(cluster: ControlPlane, tmp_path: Path) -> None:
     """Nobody knows what policies are in it: the server says the same of one that does not exist as of one that may not be read."""
     admin, names = cluster.admin, tmp_path / "namespaces"
     names.write_text("team\nlater\n")

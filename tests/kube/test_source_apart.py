@@ -112,7 +112,7 @@ async def test_labels_and_documents_that_swap_hosts_leave_neither_open(autojump_
         nursery.cancel_scope.cancel()
 
 
-async def test_a_namespace_that_takes_the_name_of_another_does_not_get_its_documents(autojump_clock: MockClock) -> None:
+async def test_a_recreated_namespace_does_not_inherit_the_old_ones_documents(autojump_clock: MockClock) -> None:
     cluster, record = Cluster(), Record()
     cluster.put_namespace("a", {**SELECTED, "team": "x"})
     cluster.put("a", "dead", of_team("y"))
@@ -190,7 +190,7 @@ async def test_a_service_without_a_first_version_asks_every_few_seconds(cluster:
         nursery.cancel_scope.cancel()
 
 
-async def test_events_may_come_while_a_namespace_that_was_made_again_is_looked_at(
+async def test_events_received_while_a_recreated_namespace_settles_are_not_lost(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster = Cluster()

@@ -40,7 +40,7 @@ async def test_a_namespace_that_may_no_longer_be_read_is_named_once(cluster: Clu
         assert "readable b" in record.said
 
 
-async def test_at_the_start_it_keeps_everything_closed_until_its_name_is_taken_out(cluster: Cluster, autojump_clock: MockClock) -> None:
+async def test_an_unreadable_namespace_at_the_start_fails_closed_until_it_is_removed(cluster: Cluster, autojump_clock: MockClock) -> None:
     cluster.server.forbid("b")
     record = Record()
     followed = source(cluster, record, namespaces=("a", "b"))

@@ -65,9 +65,7 @@ async def test_an_outage_closes_at_the_limit_and_not_before(cluster: Cluster, au
         assert [said for said in followed.record.said if said.startswith("stale")] == ["stale 60"]
 
 
-async def test_one_resource_out_of_sight_is_enough_and_nothing_is_published_while_closed(
-    cluster: Cluster, autojump_clock: MockClock
-) -> None:
+async def test_one_stale_resource_fails_closed_and_publishes_nothing_until_it_recovers(cluster: Cluster, autojump_clock: MockClock) -> None:
     async with following(cluster, max_staleness=LIMIT_S) as followed:
         record = followed.record
         cluster.server.fail(ApiFailure(FailureKind.FORBIDDEN, 403), resource="namespaces", times=10_000)
@@ -89,7 +87,7 @@ async def test_one_resource_out_of_sight_is_enough_and_nothing_is_published_whil
         assert record.passes("/96")
 
 
-async def test_it_opens_when_watches_are_taken_and_not_when_they_are_asked_for(cluster: Cluster, autojump_clock: MockClock) -> None:
+async def test_stale_policy_reopens_when_watches_are_accepted_not_when_requested(cluster: Cluster, autojump_clock: MockClock) -> None:
     """As after a restart of the server, which answers lists at once and watches when its caches are filled."""
     async with following(cluster, max_staleness=LIMIT_S) as followed:
         await trio.sleep(40)
@@ -105,7 +103,7 @@ async def test_it_opens_when_watches_are_taken_and_not_when_they_are_asked_for(c
 
 
 @pytest.mark.parametrize("limit", [20.0, 60.0])
-async def test_events_behind_watches_that_end_after_one_each_are_seen_within_the_limit(
+async def test_events_on_watches_that_end_after_one_event_arrive_within_the_limit(
     cluster: Cluster, autojump_clock: MockClock, limit: float
 ) -> None:
     async with following(cluster, max_staleness=limit) as followed:

@@ -51,7 +51,7 @@ def missing(data: bytes) -> Iterator[str]:
 
 
 @given(chain=st.text(), key=st.text(), ca_pem=st.text())
-def test_any_text_is_a_context_or_has_a_reason_that_does_not_quote_it(chain: str, key: str, ca_pem: str) -> None:
+def test_any_pem_text_gives_a_tls_context_or_an_unquoted_reason(chain: str, key: str, ca_pem: str) -> None:
     contexts = TlsContexts(plain)
     assert contexts.own(None, ClientCertificate(f"canary{chain}", Secret(f"canary{key}")), "h2") == NoTlsContext(NOTHING_READABLE)
     assert contexts.own(ca_pem, None, "h2") == NoTlsContext("the issuer's authorities have no certificate that OpenSSL can read")
@@ -93,7 +93,7 @@ def test_only_the_first_certificate_of_the_chain_and_the_first_key_count(authori
     assert load_certificate(plain(), mixed) == ""
 
 
-def test_where_nothing_can_hold_a_file_the_error_says_nothing_of_the_key(certificate: ClientCertificate) -> None:
+def test_a_certificate_that_fits_no_file_fails_without_quoting_the_key(certificate: ClientCertificate) -> None:
     with pytest.raises(OSError, match="Too many open files") as raised:
         load_certificate(plain(), certificate, (failing,))
     assert "canary" not in str(raised.value)

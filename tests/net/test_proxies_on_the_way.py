@@ -61,7 +61,7 @@ async def place(
 
 
 @pytest.mark.parametrize("credentials", ["", CREDENTIALS], ids=["without credentials", "with credentials"])
-async def test_the_proxy_of_a_profile_learns_host_and_port_and_its_own_credentials(authority: trustme.CA, credentials: str) -> None:
+async def test_a_profiles_proxy_receives_only_host_port_and_its_own_credentials(authority: trustme.CA, credentials: str) -> None:
     async with place(authority, ConnectProxy(credentials=credentials)) as it:
         assert await exchange(it.client, it.request(proxy=it.by_profile(credentials))) == ISSUED
         target = f"{HOST}:{it.port}"
@@ -103,7 +103,7 @@ async def test_an_endpoint_that_no_proxy_covers_is_reached_directly(authority: t
         assert it.proxy.asked == []
 
 
-async def test_an_https_proxy_gets_its_request_inside_tls_and_its_tunnel_is_used_again(authority: trustme.CA) -> None:
+async def test_an_https_proxy_receives_connect_inside_tls_and_its_tunnel_is_reused(authority: trustme.CA) -> None:
     proxy = ConnectProxy(credentials=CREDENTIALS, tls=serving(authority, "127.0.0.1"))
     async with place(authority, proxy) as it:
         it.client.pool.limits = attrs.evolve(it.client.pool.limits, longest_call=0.0)  # the shortest rest

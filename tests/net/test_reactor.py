@@ -173,7 +173,7 @@ class Row:
 
 
 @pytest.mark.parametrize("others", [0, 5])
-async def test_what_is_left_outside_of_a_round_goes_on_although_nothing_is_ready(reactor: Reactor, sockets: Pairs, others: int) -> None:
+async def test_work_left_outside_a_round_resumes_although_no_socket_is_ready(reactor: Reactor, sockets: Pairs, others: int) -> None:
     log: list[str] = []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reactor.run)

@@ -94,7 +94,7 @@ bodies = st.sampled_from([DOCUMENT, b"", b"null", b"[]", b'{"canary":1,"canary":
 
 
 @given(st.integers(100, 599), bodies, st.lists(directives, max_size=3).map(", ".join), st.booleans())
-def test_any_answer_is_a_document_or_has_a_reason_that_does_not_quote_it(status: int, body: object, directives: str, late: bool) -> None:
+def test_any_response_is_a_document_or_has_an_unquoted_reason(status: int, body: object, directives: str, late: bool) -> None:
     assert body is None or isinstance(body, bytes | TooLarge)
     found = read_document(EndpointResponse(status, (), "", body, directives), late=late)
     if isinstance(found, Fetched):

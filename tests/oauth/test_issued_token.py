@@ -149,7 +149,7 @@ def judged_lax(claims: object, rules: IssuedTokenRules = LAX, **more: Any) -> tu
     ],
     ids=str,
 )
-def test_a_token_that_its_upstream_must_refuse_is_refused_whatever_the_profile_compares(
+def test_an_issued_token_its_upstream_must_reject_is_rejected_under_any_profile(
     changed: dict[str, object], expected: tuple[str, str] | None
 ) -> None:
     assert judged_lax(honest(**changed)) == expected
@@ -166,7 +166,7 @@ def test_a_token_that_its_upstream_must_refuse_is_refused_whatever_the_profile_c
     ],
     ids=str,
 )
-def test_a_token_that_says_it_is_not_signed_is_refused_with_any_signature(header: dict[str, object], passes: bool) -> None:
+def test_an_issued_token_with_alg_none_is_rejected_with_any_signature(header: dict[str, object], passes: bool) -> None:
     assert judged_lax(raw(header, HONEST)) == (None if passes else ("TXE-3008", "alg"))
     head, body, _ = raw(header, HONEST).split(".")
     for signature in ("AA", text(b"x" * 64)):
@@ -248,7 +248,7 @@ def test_without_an_actor_token_only_this_client_or_the_callers_actors_act(
     ],
     ids=count(),
 )
-def test_the_same_actor_is_the_subject_of_the_actor_token_that_was_sent(act: object, expected: tuple[str, str] | None) -> None:
+def test_actor_same_means_the_subject_of_the_actor_token_that_was_sent(act: object, expected: tuple[str, str] | None) -> None:
     same, anybody = (attrs.evolve(LAX, actor=rule) for rule in (ActorRule.SAME, ActorRule.ANY))
     in_file, by_credentials = ActorToken(Secret(ACTING), "urn:x:y", "gateway"), ActorCredentials("act")
     answer = issued(honest(act=act))

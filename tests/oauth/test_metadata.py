@@ -76,7 +76,7 @@ async def test_where_metadata_may_be(issuer: str, places: list[str], autojump_cl
         assert [path for path, _ in site.posts] == [TOKEN]
 
 
-def test_an_issuer_that_only_one_of_two_readers_takes_for_a_url_has_no_places() -> None:
+def test_metadata_of_an_issuer_only_one_url_parser_accepts_has_no_places() -> None:
     assert list(_places("https://a\u2100.example")) == []
 
 

@@ -95,7 +95,7 @@ class TestSuccess:
             *[(text, None) for text in ("-1", "null", "true", "[]", '""', '"1h"', '"-1"', '"³"', "1" + "0" * 11, f'"{3600:021}"', "1e400")],
         ],
     )
-    def test_a_lifetime_is_read_if_it_is_one_and_the_token_counts_in_any_case(self, said: str, seconds: int | None) -> None:
+    def test_an_invalid_lifetime_is_ignored_and_the_token_is_accepted(self, said: str, seconds: int | None) -> None:
         outcome = decode_response(200, (), success()[:-1] + f',"expires_in":{said}}}'.encode(), RULES)
         assert isinstance(outcome, ExchangedToken)
         assert outcome.expires_in == seconds

@@ -102,7 +102,7 @@ async def test_each_request_has_an_assertion_of_its_own(algorithm: SigningAlgori
     assert len({proved(fields, algorithm) for _, fields in site.posts}) == 5
 
 
-async def test_without_an_audience_it_is_the_token_endpoint_and_without_an_id_the_key_is_not_named() -> None:
+async def test_a_client_assertion_defaults_to_the_token_endpoint_and_no_key_id() -> None:
     _, (form,) = await asked(signing(key_id="", audience=""))
     proved(form, ES256, key_id=None, audience=ENDPOINT)
 

@@ -147,7 +147,7 @@ def followed(text: str | None, issuers: frozenset[str], grants: Grants) -> Effec
 
 
 @given(texts, all_grants, st.booleans())
-def test_what_the_service_would_not_put_in_force_is_refused_and_nothing_else(text: str | None, grants: str | None, enforced: bool) -> None:
+def test_admission_rejects_exactly_the_documents_that_would_not_take_effect(text: str | None, grants: str | None, enforced: bool) -> None:
     rules = granted(grants, enforced=enforced)
     answer = judged(text, KnownPolicy(issuers=frozenset({*ISSUERS, "stranger"}), grants=rules))
     document = followed(text, frozenset({*ISSUERS, "stranger"}), rules)
@@ -165,7 +165,7 @@ sources_there = st.sampled_from([Source("red", "a"), SOURCE, Source("red", "z"),
 
 
 @given(documents, st.dictionaries(sources_there, documents, min_size=1, max_size=4), st.integers(3, 8), st.integers(2, 6))
-def test_what_exceeds_the_limits_of_its_namespace_is_refused_and_so_is_what_makes_others_exceed_them(
+def test_admission_rejects_documents_over_quota_or_pushing_other_entries_over_quota(
     text: str | None, others: dict[Source, str | None], entries: int, levels: int
 ) -> None:
     rules = attrs.evolve(NO_GRANTS, limits=NamespaceLimits(entries=entries))

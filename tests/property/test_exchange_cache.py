@@ -393,7 +393,7 @@ def test_a_path_that_always_refuses_costs_an_exchange_a_minute(requests: int, pa
     assert run.count <= 1 + (1 + requests * pause / PAUSE_S) + requests * pause / 100
 
 
-def test_a_late_response_about_a_token_that_is_gone_from_memory_takes_it_once() -> None:
+def test_a_late_response_about_a_token_evicted_from_memory_evicts_it_once() -> None:
     run = Upstreams()
     asked = run.asked(0)
     for text in ("one", "one", "two"):

@@ -59,7 +59,7 @@ def what(said: Said) -> tuple[str, ...]:
 
 
 @given(st.lists(single, max_size=20), st.data())
-def test_any_order_that_keeps_the_order_of_each_object_gives_the_same_documents(history: list[Said], data: st.DataObject) -> None:
+def test_events_in_any_order_across_objects_give_the_same_documents(history: list[Said], data: st.DataObject) -> None:
     """Namespaces and ConfigMaps come over two connections, whose events are in order on each, and in no order between them."""
     one, other = Joined(), Joined()
     for said in history:

@@ -449,7 +449,7 @@ async def _ends_of(gaps: list[int]) -> tuple[list[EndpointCall], list[object]]:
 
 @settings(max_examples=examples(25))
 @given(st.lists(st.integers(1, 99), min_size=1, max_size=5))
-def test_a_call_that_is_cut_off_names_what_took_most_of_its_time(gaps: list[int]) -> None:
+def test_a_call_that_times_out_names_its_longest_phase(gaps: list[int]) -> None:
     calls, ends = trio.run(_ends_of, gaps, clock=MockClock(autojump_threshold=0))
     free, began = 0, 0
     expected: list[str] = []

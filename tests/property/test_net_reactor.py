@@ -99,7 +99,7 @@ async def turns_of(lefts: list[int], arrives: int) -> list[tuple[int, int]]:
 
 
 @given(loads, st.data())
-async def test_a_newcomer_waits_for_two_turns_at_most_however_much_others_have_left(lefts: list[int], data: st.DataObject) -> None:
+async def test_a_new_connection_waits_for_at_most_two_turns_of_work(lefts: list[int], data: st.DataObject) -> None:
     arrives = data.draw(st.integers(0, len(lefts) - 1))
     turns = await turns_of(lefts, arrives)
     arrived, served = (next(place for place, (name, _) in enumerate(turns) if name == wanted) for wanted in (arrives, -1))
@@ -118,7 +118,7 @@ async def test_nobody_has_a_second_turn_before_all_others_had_one(lefts: list[in
 
 
 @given(loads)
-async def test_the_last_of_many_has_its_turn_after_a_bounded_amount_of_work(lefts: list[int]) -> None:
+async def test_the_last_of_many_connections_resumes_after_a_bounded_amount_of_work(lefts: list[int]) -> None:
     turns = [(name, work) for name, work in await turns_of(lefts, 0) if name >= 0]
     before_last = turns[: 1 + next(place for place, (name, _) in enumerate(turns) if name == len(lefts) - 1)]
     assert sum(work for _, work in before_last) <= 512 + LARGEST_SHARE + len(lefts)

@@ -129,7 +129,7 @@ def test_what_can_be_sent_is_sent_as_it_was_meant(host: str, path: str, method: 
 
 
 @given(st.data())
-def test_what_is_sent_is_what_was_meant_whatever_stands_in_one_of_its_fields(data: st.DataObject) -> None:
+def test_the_playground_sends_the_intended_request_whatever_one_field_contains(data: st.DataObject) -> None:
     fields = data.draw(st.fixed_dictionaries({"host": HOSTS, "path": PATHS, "method": METHODS, "name": st.just("X-A"), "value": VISIBLE}))
     fields[data.draw(st.sampled_from(sorted(fields)))] = data.draw(TEXTS)
     sent_as_meant(fields["host"], fields["path"], fields["method"], [(fields["name"], fields["value"])])

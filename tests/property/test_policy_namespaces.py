@@ -216,7 +216,7 @@ def test_a_plain_prefix_exchanges_for_no_scope_that_is_granted_elsewhere_only() 
     assert isinstance(there.match("h", "/ab", "GET"), NoMatch)
 
 
-def test_a_plain_denial_of_a_wildcard_counts_on_other_paths_granted_on_one_host() -> None:
+def test_a_wildcard_denial_applies_to_other_paths_granted_on_one_host() -> None:
     policy = [PolicyDocument(TEAM, (deny(TEAM, "*.example", "/a"),))]
     there = granted(policy, may("team", "*.example", prefixes=["/a"]), may("team", "a.example", prefixes=["/ab"]))
     assert refused(there.match("a.example", "/ab/c", "GET"))
@@ -225,7 +225,7 @@ def test_a_plain_denial_of_a_wildcard_counts_on_other_paths_granted_on_one_host(
     assert isinstance(there.match("a.example", "/abc", "GET"), NoMatch)
 
 
-def test_a_plain_denial_that_is_not_granted_closes_all_granted_paths_that_it_begins() -> None:
+def test_an_ungranted_denial_fails_closed_on_every_granted_path_below_it() -> None:
     policy = [PolicyDocument(TEAM, (deny(TEAM, "*.example", "/a"),))]
     exchanges = (may("team", "b.example", actions=["exchange"]), may("team", "*.example", actions=["exchange"], prefixes=["/a"]))
     there = granted(policy, *exchanges)

@@ -210,7 +210,7 @@ def test_the_stricter_verdict_of_two_versions_counts(
     assert attrs.evolve(newest, settled=newest).match(host, path, method, refuses_unmatched=refuses) == own
 
 
-def test_what_no_entry_covers_is_stricter_than_an_allow_under_the_default_denial() -> None:
+def test_an_uncovered_request_is_stricter_than_an_allow_under_default_denial() -> None:
     allowed = PolicyDocument(TEAM, (allow(TEAM, "h"),))
     there = attrs.evolve(snapshot_of([allowed]), settled=snapshot_of([]))
     assert isinstance(there.match("h", "/admin", "GET"), AllowEntry)

@@ -259,7 +259,7 @@ def test_what_is_passed_on_is_whole_members_in_order_within_the_bounds(name: str
 
 
 @given(st.lists(st.integers(1, 300), max_size=60))
-def test_of_a_tracestate_large_members_go_first_and_then_those_at_the_end(lengths: list[int]) -> None:
+def test_tracestate_drops_large_members_first_and_then_the_last_ones(lengths: list[int]) -> None:
     given = ["m" * length for length in lengths][:5]  # so few that all are looked at
     kept = passed_on("tracestate", ",".join(given)).split(",")
     small = [member for member in given if len(member) <= LARGE_MEMBER]

@@ -185,7 +185,7 @@ def _single_edits(host: str) -> set[str]:
 
 
 @given(st.lists(st.text("ab1", min_size=1, max_size=2), min_size=2, max_size=8), st.sampled_from([0, 0, 0, 1]), st.integers(1, 2))
-def test_a_host_is_named_if_one_that_is_more_common_or_earlier_is_one_character_away(hosts: list[str], lacking: int, longest: int) -> None:
+def test_check_reports_a_rarer_host_one_character_from_another(hosts: list[str], lacking: int, longest: int) -> None:
     expected = {}
     known = [host for host in hosts if len(host) <= longest]
     most = len(set(known)) - lacking
@@ -247,7 +247,7 @@ SLASHED = ["", ", methods: [PUT]", ", methods: [GET, HEAD]", ", pathType: Segmen
 
 
 @given(st.lists(st.sampled_from(OTHERS), max_size=3, unique=True), st.sampled_from(SLASHED))
-def test_a_denial_that_ends_in_a_slash_is_reported_where_the_path_without_it_is_open(others: list[str], more: str) -> None:
+def test_check_reports_a_denial_ending_in_a_slash_that_leaves_paths_open(others: list[str], more: str) -> None:
     deny = f"{{match: {{host: a.example, pathPrefix: /admin/{more}}}, action: deny}}"
     result = checked(config_map(entries(deny, *others)), by=rules(issuers=frozenset({"p"})))
     snapshot = with_documents(PolicySnapshot.EMPTY, *(document.policy.document for document in result.documents))
@@ -267,7 +267,7 @@ def test_a_denial_that_ends_in_a_slash_is_reported_where_the_path_without_it_is_
 
 
 @given(st.lists(st.sampled_from(["/admin", "/adm", "/", "/admin/x"]), max_size=2, unique=True), st.sampled_from(["'*'", "a.example"]))
-def test_a_baseline_that_ends_in_a_slash_is_reported_where_it_leaves_the_path_open(others: list[str], host: str) -> None:
+def test_check_reports_a_baseline_ending_in_a_slash_that_leaves_paths_open(others: list[str], host: str) -> None:
     items = "".join(f"- {{match: {{host: {host}, pathPrefix: {path}}}, action: deny}}\n" for path in ["/admin/", *others])
     text = f"version: v1\ngrants: []\nbaseline:\n{items}"
     grants = read_grants(text, has_labels=True)

@@ -208,7 +208,7 @@ def test_a_credential_in_a_path_is_shown_nowhere(path: str) -> None:
 
 
 @given(pieces, pieces)
-def test_what_is_a_credential_in_any_reading_of_a_path_is_not_shown(before: str, after: str) -> None:
+def test_a_loggable_path_hides_credentials_under_every_interpretation(before: str, after: str) -> None:
     path = f"/{before}{CANARY}{after}"
     interpretations = interpretations_of(path.partition("?")[0])
     for interpretation in () if isinstance(interpretations, MalformedPath) else interpretations:

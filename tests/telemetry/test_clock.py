@@ -21,7 +21,7 @@ FINE = 1000  # what seconds since 1970 are exact to, as floats
         ((), -86_400 * SECOND),
     ],
 )
-def test_a_moment_keeps_its_time_of_day_until_the_clock_is_set_however_slowly_it_is_read(pauses: tuple[int, ...], step: int) -> None:
+def test_a_moment_keeps_its_wall_time_until_the_clock_is_set(pauses: tuple[int, ...], step: int) -> None:
     machine = Machine()
     clock = Clock(machine.wall, machine.steady)
     told = clock.at(5.25)

@@ -125,7 +125,7 @@ def test_the_trace_is_that_of_the_span_or_else_of_the_caller() -> None:
 
 
 @pytest.mark.parametrize(("status", "level"), [(401, "warning"), (499, "warning"), (500, "error"), (503, "error")])
-def test_a_refusal_of_any_reason_is_a_warning_and_a_failure_an_error(status: int, level: str) -> None:
+def test_a_denial_is_logged_as_warning_and_a_failure_as_error(status: int, level: str) -> None:
     assert {decision_line(record(Deny(reason, status, "")), "T")["level"] for reason in DecisionReason} == {level}
 
 
@@ -157,7 +157,7 @@ async def test_the_lines_of_a_turn_are_written_together_after_its_answers() -> N
     assert written == ["answers", (b"0 allow_exchange", b"0 deny_explicit_policy"), (b"1 allow_unmatched",)]
 
 
-def test_a_line_that_cannot_be_made_is_counted_and_takes_no_other_with_it() -> None:
+def test_a_decision_line_that_fails_is_counted_and_loses_no_other_line() -> None:
     written: list[object] = []
 
     def line(decision: DecisionRecord, _stamp: str) -> bytes:
@@ -175,7 +175,7 @@ def test_a_line_that_cannot_be_made_is_counted_and_takes_no_other_with_it() -> N
     assert written == ["lost", (b"allow_exchange", b"deny_explicit_policy"), "lost"]
 
 
-def test_the_insecure_log_has_both_tokens_of_each_exchange_that_succeeded_and_warns() -> None:
+def test_the_insecure_log_warns_with_both_tokens_of_each_successful_exchange() -> None:
     lines: list[bytes] = []
     log = InsecureTokenLog(lambda: "T", render_json, lines.append)
     for outcome in (DENIED, FAILED, UNMATCHED, ALLOWED):

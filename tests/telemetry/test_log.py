@@ -110,7 +110,7 @@ def test_console_lines_are_for_people() -> None:
     assert "documents=3" in event
 
 
-def test_warnings_of_known_libraries_are_passed_on_with_the_type_of_an_exception_and_others_are_silent(
+def test_known_libraries_warnings_are_logged_with_exception_types_and_others_are_not(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     output = FakeOutput()

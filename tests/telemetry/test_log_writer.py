@@ -160,7 +160,7 @@ async def test_dropped_lines_are_reported_once_in_a_while(mock_clock: trio.testi
 
 
 @pytest.mark.usefixtures("unhurried")
-async def test_dropped_lines_are_reported_at_the_end_although_a_batch_is_on_its_way(mock_clock: trio.testing.MockClock) -> None:
+async def test_dropped_lines_are_reported_at_the_end_despite_a_pending_batch(mock_clock: trio.testing.MockClock) -> None:
     output = FakeOutput()
     writer = _writer(output, max_lines=1)
     async with running(writer) as scope:
@@ -179,7 +179,7 @@ async def test_dropped_lines_are_reported_at_the_end_although_a_batch_is_on_its_
 
 
 @pytest.mark.usefixtures("unhurried")
-async def test_an_output_that_hangs_does_not_stop_the_loop_and_fills_the_buffer_only() -> None:
+async def test_a_hanging_log_output_fills_only_the_buffer_and_blocks_no_loop() -> None:
     output = FakeOutput(gate=threading.Event())
     assert output.gate is not None
     writer = _writer(output, max_lines=3)
@@ -196,7 +196,7 @@ async def test_an_output_that_hangs_does_not_stop_the_loop_and_fills_the_buffer_
 
 
 @pytest.mark.usefixtures("unhurried")
-async def test_the_end_waits_for_a_batch_on_its_way_and_what_came_meanwhile_and_then_lines_go_out_at_once() -> None:
+async def test_log_shutdown_writes_pending_batches_and_later_lines_go_out_directly() -> None:
     output = FakeOutput(gate=threading.Event())
     assert output.gate is not None
     writer = _writer(output)

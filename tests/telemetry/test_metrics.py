@@ -178,7 +178,7 @@ def test_exchanges_are_counted_and_timed_by_their_outcome(kind: ErrorKind | None
         (None, BEGUN, None, 0),  # the token was kept
     ],
 )
-def test_a_decision_without_a_call_is_an_exchange_that_failed_or_a_caller_that_left_or_neither(
+def test_a_decision_without_a_token_call_counts_as_failed_or_abandoned_exchange(
     kind: ErrorKind | None, exchange: Exchange | None, failed: str | None, abandoned: int
 ) -> None:
     """Alerts on failures subtract callers that left."""
@@ -288,7 +288,7 @@ def test_gauges_are_read_at_the_scrape() -> None:
     assert value(Metrics("1.2.3", NOTHING), "ext_authz_tls_certificate_expiry_timestamp_seconds") is None
 
 
-def test_decisions_are_counted_by_reason_and_result_and_nothing_of_a_request_is_exposed() -> None:
+def test_decision_metrics_have_reason_and_result_and_no_request_data() -> None:
     counted = metrics()
     outcomes: tuple[Outcome, ...] = (DENIED, DENIED, FAILED, ALLOWED, UNMATCHED)
     for number, outcome in enumerate(outcomes):

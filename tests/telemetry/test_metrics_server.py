@@ -99,7 +99,7 @@ async def test_one_resource_and_two_methods(request_line: bytes, status: int) ->
         ("127.0.0.1", "localhost\r\nHost: localhost", 400),
     ],
 )
-async def test_only_its_own_name_leads_to_a_server_on_loopback_or_a_name(bound: str | None, host: str, status: int) -> None:
+async def test_a_metrics_server_on_loopback_or_a_name_rejects_foreign_hosts(bound: str | None, host: str, status: int) -> None:
     assert (await ask(f"GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n".encode(), bound))[0] == status
 
 
@@ -148,7 +148,7 @@ def test_processor_time_is_that_of_this_process() -> None:
     assert before - TICK_S <= found <= time.process_time() + TICK_S
 
 
-def test_open_files_are_counted_under_the_names_and_types_of_all_client_libraries() -> None:
+def test_process_metrics_count_open_files_under_the_usual_names_and_types() -> None:
     assert {sample.name: metric.type for metric in process_metrics() for sample in metric.samples} == NAMES
     assert all(not sample.labels for metric in process_metrics() for sample in metric.samples)
     gc.collect()  # or files that other tests have forgotten are closed in between

@@ -16,7 +16,7 @@ def span_of(outcome: Outcome, host: str = "api.example.com") -> FinishedSpan:
     return decision_span(record(outcome, host=host), CONTEXT, START)
 
 
-def test_a_decision_that_was_asked_for_by_http_is_no_call_of_grpc() -> None:
+def test_a_span_of_an_http_decision_has_no_grpc_attributes() -> None:
     span = decision_span(attrs.evolve(record(DENIED), asked_by=Filter.HTTP), CONTEXT, START)
     assert span.name == "authorize"
     assert not [name for name, _ in span.attributes if name.startswith("rpc.")]
@@ -29,7 +29,7 @@ def test_a_decision_that_was_asked_for_by_http_is_no_call_of_grpc() -> None:
         (Filter.EXT_PROC, "envoy.service.ext_proc.v3.ExternalProcessor/Process"),
     ],
 )
-def test_a_span_has_the_name_of_the_method_that_was_called_and_lasts_as_long_as_the_decision(asked_by: Filter, name: str) -> None:
+def test_a_span_has_its_grpc_methods_name_and_the_decisions_duration(asked_by: Filter, name: str) -> None:
     span = decision_span(attrs.evolve(record(DENIED), asked_by=asked_by), CONTEXT, START)
     assert (span.kind, span.name, dict(span.attributes)["rpc.method"]) == (SpanKind.SERVER, name, name)
     assert (span.start, span.end - span.start) == (START, 12_345_600)

@@ -24,7 +24,7 @@ def test_a_valid_traceparent_is_continued() -> None:
 
 
 @pytest.mark.parametrize("text", ["", f"{traceparent()},{traceparent()}"])
-def test_an_invalid_one_begins_a_trace_without_its_state_and_with_its_baggage(text: str) -> None:
+def test_an_invalid_traceparent_begins_a_new_trace_and_keeps_the_baggage(text: str) -> None:
     found = contexts().below(TraceContext(text, "vendor=state", "key=value"))
     assert found.parent_id == ""
     assert found.trace_id not in {TRACE_ID, "0" * 32}
@@ -72,5 +72,5 @@ def test_a_ratio_is_between_none_and_all(ratio: float) -> None:
 
 
 @pytest.mark.parametrize(("came", "passed_on"), [("03", "03"), ("02", "02"), ("ff", "03"), ("01", "01")])
-def test_of_the_flags_the_random_one_is_kept_and_unknown_ones_are_not(came: str, passed_on: str) -> None:
+def test_trace_flags_keep_the_random_bit_and_drop_unknown_bits(came: str, passed_on: str) -> None:
     assert contexts().below(TraceContext(traceparent(came))).trace.traceparent.endswith(f"-{passed_on}")

@@ -88,7 +88,7 @@ def test_links_beyond_the_limit_of_pending_followers_are_left_out(followers: int
     assert [span.link for span in encoded.spans] == [link]
 
 
-def test_a_queue_says_when_a_batch_is_full_and_drops_and_counts_what_it_has_no_room_for() -> None:
+def test_span_queue_signals_a_full_batch_and_counts_dropped_spans() -> None:
     queue = SpanQueue(3, 2)
     full = []
     for number in range(5):

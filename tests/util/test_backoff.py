@@ -60,7 +60,7 @@ def test_the_wait_itself_is_no_time_of_health() -> None:
     assert back_off.failed(0.8 + 1.6 + 3.2 + 6.4 + 12.8 + 25.6) == 30.0
 
 
-def test_the_first_failure_may_be_forgiven_but_counts_and_later_ones_may_not() -> None:
+def test_back_off_is_lenient_only_for_the_first_failure() -> None:
     assert waits(BackOff(DEFAULTS, Fixed(0.0)), 4, lenient=True) == pytest.approx([0.0, 0.8, 1.6, 3.2])
     back_off = BackOff(DEFAULTS, Fixed(0.0))
     assert (back_off.failed(0.0), back_off.failed(0.8, lenient=True)) == (0.8, 1.6)

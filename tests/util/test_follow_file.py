@@ -119,7 +119,7 @@ async def test_a_new_version_settles_long_before_the_next_poll(autojump_clock: M
     assert SETTLE_S < POLL_S / 3
 
 
-async def test_each_version_that_settles_is_learnt_once_and_the_first_one_without_a_wait(autojump_clock: MockClock) -> None:
+async def test_each_settled_file_version_is_learnt_once_and_the_first_at_once(autojump_clock: MockClock) -> None:
     learnt: list[tuple[str, float]] = []
     began = trio.current_time()
     follower = FileFollower(scripted(*"aaabcbbb", *"b" * 9), "", at_once)

@@ -43,7 +43,7 @@ def test_distances(left: str, right: str, edits: int) -> None:
     assert distance(left, right) == edits
 
 
-def test_the_nearest_is_meant_in_any_case_of_letters_and_the_first_of_equals() -> None:
+def test_closest_ignores_case_and_prefers_the_first_of_equals() -> None:
     assert closest("CONFIG.YML", ["config.yaml", "other"]) == "config.yaml"
     assert closest("port", ["part", "ports", "post"]) == "part"
     assert closest("port", ["pxxt", "ports"]) == "ports"

@@ -43,7 +43,7 @@ def test_scalars_mean_what_the_core_schema_says(written: str, kind: ScalarKind) 
     assert node.items[0].kind is kind
 
 
-def test_a_collection_with_a_tag_of_its_own_is_neither_list_nor_mapping() -> None:
+def test_a_collection_with_a_custom_tag_is_neither_list_nor_mapping() -> None:
     assert read_nodes("- !own [a]\n- !!set {a}\n- !!seq [a]\n- !!map {}\n") == Sequence(
         (Scalar(ScalarKind.OTHER, "", 1), Scalar(ScalarKind.OTHER, "", 2), Sequence((text("a", 3),), 3), Mapping((), 4)), 1
     )

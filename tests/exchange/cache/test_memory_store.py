@@ -55,7 +55,7 @@ def test_entries_are_bounded_in_each_partition() -> None:
     assert [found(partitions, partition, name) for name in (b"a", b"b", b"c")] == [None, "b", "c"]
 
 
-def test_a_renewal_of_which_nothing_is_heard_does_not_stand_in_the_way_for_ever() -> None:
+def test_a_renewal_without_an_outcome_is_tried_again_after_a_while() -> None:
     partitions = MemoryStore()
     partition = partitions.add_partition(10)
     entry = Entry.of(token("a"), life(10_000.0))

@@ -113,7 +113,7 @@ async def test_replicas_share_after_a_rotation_whichever_secret_they_had_before(
         assert one.find(request(of=over)) is not None
 
 
-async def test_during_a_rotation_of_keys_both_are_read_and_the_first_one_writes(tmp_path: Path, autojump_clock: MockClock) -> None:
+async def test_rotating_cache_keys_reads_with_both_and_writes_with_the_first(tmp_path: Path, autojump_clock: MockClock) -> None:
     server = Server()
     folders = [tmp_path / name for name in ("old", "both", "new")]
     for folder in folders:
@@ -143,7 +143,7 @@ async def test_a_key_that_is_taken_out_takes_what_it_wrote(tmp_path: Path, autoj
 
 
 @pytest.mark.parametrize("content", ["", "canary\n", None])
-async def test_without_a_usable_key_nothing_is_shared_and_a_good_one_ends_that(
+async def test_an_unusable_cache_key_stops_sharing_until_the_file_is_repaired(
     tmp_path: Path, autojump_clock: MockClock, content: str | None
 ) -> None:
     server, settings, lines = Server(), shared_settings(tmp_path), Lines()
@@ -470,7 +470,7 @@ async def test_a_removed_key_writes_nothing_and_still_removes(tmp_path: Path, au
         await until(lambda: len(server.values) == 1)
 
 
-async def test_what_an_earlier_connection_did_not_answer_does_not_count_against_the_next(tmp_path: Path, autojump_clock: MockClock) -> None:
+async def test_timeouts_of_an_earlier_store_connection_do_not_count_against_the_next(tmp_path: Path, autojump_clock: MockClock) -> None:
     server = Server()
     async with replica(server, shared_settings(tmp_path)) as one:
         assert one.level is not None

@@ -199,7 +199,7 @@ FLOODS: Final = (
 
 @pytest.mark.parametrize("at", ["greeting", "idle", "read", "write"])
 @pytest.mark.parametrize("flood", FLOODS)
-async def test_a_store_that_sends_without_end_is_read_for_one_piece_at_most(flood: bytes, at: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_store_that_sends_endlessly_is_read_for_at_most_one_piece(flood: bytes, at: str, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Endless(flood, b"" if at == "greeting" else HELLO)
 
     async def connect(_host: str, _port: int) -> trio.abc.Stream:

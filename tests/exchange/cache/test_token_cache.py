@@ -27,7 +27,7 @@ def test_a_hit_is_the_token_as_it_was_kept() -> None:
     assert one.entries == 1
 
 
-def test_before_issuers_are_known_and_without_a_policy_nothing_is_kept_or_counted() -> None:
+def test_without_a_cache_policy_of_the_issuer_nothing_is_cached_or_counted() -> None:
     for one, of in (
         (TokenCache(), issuer()),
         (cache(Clocks(), issuer(cache=None)), issuer(cache=None)),

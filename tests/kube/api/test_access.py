@@ -239,7 +239,7 @@ print('{{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredentia
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_a_plugins_new_token_is_no_reason_to_ask_a_server_again_that_is_not_trusted(tmp_path: Path) -> None:
+async def test_a_plugins_new_token_does_not_retry_an_untrusted_api_server(tmp_path: Path) -> None:
     async with running(tmp_path) as cluster:
         runs = with_plugin(cluster)
         async with connect(cluster.origin) as connection:
@@ -319,7 +319,7 @@ def test_the_configuration_is_read_at_most_once_a_second_for_any_reason() -> Non
     assert loads == [1000.0, 1000.0 + RENEWAL_PAUSE_S]
 
 
-def test_a_new_authority_is_not_taken_from_a_configuration_that_has_lost_its_credentials() -> None:
+def test_a_new_ca_is_not_taken_from_a_configuration_without_credentials() -> None:
     first = access_to("https://127.0.0.1:1")
     anonymous = Access(first.url, access_to("").pools, lambda: None, trust=b"second")
     credentials = ClusterCredentials(lambda: anonymous, first)
@@ -345,7 +345,7 @@ async def test_changed_files_of_the_configuration_are_told(tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_a_token_file_that_is_empty_during_a_401_leaves_no_request_anonymous(tmp_path: Path) -> None:
+async def test_an_empty_token_file_during_a_401_sends_no_anonymous_request(tmp_path: Path) -> None:
     token = trio.Path(tmp_path / "token")
 
     async def script(request: Received, stream: trio.abc.Stream) -> None:

@@ -104,7 +104,7 @@ class Questions:
         await trio.sleep_forever()
 
 
-async def test_watches_that_were_begun_at_different_times_ask_once_in_a_quiet_time() -> None:
+async def test_watches_begun_at_different_times_share_one_liveness_request_per_quiet_time() -> None:
     questions, quiet, watches = Questions(), 0.25, 30
     async with connected(questions, attrs.evolve(FAST, quiet=quiet)) as connection, trio.open_nursery() as nursery:
 

@@ -47,7 +47,7 @@ async def taken(events: AsyncIterator[WatchEvent[ConfigMap]]) -> None:
         assert await anext(events) == Opened()
 
 
-async def test_an_accepted_watch_opens_before_its_first_event_and_a_wait_for_either_may_be_cancelled() -> None:
+async def test_a_watch_opens_before_its_first_event_and_its_waits_are_cancellable() -> None:
     take, tell = trio.Event(), trio.Event()
 
     async def script(_: Received, stream: trio.abc.Stream) -> None:

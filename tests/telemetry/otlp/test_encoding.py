@@ -134,7 +134,7 @@ def test_histograms_count_between_their_bounds() -> None:
     assert timed_out.bucket_counts[-1] == 1
 
 
-def test_times_are_the_start_for_what_is_counted_and_the_moment_for_all() -> None:
+def test_counters_have_the_start_time_and_every_metric_the_current_time() -> None:
     found = exported(counted())
     assert {point.start_time_unix_nano for point in found["ext_authz_check_requests_total"].sum.data_points} == {START}
     assert {point.start_time_unix_nano for point in found["ext_authz_check_duration_seconds"].histogram.data_points} == {START}

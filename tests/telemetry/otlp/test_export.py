@@ -169,7 +169,7 @@ async def test_the_collector_says_whether_and_when_to_try_again(
     assert (export.delivered, scene.events()) == ((1, []) if ExportAccepted(b"") in answers else (0, ["telemetry.export_failed"]))
 
 
-async def test_a_failure_and_a_recovery_are_reported_at_once_with_what_was_lost(autojump_clock: MockClock) -> None:
+async def test_an_export_failure_and_its_recovery_are_logged_at_once_with_losses(autojump_clock: MockClock) -> None:
     scene = Scene(FakeSource(items=2, more=2), FakePost([WRONG, WRONG, WRONG, ExportAccepted(b""), WRONG, ExportAccepted(b"")]))
     export = scene.export()
     await run(export, 40)

@@ -88,7 +88,7 @@ async def test_what_is_not_asked_for_is_not_there(autojump_clock: MockClock) -> 
         await exports.run()
 
 
-def test_each_process_has_an_id_of_its_own_unless_it_is_given_one() -> None:
+def test_each_process_has_its_own_instance_id_unless_one_is_configured() -> None:
     def instance(resource: tuple[tuple[str, str], ...]) -> str:
         exports = Exports.of(OtlpSettings(resource=resource, metrics=MetricsExportSettings(target=TARGET)), "1", tuple)
         assert exports.metrics is not None

@@ -76,7 +76,7 @@ async def test_what_an_answer_means(data: bytes, expected: ExportResult) -> None
     assert len(collector.dialled) == 1
 
 
-async def test_a_port_where_nobody_listens_is_said_in_the_words_of_the_system() -> None:
+async def test_a_post_to_a_closed_port_reports_the_systems_reason() -> None:
     with socket.socket() as taken:  # bound, so that nobody else comes to listen there
         taken.bind(("127.0.0.1", 0))
         found = await Poster(attrs.evolve(TARGET, host="localhost", port=taken.getsockname()[1])).post(b"")
@@ -224,7 +224,7 @@ async def test_an_encrypted_key_is_said(authority: trustme.CA, tmp_path: Path) -
     assert found == ExportRefused(f"TLS files: the key in {path} is encrypted; it must not have a password", retryable=True)
 
 
-async def test_a_file_that_is_gone_is_said_and_each_version_of_it_is_read(authority: trustme.CA, tmp_path: Path) -> None:
+async def test_a_missing_ca_file_is_reported_and_each_new_version_is_read(authority: trustme.CA, tmp_path: Path) -> None:
     path = tmp_path / "ca.pem"
     target = attrs.evolve(TARGET, secure=True, host="127.0.0.1", ca_file=path)
     async with trio.open_nursery() as nursery:
