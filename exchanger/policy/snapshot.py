@@ -244,7 +244,8 @@ def changed_documents(
 ) -> dict[Source, EffectiveDocument | None]:
     """Return those documents among ``sources``, and in ``namespaces``, that differ between two versions; ``None`` for none.
 
-    Where the limits or labels of a namespace make a difference, all of its documents are compared, in order: maps have one of each process.
+    Where the limits or labels of a namespace make a difference, all of its documents are compared. Those that differ are sorted then, since
+    maps have a different order in each process.
     """
     found: dict[Source, EffectiveDocument | None] = {}
     by_namespace: dict[str, list[Source]] = {name: [] for name in namespaces}
@@ -254,11 +255,13 @@ def changed_documents(
         old, new = before.namespaces.get(name), after.namespaces.get(name)
         compared: Iterable[Source] = own
         if old is not None and new is not None and (name in namespaces or _affects_all(old, new)):
-            compared = sorted(keys_of(old.documents, new.documents))
+            compared = keys_of(old.documents, new.documents)
+        differing: dict[Source, EffectiveDocument | None] = {}
         for source in compared:
             document = None if new is None else new.documents.get(source)
             if document is not (None if old is None else old.documents.get(source)):
-                found[source] = document
+                differing[source] = document
+        found |= differing if compared is own else {source: differing[source] for source in sorted(differing)}
     return found
 
 
