@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import attrs
 import pytest
-from hypothesis import event, given
+from hypothesis import event, example, given
 from hypothesis import strategies as st
 from rpds import HashTrieMap
 
@@ -16,10 +16,10 @@ from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.revocation import Revocation
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
 from exchanger.policy.table import VirtualHosts
-from exchanger.values.entry import BASELINE, AllowEntry, DenyEntry, Entry, ExchangeEntry, MatchScope, Source
+from exchanger.values.entry import BASELINE, EVERYWHERE, AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, Source
 from exchanger.values.request import HeaderFields
 from exchanger.values.selector import parse_selector
-from exchanger.values.verdict import NO_MATCH, Ambiguous, NoMatch, Unhealthy, Verdict
+from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, NO_MATCH, Ambiguous, NoMatch, Unhealthy, Verdict
 from tests.examples import examples
 from tests.policy.examples import EVERYTHING_GRANTED
 from tests.property.grants_model import HOSTS, PATHS
@@ -60,6 +60,16 @@ def denials_of(scopes: Iterable[MatchScope]) -> tuple[DenyEntry, ...]:
 # Law: the baseline denies before all documents, and changes nothing else.
 
 
+@example(
+    [PolicyDocument(TEAM, regions=(FailClosedRegion(TEAM, EVERYWHERE, "unreadable"),))],
+    UnreadableReach.UNMATCHED,
+    [MatchScope("a.example", "/")],
+    "a b",
+    "/a",
+    "GET",
+    [],
+    False,
+)
 @given(
     policies,
     reaches,
@@ -91,7 +101,8 @@ def test_a_baseline_denies_first_and_changes_nothing_else(
     )
 
     event(type(both).__name__)
-    assert both == (without if isinstance(alone, NoMatch) or not denied else alone)
+    # Documents decide where the baseline does not deny; a host that cannot be read is refused without it, and a document may do so first.
+    assert both == (without if not denied or alone in (NO_MATCH, AMBIGUOUS_AUTHORITY) else alone)
 
 
 # Law: any history of documents, labels and grants ends as a fresh start.
