@@ -143,16 +143,14 @@ async def test_an_open_breaker_is_logged_as_closed_when_its_profile_changes(afte
     assert [line["event"] for line in lines] == ["issuer.breaker_closed"]
 
 
-async def test_a_changed_endpoint_begins_with_a_closed_breaker_and_all_permits(autojump_clock: MockClock) -> None:
-    """Another address, or another port of the same one, has not failed yet."""
-    old = attrs.evolve(SPARED, issuer=attrs.evolve(SPARED.issuer, limits=CallLimits(max_in_flight=1, breaker=True)))
+@pytest.mark.parametrize("endpoint", ["https://other.example.com/token", "https://issuer.example.com:8443/token"])
+async def test_a_changed_endpoint_begins_with_a_closed_breaker(endpoint: str, autojump_clock: MockClock) -> None:
     async with world(failing) as it:
-        use(it, old)
+        use(it, SPARED)
         for number in range(20):
-            await exchange(it.client, attrs.evolve(old, subject_token=request(f"s{number}").subject_token))
+            await exchange(it.client, attrs.evolve(SPARED, subject_token=request(f"s{number}").subject_token))
         assert [limits.is_open for limits in it.client.limits] == [True]
-        moved = attrs.evolve(old, issuer=attrs.evolve(old.issuer, token_endpoint="https://other.example.com/token"))
-        use(it, moved)
+        use(it, attrs.evolve(SPARED, issuer=attrs.evolve(SPARED.issuer, token_endpoint=endpoint)))
         assert [limits.is_open for limits in it.client.limits] == [False]
 
 
