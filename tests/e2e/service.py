@@ -26,6 +26,8 @@ START_S: Final = 60.0
 STOP_S: Final = 30.0
 # Seconds for one answer, which takes some milliseconds.
 CALL_S: Final = 30.0
+# For a token endpoint that takes its time.
+SLOW: Final = {f"TOKEN_ENDPOINT_{name}_TIMEOUT": "20s" for name in ("REQUEST", "DIAL", "TLS_HANDSHAKE", "RESPONSE_HEADER")}
 SERVE: Final = ("-m", "exchanger", "serve")
 NAMESPACE = """
 apiVersion: v1

@@ -3,7 +3,6 @@
 import concurrent.futures
 import functools
 import http.client
-import json
 import signal
 import socket
 import ssl
@@ -14,10 +13,8 @@ from typing import Final
 
 import pytest
 
-from tests.e2e.collector import recording, wait_until
-from tests.e2e.service import DOCUMENT, STOP_S, Service, environment, serving
-from tests.e2e.test_break_glass import TOKEN
-from tests.e2e.test_proxy import SLOW
+from tests.e2e.collector import token_endpoint, wait_until, write_issuers
+from tests.e2e.service import DOCUMENT, SLOW, STOP_S, Service, environment, serving
 from tests.e2e.test_serve import run_command
 from tests.grpc.authority import Site
 from tests.ports import free_port
@@ -30,7 +27,7 @@ ASKED: Final = {"X-Forwarded-Method": "GET", "X-Forwarded-Host": "api.example.co
 def asked(port: int, path: str = "/forward-auth", headers: Mapping[str, str] = ASKED, tls: ssl.SSLContext | None = None) -> int:
     """Return the status for a question."""
     of = http.client.HTTPConnection if tls is None else functools.partial(http.client.HTTPSConnection, context=tls)
-    connection = of("127.0.0.1", port, timeout=10)
+    connection = of("127.0.0.1", port, timeout=STOP_S)
     try:
         connection.request("GET", path, headers=dict(headers))
         return connection.getresponse().status
@@ -96,12 +93,11 @@ def test_with_mtls_only_clients_with_a_certificate_get_an_answer(tmp_path: Path,
 
 @pytest.mark.parametrize("door", mostly_full(["gRPC", "HTTP"], ["HTTP"]))
 def test_a_request_in_progress_at_sigterm_gets_its_answer(door: str, tmp_path: Path) -> None:
-    port, answer = free_port(), json.dumps(TOKEN).encode()
+    port = free_port()
     variables = {"HTTP_AUTHZ_PORT": str(port), "SHUTDOWN_GRACE_PERIOD": "60s", "TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT": "true", **SLOW}
-    with recording(lambda _got: (200, "application/json", answer)) as issuer, concurrent.futures.ThreadPoolExecutor() as pool:
+    with token_endpoint("exchanged") as issuer, concurrent.futures.ThreadPoolExecutor() as pool:
         issuer.answering.clear()
-        profile = f'{{name: primary, tokenEndpoint: "{issuer.url}/token", clientID: c, clientSecret: s}}'
-        (tmp_path / "issuers.yaml").write_text(f"issuers: [{profile}]\n")
+        write_issuers(tmp_path, issuer.url)
         with serving(tmp_path, DOCUMENT, **variables) as service:
             told = pool.submit(_exchange, service, port, door)
             wait_until(lambda: len(issuer.requests) == 1, service.lines)
@@ -142,9 +138,7 @@ def _until_it_closes(port: int, service: Service) -> list[tuple[int, int]]:
     """Ask for health and for a decision, one connection each, until connections are refused."""
     found: list[tuple[int, int]] = []
     while service.process.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port), 10).close()
-        except ConnectionRefusedError:
+        if _is_refused(port):
             break
         try:
             found.append((asked(port, "/healthz"), asked(port)))

@@ -2,7 +2,6 @@
 
 import base64
 import configparser
-import json
 import re
 import shlex
 import subprocess
@@ -13,17 +12,12 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from tests.e2e.collector import recording, wait_until
+from tests.e2e.collector import token_endpoint, wait_until
 from tests.e2e.service import SERVE, environment, serving
 
 PAGE: Final = (Path(__file__).resolve().parents[2] / "docs/how-to/install/outside-kubernetes.md").read_text()
 HOME: Final = "/etc/exchanger"
 PROGRAM: Final = "/opt/exchanger/bin/exchanger"
-TOKEN: Final = {
-    "access_token": "canary-exchanged",
-    "token_type": "Bearer",
-    "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
-}
 
 
 def block(mark: str) -> str:
@@ -107,7 +101,7 @@ def test_a_client_secret_from_a_file_is_used_and_can_be_replaced(home: Path) -> 
     def secrets() -> set[str]:
         return {base64.b64decode(got.headers["authorization"].removeprefix("Basic ")).decode() for got in tokens.requests}
 
-    with recording(lambda _got: (200, "application/json", json.dumps(TOKEN).encode())) as tokens:
+    with token_endpoint("canary-exchanged") as tokens:
         profiles = (home / "issuers.yaml").read_text()
         (home / "issuers.yaml").write_text(profiles.replace("https://login.example.com", tokens.url))
         given = {name: value.replace(HOME, str(home)) for name, value in variables().items()}

@@ -9,13 +9,12 @@ import trio
 import trustme
 
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
-from tests.e2e.service import DOCUMENT, serving
+from tests.e2e.service import DOCUMENT, SLOW, serving
 from tests.net.connect_proxy import ConnectProxy, proxying, remembering, token_endpoint
 from tests.oauth.fakes import response, success
 from tests.tiers import mostly_full
 
 CREDENTIALS = "canary-user:canary-word"
-SLOW = {f"TOKEN_ENDPOINT_{name}_TIMEOUT": "20s" for name in ("REQUEST", "DIAL", "TLS_HANDSHAKE", "RESPONSE_HEADER")}
 
 
 def ask(root: Path, profile: str, **variables: str) -> tuple[CheckResponse, list[dict[str, object]]]:
