@@ -45,8 +45,7 @@ class _File:
 class AuditDisk(Part):
     """Takes the audit log.
 
-    ``answered`` has what gateways got, ``lives`` are those of the service. ``troubles``: when a fault began and ended
-    (seconds). ``lines``: when each line was written, and what it says.
+    ``troubles``: when a fault began and ended (seconds). ``lines``: when each line was written, and what it says.
     """
 
     needs = "audited"

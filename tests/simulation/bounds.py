@@ -29,6 +29,11 @@ class Bounds(Part):
 
     _ended: deque[float] = attrs.field(factory=deque, init=False)
 
+    @property
+    def _permits(self) -> int:
+        """The calls that an issuer may have at once, 0 for any number."""
+        return self.plan.permits * self.plan.replicas
+
     def ended(self, _question: Question, /) -> None:
         self._ended.append(self.kernel.now)
 
@@ -45,7 +50,7 @@ class Bounds(Part):
         for supervisor in self.world.supervisors:
             self._look_at(supervisor._pipeline)
         for issuer in self.world.issuers.values():
-            if self.plan.permits * self.plan.replicas and len(calls := issuer.under_way()) > self.plan.permits * self.plan.replicas:
+            if self._permits and len(calls := issuer.under_way()) > self._permits:
                 self.kernel.after(_ON_ITS_WAY, self._look_again, issuer, calls)
 
     def _look_at(self, pipeline: ExchangePipeline) -> None:
@@ -59,11 +64,7 @@ class Bounds(Part):
 
     def _look_again(self, issuer: SimulatedIssuer, calls: tuple[Call, ...]) -> None:
         """Some of the calls may have been given up, which the issuer did not know."""
-        self._check(
-            f"calls that {issuer.name} has at once",
-            len([call for call in calls if not call.given_up]),
-            self.plan.permits * self.plan.replicas,
-        )
+        self._check(f"calls that {issuer.name} has at once", len([call for call in calls if not call.given_up]), self._permits)
 
     def _check(self, what: str, count: int, most: int) -> None:
         if count > most:

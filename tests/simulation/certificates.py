@@ -77,7 +77,7 @@ class Look:
 @final
 @attrs.define(eq=False)
 class Certificates(Part):
-    """Changes the files ``often`` a second. ``serves`` tells whether the service was there between two times."""
+    """Changes the files, and looks at what is shown. ``looks``: when somebody connected, and what came of it."""
 
     needs = "certificates"
     looks: list[Look] = attrs.field(factory=list, init=False)

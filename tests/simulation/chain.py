@@ -48,9 +48,9 @@ _TWO_CALLS: Final = 0.3
 @final
 @attrs.define(eq=False)
 class Chain(Part):
-    """Puts the issuer ``FIRST`` before some ``issuers``, those that are ``chained``. In a share of assertions it tells a falsehood.
+    """Puts the issuer ``FIRST`` before those that are ``chained``. In a share of assertions it tells a falsehood.
 
-    ``reuse``: an assertion may be sent again. ``told``: when each falsehood left (seconds), for whose second issuer, about which caller's
+    ``told``: when each falsehood left (seconds), for whose second issuer, about which caller's
     token, and its code. ``wrong``: what issuers got that is not for them.
     """
 

@@ -40,7 +40,7 @@ class Version:
 @final
 @attrs.define(eq=False)
 class PlatformTeam(Part):
-    """Writes the grants of ``namespaces`` into the file at ``path``. ``open_host`` is everybody's."""
+    """Writes the grants of all namespaces into the file at ``path``. ``versions`` are those that were written."""
 
     needs = "granted"
     versions: list[Version] = attrs.field(factory=list, init=False)

@@ -43,7 +43,7 @@ _TWO_CALLS: Final = 0.3
 @final
 @attrs.define(eq=False)
 class Introspection(Part):
-    """Gives each user a new token after the old one is ``revoked`` (token: seconds). Issuers say ``odd`` things in a share of the answers.
+    """Gives each user a new token after the old one is ``revoked`` (token: seconds). Issuers say odd things in a share of the responses.
 
     ``said``: when something odd left (seconds), whose issuer's, of which token, and the code.
     """

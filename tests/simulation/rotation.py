@@ -317,10 +317,7 @@ class Account:
 @final
 @attrs.define(eq=False)
 class Rotation(Part):
-    """Changes clients ``often`` a second. ``path`` is the profiles file, whose text ``profiles`` returns.
-
-    ``cluster``: some clients are in Secrets there, which has ``outages``. ``keys``: some have keys or certificates.
-    """
+    """Changes the service's clients: in the profiles file, in Secrets of the cluster, or as keys and certificates."""
 
     needs = "rotations"
     accounts: dict[str, Account] = attrs.field(factory=dict, init=False)

@@ -64,11 +64,7 @@ class Heard:
 @final
 @attrs.define(eq=False)
 class Upstreams(Part):
-    """``refusals`` a second, tokens that were issued before are not trusted any more: one issuer's, or one caller's.
-
-    ``answered``: the questions that have answers. ``exact``: nothing but a refusal takes a token that is young. ``born`` returns when the
-    service began that was there at a time.
-    """
+    """From time to time, tokens that were issued before are no longer trusted: one issuer's, or one caller's."""
 
     needs = "refusals"
     refused: dict[Question, float] = attrs.field(factory=dict, init=False)
