@@ -183,9 +183,9 @@ class Revoke:
         if self.building is not None:
             before = self.building.base.grants
             for name in {source.namespace for source in self.building.documents} | set(self.building.relabelled):
-                labels = self.labels.get(name, ())
-                now = self.grants.allowances(name, labels)
-                if now != before.allowances(name, labels) or before.enforced is not self.grants.enforced:
+                now = self.grants.allowances(name, self.labels.get(name, ()))
+                built = before.allowances(name, self.building.labels.get(name, ()))
+                if now != built or before.enforced is not self.grants.enforced:
                     lost[name] = now
         return Revocation(HashTrieMap(lost), self.grants.denials, self.grants.enforced)
 

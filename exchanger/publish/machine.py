@@ -235,8 +235,7 @@ class Machine:
     def fell_behind(self, feed: str, known_until: float, now: float) -> list[Action]:
         """A feed may not know what has happened since ``known_until``, which is minus infinity if that is unknown: it closes nothing."""
         self.behind[feed] = min(known_until, self.behind.get(feed, math.inf))
-        if self._building is not None:
-            self._building = attrs.evolve(self._building, completes=False)
+        self._outdate()
         return self._next(now)
 
     def granted(self, grants: Grants, now: float) -> list[Action]:
@@ -350,9 +349,13 @@ class Machine:
             self._ready.relabelled[name] = None
             if self._may_lose(name):
                 self._ready.losing[name] = None
-            if self._building is not None:
-                self._building = attrs.evolve(self._building, completes=False)
+            self._outdate()
             self._ready.begin(now)
+
+    def _outdate(self) -> None:
+        """Let the build under way not be the first version: it lacks what has come since."""
+        if self._building is not None:
+            self._building = attrs.evolve(self._building, completes=False)
 
     def _forget(self, namespace: str) -> None:
         self._labels = self._labels.discard(namespace)
@@ -420,6 +423,7 @@ class Machine:
         """Find out whether everything is read that was known when the last feed caught up."""
         if not self._has_caught_up or now >= self._expires_at:
             self._recovers_until = math.inf
+            self._outdate()
             return
         if self._is_recovered or self._steps:
             return
@@ -504,7 +508,7 @@ class Machine:
         coming = self._next_grants
         is_built = self._ready.since == math.inf and self._building is None and coming is None
         is_complete = is_built or (completes and (coming is None or coming.is_revoked))
-        opens = not self.is_open and self._is_recovered and is_complete
+        opens = not self.is_open and self._is_recovered and is_complete and not self._regrants
         if not self.is_open and not opens:
             return
         reopens, self.is_open, self._was_open = opens and self._was_open, True, True
@@ -548,6 +552,11 @@ class Machine:
         return self._recovers_until == -math.inf
 
     @property
+    def _regrants(self) -> bool:
+        """Whether the build under way replaces the settled version, too, by the same under the next grants."""
+        return self._building is not None and self._building.base is not self._building.before
+
+    @property
     def _builds_at(self) -> float:
         """When a build is to begin."""
         if self._building is not None or not (self.is_open or self._is_recovered):
@@ -557,7 +566,7 @@ class Machine:
     @property
     def _settles_at(self) -> float:
         """When the newest version takes the place of the settled one, whatever is unread."""
-        is_replaced = self._building is not None and (self._building.base is not self._building.before or bool(self._building.relabelled))
+        is_replaced = self._regrants or (self._building is not None and bool(self._building.relabelled))
         if not self.is_open or is_replaced:
             return math.inf  # the settled version is being built anew, too
         return self._unsettled_at + (HOLD_S if self._is_recovered else self.max_staleness or math.inf)

@@ -430,6 +430,24 @@ def test_after_an_outage_nothing_passes_before_all_that_was_missed_is_read() -> 
     assert [one for one in world.said if one != "publish"] == [f"close {lost:g}", "open"]
 
 
+def test_the_first_version_has_what_came_while_a_feed_was_late() -> None:
+    world = World(Machine("xy"))
+    world.apply({OTHER: denial("/b")}, feeds="x")
+    world.catch_up("x")
+    world.pause(1.0)
+    world.do(world.machine.passed("y", world.now, world.now))
+    world.finish("light")
+    assert "build" in world.jobs
+    world.pause(1.0)
+    world.apply({A: denial("/a")}, feeds="x")
+    world.finish("light")
+    world.pause(1.0)
+    world.do(world.machine.passed("y", world.now, world.now))
+    world.finish("build")
+    world.end()
+    assert [isinstance(change.snapshot.match("h", "/a", "GET"), DenyEntry) for change in world.changes] == [True]
+
+
 def test_edits_without_end_do_not_keep_it_closed() -> None:
     world = begun({A: denial("/a")}, max_staleness=60.0)
     world.do(world.machine.fell_behind("x", world.now, world.now))
@@ -656,6 +674,17 @@ def test_labels_that_give_more_while_grants_take_it_away_give_nothing() -> None:
     assert not isinstance(verdict(world, "/a"), ExchangeEntry)
     world.end()
     assert isinstance(verdict(world, "/a"), NoMatch)
+
+
+def test_a_right_of_labels_that_are_being_built_is_revoked_although_newer_labels_lack_it() -> None:
+    world = begun({OTHER: denial("/b")}, grants=Grants((BY_LABEL, OF_B)))
+    world.apply({A: text_of(EXCHANGE % "/a")}, {"a": RED})
+    world.finish("light")
+    assert "build" in world.jobs
+    world.apply({}, {"a": BLUE})
+    world.do(world.machine.granted(Grants((OF_B,)), world.now))
+    world.finish("revoke", "build")
+    assert not isinstance(verdict(world, "/a"), ExchangeEntry)
 
 
 @pytest.mark.parametrize("done", ["revoke", "revoke regrant"])
@@ -924,6 +953,24 @@ def test_a_denial_that_moves_when_grants_change_over_is_not_open_if_it_came_afte
     world.end()
     assert isinstance(verdict(world, "/new"), DenyEntry)
     assert world.in_force.settled is None
+
+
+def test_a_denial_that_moves_after_a_first_version_under_new_grants_is_never_open() -> None:
+    """The service opened as a build under new grants began, which put the version without documents back as the settled one."""
+    world = World(Machine("x", ISSUERS, PolicySnapshot(FREE)))
+    world.apply({A: denial("/a")})
+    world.do(world.machine.granted(attrs.evolve(FREE, limits=NamespaceLimits(documents=99)), world.now))
+    world.finish("revoke")
+    world.catch_up("x")
+    world.finish("light")
+    assert {"build", "regrant"} <= world.jobs.keys()
+    world.apply({Source("c", "p"): denial("/c")})
+    world.finish("light", "regrant")
+    world.finish("build")
+    world.apply({OTHER: denial("/a", LIGHT_WORK), A: None})
+    for _ in range(2):
+        world.finish("build")
+        assert isinstance(verdict(world, "/a"), DenyEntry)
 
 
 def test_labels_that_change_while_documents_are_held_against_grants_count_under_them() -> None:
