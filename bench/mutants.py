@@ -157,7 +157,7 @@ def mutation(node: ast.AST) -> tuple[ast.expr | ast.stmt, str] | None:
             return node, repr(value + 1)
         case ast.Return(value=ast.Constant(value="")):  # nobody tells it from None
             return node, "return '?'"
-        case ast.Return(value=ast.expr() as value) if not (isinstance(value, ast.Constant) and value.value in {None, False, True}):
+        case ast.Return(value=ast.expr() as value) if not (isinstance(value, ast.Constant) and isinstance(value.value, bool | None)):
             return node, "return None"
         case ast.Expr(value=ast.Call() | ast.Await()) | ast.AugAssign():
             return node, "pass"
