@@ -59,6 +59,7 @@ def test_the_first_by_name_are_read(changes: list[tuple[str, int | None]], limit
         before, read = read, first_by_name(sizes, limits)
         assert {known for known in sizes if quota.is_read("n", known)} == read
         assert (read ^ before) & sizes.keys() - {name} <= set(near)
+        assert len(near) <= abs(len(read) - len(before)) + 2
     assert over_quota((("n", name, size) for name, size in sizes.items()), limits) == {("n", name) for name in sizes.keys() - read}
 
 

@@ -6,7 +6,7 @@ from hypothesis import assume, event, example, given
 from hypothesis import strategies as st
 
 from exchanger.policy.documents.document import PolicyDocument
-from exchanger.policy.path import MAX_INTERPRETATIONS, MalformedPath, interpretations_of, read_path
+from exchanger.policy.path import MAX_INTERPRETATIONS, MalformedPath, interpretations_of, is_plain_with_query, read_path
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
 from exchanger.values.entry import (
     EVERYWHERE,
@@ -329,6 +329,7 @@ def test_a_path_is_a_reading_of_itself(path: str, method: str) -> None:
 @given(plain_paths, queries)
 def test_a_plain_path_has_one_interpretation(path: str, query: str) -> None:
     assert read_path(path + query, "GET") == (path + query,)
+    assert is_plain_with_query(path)
 
 
 @given(spelt_paths, queries)
