@@ -63,7 +63,10 @@ class IssuerLimits:
 @final
 @attrs.define(eq=False)
 class Limit:
-    """Admits calls within the limits of their issuers. What is known of an endpoint stays while a profile names it."""
+    """Admits calls within the limits of their issuers.
+
+    What a breaker knows of an endpoint stays while a profile names it. Permits stay with the issuer: calls to its previous endpoint count.
+    """
 
     behind: Calls
     reactor: Reactor
@@ -83,10 +86,8 @@ class Limit:
             wanted = issuer.limits
             if wanted.max_in_flight is None and not wanted.breaker:
                 continue
-            endpoint, old = before.get(name, ("", None))
-            if old is None or endpoint != issuer.address:
-                old = IssuerLimits(name, issuer.endpoint_host, None, None)
-            breaker = (old.breaker or Breaker()) if wanted.breaker else None
+            endpoint, old = before.get(name) or ("", IssuerLimits(name, issuer.endpoint_host, None, None))
+            breaker = ((old.breaker if endpoint == issuer.address else None) or Breaker()) if wanted.breaker else None
             most = wanted.max_in_flight
             half = None if most is None or issuer.subject.introspection is None else max(most // 2, 1)
             permits, introspections = self._resized(old.permits, most), self._resized(old.introspections, half)

@@ -343,6 +343,22 @@ async def test_a_wider_limit_lets_those_go_that_wait(autojump_clock: MockClock) 
             callers.cancel_scope.cancel()
 
 
+async def test_calls_to_the_previous_endpoint_count_when_the_endpoint_changes(autojump_clock: MockClock) -> None:
+    async with world(silent) as it:
+        use(it, LIMITED)
+        async with trio.open_nursery() as callers:
+            for number in range(3):
+                callers.start_soon(exchange, it.client, limited(f"s{number}"))
+            await wait_all_tasks_blocked()
+            moved = attrs.evolve(LIMITED.issuer, token_endpoint="https://other.example.com/token")
+            it.client.use_issuers({moved.name: moved})
+            callers.start_soon(exchange, it.client, attrs.evolve(limited("new"), issuer=moved))
+            await wait_all_tasks_blocked()
+            (limits,) = it.client.limits
+            assert (it.client.in_flight, limits.queued) == ({"issuer.example.com": 2}, 2)
+            callers.cancel_scope.cancel()
+
+
 async def test_a_request_without_time_is_refused_at_once() -> None:
     async with world(silent) as it:
         outcome = await exchange(it.client, request(), trio.current_time() - 0.001)

@@ -91,6 +91,7 @@ FOUND_BY: Final = {
 COMPLAINED: Final = {
     194: "policies had entries with the action allow, which no grants file granted",
     1304: "the first version lacked a denial that moved to another Namespace while ConfigMaps were first listed",
+    123897333: "an issuer's permits began anew when its endpoint's path changed",
 }
 
 
