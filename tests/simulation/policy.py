@@ -429,7 +429,8 @@ def _claim(source: Source, index: int, written: dict[str, Any]) -> Claim:
     )
     target, action = written.get("exchange", {}), written["action"]
     if not {"host", "pathPrefix"} <= said.keys() or action == _UNKNOWN_ACTION or target.get("issuerRef") == _UNKNOWN_ISSUER:
-        return FailClosedRegion(source, attrs.evolve(match, headers=()), "it is invalid", index)
+        kind = kind if "pathPrefix" in said else PathType.PREFIX
+        return FailClosedRegion(source, attrs.evolve(match, headers=(), path_type=kind), "it is invalid", index)
     if action != "exchange":
         return (DenyEntry if action == "deny" else AllowEntry)(source, index, match)
     return ExchangeEntry(
