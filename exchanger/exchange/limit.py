@@ -87,7 +87,8 @@ class Limit:
             if wanted.max_in_flight is None and not wanted.breaker:
                 continue
             endpoint, old = before.get(name) or ("", IssuerLimits(name, issuer.endpoint_host, None, None))
-            breaker = ((old.breaker if endpoint == issuer.address else None) or Breaker()) if wanted.breaker else None
+            known = old.breaker if endpoint == issuer.address else None
+            breaker = (known or Breaker()) if wanted.breaker else None
             most = wanted.max_in_flight
             half = None if most is None or issuer.subject.introspection is None else max(most // 2, 1)
             permits, introspections = self._resized(old.permits, most), self._resized(old.introspections, half)
