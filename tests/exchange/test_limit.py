@@ -1,6 +1,8 @@
 """The exchange pipeline with a cache, a breaker and a limit: what is answered without a call, and who waits for one."""
 
 import math
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
 import attrs
 import pytest
@@ -241,6 +243,18 @@ def limited(subject: str, namespace: str = "team") -> TokenRequest:
     return attrs.evolve(LIMITED, subject_token=request(subject).subject_token, namespace=namespace)
 
 
+@asynccontextmanager
+async def calling(it: World, count: int) -> AsyncGenerator[trio.Nursery]:
+    """Let so many callers ask until the end of the block, and each of them wait."""
+    use(it, LIMITED)
+    async with trio.open_nursery() as callers:
+        for number in range(count):
+            callers.start_soon(exchange, it.client, limited(f"s{number}"))
+        await wait_all_tasks_blocked()
+        yield callers
+        callers.cancel_scope.cancel()
+
+
 async def slowly(peer: Peer) -> None:
     while True:
         await peer.request()
@@ -331,32 +345,20 @@ async def test_an_endpoint_that_accepts_no_connection_opens_the_breaker_although
 
 
 async def test_a_wider_limit_lets_those_go_that_wait(autojump_clock: MockClock) -> None:
-    async with world(silent) as it:
-        use(it, LIMITED)
-        async with trio.open_nursery() as callers:
-            for number in range(5):
-                callers.start_soon(exchange, it.client, limited(f"s{number}"))
-            await wait_all_tasks_blocked()
-            wider: Issuer = attrs.evolve(LIMITED.issuer, limits=CallLimits(max_in_flight=4))
-            it.client.use_issuers({wider.name: wider})
-            assert it.client.in_flight == {"issuer.example.com": 4}
-            callers.cancel_scope.cancel()
+    async with world(silent) as it, calling(it, 5):
+        wider: Issuer = attrs.evolve(LIMITED.issuer, limits=CallLimits(max_in_flight=4))
+        it.client.use_issuers({wider.name: wider})
+        assert it.client.in_flight == {"issuer.example.com": 4}
 
 
 async def test_calls_to_the_previous_endpoint_count_when_the_endpoint_changes(autojump_clock: MockClock) -> None:
-    async with world(silent) as it:
-        use(it, LIMITED)
-        async with trio.open_nursery() as callers:
-            for number in range(3):
-                callers.start_soon(exchange, it.client, limited(f"s{number}"))
-            await wait_all_tasks_blocked()
-            moved = attrs.evolve(LIMITED.issuer, token_endpoint="https://other.example.com/token")
-            it.client.use_issuers({moved.name: moved})
-            callers.start_soon(exchange, it.client, attrs.evolve(limited("new"), issuer=moved))
-            await wait_all_tasks_blocked()
-            (limits,) = it.client.limits
-            assert (it.client.in_flight, limits.queued) == ({"issuer.example.com": 2}, 2)
-            callers.cancel_scope.cancel()
+    async with world(silent) as it, calling(it, 3) as callers:
+        moved = attrs.evolve(LIMITED.issuer, token_endpoint="https://other.example.com/token")
+        it.client.use_issuers({moved.name: moved})
+        callers.start_soon(exchange, it.client, attrs.evolve(limited("new"), issuer=moved))
+        await wait_all_tasks_blocked()
+        (limits,) = it.client.limits
+        assert (it.client.in_flight, limits.queued) == ({"issuer.example.com": 2}, 2)
 
 
 async def test_a_request_without_time_is_refused_at_once() -> None:
