@@ -22,7 +22,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--seed", type=int, help="run this seed alone")
-    which.add_argument("--seeds", metavar="FIRST-LAST", help="run these seeds")
+    which.add_argument("--seeds", metavar="FIRST-LAST[,…]", help="run these seeds, each in a fork of one process")
     which.add_argument("--cpu", type=float, metavar="SECONDS", help="run new seeds for so much CPU time (default: 60)")
     which.add_argument("--forever", action="store_true", help="run new seeds until interrupted")
     parser.add_argument("--from", type=int, dest="first", metavar="SEED", help="the first of the new seeds (default: any)")
@@ -98,8 +98,9 @@ def _again(seed: int, options: argparse.Namespace) -> str:
 
 def _seeds(options: argparse.Namespace) -> Iterator[int]:
     if options.seeds:
-        first, _, last = options.seeds.partition("-")
-        yield from range(int(first), int(last or first) + 1)
+        for part in options.seeds.split(","):
+            first, _, last = part.partition("-")
+            yield from range(int(first), int(last or first) + 1)
     else:
         first = random.SystemRandom().randrange(1_000_000_000) if options.first is None else options.first
         print(f"seeds from {first}", flush=True)
