@@ -328,6 +328,8 @@ class Machine:
         while self._steps and next(self._steps[0], _END) is _END:
             self._steps.popleft()
         self._recover(now)
+        if now >= self._settles_at:  # before the next build begins, which may be that of more labels, and so on without end
+            differs |= self._settle()
         actions = [*self._work(now), *self._publish(now, differs=differs, completes=completes)]
         expires_at = self._expires_at if self.is_open else math.inf
         at = min(now if self._steps else math.inf, self._builds_at, expires_at, self._settles_at)
@@ -513,9 +515,8 @@ class Machine:
             return
         reopens, self.is_open, self._was_open = opens and self._was_open, True, True
         is_settled = is_built and self.pending.is_read and self._is_recovered and not self._steps
-        if opens or is_settled or now >= self._settles_at:
-            differs |= opens or self.settled is not self.newest
-            self.settled, self._unsettled_at = self.newest, math.inf
+        if opens or is_settled:
+            differs |= self._settle() or opens
         if is_settled and self._undescribed:
             self._steps.append(_step_by_step(self._forget, self._undescribed))
             self._undescribed = {}
@@ -527,6 +528,12 @@ class Machine:
         if holds_back is not self._holds_back:
             self._holds_back = holds_back
             yield HoldBack(holds_back)
+
+    def _settle(self) -> bool:
+        """Let the newest version take the place of the settled one; return whether that is another."""
+        differs = self.settled is not self.newest
+        self.settled, self._unsettled_at = self.newest, math.inf
+        return differs
 
     def _change(self) -> Change:
         """Return what is to be published."""

@@ -804,6 +804,16 @@ def test_an_exchange_ends_with_the_settled_version_when_its_namespace_is_deselec
     assert isinstance(verdict(world, "/a"), NoMatch)
 
 
+def test_labels_that_change_during_every_build_hold_back_nothing_for_long() -> None:
+    world = begun({A: denial("/a"), OTHER: denial("/b")})
+    world.apply({A: None})
+    for number in range(20):
+        world.apply({}, {"b": (RED, BLUE)[number % 2]})
+        world.pause(HOLD_S / 10)
+        world.finish("build")
+    assert isinstance(verdict(world, "/a"), NoMatch)
+
+
 # Quotas.
 
 BROKEN = text_of("{match: {host: h, pathPrefix: /a}, action: no}", "{match: {host: h, pathPrefix: /b}, action: no}")
