@@ -82,7 +82,10 @@ ROOMS: Final = {
         ["exchanger/exchange"],
         ["tests/exchange", *(f"tests/property/test_{room}*.py" for room in ("exchange", "oauth", "net_pool", "jwt"))],
     ),
-    "net": (["exchanger/net"], ["tests/net", "tests/exchange", "tests/property/test_net*.py"]),
+    "net": (
+        ["exchanger/net"],
+        ["tests/net", "tests/exchange", "tests/grpc/test_tls.py", *(f"tests/property/test_{room}*.py" for room in ("net", "grpc_tls"))],
+    ),
     "jwt": (
         ["exchanger/jwt"],
         ["tests/jwt", "tests/exchange/test_verify.py", "tests/scenarios/test_tokens.py", "tests/property/test_jwt.py"],
@@ -94,7 +97,10 @@ ROOMS: Final = {
     ),
     "publish": (["exchanger/publish"], ["tests/publish", "tests/property/test_publish_*.py"]),
     "kube": (["exchanger/kube"], ["tests/kube", "tests/property/test_kube_*.py"]),
-    "grpc": (["exchanger/grpc"], ["tests/grpc", "tests/property/test_grpc*.py"]),
+    "grpc": (
+        ["exchanger/grpc"],
+        ["tests/grpc", "tests/envoy", *(f"tests/property/test_{room}*.py" for room in ("grpc", "envoy"))],
+    ),
     "envoy": (["exchanger/envoy"], ["tests/envoy", "tests/property/test_envoy.py"]),
     "http_authz": (["exchanger/http_authz"], ["tests/http_authz", "tests/property/test_http_authz.py"]),
     "audit": (["exchanger/audit"], ["tests/audit"]),

@@ -139,14 +139,6 @@ def test_an_allow_changes_nothing() -> None:
     assert list(response.ok_response.headers) == []
 
 
-def test_an_exchanged_token_replaces_the_credentials() -> None:
-    response = CheckResponse.FromString(encode_check(Allow(DecisionReason.ALLOW_EXCHANGE, None, Secret("new"))))
-    (option,) = response.ok_response.headers
-    assert (option.header.key, option.header.value, option.header.raw_value) == ("authorization", "Bearer new", b"")
-    assert replaces(option)
-    assert response.status.code == StatusCode.OK
-
-
 def test_a_denial() -> None:
     deny = Deny(DecisionReason.DENY_EXCHANGE_ERROR, 401, '{"error":"x"}', (("WWW-Authenticate", "Basic"), ("WWW-Authenticate", "Bearer")))
     response = CheckResponse.FromString(encode_check(deny))

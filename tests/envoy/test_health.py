@@ -34,10 +34,15 @@ async def test_serving_is_between_the_first_policy_and_the_drain() -> None:
     assert board.draining
 
 
-async def test_an_unknown_service_is_not_found() -> None:
+async def test_only_answers_about_known_services_are_told() -> None:
+    told = list[tuple[str, bool]]()
+    health = HealthService(HealthBoard(), frozenset({SERVICE}), lambda *check: told.append(check))
     with pytest.raises(GrpcError) as raised:
-        await HealthService(HealthBoard(), frozenset({SERVICE})).Check(HealthCheckRequest(service="other"))
+        await health.Check(HealthCheckRequest(service="other"))
     assert raised.value.status is StatusCode.NOT_FOUND
+    await health.Check(HealthCheckRequest(service=LIVENESS))
+    await health.Check(HealthCheckRequest())
+    assert told == [(LIVENESS, True), ("", False)]
 
 
 @pytest.mark.parametrize("ready", [False, True])

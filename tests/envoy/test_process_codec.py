@@ -248,18 +248,6 @@ def test_an_allow_changes_nothing_and_asks_for_nothing_more() -> None:
     assert response == ProcessingResponse(request_headers=unchanged, mode_override=ONLY_REQUEST_HEADERS)
 
 
-def test_an_exchanged_token_replaces_the_credentials() -> None:
-    response = answered(Allow(DecisionReason.ALLOW_EXCHANGE, None, Secret("new")))
-    common = response.request_headers.response
-    (option,) = common.header_mutation.set_headers
-    assert (option.header.key, option.header.raw_value) == ("authorization", b"Bearer new")
-    assert replaces(option)
-    replacing = CommonResponse(header_mutation=HeaderMutation(set_headers=[option]), clear_route_cache=True)
-    assert common == replacing
-    response.ClearField("dynamic_metadata")
-    assert response == ProcessingResponse(request_headers=HeadersResponse(response=replacing), mode_override=ONLY_REQUEST_HEADERS)
-
-
 @pytest.mark.parametrize("reason", [DecisionReason.DENY_EXCHANGE_ERROR, DecisionReason.DENY_MISSING_BEARER])
 def test_a_denial(reason: DecisionReason) -> None:
     deny = Deny(reason, 401, '{"error":"ü"}', (("WWW-Authenticate", "Basic"), ("WWW-Authenticate", "Bearer ü")))

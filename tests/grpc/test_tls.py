@@ -16,13 +16,11 @@ from exchanger.grpc.server import GrpcServer, ServerSettings
 from exchanger.net.network import SYSTEM
 from exchanger.net.reactor import Reactor
 from exchanger.net.tls.certificates import CertificatesError
-from exchanger.net.tls.handshake_log import LINES_PER_WINDOW, HandshakeLog
 from tests.grpc.authority import Site, days, server_only
 from tests.grpc.later import Pending
 from tests.grpc.peer import framed, head, routes
 from tests.grpc.serving import Served, TlsClient, is_open, serving
 from tests.grpc.test_grpcio import forever
-from tests.lines import Lines
 
 TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 VERSIONS = [TLS_1_2, TLS_1_3]
@@ -337,26 +335,3 @@ class TestStarting:
             with pytest.raises(OSError, match="in use") as raised:
                 await GrpcServer(settings, routes(), Reactor(), lambda _fault: None).run()
             assert raised.value.filename == f"port {port}"
-
-
-async def test_a_flood_of_failed_handshakes_makes_few_lines(mock_clock: MockClock) -> None:
-    lines = Lines()
-    log = HandshakeLog(lines.logger)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(log.run)
-        await wait_all_tasks_blocked()
-        for number in range(1000):
-            log.on_failed(f"192.0.2.1:{number}", "timeout")
-        expected = [("handshake_failed", f"192.0.2.1:{number}", "timeout") for number in range(LINES_PER_WINDOW)]
-        assert (lines.events, log.failed) == (expected, 1000)
-        mock_clock.jump(60)
-        await wait_all_tasks_blocked()
-        log.on_failed("192.0.2.2:1", "NO_SHARED_CIPHER")
-        mock_clock.jump(60)
-        await wait_all_tasks_blocked()
-        expected += [
-            ("handshake_failed", "several peers", "990 more in the last minute, not reported one by one"),
-            ("handshake_failed", "192.0.2.2:1", "NO_SHARED_CIPHER"),
-        ]
-        assert lines.events == expected
-        nursery.cancel_scope.cancel()

@@ -76,6 +76,7 @@ class TestJudging:
         assert [event for event in lines.events if event[0] == "certificates_rejected"] == [
             ("certificates_rejected", "mismatch")
         ] * rejected
+        assert (running.statistics().looks, running.statistics().rejected) == (1 + len(looks), rejected)
 
     def test_the_end_of_a_mistake_and_an_expired_certificate_are_told(self, running: Rotation, lines: Lines, site: Site) -> None:
         good = identity(site)

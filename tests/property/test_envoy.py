@@ -8,16 +8,25 @@ import attrs
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from exchanger._proto.envoy.config.core.v3.base_pb2 import HeaderMap, HeaderValue
+from exchanger._proto.envoy.config.core.v3.base_pb2 import HeaderMap, HeaderValue, HeaderValueOption
 from exchanger._proto.envoy.service.auth.v3.attribute_context_pb2 import AttributeContext
-from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
-from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import HttpHeaders, ProcessingRequest, ProcessingResponse
+from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse, OkHttpResponse
+from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import (
+    CommonResponse,
+    HeaderMutation,
+    HeadersResponse,
+    HttpHeaders,
+    ProcessingRequest,
+    ProcessingResponse,
+)
 from exchanger._proto.google.protobuf.struct_pb2 import Struct, Value
+from exchanger._proto.google.protobuf.wrappers_pb2 import BoolValue
+from exchanger._proto.google.rpc.status_pb2 import Status
 from exchanger.decision.check import MISSING_HTTP, begin
-from exchanger.decision.outcome import DecisionReason, DecisionRecord, Deny, Filter
-from exchanger.envoy.authorization import Authorization, decode_check
+from exchanger.decision.outcome import Allow, DecisionReason, DecisionRecord, Deny, Filter
+from exchanger.envoy.authorization import Authorization, decode_check, encode_check
 from exchanger.envoy.external_processor import PROCESS_PATH, ExternalProcessor
-from exchanger.envoy.process_codec import decode_request_headers
+from exchanger.envoy.process_codec import decode_request_headers, encode_request_headers
 from exchanger.envoy.request_fields import RefusedRequest
 from exchanger.errors import Diagnostic
 from exchanger.evaluation.evaluator import Evaluator
@@ -32,6 +41,7 @@ from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, T
 from tests.decision.examples import RULES, snapshot
 from tests.envoy.exchangers import FakeExchanger, answered
 from tests.envoy.test_authorization import Records
+from tests.envoy.test_process_codec import ONLY_REQUEST_HEADERS
 from tests.examples import examples
 from tests.property.strategies_envoy import Asked, check_request, processing_requests, processing_requests_of, requests
 from tests.property.strategies_policy import documents, policies, rarely, snapshot_of
@@ -357,3 +367,32 @@ async def test_ext_proc_decides_as_ext_authz(
         {Filter.EXT_PROC},
     )
     assert [known(record) for record in processed.records] == [known(record) for record in checked.records]
+
+
+# Law: an exchanged token takes the place of all credentials, in bytes that Envoy reads, whatever their length.
+
+names_of_headers = st.lists(st.from_regex(r"[a-z][a-z-]{0,30}", fullmatch=True), max_size=6, unique=True).map(tuple)
+# Where a length takes another byte, or the tables of lengths end.
+lengths = st.sampled_from([100, 128, 4096, 16384]).flatmap(lambda length: st.integers(max(1, length - 70), length + 3)) | st.just(1)
+
+
+@given(lengths, names_of_headers, st.none() | st.integers(0, 2**32))
+def test_an_exchanged_token_replaces_all_credentials(length: int, removed: tuple[str, ...], expires_at: int | None) -> None:
+    token = "t" * length
+    allow = Allow(DecisionReason.ALLOW_EXCHANGE, None, Secret(token), removed=removed, expires_at=expires_at)
+    value = f"Bearer {token}"
+    replacing = {"append": BoolValue(value=False), "append_action": HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD}
+
+    check = CheckResponse.FromString(encode_check(allow))
+    assert {"decision", "cache"} <= check.dynamic_metadata.fields.keys()
+    check.ClearField("dynamic_metadata")
+    option = HeaderValueOption(header=HeaderValue(key="authorization", value=value), **replacing)
+    ok = OkHttpResponse(headers=[option], headers_to_remove=removed)
+    assert check == CheckResponse(status=Status(code=StatusCode.OK), ok_response=ok)
+
+    response = ProcessingResponse.FromString(encode_request_headers(allow))
+    option = HeaderValueOption(header=HeaderValue(key="authorization", raw_value=value.encode()), **replacing)
+    common = CommonResponse(header_mutation=HeaderMutation(set_headers=[option], remove_headers=removed), clear_route_cache=True)
+    assert response.dynamic_metadata.fields.keys()
+    response.ClearField("dynamic_metadata")
+    assert response == ProcessingResponse(request_headers=HeadersResponse(response=common), mode_override=ONLY_REQUEST_HEADERS)
