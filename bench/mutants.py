@@ -103,7 +103,7 @@ ROOMS: Final = {
     ),
     "envoy": (["exchanger/envoy"], ["tests/envoy", "tests/property/test_envoy.py"]),
     "http_authz": (["exchanger/http_authz"], ["tests/http_authz", "tests/property/test_http_authz.py"]),
-    "audit": (["exchanger/audit"], ["tests/audit"]),
+    "audit": (["exchanger/audit"], ["tests/audit", "tests/app/test_settings.py"]),
     "issuers": (["exchanger/issuers"], ["tests/issuers", "tests/property/test_issuers*.py"]),
     "grpc-connection": (["exchanger/grpc/connection.py"], ["tests/grpc", "tests/property/test_grpc*.py"]),
     "kube-reflector": (["exchanger/kube/reflector.py"], ["tests/kube", "tests/property/test_kube_*.py"]),
@@ -171,7 +171,7 @@ def mutation(node: ast.AST) -> tuple[ast.expr | ast.stmt, str] | None:
 
 
 def without_effect(tree: ast.AST) -> set[ast.AST]:
-    """Return the nodes of which no mutant says anything: annotations, options that only readers see, and what cannot be."""
+    """Return the nodes that no mutant changes: annotations, options for readers alone, sizes of caches, and what cannot be."""
     roots: list[ast.AST | None] = []
     for node in ast.walk(tree):
         match node:
@@ -179,7 +179,7 @@ def without_effect(tree: ast.AST) -> set[ast.AST]:
                 roots.append(node.annotation)
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 roots.append(node.returns)
-            case ast.keyword(arg="init" | "repr" | "kw_only" | "cache_hash" | "strict"):
+            case ast.keyword(arg="init" | "repr" | "kw_only" | "cache_hash" | "strict" | "maxsize"):
                 roots.append(node.value)
             case ast.Call(func=ast.Attribute(attr="define" | "frozen")):  # what compares by identity does so to save time
                 roots += [option.value for option in node.keywords]

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from exchanger.audit import log as module
 from exchanger.audit.identities import AuditKey
 from exchanger.audit.log import AuditLog
-from exchanger.audit.refusals import MAX_A_SECOND, MAX_BYTES_A_SECOND
+from exchanger.audit.refusals import MAX_A_SECOND, MAX_BYTES_A_SECOND, MAX_GROUPS
 from exchanger.util.regular_file import UnusableFile
 from tests.audit.outputs import KEY, Disk, HeldThread, SlowThread, audit_log, granted, jwt, refused
 from tests.reachable import text_held
@@ -264,6 +264,16 @@ async def test_a_flood_of_refusals_is_counted_and_delays_no_row(autojump_clock: 
     assert sum(line.get("count", 1) for line in refusals) == seconds * flood
     assert len(refusals) <= seconds * (MAX_A_SECOND + 3) + 3
     assert {line["reason"] for line in refusals} == {"subject_refused"}
+
+
+async def test_refusals_of_many_groups_are_counted_together(autojump_clock: trio.testing.MockClock) -> None:
+    disk = Disk()
+    log = audit_log(disk)
+    async with running(log):
+        for number in range(MAX_A_SECOND + MAX_GROUPS + 6):
+            log.decided(refused(namespace=f"team-{number}"))
+        await trio.sleep(3)
+    assert sorted(line["count"] for line in disk.lines if "count" in line) == [1] * MAX_GROUPS + [6]
 
 
 async def test_refusals_with_long_lines_get_few_of_their_own(autojump_clock: trio.testing.MockClock) -> None:

@@ -44,12 +44,13 @@ def port(
     settings: HttpAuthzSettings | None = None,
     *,
     serving: bool = True,
+    told: list[bool] | None = None,
 ) -> HttpAuthz:
-    """Return a port that decides by the policy of ``tests.decision.examples``."""
+    """Return a port that decides by the policy of ``tests.decision.examples``, and adds to ``told`` what it says about health."""
     policy = CurrentPolicy()
     policy.publish(snapshot())
     evaluator = Evaluator(policy, RULES, exchanger or FakeExchanger(), (records or Records(),))
-    return HttpAuthz(settings or HttpAuthzSettings(), evaluator, Reactor(), lambda: serving, lambda _serving: None)
+    return HttpAuthz(settings or HttpAuthzSettings(), evaluator, Reactor(), lambda: serving, ([] if told is None else told).append)
 
 
 def question(form: str, path: bytes, *fields: Field, method: bytes = b"GET", host: bytes = HOST) -> bytes:

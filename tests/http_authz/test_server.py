@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from structlog.testing import capture_logs
 
 from exchanger.decision.outcome import DecisionReason
 from exchanger.http_authz.server import BODY_BYTES, HttpAuthz
@@ -178,7 +179,9 @@ async def test_a_slow_head_ends_the_connection(autojump_clock: trio.testing.Mock
 
 async def test_a_fault_is_a_denial_in_each_form_and_is_not_told() -> None:
     for form, status in zip(FORMS, (403, 500, 403), strict=True):
-        received = await raw_answer(port(BrokenExchanger()), question(form, b"/orders", (b"Authorization", b"Bearer canary-token")))
+        with capture_logs() as lines:
+            received = await raw_answer(port(BrokenExchanger()), question(form, b"/orders", (b"Authorization", b"Bearer canary-token")))
+        assert [line["event"] for line in lines] == ["http_authz.handler_failed"]
         assert responses(received)[0].status == status
         assert b"canary" not in received
 

@@ -381,17 +381,19 @@ def test_an_exchanged_token_replaces_all_credentials(length: int, removed: tuple
     token = "t" * length
     allow = Allow(DecisionReason.ALLOW_EXCHANGE, None, Secret(token), removed=removed, expires_at=expires_at)
     value = f"Bearer {token}"
-    replacing = {"append": BoolValue(value=False), "append_action": HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD}
+
+    def replacing(header: HeaderValue) -> HeaderValueOption:
+        return HeaderValueOption(header=header, append=BoolValue(value=False), append_action=HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD)
 
     check = CheckResponse.FromString(encode_check(allow))
     assert {"decision", "cache"} <= check.dynamic_metadata.fields.keys()
     check.ClearField("dynamic_metadata")
-    option = HeaderValueOption(header=HeaderValue(key="authorization", value=value), **replacing)
+    option = replacing(HeaderValue(key="authorization", value=value))
     ok = OkHttpResponse(headers=[option], headers_to_remove=removed)
     assert check == CheckResponse(status=Status(code=StatusCode.OK), ok_response=ok)
 
     response = ProcessingResponse.FromString(encode_request_headers(allow))
-    option = HeaderValueOption(header=HeaderValue(key="authorization", raw_value=value.encode()), **replacing)
+    option = replacing(HeaderValue(key="authorization", raw_value=value.encode()))
     common = CommonResponse(header_mutation=HeaderMutation(set_headers=[option], remove_headers=removed), clear_route_cache=True)
     assert response.dynamic_metadata.fields.keys()
     response.ClearField("dynamic_metadata")
