@@ -198,5 +198,5 @@ def test_a_path_that_is_split_off_is_not_split_again(text: str) -> None:
     assert split_absolute_form(path) is None
 
 
-def test_a_host_that_begins_with_a_dot_closes_what_is_below_it_and_itself() -> None:
+def test_a_host_with_a_leading_dot_closes_itself_and_all_below() -> None:
     assert read_host(".Example.com:443").hosts == ("*.example.com", "example.com")

@@ -119,13 +119,13 @@ def test_an_entry_of_another_snapshot_has_no_rivals(area: MatchScope) -> None:
 
 
 @pytest.mark.parametrize("case_insensitive", [False, True])
-def test_the_rivals_of_a_very_long_prefix_are_those_that_are_spelt_alike(case_insensitive: bool) -> None:
+def test_a_very_long_prefix_conflicts_with_those_spelt_alike(case_insensitive: bool) -> None:
     prefixes = ["/" + letter * MAX_PREFIX + "%7E" for letter in ("a", "a", "b")]
     snapshot, (long, twin, _) = documents(*(MatchScope("h", prefix, case_insensitive=case_insensitive) for prefix in prefixes))
     assert conflicts_with(long, snapshot) == (twin,)
 
 
-def test_both_documents_of_a_conflict_are_listed_if_one_of_them_cannot_see_it() -> None:
+def test_both_documents_of_a_conflict_are_listed_if_one_misses_it() -> None:
     many = frozenset(f"M{number:04}" for number in range(20 * MAX_CLAIMS))
     entries = [
         DenyEntry(Source("team", name), 0, MatchScope("h", "/a", methods)) for name, methods in (("p", many), ("q", frozenset({"M0007"})))
@@ -136,7 +136,7 @@ def test_both_documents_of_a_conflict_are_listed_if_one_of_them_cannot_see_it() 
     assert set(documents_in_conflict(snapshot)) - {None} == {entry.source for entry in entries}
 
 
-def test_prefixes_that_are_alike_but_for_case_cost_no_more_than_the_document_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prefixes_that_differ_only_in_case_cost_bounded_work(monkeypatch: pytest.MonkeyPatch) -> None:
     letters = "abcdefghijk"
     others = ["".join(chars) for chars in product(*((char, char.upper()) for char in letters))]
     theirs = tuple(DenyEntry(Source("evil", "p"), index, MatchScope("h", f"/{prefix}")) for index, prefix in enumerate(others))
@@ -200,7 +200,7 @@ def test_rivals_are_found_among_thousands_of_entries_of_one_place() -> None:
     assert set(documents_in_conflict(snapshot)) - {None} == {document.source for document in written}
 
 
-def test_entries_conflict_where_they_are_written_and_not_where_grants_keep_them_apart() -> None:
+def test_entries_conflict_where_written_although_grants_keep_them_apart() -> None:
     grants = Grants(
         tuple(
             NamespaceGrant(frozenset({name}), None, (host,), (path,))

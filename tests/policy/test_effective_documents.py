@@ -146,7 +146,7 @@ def test_counts_are_those_of_all_documents_and_hosts(steps: list[Step]) -> None:
 
 
 @given(histories)
-def test_the_findings_of_a_document_are_all_its_problems_and_refusals_in_the_order_of_entries(steps: list[Step]) -> None:
+def test_findings_are_all_problems_and_refusals_in_the_order_of_entries(steps: list[Step]) -> None:
     with small_bounds():
         snapshot = lived(steps).snapshot
     for one in snapshot.documents():
@@ -221,7 +221,7 @@ def _covers(pattern: str, host: str) -> bool:
     return pattern in {"*", host} or (pattern.startswith("*.") and host.endswith(pattern[1:]))
 
 
-def test_a_document_that_covers_too_many_granted_hosts_has_a_problem_that_says_so() -> None:
+def test_a_document_that_covers_too_many_granted_hosts_reports_it() -> None:
     hosts = tuple(f"h{number}.example" for number in range(3))
     grants = Grants((NamespaceGrant(None, None, hosts),))
     source = Source("red", "a")
@@ -236,7 +236,7 @@ def test_a_document_that_covers_too_many_granted_hosts_has_a_problem_that_says_s
     assert isinstance(there.match("h1.example", "/", "GET"), Unhealthy)
 
 
-def test_hosts_that_fail_closed_as_a_whole_yield_to_others_only_while_every_claim_on_them_does() -> None:
+def test_wholly_closed_hosts_yield_to_others_only_while_every_claim_does() -> None:
     hosts_of = {"red": ("h1.example", "h2.example"), "blue": ("*",)}
     grants = Grants(tuple(NamespaceGrant(frozenset({name}), None, own) for name, own in hosts_of.items()))
     source, other, blue = Source("red", "a"), Source("red", "b"), Source("blue", "a")

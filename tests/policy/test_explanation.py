@@ -162,7 +162,7 @@ def test_an_equal_place_under_another_spelling_is_another_entry_that_decides() -
     assert (first.claim, first.won) == (entries[0], True)
 
 
-def test_a_region_of_unknown_host_closes_what_no_entry_of_another_namespace_decides() -> None:
+def test_a_region_of_unknown_host_closes_what_no_other_namespace_decides() -> None:
     unknown = region("", source=BLUE, host=None)
     snapshot = snapshot_of(ORDERS, unknown)
     spared = f"its host is unknown, but an entry of another namespace decides the request: region of {BLUE}"
@@ -199,7 +199,7 @@ def test_the_candidates_are_bounded_and_have_the_one_that_decides(count: int) ->
     assert found.more == min(count, MAX_LOOKED_AT + 1) - MAX_CANDIDATES
 
 
-def test_a_region_that_fails_closed_is_among_the_candidates_however_many_entries_there_are() -> None:
+def test_a_closed_region_is_a_candidate_however_many_entries_there_are() -> None:
     entries = tuple(deny("/", index=index, headers=(("x-tool", f"{index}"),)) for index in range(MAX_LOOKED_AT + 50))
     unreadable = region("/", source=BLUE)
     found = explain(snapshot_of(*entries, unreadable), HOST, "/x", "GET")
@@ -218,7 +218,7 @@ def test_a_path_that_is_not_granted_is_named_as_the_reason() -> None:
     assert explain(snapshot, HOST, "/orders-old", "GET").candidates == (Candidate(ORDERS, NO, "its namespace is not granted this path"),)
 
 
-def test_what_grants_leave_on_a_narrower_host_is_the_entry_that_its_author_wrote() -> None:
+def test_an_entry_narrowed_by_grants_is_explained_as_written() -> None:
     wide = deny("/a", host="*.example.com")
     both = Grants((*granted("/a", hosts=("*.example.com",)).grants, *granted("/ab").grants))
     found = explain(snapshot_of(wide).with_grants(both), HOST, "/ab/x", "GET")
@@ -267,7 +267,7 @@ def test_everything_loses_to_the_baseline() -> None:
         assert whys[claims[-1]] == (NO, "the platform's baseline denies the request before any policy applies")
 
 
-def test_of_several_scopes_that_an_invalid_entry_closes_the_one_that_covers_the_request_is_shown() -> None:
+def test_an_invalid_entrys_scope_that_covers_the_request_is_shown() -> None:
     near, far = region("/a", source=BLUE, methods=frozenset({"PUT"})), region("/a", source=BLUE, host="*.example.com")
     found = explain(snapshot_of(near, far), HOST, "/a", "GET")
     assert found.candidates == (Candidate(far, BLOCKS, CLOSES),)

@@ -150,7 +150,7 @@ def test_an_explanation_says_which_decision_is_stricter() -> None:
     assert unknown["blue", 0][1].startswith("its host is unknown, but an entry of another namespace decides the request")
 
 
-def test_an_entry_for_head_on_a_farther_host_is_explained_by_the_nearer_one() -> None:
+def test_an_entry_for_head_is_explained_by_a_nearer_hosts_entry() -> None:
     far = exchange("/", source=BLUE, host=WILD, methods=HEAD)
     found = explain(snapshot_of(deny("/", methods=GET), far), HOST, "/a", "HEAD")
     (why,) = [candidate.why for candidate in found.candidates if candidate.claim == far]

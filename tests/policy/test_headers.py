@@ -149,7 +149,7 @@ def test_many_combinations_and_spellings_do_not_decide_a_request() -> None:
         assert found(*pairs[5:], entries=(*some, exchange("/", source=BLUE))) == exchange("/", source=BLUE)
 
 
-def test_a_path_has_as_many_interpretations_on_a_long_host_as_look_ups_allow() -> None:
+def test_a_long_host_limits_how_many_interpretations_a_path_has() -> None:
     path = "/a%2561;b/./c"  # 12 interpretations
     for labels in (8, MAX_LOOKUPS // 12, MAX_LOOKUPS // 12 + 1, 100):
         host = ".".join(["a"] * labels)

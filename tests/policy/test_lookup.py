@@ -53,7 +53,7 @@ def test_a_trace_names_what_fails_closed_on_every_host() -> None:
     assert [(step.host, step.namespace) for step in steps] == [(None, unknown.source.namespace)]
 
 
-def test_a_host_that_cannot_be_known_is_refused_where_something_covers_every_host() -> None:
+def test_an_unknown_host_is_ambiguous_where_something_covers_every_host() -> None:
     unknown = region("/x", host=None)
     assert decided(unknown, host=None) is AMBIGUOUS_AUTHORITY
     assert decided(exchange("/"), host=None) is AMBIGUOUS_AUTHORITY
@@ -75,7 +75,7 @@ def test_the_characters_that_are_compared_for_a_mark_are_bounded() -> None:
     assert compared.call_count <= MAX_MARKER_WORK + 2 * 64
 
 
-def test_a_header_value_with_a_mark_concerns_entries_of_the_requests_method_alone() -> None:
+def test_a_marked_header_value_concerns_only_entries_of_the_requests_method() -> None:
     put = frozenset({"PUT"})
     others = [deny("/", index=number, methods=put, headers=(("x-tool", chr(0x4E00 + number)),)) for number in range(1_000)]
     policy, fields = snapshot_of(*others), HeaderFields((("x-tool", "!"),))
@@ -273,14 +273,14 @@ def test_a_path_covers_another_type_of_itself_if_that_is_narrower(one: PathType,
     assert covers_path(same, attrs.evolve(scope, case_insensitive=True)) is False
 
 
-def test_a_decoded_spelling_of_what_yields_counts_only_where_nothing_is_written_so() -> None:
+def test_a_yielding_regions_decoded_spelling_counts_only_where_no_entry_matches() -> None:
     unknown = region("/a%2Fb", host=None)
     assert decided(unknown, deny("/"), path="/a/b") == deny("/")
     assert decided(unknown, deny("/"), path="/a%2Fb") != deny("/")
     assert isinstance(decided(unknown, path="/a/b"), Unhealthy)
 
 
-def test_a_decoded_spelling_of_what_yields_counts_for_head_only_where_it_does_for_get() -> None:
+def test_a_yielding_regions_decoded_spelling_counts_for_head_as_for_get() -> None:
     entry = deny("/", methods=GET)
     assert decided(region("/a%2Fb", host=None), entry, path="/a/b", method="HEAD") == entry
 
@@ -363,7 +363,7 @@ def test_prefixes_beyond_ascii_count_for_each_route_and_granted_path() -> None:
     assert not left.hidden
 
 
-def test_the_paths_of_a_mark_may_be_as_many_as_there_is_room_for() -> None:
+def test_a_marked_path_has_as_many_possible_paths_as_steps_allow() -> None:
     near = VirtualHosts.of([deny(f"/{char}", index=ord(char)) for char in "éяж"]).near(HOST)
     for markers in InvalidByteMarkers:
         marked = Interpretation("/!", markers=markers)
@@ -385,7 +385,7 @@ def test_what_is_written_comes_before_a_decoded_spelling() -> None:
     assert order_of(0, PathType.PREFIX, decoded=True) == order_of(1, PathType.PREFIX, decoded=True)
 
 
-def test_a_path_is_not_raw_and_a_set_is_asked_for_the_path_itself_unless_told() -> None:
+def test_requests_and_path_sets_are_not_raw_by_default() -> None:
     assert not Request(HOST, "/", "GET").raw
     assert not PathSet(("/a",)).in_any_reading
 
@@ -404,7 +404,7 @@ def test_what_closes_counts_where_another_reading_is_granted() -> None:
     assert decide(hosts, Request(HOST, "/c%2Fb", "GET")) is NO_MATCH
 
 
-def test_a_conflict_counts_in_each_reading_but_not_where_a_mark_only_hints_at_it() -> None:
+def test_a_conflict_counts_in_each_interpretation_unless_only_marks_suggest_it() -> None:
     conflict = [deny("/a/é"), deny("/a/é", source=BLUE)]
     assert isinstance(decided(*conflict, path="/a/%C3%A9/../é", raw=True), Unhealthy)
     assert isinstance(decided(deny("/a/b"), deny("/a/b", source=BLUE), path="/a/x/../b", raw=True), Unhealthy)
@@ -435,7 +435,7 @@ def test_a_host_covers_itself_and_a_wildcard_those_below_it(host: str | None, ot
     assert covers_host(host, other) is covers
 
 
-def test_a_mark_that_is_dropped_in_a_path_of_another_case_never_opens() -> None:
+def test_a_dropped_mark_in_a_path_of_another_case_never_opens() -> None:
     """Of ``/A!b!c``, a server may read ``/Ab!c``, which neither the path as received nor the one without any mark begins with."""
     claims: list[Claim] = [allow("/"), deny("/ab", index=1, case_insensitive=True), allow("/abc", index=2, case_insensitive=True)]
     assert decided(*claims, path="/A!b!c") is AMBIGUOUS_PATH
@@ -454,7 +454,7 @@ def test_a_trace_has_every_reading_also_where_the_first_fails_closed() -> None:
     assert [look.reading.path for look in trace.looks] == ["/a%2Fb", "/a/b"]
 
 
-def test_a_trace_of_head_has_what_covers_other_paths_in_both_look_ups() -> None:
+def test_a_trace_of_head_shows_entries_for_other_paths_twice() -> None:
     trace = Trace()
     decide(VirtualHosts.of([deny("/"), deny("/a", index=1, path_type=PathType.EXACT)]), Request(HOST, "/ab", "HEAD", raw=True), trace=trace)
     outcomes = [{step.outcome for step in look.steps} for look in trace.looks]

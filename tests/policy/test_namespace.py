@@ -59,7 +59,7 @@ BLUES = NamespaceGrant(frozenset({"blue"}), None, ANYTHING, issuers=ANYTHING, sc
 OWN = NamespaceGrant(frozenset({"red"}), None, (HOST,), ("/x", "/y"), frozenset({"deny"}))
 
 
-def test_a_document_says_what_counts_what_is_wrong_and_what_is_refused_in_the_order_of_entries() -> None:
+def test_a_document_lists_what_is_effective_invalid_and_refused_in_order() -> None:
     document = parsed(MIXED)
     found = effective(with_documents(PolicySnapshot(grants=Grants((OWN,))), document))
     assert (found.source, found.text, found.document) == (RED, MIXED, document)
@@ -79,7 +79,7 @@ def test_without_grants_a_document_has_its_authors_mistakes_alone() -> None:
     assert found.problems == document.problems
 
 
-def test_in_report_mode_a_document_counts_whole_and_says_what_grants_would_do() -> None:
+def test_report_mode_keeps_a_document_whole_and_lists_its_refusals() -> None:
     document = parsed(MIXED)
     snapshot = with_documents(PolicySnapshot(grants=Grants((OWN,), enforced=False)), document)
     found = effective(snapshot)
@@ -128,7 +128,7 @@ def test_labels_that_make_no_difference_now_count_under_later_grants() -> None:
         (NamespaceLimits(documents=1), MANY_DOCUMENTS),
     ],
 )
-def test_a_document_over_quota_keeps_its_text_and_closes_the_hosts_that_it_names(limits: NamespaceLimits, code: object) -> None:
+def test_a_document_over_quota_keeps_its_text_and_closes_its_hosts(limits: NamespaceLimits, code: object) -> None:
     other = "elsewhere.example.com"
     claims: list[Claim] = [*(deny(f"/{number}") for number in range(3)), deny("/", host=other), region("/r")]
     first, second = (document_of(*claims, source=source, text=f"text of {source}") for source in (A, B))
@@ -221,7 +221,7 @@ def test_depth_counts_wherever_it_comes_from(entries: tuple[Entry, ...]) -> None
     assert (snapshot.entry_count, snapshot.invalid_documents) == (0, 1)
 
 
-def test_a_host_over_depth_closes_its_outermost_prefixes_for_all_methods_and_no_other_host() -> None:
+def test_a_host_over_depth_closes_only_its_prefixes_for_all_methods() -> None:
     own = document_of(*nested(MAX_DEPTH + 1, methods=GETS), deny("/b", methods=GETS), deny("/", host="other.example.com"))
     snapshot = with_documents(together(own), document_of(exchange("/"), source=BLUE))
     namespace = snapshot.namespace("red")
@@ -250,7 +250,7 @@ def test_depth_adds_up_over_documents_and_not_over_namespaces() -> None:
     assert without(both, A).match(HOST, "/" + "a" * 29, "GET") == high.entries[-1]
 
 
-def test_a_document_whose_text_alone_changes_keeps_its_routes_and_shows_its_new_text() -> None:
+def test_a_change_of_text_alone_keeps_routes_and_is_shown() -> None:
     own = document_of(*nested(MAX_DEPTH + 3))
     first = together(own)
     second = with_documents(first, attrs.evolve(own, text="# the same"))
@@ -323,7 +323,7 @@ def test_entries_on_wildcards_above_many_granted_hosts_close_these_hosts_for_eve
     assert effective(snapshot).entries == own.entries[-1:]
 
 
-def test_a_wildcard_that_is_granted_itself_counts_beside_many_granted_hosts_below_it() -> None:
+def test_a_granted_wildcard_counts_beside_many_granted_hosts_below_it() -> None:
     grants = Grants((attrs.evolve(OWN, hosts=("*.example.com",), path_prefixes=("",)), attrs.evolve(OWN, hosts=MANY_HOSTS)))
     own = document_of(*(deny(f"/x/{number}", host="*.example.com") for number in range(30)))
     snapshot = with_documents(PolicySnapshot(grants=grants), own)

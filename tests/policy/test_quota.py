@@ -30,7 +30,7 @@ def test_the_first_by_name_are_read_whatever_came_first() -> None:
     assert not quota.is_read("m", "a")
 
 
-def test_size_counts_and_nothing_is_read_behind_the_first_that_does_not_fit() -> None:
+def test_nothing_is_read_after_the_first_document_over_the_size_limit() -> None:
     quota = NamespaceQuota(NamespaceLimits(kib=1))
     for name, size in (("a", 1000), ("b", 100), ("c", 1)):
         quota.put("n", name, size)

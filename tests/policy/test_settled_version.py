@@ -36,12 +36,12 @@ def test_without_a_default_denial_no_match_lets_all_pass() -> None:
     assert stricter(exchange("/"), NO_MATCH) == exchange("/")
 
 
-def test_of_two_that_refuse_alike_the_newer_counts_and_of_two_exchanges_the_earlier() -> None:
+def test_of_two_denials_the_newer_counts_of_two_exchanges_the_earlier() -> None:
     assert stricter(deny("/a"), deny("/")) == deny("/a")
     assert stricter(exchange("/a"), exchange("/")) == exchange("/")
 
 
-def test_versions_are_alike_on_a_host_where_they_share_everything_that_decides_there() -> None:
+def test_versions_are_alike_on_a_host_if_they_decide_alike_there() -> None:
     version = snapshot_of(deny("/"), exchange("/", source=BLUE, host="other.example.com"))
     assert version.is_alike_on(HOST, without(version, BLUE))
     assert not version.is_alike_on(HOST, without(version, RED))

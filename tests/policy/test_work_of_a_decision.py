@@ -169,7 +169,7 @@ def test_marks_hide_the_end_of_a_path_or_segment(path_type: PathType, path: str,
     assert snapshot_of(deny("/a", path_type=path_type)).match(HOST, path, "GET") is verdict
 
 
-def test_regions_beyond_count_for_head_where_they_count_for_both_of_its_decisions() -> None:
+def test_yielding_regions_count_for_head_where_they_count_for_both_decisions() -> None:
     closed = region("/", index=9, host=None, methods=frozenset({"HEAD"}))
     itself, as_get = deny("/", methods=frozenset({"HEAD"})), exchange("/", source=BLUE, methods=frozenset({"GET"}))
     assert snapshot_of(itself, as_get, closed).match(HOST, "/a", "HEAD") == itself

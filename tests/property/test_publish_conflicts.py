@@ -36,7 +36,7 @@ def conflicts_in(snapshot: PolicySnapshot) -> dict[Source, Conflicts]:
 
 @example([{SOURCES[0]: text_of(DENY % "/x")}, dict.fromkeys(SOURCES[:2], text_of(DENY % "/x"))])
 @given(st.lists(states, min_size=1, max_size=6))
-def test_the_index_has_the_conflicts_of_the_newest_version_and_tells_what_differs(history: list[dict[Source, Text]]) -> None:
+def test_the_index_has_the_newest_conflicts_and_reports_what_differs(history: list[dict[Source, Text]]) -> None:
     index, before = ConflictIndex(), dict[Source, Conflicts]()
     for change in changes_of(history):
         changed = {*change.withdrawn, *(document.source for document in change.documents)}

@@ -197,7 +197,7 @@ class Watched:
     st.sampled_from([FREE, NO_GRANTS]),
     st.booleans(),
 )
-def test_what_is_denied_at_every_moment_is_never_open_and_the_end_is_that_of_a_fresh_start(
+def test_constant_denials_never_open_and_the_end_equals_a_fresh_start(
     before: dict[Source, DocumentText], history: list[MoveStep], grants: Grants, refuses_unmatched: bool
 ) -> None:
     watched = Watched(begun(before, feeds=FEEDS, grants=grants), grants, refuses_unmatched, dict(before))

@@ -19,7 +19,7 @@ works = st.integers(CHANGE_WORK, 20 * LIGHT_WORK)
 
 @settings(max_examples=examples(200))
 @given(st.lists(st.none() | st.tuples(st.sampled_from("abg"), works, st.booleans()), min_size=10, max_size=80), works, st.data())
-def test_a_text_waits_for_as_many_characters_of_another_namespace_as_it_has(
+def test_a_text_waits_for_at_most_its_own_size_of_another_namespace(
     history: list[tuple[str, int, bool] | None], work: int, data: st.DataObject
 ) -> None:
     pending, good = Pending(), Source("g", "p")

@@ -33,7 +33,7 @@ def test_labels_take_away_paths_although_the_document_says_and_does_the_same() -
     assert not isinstance(world.in_force.match("h", "/ab", "GET"), ExchangeEntry)
 
 
-def test_labels_grant_another_host_of_a_denied_wildcard_although_the_document_says_and_does_the_same() -> None:
+def test_new_labels_extend_a_wildcard_denial_of_an_unchanged_document() -> None:
     entry = "{match: {host: '*.test', pathPrefix: /}, action: deny}"
     grants = granted({"both": ("a.test", "b.test"), "one": ("a.test",)}, {"both": ("",), "one": ("",)})
     world = begun({SOURCE: text_of(entry)}, grants=grants, labels={"team": ONE})

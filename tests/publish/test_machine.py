@@ -34,7 +34,7 @@ def verdict(world: World, path: str, host: str = "h") -> Verdict:
 # When a version is published.
 
 
-def test_nothing_is_published_before_all_feeds_have_caught_up_and_all_is_read() -> None:
+def test_nothing_is_published_before_all_feeds_and_texts_are_complete() -> None:
     world = World(Machine("xy"))
     world.apply({A: denial("/a", LIGHT_WORK), OTHER: denial("/b")})
     world.catch_up("x")
@@ -49,7 +49,7 @@ def test_nothing_is_published_before_all_feeds_have_caught_up_and_all_is_read() 
     assert [isinstance(verdict(world, path), DenyEntry) for path in ("/a", "/b", "/c")] == [True, True, True]
 
 
-def test_the_first_version_waits_for_an_older_text_of_a_source_and_for_no_newer_one() -> None:
+def test_the_first_version_waits_only_for_texts_before_the_catch_up() -> None:
     world = World(Machine("x"))
     world.apply({A: denial("/old", LIGHT_WORK)})
     world.apply({A: denial("/new", LIGHT_WORK)})
@@ -179,7 +179,7 @@ def test_what_is_read_within_a_moment_is_built_together() -> None:
 # What tightens is not delayed, and what loosens is.
 
 
-def test_edits_beside_a_large_text_take_effect_at_once_and_hold_one_version() -> None:
+def test_edits_beside_a_large_text_take_effect_at_once() -> None:
     world = begun({A: denial("/a")})
     world.apply({OTHER: denial("/b", LIGHT_WORK)})
     for number in range(50):
@@ -212,7 +212,7 @@ def test_what_loosens_waits_until_all_is_read() -> None:
     assert isinstance(verdict(world, "/a"), NoMatch)
 
 
-def test_an_allow_that_comes_with_a_heavy_denial_waits_for_it_under_default_deny() -> None:
+def test_an_allow_waits_for_a_simultaneous_heavy_denial_under_default_deny() -> None:
     world = begun({}, grants=FREE)
     world.apply({A: text_of(ALLOW % "/"), B: denial("/admin", LIGHT_WORK)})
     world.finish("light", "build")
@@ -277,7 +277,7 @@ def test_what_a_removed_document_allowed_counts_again_when_it_comes_back() -> No
     assert isinstance(verdict(world, "/x"), AllowEntry)
 
 
-def test_a_removed_document_that_is_back_before_the_next_build_allows_as_before() -> None:
+def test_a_removed_document_back_before_the_next_build_still_allows() -> None:
     texts = {B: text_of(ALLOW % "/x")}
     world = begun(texts, grants=FREE)
     world.apply({OTHER: denial("/busy")})
@@ -292,7 +292,7 @@ def test_a_removed_document_that_is_back_before_the_next_build_allows_as_before(
 # Feeds that are behind.
 
 
-def test_a_feed_that_was_quiet_for_hours_may_be_behind_for_a_while() -> None:
+def test_a_feed_quiet_for_hours_may_be_behind_a_while() -> None:
     world = begun({A: denial("/a")}, feeds="xy", max_staleness=60.0)
     world.now = 7200.5
     world.do(world.machine.fell_behind("x", 7200.0, world.now))
@@ -325,7 +325,7 @@ def test_a_feed_that_lists_is_as_old_as_its_last_list() -> None:
     assert world.in_force is None
 
 
-def test_what_loosens_takes_effect_with_the_next_list_of_a_feed_that_is_always_behind() -> None:
+def test_what_loosens_waits_for_the_next_list_of_a_slow_feed() -> None:
     world = begun({A: denial("/a")}, feeds="xy")
     world.do(world.machine.fell_behind("y", world.now, world.now))
     world.pause(5.0)
@@ -375,7 +375,7 @@ def test_an_exchange_stays_as_it_was_while_a_feed_is_behind() -> None:
     assert audience() == "new"
 
 
-def test_what_moved_during_an_outage_is_in_effect_however_long_it_takes_to_read() -> None:
+def test_a_denial_that_moved_in_an_outage_holds_while_being_read() -> None:
     def check(version: PolicySnapshot) -> None:
         assert isinstance(version.match("h", "/a", "GET"), DenyEntry)
 
@@ -394,7 +394,7 @@ def test_what_moved_during_an_outage_is_in_effect_however_long_it_takes_to_read(
     assert world.in_force.settled is None
 
 
-def test_a_feed_that_joins_holds_back_what_loosens_until_it_has_caught_up() -> None:
+def test_a_feed_that_joins_delays_loosening_until_it_catches_up() -> None:
     world = begun({A: denial("/a")}, max_staleness=60.0)
     world.do(world.machine.fell_behind("y", float("-inf"), world.now))
     world.apply({A: None})
@@ -481,7 +481,7 @@ def test_news_of_a_feed_that_is_behind_waits_for_the_others_alone() -> None:
     assert isinstance(verdict(world, "/a"), NoMatch)
 
 
-def test_a_feed_of_which_nobody_knows_how_much_it_knows_holds_back_and_closes_nothing() -> None:
+def test_a_feed_of_unknown_age_delays_loosening_and_closes_nothing() -> None:
     world = begun({A: denial("/a")}, max_staleness=60.0)
     world.do(world.machine.fell_behind("order", -math.inf, world.now))
     world.apply({A: None})
@@ -526,7 +526,7 @@ def test_other_issuers_have_all_documents_read_again_also_those_on_the_way(parse
     assert all(isinstance(verdict(world, path), ExchangeEntry) for path in ("/a", "/c", "/d"))
 
 
-def test_a_newer_text_counts_although_the_older_one_has_to_be_read_again() -> None:
+def test_a_newer_text_counts_although_the_older_is_read_again() -> None:
     world = begun({})
     world.apply({A: denial("/old", LIGHT_WORK)})
     world.use_issuers(frozenset({"another"}))
@@ -636,7 +636,7 @@ def test_lost_labels_open_nothing_while_a_feed_is_behind() -> None:
         assert [type(verdict(world, "/", f"{team}.example.com")) for team in "xy"] == [DenyEntry, DenyEntry]
 
 
-def test_other_labels_hold_back_a_denial_until_the_other_feed_has_caught_up() -> None:
+def test_new_labels_keep_a_denial_until_the_other_feed_catches_up() -> None:
     world = begun({A: denial("/a")}, feeds="xy", grants=Grants((attrs.evolve(BY_LABEL, actions=frozenset({"deny"})),)), labels={"a": RED})
     world.do(world.machine.fell_behind("y", world.now, world.now))
     world.apply({}, {"a": BLUE})
@@ -647,7 +647,7 @@ def test_other_labels_hold_back_a_denial_until_the_other_feed_has_caught_up() ->
 
 
 @pytest.mark.parametrize("order", ["light revoke build", "light build build build revoke"])
-def test_a_document_that_comes_while_grants_change_is_held_against_the_new_ones(order: str) -> None:
+def test_a_document_that_arrives_while_grants_change_uses_new_grants(order: str) -> None:
     world = two_teams()
     world.apply({Source("c", "p"): text_of(EXCHANGE % "/c")}, {"c": RED})
     world.finish("light")
@@ -676,7 +676,7 @@ def test_labels_that_give_more_while_grants_take_it_away_give_nothing() -> None:
     assert isinstance(verdict(world, "/a"), NoMatch)
 
 
-def test_a_right_of_labels_that_are_being_built_is_revoked_although_newer_labels_lack_it() -> None:
+def test_a_right_of_labels_being_built_is_revoked_under_newer_labels() -> None:
     world = begun({OTHER: denial("/b")}, grants=Grants((BY_LABEL, OF_B)))
     world.apply({A: text_of(EXCHANGE % "/a")}, {"a": RED})
     world.finish("light")
@@ -688,7 +688,7 @@ def test_a_right_of_labels_that_are_being_built_is_revoked_although_newer_labels
 
 
 @pytest.mark.parametrize("done", ["revoke", "revoke regrant"])
-def test_grants_that_are_taken_back_while_they_are_built_revoke_what_they_gave(done: str) -> None:
+def test_grants_taken_back_while_being_built_revoke_what_they_gave(done: str) -> None:
     world = two_teams()
     world.apply({Source("c", "p"): text_of(EXCHANGE % "/c")}, {"c": BLUE})
     world.end()
@@ -702,7 +702,7 @@ def test_grants_that_are_taken_back_while_they_are_built_revoke_what_they_gave(d
     assert isinstance(verdict(world, "/c"), NoMatch)
 
 
-def test_grants_that_are_taken_back_give_nothing_to_documents_that_the_settled_version_alone_has() -> None:
+def test_grants_taken_back_give_nothing_to_documents_only_in_the_settled_version() -> None:
     """What was being built for the wider grants lets the settled version exchange, too."""
     narrow = Grants((OF_B,))
     world = begun({A: text_of(EXCHANGE % "/a"), OTHER: text_of(EXCHANGE % "/b")}, labels={"a": RED}, grants=narrow)
@@ -717,7 +717,7 @@ def test_grants_that_are_taken_back_give_nothing_to_documents_that_the_settled_v
     assert not isinstance(verdict(world, "/a"), ExchangeEntry)
 
 
-def test_what_a_build_loses_under_grants_that_came_to_nothing_gives_nothing_under_the_next_ones() -> None:
+def test_rights_from_superseded_grants_never_reach_the_next_build() -> None:
     world = begun({OTHER: text_of(EXCHANGE % "/b")}, grants=FREE)
     of_c = attrs.evolve(OF_B, namespaces=frozenset({"c"}), path_prefixes=("/c",))
     world.do(world.machine.granted(Grants((OF_B, of_c)), world.now))
@@ -732,7 +732,7 @@ def test_what_a_build_loses_under_grants_that_came_to_nothing_gives_nothing_unde
 
 
 @pytest.mark.parametrize("meanwhile", ["labels", "grants"])
-def test_a_denial_on_its_way_is_in_effect_while_rights_change_beside_a_regrant(meanwhile: str) -> None:
+def test_a_moving_denial_holds_while_rights_change_beside_a_regrant(meanwhile: str) -> None:
     """The settled version without the rights of others was taken for a later one, and one that lacked the denial took its place."""
     deniers = NamespaceGrant(frozenset({"a", "b"}), None, ("*",))
     first, *others = (Grants((deniers, BY_LABEL, OF_B)[:number]) for number in (3, 2, 1))
@@ -760,7 +760,7 @@ def test_a_denial_on_its_way_is_in_effect_while_rights_change_beside_a_regrant(m
     assert all(map(is_refused, verdicts))
 
 
-def test_a_text_that_takes_long_to_read_is_held_against_the_newest_labels() -> None:
+def test_a_text_slow_to_read_is_checked_against_newest_labels() -> None:
     grants = Grants((BY_LABEL, attrs.evolve(BY_LABEL, selector=parse_selector("team=blue"), hosts=("other",))))
     world = begun({}, grants=grants)
     world.apply({A: text_of(EXCHANGE % "/a", size=LIGHT_WORK)}, {"a": RED})
@@ -784,7 +784,7 @@ def test_a_namespace_keeps_its_labels_while_it_has_no_documents() -> None:
 
 
 @pytest.mark.parametrize("is_built", [False, True])
-def test_a_right_that_labels_have_lost_stays_lost_when_the_namespace_is_deselected(is_built: bool) -> None:
+def test_a_right_lost_by_labels_stays_lost_after_deselection(is_built: bool) -> None:
     world = two_teams()
     world.apply({}, {"a": BLUE})
     world.finish(*["build"] * is_built)
@@ -840,7 +840,7 @@ def test_a_document_over_quota_is_read_again_when_there_is_room(how: str) -> Non
 
 
 @pytest.mark.parametrize("is_edited", [False, True])
-def test_a_denial_of_a_namespace_over_quota_is_back_once_its_siblings_are_gone(is_edited: bool) -> None:
+def test_a_denial_over_quota_is_back_once_its_siblings_are_removed(is_edited: bool) -> None:
     many, own = Source("a", "many"), Source("a", "own")
     limits = Grants(limited=False, limits=NamespaceLimits(entries=3))
     world = begun({many: text_of(*(DENY % f"/{number}" for number in range(4))), own: denial("/own"), OTHER: denial("/")}, grants=limits)
@@ -858,7 +858,7 @@ def test_a_denial_of_a_namespace_over_quota_is_back_once_its_siblings_are_gone(i
 # Work on the event loop.
 
 
-def test_a_report_of_ten_thousand_texts_is_taken_in_steps_of_bounded_work() -> None:
+def test_ten_thousand_reported_texts_are_taken_in_bounded_steps() -> None:
     texts: dict[Source, DocumentText | None] = {Source(f"n{number % 20}", f"p{number}"): Text("version: v1") for number in range(10_000)}
     world, most = World(Machine("x", ISSUERS)), 0
 
@@ -944,7 +944,7 @@ def test_lost_labels_end_an_exchange_at_once_although_grants_are_replaced_meanwh
     assert not isinstance(verdict(world, "/a"), ExchangeEntry)
 
 
-def test_a_denial_that_moves_when_grants_change_over_is_not_open_if_it_came_after_them() -> None:
+def test_a_denial_newer_than_changed_grants_stays_closed_when_it_moves() -> None:
     world = begun({A: denial("/a"), OTHER: denial("/b")}, grants=FREE)
     world.do(world.machine.granted(attrs.evolve(FREE, limits=NamespaceLimits(documents=99)), world.now))
     world.finish("revoke")
@@ -965,7 +965,7 @@ def test_a_denial_that_moves_when_grants_change_over_is_not_open_if_it_came_afte
     assert world.in_force.settled is None
 
 
-def test_a_denial_that_moves_after_a_first_version_under_new_grants_is_never_open() -> None:
+def test_a_denial_that_moves_after_the_first_regrant_never_opens() -> None:
     """The service opened as a build under new grants began, which put the version without documents back as the settled one."""
     world = World(Machine("x", ISSUERS, PolicySnapshot(FREE)))
     world.apply({A: denial("/a")})
@@ -1036,7 +1036,7 @@ def test_what_settled_unenforced_while_grants_changed_is_held_against_them() -> 
     assert not isinstance(verdict(world, "/a"), ExchangeEntry)
 
 
-def test_the_first_version_after_an_outage_has_no_right_that_labels_have_lost() -> None:
+def test_the_first_version_after_an_outage_drops_rights_labels_lost() -> None:
     grants = Grants((BY_LABEL,))
     world = begun({A: text_of(EXCHANGE % "/a")}, grants=grants, labels={"a": RED}, max_staleness=60.0)
     world.do(world.machine.fell_behind("x", world.now, world.now))

@@ -85,7 +85,7 @@ async def test_what_is_reported_before_it_runs_is_in_the_first_version(autojump_
         assert [published.verdict(path) for path in ("/a", "/b")] == [DenyEntry, DenyEntry]
 
 
-async def test_a_removal_beside_a_text_that_is_never_read_takes_effect_in_time(autojump_clock: MockClock) -> None:
+async def test_a_removal_beside_an_unread_text_takes_effect_in_time(autojump_clock: MockClock) -> None:
     published, gate = Published(), open_gate()
     runner = published.runner(gate)
     async with running(runner):

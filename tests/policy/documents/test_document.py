@@ -48,13 +48,13 @@ def test_an_empty_document_at_the_end_is_ignored(end: str) -> None:
     assert parsed(EXAMPLE + end) == parsed(EXAMPLE)
 
 
-def test_an_item_that_is_null_is_ignored_and_the_others_keep_their_positions() -> None:
+def test_null_items_are_ignored_and_the_others_keep_their_positions() -> None:
     document = parsed("version: v1\nentries:\n-\n- {match: {host: a, pathPrefix: /}, action: deny}\n- null\n- ~\n- text\n")
     assert [entry.index for entry in document.entries] == [1]
     assert [region.index for region in document.regions] == [4]
 
 
-def test_an_invalid_entry_closes_each_host_that_it_names_and_is_one_problem() -> None:
+def test_an_invalid_entry_closes_each_host_it_names_as_one_problem() -> None:
     document = parsed(
         "version: v1\nentries:\n- {match: {host: 'a,b', pathPrefix: /x}, action: deny}\n- {match: {pathPrefix: /y}, action: deny}\n"
     )
@@ -147,7 +147,7 @@ def test_the_number_of_entries_is_bounded() -> None:
         ((deny("/a", index=1),), (region("/b"), region("/b", host="b"), region("/a", index=1, host="b"))),
     ],
 )
-def test_a_document_has_only_entries_of_its_own_with_indices_of_their_own(
+def test_entries_of_another_source_or_with_the_same_index_raise(
     entries: tuple[DenyEntry | ExchangeEntry, ...], regions: tuple[FailClosedRegion, ...]
 ) -> None:
     with pytest.raises(ValueError, match=r"is of another source|have the same index"):

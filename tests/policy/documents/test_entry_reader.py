@@ -402,6 +402,6 @@ def test_aliases_are_read_like_what_they_stand_for() -> None:
         ("action: deny\nmatch:\n  host: a\n  pathPrefix: /\n  methods: GET", 7, 16),
     ],
 )
-def test_a_problem_is_shown_at_the_field_that_has_it_or_the_mapping_that_lacks_it(entry: str, line: int, column: int) -> None:
+def test_a_problem_is_shown_at_its_field_or_at_the_incomplete_mapping(entry: str, line: int, column: int) -> None:
     region = closed(entry)
     assert (region.line, region.column) == (line, column)

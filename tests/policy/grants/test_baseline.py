@@ -58,7 +58,7 @@ def test_a_baseline_has_hosts_and_methods_too() -> None:
     assert denied("/-/x", "GET", "a~b") == EVERYWHERE
 
 
-def test_a_baseline_entry_for_other_methods_does_not_hide_the_one_behind_it() -> None:
+def test_a_baseline_entry_for_other_methods_does_not_hide_the_next() -> None:
     reads = DenyEntry(BASELINE, 0, MatchScope(HOST, "/internal/x", frozenset({"GET"}), True))
     snapshot = with_baseline(PolicySnapshot.EMPTY, reads, INTERNAL)
     assert snapshot.match(HOST, "/internal/x", "GET") == reads

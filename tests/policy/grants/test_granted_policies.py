@@ -79,7 +79,7 @@ INSIDE = {"/orders", "/orders/x", "/orders/x/y"}
         (allow("/orders/x"), {"/orders/x", "/orders/x/y"}, "requests what its namespace is not granted: the action allow"),
     ],
 )
-def test_an_entry_is_in_force_or_closes_what_is_granted_or_is_refused(entry: Entry, closed: set[str] | None, reason: str) -> None:
+def test_an_entry_takes_effect_or_closes_what_is_granted_or_is_refused(entry: Entry, closed: set[str] | None, reason: str) -> None:
     policy, found = under(OWN_GRANTS, entry), left(entry)
     assert found.entries == ((entry,) if not reason else ())
     assert [problem.reason for problem in found.problems] == [f"entries[0] {reason}"] * bool(closed)
@@ -88,7 +88,7 @@ def test_an_entry_is_in_force_or_closes_what_is_granted_or_is_refused(entry: Ent
     assert policy.match("other.example.com", "/orders", "GET") is NO_MATCH
 
 
-def test_a_plain_prefix_that_is_granted_by_segments_counts_there_unless_another_grant_covers_it() -> None:
+def test_a_plain_prefix_counts_by_segments_unless_another_grant_covers_it() -> None:
     assert left(deny("/orders")).entries == (deny("/orders"),)
     policy = under(OWN_GRANTS, deny("/orders"))
     assert [policy.match(HOST, path, "GET") for path in ("/orders", "/orders?x", "/orders/x")] == [deny("/orders")] * 3
@@ -188,7 +188,7 @@ def test_grants_that_only_report_change_nothing_and_say_what_they_would() -> Non
 
 
 @pytest.mark.parametrize("others", [0, 100])
-def test_a_decoded_spelling_of_a_granted_prefix_closes_although_an_entry_is_written_there(others: int) -> None:
+def test_a_granted_prefixs_decoded_spelling_closes_despite_an_entry_there(others: int) -> None:
     prefixes = ("/a%2Fb", *(f"/{number}" for number in range(others)))
     healthy = under(Grants((attrs.evolve(OWN, path_prefixes=prefixes),)), deny("/a/b/c"))
     assert healthy.entry_count == 1
@@ -210,7 +210,7 @@ def test_a_plain_prefix_denies_what_else_is_granted_and_goes_last_there() -> Non
     assert [exchanged.match(HOST, path, "GET") for path in ("/api/x", "/api-v2/x", "/api-v3")] == [exchange("/api")] * 2 + [NO_MATCH]
 
 
-def test_an_exchange_counts_on_other_paths_that_may_be_exchanged_alike_and_an_allow_on_none() -> None:
+def test_exchanges_and_allows_have_no_effect_on_paths_that_grants_leave_out() -> None:
     denies = attrs.evolve(OWN, path_prefixes=("/orders-v2",), actions=frozenset({"deny"}))
     allows = attrs.evolve(OWN, path_prefixes=("/orders", "/orders-v2"), actions=frozenset({"allow"}))
     for entry, grants in ((exchange("/orders"), Grants((OWN, denies))), (allow("/orders"), Grants((allows,)))):
@@ -225,12 +225,12 @@ def test_each_of_two_wildcards_closes_the_granted_host_below_it() -> None:
     assert all(isinstance(policy.match(host, "/orders", "GET"), Unhealthy) for host in ("x.a.example", "y.b.example"))
 
 
-def test_a_denial_leaves_in_doubt_a_path_that_no_decoding_connects_with_a_granted_one() -> None:
+def test_a_denial_makes_a_path_with_parameters_ambiguous() -> None:
     found = under(OWN_GRANTS, deny("/orders")).match(HOST, "/orders;x/y", "GET", raw=True)
     assert isinstance(found, Ambiguous)
 
 
-def test_a_plain_prefix_that_is_granted_by_segments_keeps_its_place_among_entries() -> None:
+def test_a_plain_prefix_granted_by_segments_keeps_its_rank_among_entries() -> None:
     by_header = exchange("/orders", headers=(("a", "b"),))
     fields = HeaderFields((("a", "b"),), raw=True)
 
@@ -244,7 +244,7 @@ def test_a_plain_prefix_that_is_granted_by_segments_keeps_its_place_among_entrie
     assert decided(exchange("/orders"), deny("/orders", index=1)) == CONFLICT
 
 
-def test_a_plain_prefix_conflicts_with_one_of_another_namespace_where_it_is_granted() -> None:
+def test_plain_prefixes_of_two_namespaces_conflict_where_both_are_granted() -> None:
     rival = exchange("/orders", source=BLUE)
     alone = under(Grants((OWN, OTHERS)), deny("/orders"))
     policy = with_documents(alone, document_of(rival, source=BLUE))
@@ -272,7 +272,7 @@ def test_a_denial_counts_where_two_descriptions_of_its_namespace_agree() -> None
     assert policy.match(HOST, "/api/y", "GET") is NO_MATCH
 
 
-def test_a_plain_prefix_denies_all_that_it_covers_on_a_host_where_everything_is_granted() -> None:
+def test_a_plain_prefix_denies_everything_it_covers_on_a_fully_granted_host() -> None:
     wide = attrs.evolve(OWN, hosts=("*.example.com",), path_prefixes=("/api",))
     narrow = attrs.evolve(OWN, hosts=(HOST,), path_prefixes=("", "/x"))
     policy = under(Grants((wide, narrow)), deny("/api", host="*.example.com"))
@@ -319,12 +319,12 @@ def test_allowances_are_computed_again_where_too_many_are_known(monkeypatch: pyt
     assert grants.allowance("red", ()) == first != second
 
 
-def test_a_prefix_above_one_spelling_of_a_granted_one_closes_that_spelling_alone() -> None:
+def test_a_prefix_above_one_spelling_of_a_grant_closes_only_it() -> None:
     policy = under(Grants((attrs.evolve(OWN, path_prefixes=("/a%2Fb",)),)), deny("/a/"))
     assert [path for path in ("/a/b", "/a/b/c", "/a/c", "/a/") if policy.match(HOST, path, "GET") is not NO_MATCH] == ["/a/b", "/a/b/c"]
 
 
-def test_an_entry_that_is_granted_in_part_by_two_grants_is_not_in_force() -> None:
+def test_an_entry_that_two_grants_cover_only_together_has_no_effect() -> None:
     """Two grants that cover it only together do not."""
     halves = Grants((attrs.evolve(OWN, path_prefixes=("/a",)), attrs.evolve(OWN, path_prefixes=("/b",))))
     assert left(deny("/"), grants=halves).entries == ()
