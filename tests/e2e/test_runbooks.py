@@ -6,6 +6,7 @@ would run in a pod or a container.
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ from tests.monitoring.pages import PAGES, SETUPS, blocks, setups
 from tests.monitoring.sources import RUNBOOKS
 
 PROGRAMS: Final = ("kubectl", "helm", "docker", "journalctl", "systemctl", "systemd-run", "runuser", "ss", "curl", "exchanger", "git")
+# What the pages' commands and the stand-in are written for: bash, grep and programs of coreutils.
+NEEDED: Final = ("bash", "basename", "cat", "cut", "dirname", "env", "grep", "ls", "sort", "tr", "uniq")
+needs_shell = pytest.mark.skipif(any(shutil.which(name) is None for name in NEEDED), reason=f"runbooks need {', '.join(NEEDED)}")
 # Seconds for all commands of one set-up; ``exchanger`` takes one, once for each of its commands.
 RUN_S: Final = 300.0
 STAND_IN: Final = r"""#!/bin/sh
@@ -77,6 +81,7 @@ def run(setup: str, script: str, service: Service, folder: Path) -> subprocess.C
     return subprocess.run(["bash", "-c", whole], env=given, cwd=folder, capture_output=True, text=True, timeout=RUN_S, check=False)
 
 
+@needs_shell
 @pytest.mark.parametrize("setup", SETUPS)
 def test_every_command_of_every_runbook_runs(setup: str, service: Service, tmp_path: Path) -> None:
     script = []
@@ -98,6 +103,7 @@ def test_every_command_of_every_runbook_runs(setup: str, service: Service, tmp_p
     assert "team/policy" in told["triage"]
 
 
+@needs_shell
 @pytest.mark.parametrize("setup", SETUPS)
 def test_the_functions_show_the_service_that_runs(setup: str, service: Service, tmp_path: Path) -> None:
     script = "logs 10m | grep -c check.decided; metrics | grep ^exchanger_build; settings | grep ^POLICY_SOURCE; run exchanger status"
@@ -106,6 +112,7 @@ def test_the_functions_show_the_service_that_runs(setup: str, service: Service, 
     assert "0 problems" in told
 
 
+@needs_shell
 def test_the_setup_asks_for_the_pod_that_an_alert_is_about(service: Service, tmp_path: Path) -> None:
     given = {"export INSTANCE= ": "export INSTANCE=10.0.0.5:3002 "}
     assert all(text in setups()["cluster"] for text in given)
