@@ -116,6 +116,10 @@ class IdentityProvider(Part):
             self._ends[token] = end
         return self._tokens[user, key.name], key.name
 
+    def end_of(self, token: str) -> float:
+        """Return when a caller's token ends by the wall clock, infinite if this part has not signed it."""
+        return self._ends.get(token, float("inf"))
+
     def has_ended(self, question: Question) -> bool:
         """Return whether the token of ``question`` may have ended by the wall clock."""
         return self._ends[question.token] + LEEWAY <= max(question.walls)

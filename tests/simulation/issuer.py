@@ -72,6 +72,8 @@ IDLE_FAULTS: Final = ("surplus", "stray close", "408 while idle")
 CONNECT_FAULTS: Final = {"refused": 1.0, "silent": 3.0}
 FAULTS: Final = (*REQUEST_FAULTS, *HARMLESS_FAULTS, *IDLE_FAULTS, *CONNECT_FAULTS)
 
+# The longest time for which profiles let tokens be kept (seconds).
+MAX_TTL: Final = 60
 # Seconds within which a surplus answer comes, less than the shortest quarantine, minus what the network may add.
 _SURPLUS_WITHIN: Final = 0.085
 # The same where no connection is used again, so that no wait is too long.
@@ -105,6 +107,11 @@ class Issued:
     until: float
     client: "Client"
     lie: str = ""
+
+    @property
+    def kept(self) -> float:
+        """The longest time for which it is kept (seconds)."""
+        return min(self.lifetime, MAX_TTL)
 
 
 @final

@@ -291,7 +291,7 @@ def shares(world: World) -> Iterator[str]:
             if (by := _issued(world, token)) is None:
                 continue  # see ``answers``
             issued, (before, since) = by[1], kept.get(asked, (by[1], question.asked))
-            if since + _STORED < question.asked < min(before.at + _SHAREABLE * before.lifetime - 1.0, issued.at):
+            if since + _STORED < question.asked < min(before.at + _SHAREABLE * before.kept - 1.0, issued.at):
                 yield f"not shared: {_who(question)}"
             if issued.at > world.quiet + _RECONNECTED:  # before, there may have been no store
                 kept[asked] = issued, question.answered

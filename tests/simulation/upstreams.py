@@ -22,8 +22,6 @@ _NEVER_TRUSTED: Final = 0.15
 _PAUSE: Final = 60.0
 # The part of a token's life in which nobody renews it.
 _YOUNG: Final = 0.5
-# The longest time for which tokens are kept (seconds); see ``World.profiles``.
-_MAX_TTL: Final = 60.0
 _NEVER: Final = float("inf")
 # Headers that come with a response, beside its status.
 _WHOLE: Final = (("date", "Mon, 30 Nov 2026 08:00:00 GMT"), ("content-type", "text/plain"))
@@ -151,7 +149,8 @@ class Upstreams(Part):
         for same, (next_one, *_) in itertools.pairwise(order):
             issued, asked, answered = same[0].issued, next_one.question.asked, next_one.question.answered
             kept, life = min(one.question.answered for one in same), self.world.born(asked)
-            young = asked - issued.at < _YOUNG * min(issued.lifetime, _MAX_TTL)
+            ends = self.world.identity.end_of(next_one.question.token) - (issued.until - issued.lifetime)
+            young = asked - issued.at < _YOUNG * min(issued.kept, ends)  # no token is kept beyond its caller's
             # It was there before anybody asked for the next one, which was issued for that question.
             if not young or not kept < asked < next_one.issued.at or self.world.born(kept) != life:
                 continue

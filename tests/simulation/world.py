@@ -32,7 +32,7 @@ from tests.simulation.forwarding import HTTP_PORT, Forwarding
 from tests.simulation.gateway import LEFT, PORT, TLS_PORT, Gateway, Question
 from tests.simulation.grammar import MOVING_HOST, PATHS, Request
 from tests.simulation.identity import HOST, IdentityProvider
-from tests.simulation.issuer import SimulatedIssuer
+from tests.simulation.issuer import MAX_TTL, SimulatedIssuer
 from tests.simulation.kernel import Kernel, Trace, seeded
 from tests.simulation.network import SimulatedNetwork
 from tests.simulation.part import CANARY, Part
@@ -173,7 +173,7 @@ class World:
             if plan.tls:
                 profile["caFile"] = str(self.folder / "authorities.pem")
             if plan.cache:
-                profile["cache"] = {"maxTTL": "60s", "maxEntries": _FEW if plan.crowded else 1000}
+                profile["cache"] = {"maxTTL": f"{MAX_TTL}s", "maxEntries": _FEW if plan.crowded else 1000}
                 profile["cache"] |= {"dropRefused": True} if plan.refusals else {}
             if plan.permits:
                 profile["limits"] = {"maxInFlight": plan.permits, "breaker": True}
