@@ -104,7 +104,7 @@ ROOMS: Final = {
     "envoy": (["exchanger/envoy"], ["tests/envoy", "tests/property/test_envoy.py"]),
     "http_authz": (["exchanger/http_authz"], ["tests/http_authz", "tests/property/test_http_authz.py"]),
     "audit": (["exchanger/audit"], ["tests/audit", "tests/app/test_settings.py"]),
-    "issuers": (["exchanger/issuers"], ["tests/issuers", "tests/property/test_issuers*.py"]),
+    "issuers": (["exchanger/issuers"], ["tests/issuers", "tests/check/test_command.py", "tests/property/test_issuers*.py"]),
     "grpc-connection": (["exchanger/grpc/connection.py"], ["tests/grpc", "tests/property/test_grpc*.py"]),
     "kube-reflector": (["exchanger/kube/reflector.py"], ["tests/kube", "tests/property/test_kube_*.py"]),
 }

@@ -32,10 +32,11 @@ from tests.issuers.fakes import FORBIDDEN, MISSING, OAUTH, MemorySecrets, data
         ("Cg==", ""),
         ("/w==", None),
         ("canary!", None),
+        ("Y2Fu!YXJ5", None),
         ("YQ", None),
         ("\u00e4", None),
     ],
-    ids=["line end", "spaces", "empty", "empty line", "binary", "not base64", "no padding", "not ASCII"],
+    ids=["line end", "spaces", "empty", "empty line", "binary", "not base64", "another character within", "no padding", "not ASCII"],
 )
 def test_values_are_base64_of_text_without_the_last_line_end(encoded: str, value: str | None) -> None:
     found = secret_data("7", {"key": encoded})

@@ -73,6 +73,9 @@ async def test_each_good_version_of_the_file_is_a_set(autojump_clock: MockClock)
         ((kind, reason),) = it.log.taken()
         assert (it.started(), it.sets, kind) == (False, [], "file_rejected")
         assert reason.endswith('profile "p9" tokenEndpoint has no usable host and port; and 2 more')
+        it.file.text = profiles(*(inline(f"p{number}", host="") for number in range(10)))
+        await trio.sleep(5)
+        assert it.log.taken()[0][1].endswith('profile "p9" tokenEndpoint has no usable host and port')
         for text in (ONE, ONE + "# a comment\n"):
             it.file.text = text
             await trio.sleep(5)

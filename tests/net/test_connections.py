@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from itertools import count
 from typing import Any, final
 
 import attrs
@@ -221,6 +222,26 @@ async def test_an_attempt_outlives_its_call_and_its_connection_serves_the_next_o
         await trio.sleep(0.6)
         assert it.counts == (1, 1, 0, 0, 0)
         assert await it.use() == [0]
+
+
+async def test_a_failed_attempt_to_connect_ends_one_call_alone(autojump_clock: MockClock) -> None:
+    async with connections() as it:
+        plain, attempts = it.endpoint.dial, count()
+
+        async def first_fails(host: str, port: int) -> trio.SocketStream:
+            number = next(attempts)
+            await trio.sleep(1.0 + number)
+            if number == 0:
+                raise ConnectionRefusedError
+            return await plain(host, port)
+
+        it.pool.reactor.network = attrs.evolve(SYSTEM, connect=first_fails)
+        for _ in range(2):
+            it.call()
+        await trio.sleep(1.5)
+        assert [type(outcome) for outcome in it.landed] == [NoAnswer]
+        await trio.sleep(1.0)
+        assert [type(outcome) for outcome in it.landed] == [NoAnswer, EndpointResponse]
 
 
 def known(*, longest: float = 10.0, now: float = 0.0) -> ReuseQuarantine:
