@@ -120,14 +120,17 @@ async def test_nothing_loosens_before_a_list_succeeds(cluster: Cluster, failure:
 
 @attrs.define(eq=False)
 class Versions:
-    """Implements ``Lister``: answers with ``page`` at once."""
+    """Implements ``Lister``: answers with ``page`` after ``seconds``."""
 
     page: Page[bool] | ApiFailure
     name: str = "configmaps"
+    seconds: float = 0.0
     asked: list[float] = attrs.field(factory=list)
 
     async def list_page(self, *, limit: int, continue_token: str = "", resource_version: str = "") -> Page[bool] | ApiFailure:
         self.asked.append(trio.current_time())
+        if self.seconds:
+            await trio.sleep(self.seconds)
         return self.page
 
 
@@ -219,14 +222,20 @@ async def test_an_object_that_stays_missing_leads_to_another_list(autojump_clock
         assert not made.is_behind()
 
 
-async def test_an_event_during_a_list_needs_another_one(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("takes", [0.0, LIST_EVERY_S])
+async def test_an_event_during_or_after_a_list_needs_another_one(takes: float, autojump_clock: MockClock) -> None:
     async with behind(versions(20, b=15)) as made:
+        made.lister.seconds = takes
+        made.catch_up.fall_behind()
+        await trio.sleep(LIST_EVERY_S + COLLECT_S)
+        assert len(made.lister.asked) == 2
         made.catch_up.fall_behind()
         made.apply(Put(config_map("b", 15)))
+        await trio.sleep(takes)  # the second list is answered now
         assert made.is_behind()
-        await trio.sleep(LIST_EVERY_S + 2 * COLLECT_S)
+        await trio.sleep(LIST_EVERY_S + takes + 2 * COLLECT_S)
         assert not made.is_behind()
-        assert len(made.lister.asked) == 2
+        assert len(made.lister.asked) == 3
 
 
 async def test_a_store_that_another_event_overtakes_is_behind_of_the_first_one(autojump_clock: MockClock) -> None:

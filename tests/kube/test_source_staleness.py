@@ -1,10 +1,14 @@
+from itertools import pairwise
+
 import pytest
 import trio
 from trio.testing import MockClock
 
 from exchanger.kube.list_watch import ApiFailure, FailureKind
+from exchanger.kube.reflector import PROGRESS_S
 from exchanger.kube.source import LOOK_S
 from tests.kube.cluster import REFUSED, Cluster, Followed, deny, following
+from tests.kube.fake_api_server import Verb
 
 LIMIT_S = 60.0
 LATE_S = LOOK_S + 0.5
@@ -115,4 +119,7 @@ async def test_events_on_watches_that_end_after_one_event_arrive_within_the_limi
         written = trio.current_time()
         await followed.record.until(lambda: followed.record.denies("/q"), limit)
         assert trio.current_time() - written < limit / 2
-        assert len([one for one in cluster.server.requests if one.time >= written]) < 100
+        asked = [one for one in cluster.server.requests if one.time >= written]
+        assert len(asked) < 100
+        watched = [one.time for one in asked if (one.resource, one.verb) == ("configmaps", Verb.WATCH)]
+        assert all(later - earlier > 0.99 * PROGRESS_S for earlier, later in pairwise(watched))
