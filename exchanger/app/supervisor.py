@@ -81,7 +81,8 @@ class Supervisor:
 
     ``console_shows_tokens`` makes the console decode tokens. Only the demo sets it, whose tokens are worthless; no setting does.
     ``list_watches`` and ``secrets`` stand for the API server where policy comes from a cluster; ``watch`` tells of changes where it comes
-    from a folder. ``audit_file`` makes the file of the audit log, ``audit``.
+    from a folder. ``audit_file`` makes the file of the audit log, ``audit``. The components that it builds are public: whoever runs it
+    can measure them.
     """
 
     settings: Settings
@@ -93,19 +94,19 @@ class Supervisor:
     watch: Watch = attrs.field(default=watch_folder, kw_only=True)
     audit_file: Callable[[Path], Output] = attrs.field(default=AuditFile, kw_only=True)
     _log: structlog.stdlib.BoundLogger = attrs.field(init=False, factory=structlog.get_logger)
-    _policy: CurrentPolicy = attrs.field(init=False)
-    _board: HealthBoard = attrs.field(init=False, factory=HealthBoard)
-    _metrics: Metrics = attrs.field(init=False)
-    _exports: Exports = attrs.field(init=False)
+    policy: CurrentPolicy = attrs.field(init=False)
+    board: HealthBoard = attrs.field(init=False, factory=HealthBoard)
+    metrics: Metrics = attrs.field(init=False)
+    exports: Exports = attrs.field(init=False)
     _reactor: Reactor = attrs.field(init=False)
-    _pipeline: ExchangePipeline = attrs.field(init=False)
+    pipeline: ExchangePipeline = attrs.field(init=False)
     audit: AuditLog | None = attrs.field(init=False)
-    _evaluator: Evaluator = attrs.field(init=False)
-    _server: GrpcServer = attrs.field(init=False)
+    evaluator: Evaluator = attrs.field(init=False)
+    server: GrpcServer = attrs.field(init=False)
     _http_authz: HttpAuthz | None = attrs.field(init=False)
     _sync: PolicySync = attrs.field(init=False)
     _lame_duck: LameDuck = attrs.field(init=False)
-    _console: Console | None = attrs.field(init=False)
+    console: Console | None = attrs.field(init=False)
     _frozen: bool = attrs.field(init=False, default=False)
     _was_missing: bool = attrs.field(init=False, default=False)
     _listening: bool = attrs.field(init=False, default=False)
@@ -114,12 +115,12 @@ class Supervisor:
     def __attrs_post_init__(self) -> None:
         settings, network = self.settings, self.network
         self._reactor = Reactor(network)
-        self._policy = CurrentPolicy(required=settings.policy_required, reach=settings.unreadable_reach)
-        self._metrics = Metrics(
+        self.policy = CurrentPolicy(required=settings.policy_required, reach=settings.unreadable_reach)
+        self.metrics = Metrics(
             __version__,
             Gauges(
-                check_in_flight=lambda: self._evaluator.in_flight,
-                exchanges_in_flight=lambda: self._pipeline.in_flight,
+                check_in_flight=lambda: self.evaluator.in_flight,
+                exchanges_in_flight=lambda: self.pipeline.in_flight,
                 policy_entries=lambda: self._snapshot().entry_count,
                 policy_invalid_documents=lambda: self._snapshot().invalid_documents,
                 policy_entries_refused=lambda: self._snapshot().refused_count,
@@ -133,33 +134,33 @@ class Supervisor:
                 tls_certificate_rejected=self._certificate_rejected,
                 issuer_profiles_rejected=lambda: self._sync.profiles_rejected,
                 issuer_values_missing=lambda: self._sync.issuer_values_missing,
-                grpc_connections=lambda: self._server.connections,
-                grpc_connections_refused=lambda: self._server.refused,
+                grpc_connections=lambda: self.server.connections,
+                grpc_connections_refused=lambda: self.server.refused,
                 http_authz=self._http_authz_counts,
                 breakers_open=self._breakers_open,
                 exchanges_queued=self._exchanges_queued,
                 credentials_refused=lambda: {
-                    (one.name, one.endpoint_host): told for one, told in self._pipeline.credentials_refused.items()
+                    (one.name, one.endpoint_host): told for one, told in self.pipeline.credentials_refused.items()
                 },
-                token_cache_entries=lambda: self._pipeline.cache.entries,
-                token_cache_store_connected=lambda: self._pipeline.cache.store_connected,
-                token_cache_requests=lambda: self._pipeline.cache.requests,
-                token_cache_refused=lambda: self._pipeline.cache.upstream_refusals,
+                token_cache_entries=lambda: self.pipeline.cache.entries,
+                token_cache_store_connected=lambda: self.pipeline.cache.store_connected,
+                token_cache_requests=lambda: self.pipeline.cache.requests,
+                token_cache_refused=lambda: self.pipeline.cache.upstream_refusals,
                 audit=lambda: None if self.audit is None else self.audit.counts,
             ),
         )
-        self._exports = Exports.of(settings.otlp, __version__, self._metrics.collect, network)
-        tracing = self._exports.tracing
-        self._console = self._make_console()
+        self.exports = Exports.of(settings.otlp, __version__, self.metrics.collect, network)
+        tracing = self.exports.tracing
+        self.console = self._make_console()
         self.audit = self._make_audit()
         tracer: Tracer | None = None if tracing is None else tracing.contexts
-        observers: tuple[ExchangeObserver, ...] = (self._metrics,) if tracing is None else (self._metrics, tracing)
+        observers: tuple[ExchangeObserver, ...] = (self.metrics,) if tracing is None else (self.metrics, tracing)
         self._sync = PolicySync(
-            settings, self._policy, self._use_issuers, self._on_stale, self._log, network, self.list_watches, self.secrets, self.watch
+            settings, self.policy, self._use_issuers, self.on_stale, self._log, network, self.list_watches, self.secrets, self.watch
         )
         client = settings.token_client
         cache = TokenCache(client.rules, client.proxies, settings.token_cache, network)
-        self._pipeline = ExchangePipeline(
+        self.pipeline = ExchangePipeline(
             client,
             observers,
             self._reactor,
@@ -168,10 +169,10 @@ class Supervisor:
             previous_left=self._sync.previous_credentials_left,
             on_client_refused=self._sync.retry_secrets,
         )
-        self._evaluator = Evaluator(
-            self._policy,
+        self.evaluator = Evaluator(
+            self.policy,
             settings.decision,
-            self._pipeline,
+            self.pipeline,
             self._observers(),
             network.steady,
             tracer,
@@ -179,12 +180,12 @@ class Supervisor:
             self.audit if self.audit is not None and self.audit.required else None,
             self._reactor.spend,
         )
-        self._lame_duck = LameDuck(lambda: self._evaluator.answered)
-        self._server = GrpcServer(settings.grpc, self._routes(), self._reactor, self._handler_fault)
+        self._lame_duck = LameDuck(lambda: self.evaluator.answered)
+        self.server = GrpcServer(settings.grpc, self._routes(), self._reactor, self._handler_fault)
         self._http_authz = self._make_http_authz()
-        if self._console is not None:
-            self._policy.on_change(self._console.published)
-        self._policy.on_change(self._ready)
+        if self.console is not None:
+            self.policy.on_change(self.console.published)
+        self.policy.on_change(self._ready)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain; a second signal ends the drain.
@@ -199,18 +200,18 @@ class Supervisor:
                 self._announce()
                 if self.audit is not None:
                     await infrastructure.start(self.audit.run)
-                await infrastructure.start(self._exports.run)
+                await infrastructure.start(self.exports.run)
                 infrastructure.start_soon(self._reactor.run)
-                await infrastructure.start(self._pipeline.run)
+                await infrastructure.start(self.pipeline.run)
                 metrics, console = self.settings.metrics, self.settings.console
                 if metrics.enabled:
-                    await self._start(infrastructure, MetricsServer(metrics, self._metrics, self.network.listen).run, "METRICS_PORT")
-                if self._console is not None and console is not None:
-                    await self._start(infrastructure, self._console.run, "CONSOLE_ADDRESS", console.host)
+                    await self._start(infrastructure, MetricsServer(metrics, self.metrics, self.network.listen).run, "METRICS_PORT")
+                if self.console is not None and console is not None:
+                    await self._start(infrastructure, self.console.run, "CONSOLE_ADDRESS", console.host)
                 settings = self.settings.http_authz
                 async with trio.open_nursery() as workers:
                     workers.start_soon(self._sync.run)
-                    await self._start(workers, self._server.run, "GRPC_PORT, GRPC_TLS_PORT")
+                    await self._start(workers, self.server.run, "GRPC_PORT, GRPC_TLS_PORT")
                     if self._http_authz is not None and settings is not None:
                         await self._start(workers, self._http_authz.run, "HTTP_AUTHZ_PORT", settings.host)
                     self._listening = True
@@ -221,18 +222,19 @@ class Supervisor:
                 infrastructure.cancel_scope.cancel()
 
     def _use_issuers(self, issuers: "HashTrieMap[str, Issuer]") -> None:
-        self._pipeline.use_issuers(issuers)
-        self._evaluator.rules = attrs.evolve(self._evaluator.rules, issuers=issuers)
+        self.pipeline.use_issuers(issuers)
+        self.evaluator.rules = attrs.evolve(self.evaluator.rules, issuers=issuers)
 
-    def _on_stale(self, stale: bool) -> None:  # noqa: FBT001 - the signature that the source calls
+    def on_stale(self, stale: bool) -> None:  # noqa: FBT001 - the signature that the source calls
+        """Decide by no policy while the policy is older than ``POLICY_MAX_STALENESS`` allows."""
         if stale:  # the version that ends it also makes the service ready again
-            self._policy.withdraw()
-            self._board.set_unready()
+            self.policy.withdraw()
+            self.board.set_unready()
 
     @property
     def serving(self) -> bool:
         """Whether the health service reports SERVING."""
-        return self._board.serving
+        return self.board.serving
 
     async def _start(self, nursery: trio.Nursery, run: object, variable: str, host: str | None = None) -> None:
         """Start a listener and log its address; with a ``host``, the listener reports only its port."""
@@ -247,19 +249,19 @@ class Supervisor:
         """Wait for the first signal, then until every call has ended, the grace period is over, or a second signal arrives."""
         number = await anext(signals)
         self._log.info("service.draining", signal=signal.Signals(number).name, grace_s=self.settings.shutdown_grace)
-        self._board.set_draining()
+        self.board.set_draining()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._cancel_on, signals, nursery.cancel_scope)
             deadline = trio.current_time() + self.settings.shutdown_grace
             await self._lame_duck.run(self.settings.shutdown_grace / 4)
             with trio.CancelScope(deadline=deadline) as grace:
                 async with trio.open_nursery() as servers:
-                    servers.start_soon(self._server.drain, math.inf)
+                    servers.start_soon(self.server.drain, math.inf)
                     if self._http_authz is not None:
                         servers.start_soon(self._http_authz.http.drain, math.inf)
             if grace.cancelled_caught:
                 self._say_cut("the grace period is over")
-                await self._server.drain(0.0)
+                await self.server.drain(0.0)
             nursery.cancel_scope.cancel()
 
     async def _cancel_on(self, signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
@@ -268,14 +270,14 @@ class Supervisor:
         scope.cancel()
 
     def _say_cut(self, reason: str) -> None:
-        self._log.warning("service.drain_cut_short", reason=reason, requests=self._evaluator.in_flight)
+        self._log.warning("service.drain_cut_short", reason=reason, requests=self.evaluator.in_flight)
 
     def _observers(self) -> tuple[DecisionObserver, ...]:
-        observers: tuple[DecisionObserver, ...] = (self._metrics,)
-        if self._exports.tracing is not None:
-            observers = (*observers, self._exports.tracing)
-        if self._console is not None:
-            observers = (*observers, self._console.feed)
+        observers: tuple[DecisionObserver, ...] = (self.metrics,)
+        if self.exports.tracing is not None:
+            observers = (*observers, self.exports.tracing)
+        if self.console is not None:
+            observers = (*observers, self.console.feed)
         if self.settings.log.decisions is not LogDecisions.OFF:
             self.logging.decisions.touch = self._reactor.touch
             observers = (*observers, self.logging.decisions)
@@ -296,7 +298,7 @@ class Supervisor:
         settings = self.settings.http_authz
         if settings is None:
             return None
-        return HttpAuthz(settings, self._evaluator, self._reactor, lambda: self._board.serving, self._http_checked)
+        return HttpAuthz(settings, self.evaluator, self._reactor, lambda: self.board.serving, self._http_checked)
 
     def _http_checked(self, serving: bool) -> None:  # noqa: FBT001 - the signature that the authorization port calls
         self._lame_duck.checked("", serving=serving)
@@ -310,7 +312,7 @@ class Supervisor:
         return max((found.doubted for found in self._certificates()), default=None)
 
     def _certificates(self) -> list[RotationStatistics]:
-        servers = (self._server, self._http_authz)
+        servers = (self.server, self._http_authz)
         return [found for server in servers if server is not None and (found := server.certificate) is not None]
 
     def _http_authz_counts(self) -> HttpAuthzCounts | None:
@@ -322,17 +324,17 @@ class Supervisor:
         if settings.console is None:
             return None
         source = "directory" if isinstance(settings.policy, DirectorySettings) else "kubernetes"
-        policy = self._policy
+        policy = self.policy
         sources = Sources(
             snapshot=lambda: policy.newest,
             totals=self._totals,
             line=decision_line,
             is_missing=lambda: policy.is_missing,
-            notices=self._all_notices,
-            freshness=self._freshness,
+            notices=self.all_notices,
+            freshness=self.freshness,
             issuers=self._issuer_health,
-            rules=lambda: self._evaluator.rules,
-            is_discovered=lambda issuer: bool(self._pipeline.metadata.token_endpoint(issuer)),
+            rules=lambda: self.evaluator.rules,
+            is_discovered=lambda issuer: bool(self.pipeline.metadata.token_endpoint(issuer)),
         )
         about = ConsoleFacts(version=__version__, policy_source=source)
         return Console(
@@ -344,19 +346,19 @@ class Supervisor:
         )
 
     def _totals(self) -> Totals:
-        seen = self._metrics.overview()
+        seen = self.metrics.overview()
         return Totals(seen.decisions, seen.exchanges, seen.coalesced, CHECK_BUCKETS, seen.durations, seen.errors)
 
     def _breakers_open(self) -> dict[str, bool]:
         found: dict[str, bool] = {}
-        for limits in self._pipeline.limits:
+        for limits in self.pipeline.limits:
             if limits.breaker is not None:
                 found[limits.endpoint_host] = limits.is_open or found.get(limits.endpoint_host, False)
         return found
 
     def _exchanges_queued(self) -> dict[str, int]:
         found: dict[str, int] = {}
-        for limits in self._pipeline.limits:
+        for limits in self.pipeline.limits:
             if limits.permits is not None:
                 found[limits.endpoint_host] = found.get(limits.endpoint_host, 0) + limits.queued
         return found
@@ -373,40 +375,42 @@ class Supervisor:
                 0 if limits.permits is None else limits.permits.in_flight,
                 None if limits.permits is None else limits.permits.limit,
             )
-            for limits in self._pipeline.limits
+            for limits in self.pipeline.limits
         )
 
-    def _freshness(self) -> Freshness:
+    def freshness(self) -> Freshness:
+        """Return how old the policy is, and what cannot be read as it is now."""
         state = self._sync.state()
         return Freshness(state.age, tuple(name for name, unreadable in state.named if unreadable), self._unreadable())
 
     def _unreadable(self) -> tuple[str, ...]:
         """Return what cannot be read as it is now: names of files in the policy's folder, and variables that name other files."""
-        parts = (self._sync, self._pipeline.cache, self.audit, self._http_authz, self._console)
+        parts = (self._sync, self.pipeline.cache, self.audit, self._http_authz, self.console)
         return tuple(name for part in parts if part is not None for name in part.unreadable)
 
     def _routes(self) -> dict[bytes, Route]:
-        health = HealthService(self._board, frozenset(SERVICES), self._health_checked)
+        health = HealthService(self.board, frozenset(SERVICES), self._health_checked)
         return {
-            **Authorization(self._evaluator).routes(),
-            **ExternalProcessor(self._evaluator, self._pipeline.cache).routes(),
+            **Authorization(self.evaluator).routes(),
+            **ExternalProcessor(self.evaluator, self.pipeline.cache).routes(),
             **routes_of(health.service),
             **Reflection(SERVICES).routes(),
         }
 
     def _snapshot(self) -> PolicySnapshot:
-        return self._policy.newest or PolicySnapshot.EMPTY
+        return self.policy.newest or PolicySnapshot.EMPTY
 
-    def _all_notices(self) -> tuple[Notices, ...]:
-        return Notices.of(as_notices(self.settings.without_effect)), self._policy.notices
+    def all_notices(self) -> tuple[Notices, ...]:
+        """Return the notices about variables and about the policy."""
+        return Notices.of(as_notices(self.settings.without_effect)), self.policy.notices
 
     def _ready(self, _snapshot: PolicySnapshot) -> None:
-        missing, was_missing = self._policy.is_missing, self._was_missing
+        missing, was_missing = self.policy.is_missing, self._was_missing
         self._was_missing = missing
         if missing:
             if not was_missing:
                 self._log.error("policy.missing", text="no entry is in force and POLICY_REQUIRED is on: every check is refused")
-            self._board.set_unready()
+            self.board.set_unready()
             return
         if was_missing:
             self._log.info("policy.restored")
@@ -415,12 +419,12 @@ class Supervisor:
             # Everything built so far, mostly policy, lives as long as the process and is shared by later versions, so the collector need
             # not traverse it while requests are answered. There is no collection first: with 10,000 documents it would block the loop.
             gc.freeze()
-        self._board.set_ready()
+        self.board.set_ready()
         self._say_started()
 
     def _say_started(self) -> None:
         """Log the start once, when checks are answered by a policy: listeners alone refuse everything."""
-        if self._listening and self._board.serving and not self._said_started:
+        if self._listening and self.board.serving and not self._said_started:
             self._said_started = True
             self._log.info("service.started", version=__version__)
 

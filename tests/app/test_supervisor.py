@@ -115,7 +115,7 @@ def test_metrics_say_how_current_the_policy_is(
 
     async def look(supervisor: Supervisor) -> None:
         await trio.lowlevel.checkpoint()
-        for metric in supervisor._metrics.collect():
+        for metric in supervisor.metrics.collect():
             found.update({sample.name: sample.value for sample in metric.samples if sample.name in METRICS_OF_THE_SOURCE})
 
     monkeypatch.setattr(Supervisor, "run", look)
@@ -130,7 +130,7 @@ def test_metrics_say_what_keeps_old_profiles_in_force(configured: Path, monkeypa
 
     async def look(supervisor: Supervisor) -> None:
         await trio.lowlevel.checkpoint()
-        samples = [sample for metric in supervisor._metrics.collect() for sample in metric.samples]
+        samples = [sample for metric in supervisor.metrics.collect() for sample in metric.samples]
         found.update({sample.name: sample.value for sample in samples if sample.name.startswith("ext_authz_issuer_")})
 
     monkeypatch.setattr(Supervisor, "run", look)
@@ -184,8 +184,8 @@ def test_a_file_that_becomes_invalid_is_counted_until_it_is_repaired(
     seen: list[tuple[float, tuple[str, ...], float]] = []
 
     def state(supervisor: Supervisor) -> tuple[float, tuple[str, ...], float]:
-        samples = {sample.name: sample.value for metric in supervisor._metrics.collect() for sample in metric.samples}
-        return samples[OF_FILES[0]], supervisor._freshness().objects, samples[OF_FILES[1]]
+        samples = {sample.name: sample.value for metric in supervisor.metrics.collect() for sample in metric.samples}
+        return samples[OF_FILES[0]], supervisor.freshness().objects, samples[OF_FILES[1]]
 
     run = Supervisor.run
 
@@ -214,7 +214,7 @@ def test_metrics_count_variables_without_effect(configured: Path, monkeypatch: p
 
     async def look(supervisor: Supervisor) -> None:
         await trio.lowlevel.checkpoint()
-        samples = [sample for metric in supervisor._metrics.collect() for sample in metric.samples]
+        samples = [sample for metric in supervisor.metrics.collect() for sample in metric.samples]
         found.extend(sample.value for sample in samples if sample.name == "ext_authz_config_without_effect")
 
     monkeypatch.setattr(Supervisor, "run", look)
@@ -229,7 +229,7 @@ def test_metrics_say_when_the_certificate_in_use_expires(configured: Path, tmp_p
     found: list[float | None] = []
 
     def expiry(supervisor: Supervisor) -> float | None:
-        samples = [sample for metric in supervisor._metrics.collect() for sample in metric.samples if sample.name == EXPIRY]
+        samples = [sample for metric in supervisor.metrics.collect() for sample in metric.samples if sample.name == EXPIRY]
         return samples[0].value if samples else None
 
     async def look(supervisor: Supervisor) -> None:
@@ -240,7 +240,7 @@ def test_metrics_say_when_the_certificate_in_use_expires(configured: Path, tmp_p
             nursery.cancel_scope.cancel()
 
     async def _serve(supervisor: Supervisor, *, task_status: trio.TaskStatus[Addresses]) -> None:
-        await supervisor._server.run(task_status=task_status)
+        await supervisor.server.run(task_status=task_status)
 
     monkeypatch.setattr(Supervisor, "run", look)
     assert cli.main(["serve"]) == 0
@@ -281,13 +281,13 @@ def test_a_required_policy_decides_whether_the_service_is_ready(
             await nursery.start(supervisor.logging.writer.run)
             for version in (PolicySnapshot.EMPTY, PolicySnapshot.EMPTY, ENTRY, None, PolicySnapshot.EMPTY, ENTRY):
                 if version is None:
-                    supervisor._on_stale(True)
+                    supervisor.on_stale(True)
                 else:
-                    supervisor._policy.publish(version)
+                    supervisor.policy.publish(version)
                 served.append(supervisor.serving)
-            supervisor._board.set_draining()
+            supervisor.board.set_draining()
             for version in (PolicySnapshot.EMPTY, ENTRY):
-                supervisor._policy.publish(version)
+                supervisor.policy.publish(version)
                 served.append(supervisor.serving)
             nursery.cancel_scope.cancel()
 
@@ -304,8 +304,8 @@ def test_the_console_shows_notices_of_variables_and_policy(configured: Path, mon
 
     async def look(supervisor: Supervisor) -> None:
         await trio.lowlevel.checkpoint()
-        supervisor._policy.notices = Notices((Notice("policy", "is missing", "write one"),))
-        found.extend(notice for notices in supervisor._all_notices() for notice in notices.listed)
+        supervisor.policy.notices = Notices((Notice("policy", "is missing", "write one"),))
+        found.extend(notice for notices in supervisor.all_notices() for notice in notices.listed)
 
     monkeypatch.setattr(Supervisor, "run", look)
     assert cli.main(["serve"]) == 0

@@ -48,7 +48,7 @@ class Bounds(Part):
         for name in _ROWS:
             self._check(f"{name}, with as many questions", rows[name], waiting)
         for supervisor in self.world.supervisors:
-            self._look_at(supervisor._pipeline)
+            self._look_at(supervisor.pipeline)
         for issuer in self.world.issuers.values():
             if self._permits and len(calls := issuer.under_way()) > self._permits:
                 self.kernel.after(_ON_ITS_WAY, self._look_again, issuer, calls)
@@ -58,7 +58,7 @@ class Bounds(Part):
         self._check("idle connections", counts.idle, limits.max_idle)
         self._check("connections in quarantine", counts.quarantined, limits.max_quarantined)
         self._check("busy connections", counts.busy, limits.max_busy_per_host * len(self.world.issuers))
-        for partition in memory._partitions:
+        for partition in memory.partitions:
             self._check("kept tokens of an issuer", len(partition.entries), partition.max_entries)
         self._check("kept bytes", memory.size, memory.max_bytes)
 
@@ -73,18 +73,18 @@ class Bounds(Part):
 
 def counted(it: Supervisor) -> dict[str, int]:
     """Return what a replica still holds, by name."""
-    exchanges, connections, usage = it._pipeline.exchanges, it._pipeline.connections, it._server.usage()
+    exchanges, connections, usage = it.pipeline.exchanges, it.pipeline.connections, it.server.usage()
     found = {
         "exchanges": exchanges.under_way,
         "requests that wait for exchanges": exchanges.waiting,
         "connections in use": connections.busy,
         "calls that wait for connections": connections.waiting,
-        "checks": it._evaluator.in_flight,
+        "checks": it.evaluator.in_flight,
         "streams": usage.streams,
         "tasks of calls": usage.tasks,
         "bytes of calls": usage.held_bytes,
-        "calls": sum(it._pipeline.in_flight.values()),
-        "queued calls": sum(limits.queued for limits in it._pipeline.limits),
-        "permits": sum(limits.permits.in_flight for limits in it._pipeline.limits if limits.permits is not None),
+        "calls": sum(it.pipeline.in_flight.values()),
+        "queued calls": sum(limits.queued for limits in it.pipeline.limits),
+        "permits": sum(limits.permits.in_flight for limits in it.pipeline.limits if limits.permits is not None),
     }
     return {name: count for name, count in found.items() if count}

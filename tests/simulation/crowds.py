@@ -58,7 +58,7 @@ class Crowds(Part, trio.abc.Instrument):
     def complaints(self) -> Iterator[str]:
         yield from super().complaints()
         for supervisor in self.world.supervisors if self.quiet else ():
-            newest = supervisor._policy.newest
+            newest = supervisor.policy.newest
             part = None if newest is None else newest.namespaces.get(NAMESPACE)
             known = set() if part is None else {source.name for source in part.documents}
             if known != self._names:

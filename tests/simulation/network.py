@@ -337,16 +337,16 @@ class TaskSocket(trio.socket.SocketType):
         """There are none."""
 
     def fileno(self) -> int:
-        return self._own.fileno()
+        return self.own.fileno()
 
     def getsockname(self) -> tuple[str, int]:
         return _ADDRESS, self.port
 
     def getpeername(self) -> tuple[str, int]:
-        return self._own.getpeername()
+        return self.own.getpeername()
 
     @property
-    def _own(self) -> Socket:
+    def own(self) -> Socket:
         assert self.socket is not None
         return self.socket
 
@@ -365,17 +365,17 @@ class TaskSocket(trio.socket.SocketType):
         return TaskSocket(self.world, self.queue.popleft()), None
 
     async def recv(self, limit: int, _flags: int = 0) -> bytes:
-        self.world.waiting[self._own.fd] = self
-        await self._until(lambda: self._own.closed or self._own.mask & selectors.EVENT_READ)
-        return self._own.recv(limit)
+        self.world.waiting[self.own.fd] = self
+        await self._until(lambda: self.own.closed or self.own.mask & selectors.EVENT_READ)
+        return self.own.recv(limit)
 
     async def send(self, data: Any, _flags: int = 0) -> int:
-        self.world.waiting[self._own.fd] = self
-        await self._until(lambda: self._own.closed or self._own.mask & selectors.EVENT_WRITE)
-        return self._own.send(data)
+        self.world.waiting[self.own.fd] = self
+        await self._until(lambda: self.own.closed or self.own.mask & selectors.EVENT_WRITE)
+        return self.own.send(data)
 
     def shutdown(self, how: int) -> None:
-        self._own.shutdown(how)
+        self.own.shutdown(how)
 
     def close(self) -> None:
         if self.socket is not None:
@@ -477,7 +477,7 @@ class SimulatedNetwork:
     def detach(self, stream: trio.SocketStream) -> Any:
         """Give the socket of a task to the reactor."""
         held = cast("TaskSocket", stream.socket)
-        socket = held._own
+        socket = held.own
         held.socket = None
         held.port = -1
         self.waiting.pop(socket.fd, None)

@@ -168,14 +168,14 @@ class Readers(Part):
                 yield f"{accepted} lines accepted, {len(lines.lines)} written"
             if lines.told != dropped:
                 yield f"{dropped} lines dropped, {lines.told} of them told"
-        decided = sum(sum(supervisor._metrics.overview().decisions.values()) for supervisor in self.world.supervisors)
+        decided = sum(sum(supervisor.metrics.overview().decisions.values()) for supervisor in self.world.supervisors)
         lost = sum(self._lost(supervisor) for supervisor in self.world.supervisors)
         if not decided - lost <= len(self.spans) <= decided:
             yield f"{decided} decisions, {len(self.spans)} spans of them taken, {lost} spans lost"
 
     def _lost(self, supervisor: Supervisor) -> int:
         """Return how many spans are counted as lost, or may still have been on their way at the end."""
-        exports = supervisor._exports
+        exports = supervisor.exports
         assert exports.traces is not None
         assert exports.tracing is not None
         return exports.traces.lost + exports.tracing.queue.waiting + _BATCH * (not self.quiet)
@@ -186,7 +186,7 @@ class Readers(Part):
         if left:
             self.complain(f"connections of readers that left long ago: {left}")
         for supervisor in self.world.supervisors:
-            if supervisor._console is not None and supervisor._console.broadcast.subscribers:
+            if supervisor.console is not None and supervisor.console.broadcast.subscribers:
                 self.complain("a subscription of a reader that left long ago")
 
     # What happens.
@@ -227,7 +227,7 @@ class Readers(Part):
 
     def decided(self, replica: int) -> int:
         """Return how many decisions a replica has counted."""
-        return sum(self.world.supervisors[replica]._metrics.overview().decisions.values())
+        return sum(self.world.supervisors[replica].metrics.overview().decisions.values())
 
     def scraped(self, replica: int, page: str, since: float, before: int) -> None:
         """Judge a page of metrics that was asked for at ``since``, after ``before`` decisions."""

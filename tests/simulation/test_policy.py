@@ -58,7 +58,7 @@ def scopes(answers: Iterable[Answer]) -> set[str]:
 
 
 @pytest.mark.parametrize(("is_down", "also"), [(True, {"old"}), (False, set())])
-def test_a_namespace_that_comes_back_in_an_outage_may_have_its_texts_of_before(is_down: bool, also: set[str]) -> None:
+def test_a_namespace_back_during_an_outage_may_have_its_earlier_texts(is_down: bool, also: set[str]) -> None:
     authors = written(1)
     now, key, here = authors.kernel.now, ("team-0", "one"), frozenset({"team-0"})
     changes = [(text("old"), frozenset[str]()), (text("new"), frozenset()), (text("new"), here)]

@@ -349,7 +349,7 @@ class World:
         await self._ask_for_everything(max(_CALM, self.plan.longest_call / self.plan.permits) if self.plan.permits else _CALM)
         await trio.sleep(5.0)
         # What both look at counts once.
-        held_by_each = (Counter(counted(one)) | Counter(held(machines(one._pipeline))) for one in self.supervisors)
+        held_by_each = (Counter(counted(one)) | Counter(held(machines(one.pipeline))) for one in self.supervisors)
         self.at_rest = sum(held_by_each, Counter())
 
     async def _ask_for_everything(self, pause: float) -> None:
@@ -428,7 +428,7 @@ class World:
     @property
     def decisions(self) -> Counter[str]:
         """How many decisions have been counted, by their labels."""
-        return sum((Counter(life.supervisor._metrics.overview().decisions) for life in self.lives), Counter())
+        return sum((Counter(life.supervisor.metrics.overview().decisions) for life in self.lives), Counter())
 
 
 def _moved(settings: Settings, by: int) -> Settings:

@@ -62,7 +62,7 @@ class MemoryStore:
     """Keeps tokens by name. ``max_bytes`` bounds all of them."""
 
     max_bytes: int = MAX_BYTES
-    _partitions: list[IssuerPartition] = attrs.field(factory=list, init=False)
+    partitions: list[IssuerPartition] = attrs.field(factory=list, init=False)
     _bytes: int = attrs.field(default=0, init=False)
     _clock: int = attrs.field(default=0, init=False)
 
@@ -72,23 +72,23 @@ class MemoryStore:
         return self._bytes
 
     def __len__(self) -> int:
-        return sum(len(partition.entries) for partition in self._partitions)
+        return sum(len(partition.entries) for partition in self.partitions)
 
     def add_partition(self, max_entries: int) -> IssuerPartition:
         """Return a new partition."""
         partition = IssuerPartition(max_entries)
-        self._partitions.append(partition)
+        self.partitions.append(partition)
         return partition
 
     def remove_partition(self, partition: IssuerPartition) -> None:
         """Forget a partition with its tokens."""
-        self._partitions.remove(partition)
+        self.partitions.remove(partition)
         self._bytes -= sum(entry.size for entry in partition.entries.values())
         partition.entries.clear()
 
     def clear(self) -> None:
         """Forget all tokens."""
-        for partition in self._partitions:
+        for partition in self.partitions:
             partition.entries.clear()
         self._bytes = 0
 
@@ -126,7 +126,7 @@ class MemoryStore:
         self._clock = entry.used = self._clock + 1
         self._shorten(partition)
         while self._bytes > self.max_bytes:
-            self._remove_oldest(min((other for other in self._partitions if other.entries), key=_least_used))
+            self._remove_oldest(min((other for other in self.partitions if other.entries), key=_least_used))
 
     def remove(self, partition: IssuerPartition, digest: bytes) -> bool:
         """Forget the token of this name, and return whether there was one."""
@@ -148,7 +148,7 @@ class MemoryStore:
 
     def names(self) -> list[tuple[IssuerPartition, bytes]]:
         """Return where every token is."""
-        return [(partition, digest) for partition in self._partitions for digest in partition.entries]
+        return [(partition, digest) for partition in self.partitions for digest in partition.entries]
 
     def drop_if_over(self, places: Iterator[tuple[IssuerPartition, bytes]], now: Instant) -> None:
         """Forget those of the tokens at ``places`` that must no longer be served."""
