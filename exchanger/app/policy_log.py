@@ -5,6 +5,7 @@ from typing import Final, final
 import attrs
 import structlog
 
+from exchanger.codes.problem import hinted_reason
 from exchanger.policy.conflicts import named
 from exchanger.policy.selection import Change
 from exchanger.publish.conflict_watch import Conflicts
@@ -115,7 +116,7 @@ def _log_invalid(log: structlog.stdlib.BoundLogger, change: Change) -> None:
             code=first.code,
             entry=first.index,
             line=first.line,
-            reason=printable(first.reason, DETAIL_LIMIT),
+            reason=printable(hinted_reason(first.problems, first.reason), DETAIL_LIMIT),
             **({"others": [f"line {region.line}: {printable(region.coded, OTHER_LIMIT)}" for region in others]} if others else {}),
             **({"more": more} if more > 0 else {}),
         )

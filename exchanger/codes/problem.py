@@ -63,17 +63,21 @@ class Problem:
 
 def reason_of(problems: Iterable[Problem]) -> str:
     """Return the problems of one entry in one line."""
-    return "; ".join(_summaries(problems))
+    return "; ".join(filter(None, map(_summary, problems)))
 
 
 def coded(problems: Iterable[Problem], reason: str = "") -> str:
     """Return the problems of one entry in one line, each after its code; ``reason`` if there are none."""
-    told = (problem for problem in problems if _summary(problem))
-    return "; ".join(f"{problem.code}: {hinted(_summary(problem), problem.hint)}" for problem in told) or reason
+    return "; ".join(f"{problem.code}: {text}" for problem, text in _hinted(problems)) or reason
 
 
-def _summaries(problems: Iterable[Problem]) -> Iterator[str]:
-    return filter(None, map(_summary, problems))
+def hinted_reason(problems: Iterable[Problem], reason: str = "") -> str:
+    """Return the problems of one entry in one line, each with what was probably meant; ``reason`` if there are none."""
+    return "; ".join(text for _, text in _hinted(problems)) or reason
+
+
+def _hinted(problems: Iterable[Problem]) -> Iterator[tuple[Problem, str]]:
+    return ((problem, hinted(text, problem.hint)) for problem in problems if (text := _summary(problem)))
 
 
 def _summary(problem: Problem) -> str:

@@ -42,6 +42,13 @@ def test_one_problem_has_its_entry_its_line_and_its_reason() -> None:
     assert (published["invalid_documents"], published["changed"]) == (1, 1)
 
 
+def test_the_first_problem_and_the_others_suggest_what_was_meant() -> None:
+    line, _ = logged("version: v1\nentries:" + "\n- {match: {host: h, pathPrefix: /}, action: dney}" * 2)
+    text = 'must be exchange, deny or allow, not "dney" (did you mean deny?)'
+    assert line["reason"] == f"entries[0].action {text}"
+    assert line["others"] == [f"line 4: POL-1104: entries[1].action {text}"]
+
+
 NOTHING = read_grants("version: v1\ngrants: []", has_labels=True)
 DENY = "{match: {host: h, pathPrefix: /}, action: deny}"
 

@@ -5,7 +5,7 @@ import pytest
 from exchanger.codes.grants import NOT_GRANTED
 from exchanger.codes.manifests import CONFLICT
 from exchanger.codes.policy import UNKNOWN_FIELD, WRONG_TYPE
-from exchanger.codes.problem import Problem, coded, reason_of
+from exchanger.codes.problem import Problem, coded, hinted_reason, reason_of
 from exchanger.policy.conflicts import Conflict
 from exchanger.policy.documents.document import PolicyRefusal
 from exchanger.values.entry import DenyEntry, FailClosedRegion, MatchScope, Source
@@ -27,7 +27,8 @@ def test_several_problems_are_one_line_in_which_one_may_speak_for_others() -> No
     )
     assert reason_of(problems) == "a and b are unknown; d must be text"
     assert coded(problems) == "POL-1101: a and b are unknown (did you mean c?); POL-1103: d must be text"
-    assert coded((), "why") == "why"
+    assert hinted_reason(problems) == "a and b are unknown (did you mean c?); d must be text"
+    assert coded((), "why") == hinted_reason((), "why") == "why"
 
 
 def test_what_has_a_reason_has_it_with_its_code() -> None:
