@@ -199,8 +199,8 @@ def _reached(rules: Rules | None, headers: RequestHeaders) -> Iterator[tuple[Hea
 
 
 def stricter_for_head(itself: Found, as_get: Found) -> Found:
-    """Return which of two verdicts HEAD gets: by what covers HEAD ``itself``, or ``as_get``."""
-    return as_get if _STRICTNESS[type(as_get)] > _STRICTNESS[type(itself)] else itself
+    """Return which of two verdicts HEAD gets: by what covers HEAD ``itself``, or ``as_get``; if both fail closed, the latter's reason."""
+    return as_get if isinstance(as_get, Unhealthy) or _STRICTNESS[type(as_get)] > _STRICTNESS[type(itself)] else itself
 
 
 def decide_at_once(hosts: VirtualHosts, host: str | None, path: str, method: str, *, raw: bool, is_global: bool = False) -> Found | None:
@@ -409,7 +409,7 @@ class Walk:
         if self.yielding:
             itself = self._unless_closed(reading, "HEAD", itself, (itself, as_asked), decoded=decoded and decoded_too)
         itself = self._permitted(reading, itself)
-        return found if isinstance(as_asked, Unhealthy) else stricter_for_head(itself, found)
+        return stricter_for_head(itself, found)
 
     def _may_close(self, reading: Interpretation, found: Found) -> bool:
         """Return whether something that yields to entries of other namespaces may close ``reading``, which otherwise gets ``found``."""

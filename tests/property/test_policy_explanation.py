@@ -79,7 +79,18 @@ def check_standings(found: Explanation) -> None:
 
 # Law: the candidate that won is what a match returns, and what blocks is what fails closed.
 
+ONE = Source("red", "one")
+CLOSED_TWICE_FOR_HEAD = PolicyDocument(
+    ONE,
+    (),
+    tuple(
+        FailClosedRegion(ONE, MatchScope("a.example", "/", methods), "bad", index)
+        for index, methods in enumerate((None, frozenset({"HEAD"})))
+    ),
+)
 
+
+@example([CLOSED_TWICE_FOR_HEAD], UnreadableReach.UNMATCHED, [], "a.example", ("/a", ""), "HEAD", True, [])
 @given(
     policies,
     reaches,
