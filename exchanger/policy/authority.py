@@ -256,7 +256,7 @@ def _named_in(text: str) -> tuple[str | None, ...]:
     together = _join_dots("".join([char for char in text if not _is_invisible(char)]))
     for item in chain.from_iterable(map(_SEPARATORS.split, dict.fromkeys((together, apart)))):
         found.update(dict.fromkeys(_named_by(item)))
-        if len(found) > MAX_HOSTS + 1:  # more than are used
+        if len(found) > MAX_HOSTS:  # more than are used
             break
     return tuple(found)
 

@@ -283,14 +283,14 @@ class _Explainer:
             return f"it would win only if {otherwise}"
         if isinstance(verdict, Ambiguous):
             return _IN_WAYS.format(verdict.part.value)
-        if isinstance(verdict, DenyEntry) and verdict.source == BASELINE:
+        if isinstance(verdict, DenyEntry):  # of the baseline: no other entry decides here
             return _BASELINE
         return _UNHEALTHY if isinstance(verdict, Unhealthy) and verdict.source is not None else _SEVERAL
 
     def _why_later(self, case: _Case) -> str:
         """Explain why an entry comes later, by the look-up in which it comes nearest to the first."""
         rivals = ((_first_level(look), step.level) for look, step in case.steps)
-        first, own = max(rivals, key=lambda pair: (pair[0] is not None, pair[1].order))
+        first, own = max(rivals, key=lambda pair: pair[1].order)
         if first is None:
             is_closed = any(step.outcome is Outcome.CLOSED and step.namespace is None for look in case.looks for step in look.steps)
             return (

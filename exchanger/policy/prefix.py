@@ -20,14 +20,12 @@ import attrs
 
 from exchanger.codes import policy as codes
 from exchanger.codes.code import Code
-from exchanger.policy.path import decode, decode_but_slashes, encode, has_escape, is_plain, remove_dot_segments
+from exchanger.policy.path import MAX_NON_ASCII_PATH, decode, decode_but_slashes, encode, has_escape, is_plain, remove_dot_segments
 from exchanger.util.text import bounded, quoted, without_secrets
 from exchanger.values.entry import MatchScope
 
 # Characters of a prefix; longer paths are legal, but no policy needs one.
 MAX_PREFIX: Final = 2048
-# The same if Unicode has to be normalised; requests have this bound, too.
-MAX_NON_ASCII_PREFIX: Final = 512
 # Rounds of decoding; a server that decodes twice is unusual.
 MAX_DECODINGS: Final = 8
 
@@ -220,7 +218,7 @@ def _rewritten(path: str) -> _Found | None:
     """Return the problem of ``path``, a prefix without its query, after servers rewrote it; ``None`` if it is valid."""
     place = _find_rewritable(path)
     closed = "" if place is None else path[: place.start()].rstrip("/")
-    if not path.isascii() and len(path) > MAX_NON_ASCII_PREFIX:
+    if not path.isascii() and len(path) > MAX_NON_ASCII_PATH:  # as of a request
         return _Found(Fault.LONG, closed)
     found: _Found | None = None
     for stage in _stages(path):

@@ -269,7 +269,7 @@ def _metadata_problem(text: str, hosts: Collection[str | None]) -> str:
     if len(text) > MAX_METADATA:
         return f"is longer than {MAX_METADATA} characters"
     url = _match_metadata(text)
-    if url is None or int(url[2] or 0) > _MAX_PORT:
+    if url is None or (url[2] and int(url[2]) > _MAX_PORT):
         return "must be an https URL of visible ASCII, without user information, fragment, double quote, comma or backslash"
     host = read_authority(url[1])
     known = [own for own in hosts if own is not None]

@@ -115,7 +115,7 @@ def closed_entry(entry: Entry, reason: str, code: Code, match: MatchScope | None
     return FailClosedRegion(entry.source, match or entry.match.closed, text, entry.index, entry.line, problems=problems)
 
 
-def refusals_of(document: PolicyDocument, allowances: tuple[Allowance, ...], *, enforced: bool = True) -> tuple[PolicyRefusal, ...]:
+def refusals_of(document: PolicyDocument, allowances: tuple[Allowance, ...], *, enforced: bool) -> tuple[PolicyRefusal, ...]:
     """Return what has no effect in ``document`` because grants leave nothing of it, or would have none if they were ``enforced``."""
     found: dict[int | None, PolicyRefusal] = {}
     for entry in document.entries:
