@@ -10,6 +10,7 @@ from exchanger.policy.conflicts import (
     MAX_PREFIX,
     MAX_RIVALS,
     MAX_VARIANT_WORK,
+    ROUTES_PER_STEP,
     STEP,
     VARIANT_STEP,
     Conflict,
@@ -216,7 +217,10 @@ def test_entries_conflict_where_written_although_grants_keep_them_apart() -> Non
     assert isinstance(snapshot.match("h.example", "/ab", "GET"), DenyEntry)
 
 
-def test_a_budget_that_is_spent_finds_no_further_rivals() -> None:
-    snapshot, entries = documents(*[MatchScope("h", "/a")] * 3)
-    assert len(conflicts_with(entries[0], snapshot)) == 2
-    assert conflicts_with(entries[0], snapshot, Steps(0)) == ()
+@pytest.mark.parametrize("steps", range(4))
+def test_a_step_of_the_budget_finds_rivals_among_so_many_entries(steps: int) -> None:
+    count = steps * ROUTES_PER_STEP
+    for others, is_found in ((count - 2, steps > 0), (count - 1, False)):
+        between = [MatchScope("h", "/a", headers=(("x", f"{number}"),)) for number in range(others)]
+        snapshot, (first, *_, last) = documents(MatchScope("h", "/a"), *between, MatchScope("h", "/a"))
+        assert conflicts_with(first, snapshot, Steps(steps)) == ((last,) if is_found else ())

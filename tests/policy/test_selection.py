@@ -64,10 +64,12 @@ def test_an_unreadable_file_closes_everything() -> None:
 
 
 def test_a_config_map_without_its_document_says_which_key_was_probably_meant() -> None:
-    found = chosen(Namespace("a", SELECTED), ConfigMap("a", "p", ENABLED, None, instead="config.yml\n"))
-    (document,) = advance(PolicySnapshot.EMPTY, {}, found, frozenset()).documents
-    (region,) = document.problems
-    assert "the ConfigMap has config.yml\N{REPLACEMENT CHARACTER}, which was probably meant: rename it" in region.reason
+    maps = [ConfigMap("a", name, ENABLED, None, instead=instead) for name, instead in (("p", "config.yml\n"), ("q", ""))]
+    found = chosen(Namespace("a", SELECTED), *maps)
+    meant, unknown = (document.problems[0].reason for document in advance(PolicySnapshot.EMPTY, {}, found, frozenset()).documents)
+    says = "; the ConfigMap has config.yml\N{REPLACEMENT CHARACTER}, which was probably meant: rename it to config.yaml"
+    assert meant == unknown + says
+    assert "probably meant" not in unknown
 
 
 @pytest.mark.parametrize(

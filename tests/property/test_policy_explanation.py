@@ -25,7 +25,7 @@ from exchanger.values.entry import BASELINE, DenyEntry, Entry, FailClosedRegion,
 from exchanger.values.request import HeaderFields
 from exchanger.values.selector import parse_selector
 from exchanger.values.verdict import Unhealthy
-from tests.property.policy_model import Fields, Model, begins, claims_of, hosts_above, parts_of
+from tests.property.policy_model import Fields, Model, begins, claims_of, has, hosts_above, in_doubt, parts_of
 from tests.property.strategies_policy import (
     documents,
     header_fields,
@@ -45,10 +45,6 @@ from tests.property.strategies_policy import (
 def unbounded_depth() -> Iterator[None]:
     with mock.patch.object(depth, "MAX_DEPTH", 1 << 20):
         yield
-
-
-def places(found: Explanation) -> list[tuple[Source, int | None]]:
-    return [(one.claim.source, one.claim.index) for one in found.candidates]
 
 
 def check_standings(found: Explanation) -> None:
@@ -131,13 +127,18 @@ def test_everything_that_covers_the_path_is_listed_once(
 ) -> None:
     text, headers = "".join(path), HeaderFields(tuple(fields), raw=True)
 
-    found = places(explain(snapshot_of(policy, reach), host, text, method, headers=headers))
+    candidates = explain(snapshot_of(policy, reach), host, text, method, headers=headers).candidates
 
+    found = [(one.claim.source, one.claim.index) for one in candidates]
     near = [claim for claim in claims_of(policy) if claim.match.host in {None, *hosts_above(host)}]
     begun = [claim for claim in near if begins(text, attrs.evolve(claim.match, path_type=PathType.PREFIX))]
     assert len(found) == len(set(found))
     assert set(found) >= {(claim.source, claim.index) for claim in near if begins(text, claim.match)}
     assert set(found) <= {(claim.source, claim.index) for claim in begun}
+    for one in candidates:
+        lacks = not has(one.claim.match, fields) or in_doubt(one.claim.match, fields)
+        assert lacks or not one.why.startswith("the request does not have its headers")
+        assert not lacks or not one.why.startswith("an entry with ")
 
 
 @given(policies, hosts, st.tuples(odd_paths, queries), methods)
@@ -315,5 +316,8 @@ def test_conflicts_are_what_a_scan_of_all_entries_says(policy: list[PolicyDocume
 
 @given(st.sets(st.text("aAbBé/", max_size=4)), st.text("abé/", max_size=4))
 def test_prefixes_that_differ_in_case_are_those_of_a_scan(prefixes: set[str], folded: str) -> None:
-    found = alike_but_for_case(sorted(prefixes), folded, Steps(1 << 20))
-    assert sorted(found) == sorted(prefix for prefix in prefixes if fold(prefix) == folded)
+    begun = {prefix[:end] for prefix in {"", *prefixes} for end in range(len(prefix) + 1) if folded.startswith(fold(prefix[:end]))}
+    expected = sorted(prefix for prefix in prefixes if fold(prefix) == folded)
+
+    assert sorted(alike_but_for_case(sorted(prefixes), folded, steps := Steps(len(begun)))) == expected
+    assert steps.left == 0

@@ -1,12 +1,15 @@
 """Laws of one namespace's quota and depth: what is over them fails closed, opens nothing, and concerns nobody else."""
 
 import random
+from collections.abc import Iterable
+from unittest import mock
 
 import attrs
 import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
+from exchanger.policy import depth
 from exchanger.policy.depth import MAX_DEPTH, closing, depth_of
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants, NamespaceGrant
@@ -151,6 +154,12 @@ def test_a_host_over_depth_refuses_what_it_refused(chain: list[tuple[str, PathTy
     free, crowded = (on_host("h", other, *own).match("h", "/" + path, "GET", raw=True) for own in (routes, closing(routes)))
     event(type(free).__name__)
     assert refused(crowded) or not refused(free)
+    with mock.patch.object(depth, "MAX_DEPTH", 1 << 20):
+        outermost = closing(routes)
+    with mock.patch.object(depth, "MAX_DEPTH", depth_of(outermost)):
+        assert closing(routes) == outermost
+    with mock.patch.object(depth, "MAX_DEPTH", depth_of(outermost) - 1):
+        assert {one.match for one in closing(routes)} == {MatchScope("h")}
 
 
 def on_host(host: str, *routes: Route) -> PolicySnapshot:
@@ -188,10 +197,21 @@ def test_no_namespace_makes_more_levels_than_it_may(prefixes: list[str], path_ty
     assert refused(there.match("h", prefixes[-1], "GET", raw=True)) or not refused(free.match("h", prefixes[-1], "GET", raw=True))
 
 
-deep = st.lists(st.tuples(st.text("ab/", max_size=40), path_types, st.booleans(), st.booleans()), min_size=20, max_size=60)
+long_prefixes = st.lists(st.sampled_from(["a", "b", "/", "%61"]), max_size=40).map("".join)
+deep = st.lists(st.tuples(long_prefixes, path_types, st.booleans(), st.booleans()), min_size=20, max_size=60)
 
 
-@given(deep, st.text("ab/", max_size=40), methods)
+def most_levels(routes: Iterable[Route]) -> int:
+    """Count the levels that a look-up of the worst path meets, and what their headers cost."""
+    there, most = VirtualHosts().replaced("h", (), routes).by_name["h"], 0
+    for text in {*there.exact.prefixes, *there.folded.prefixes}:
+        met = [level for trie in (there.exact, there.folded) for levels in trie.covering(text) for level in levels]
+        named = [{tuple(name for name, _ in route.match.headers) for route in level.routes} - {()} for level in met]
+        most = max(most, sum(1 + 4 * bool(names) + len(names) for names in named))
+    return most
+
+
+@given(deep, long_prefixes, methods)
 def test_a_request_takes_a_bounded_number_of_levels(drawn: list[tuple[str, PathType, bool, bool]], path: str, method: str) -> None:
     entries = tuple(
         AllowEntry(TEAM, index, MatchScope("h", "/" + prefix, None, ignores_case, kind, BY_HEADER if named else ()))
@@ -201,6 +221,7 @@ def test_a_request_takes_a_bounded_number_of_levels(drawn: list[tuple[str, PathT
     own = there.namespaces["team"]
     event(f"over depth {bool(own.over_depth)}")
     assert depth_of(own.on("h")) <= MAX_DEPTH
+    assert depth_of(map(Route, entries)) == most_levels(map(Route, entries))
     found, free = (one.match("h", "/" + path, method, raw=True) for one in (there, on_host("h", *map(Route, entries))))
     assert refused(found) or found == free
 

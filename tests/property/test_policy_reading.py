@@ -187,22 +187,29 @@ ITEMS = (
     "- ~",
     "-",
 )
+IN_FLOW = tuple(item for item in ITEMS if item.startswith(("- {", "- ~")))
 BETWEEN = ("\n", "# of what follows\n", "  # - {action: deny}\n", "\n\n")
 
 
+def lists_of(items: tuple[str, ...]) -> st.SearchStrategy[list[tuple[str, list[str]]]]:
+    return st.lists(st.tuples(st.sampled_from(items), st.lists(st.sampled_from(BETWEEN), max_size=2)), min_size=1, max_size=5)
+
+
 @given(
-    st.lists(st.tuples(st.sampled_from(ITEMS), st.lists(st.sampled_from(BETWEEN), max_size=2)), min_size=1, max_size=5),
+    st.tuples(st.just(value=False), lists_of(ITEMS)) | st.tuples(st.just(value=True), lists_of(IN_FLOW)),
     st.booleans(),
     st.sampled_from(["\n", "\r\n", "\r", "\x85"]),
     st.sampled_from(["", "version: v1\n", "# the end\n"]),
 )
-def test_an_entry_has_its_own_lines(items: list[tuple[str, list[str]]], alias: bool, line_end: str, tail: str) -> None:
-    text, expected = "entries:\n", []
+def test_an_entry_has_its_own_lines(written: tuple[bool, list[tuple[str, list[str]]]], alias: bool, line_end: str, tail: str) -> None:
+    in_flow, items = written
+    text, expected = "entries: [\n" if in_flow else "entries:\n", []
     for item, after in [*items, *([("- &two {action: deny}", []), ("- *two", [])] if alias else [])]:
         first = text.count("\n") + 1
-        text += f"{item}\n"
+        text += f"{item[2:]},\n" if in_flow else f"{item}\n"
         expected.append((first, text.count("\n")))
         text += "".join(after)
+    text += "]\n" if in_flow else ""
 
     assert entry_lines((text + tail).replace("\n", line_end)) == tuple(expected)
 
@@ -344,6 +351,7 @@ def test_of_a_list_each_host_is_closed_and_no_other(cases: list[tuple[str, str]]
 
     assert reading.problem
     assert sorted(map(str, reading.hosts)) == sorted({host for host, _ in cases})
+    assert (" and the others " in reading.problem) is (len(reading.hosts) > 3)
 
 
 @given(st.lists(host_names, min_size=MAX_HOSTS + 1, unique=True))

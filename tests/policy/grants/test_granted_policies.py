@@ -310,6 +310,9 @@ def test_areas_are_counted_exactly_once_an_allowance_is_known() -> None:
     assert grants.allowance("blue", ()).area_count == grants.area_count("blue", ()) == 0
     assert grants.allowance("red", ()).area_count == grants.area_count("red", ()) == 6
     assert Grants(limited=False).area_count("red", ()) == 0
+    described = Grants((*grants.grants, NamespaceGrant(None, parse_selector("a=1"), ("c.example.com",))))
+    assert described.allowance("red", ()).area_count == 6
+    assert (described.area_count("red", ()), described.area_count("red", ((("a", "1"),),))) == (6, 7)
 
 
 def test_allowances_are_computed_again_where_too_many_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
