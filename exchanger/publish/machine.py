@@ -327,6 +327,8 @@ class Machine:
         """Return what is to be done ``now``. ``differs``: the newest version does; ``completes``: it may be the first one."""
         while self._steps and next(self._steps[0], _END) is _END:
             self._steps.popleft()
+        if not self._steps:
+            self._take_removals(now)
         self._recover(now)
         if now >= self._settles_at:  # before the next build begins, which may be that of more labels, and so on without end
             differs |= self._settle()
@@ -421,6 +423,13 @@ class Machine:
 
     # What is to be done.
 
+    def _take_removals(self, now: float) -> None:
+        """Let the next build remove what need not wait for older texts."""
+        removals = self.pending.take_removals()
+        self._ready.documents.update(removals)
+        if self.pending.take_blocked() or removals:
+            self._ready.begin(now)
+
     def _recover(self, now: float) -> None:
         """Find out whether everything is read that was known when the last feed caught up."""
         if not self._has_caught_up or now >= self._expires_at:
@@ -446,11 +455,6 @@ class Machine:
     def _work(self, now: float) -> Iterator[Action]:
         """Yield what is to be read and built."""
         ready = self._ready
-        if not self._steps:
-            removals = self.pending.take_removals()
-            ready.documents.update(removals)
-            if self.pending.take_blocked() or removals:
-                ready.begin(now)
         for lane in Lane:
             if lane not in self._reading and (texts := self.pending.take(lane)):
                 self._reading.add(lane)

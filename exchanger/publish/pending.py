@@ -135,6 +135,8 @@ class Pending:
     # By namespace, with their numbers, the oldest first; and those that ``take_blocked`` has not returned yet.
     _removals: dict[str, dict[Source, int]] = attrs.field(factory=dict, init=False, repr=False)
     _new_removals: dict[Source, None] = attrs.field(factory=dict, init=False, repr=False)
+    # The numbers of texts that were removed before they had been read, until their sources have a newer document or none.
+    _owed: dict[Source, int] = attrs.field(factory=dict, init=False, repr=False)
     _queues: dict[Lane, _Queue] = attrs.field(factory=lambda: {lane: _Queue() for lane in Lane}, init=False, repr=False)
 
     def __len__(self) -> int:
@@ -167,6 +169,10 @@ class Pending:
         self._new_removals.pop(source, None)
         self.count += 1
         if text is None:
+            reading = None if source in self._read_in_vain else self._reading.get(source)
+            for one in (reading, before):
+                if one is not None and not one.again:
+                    self._owed.setdefault(source, one.number)
             if before is not None:
                 _discard(self._waiting, source)
                 self._queues[before.lane].drop(source)
@@ -206,6 +212,7 @@ class Pending:
                 self._read_in_vain.remove(source)
             else:
                 kept.append(source)
+                self._owed.pop(source, None)
             waiting = self._waiting.get(source.namespace, {}).get(source)
             if waiting is not None:
                 self._queues[waiting.lane].put(waiting)
@@ -230,6 +237,8 @@ class Pending:
             oldest = min(reading.get(namespace, math.inf), next(waiting, math.inf))
             free = own if oldest == math.inf else dict(takewhile(lambda removal: removal[1] < oldest, own.items()))  # noqa: B023 - used at once
             taken.update(dict.fromkeys(free))
+            for source in free:
+                self._owed.pop(source, None)
             if len(free) == len(own):
                 del self._removals[namespace]
             else:
@@ -248,10 +257,11 @@ class Pending:
         return blocked
 
     def is_read_until(self, number: float, excused: Collection[str]) -> bool:
-        """Return whether every text that came up to ``number`` has been read, except those of the ``excused`` namespaces."""
+        """Return whether every text that came up to ``number`` has been read or removed, except those of ``excused`` namespaces."""
         oldest = (next(iter(own.values())) for name, own in self._waiting.items() if name not in excused)
         reading = (one for source, one in self._reading.items() if source not in self._read_in_vain and source.namespace not in excused)
-        return all(one.number > number for one in oldest) and all(one.number > number for one in reading)
+        removed = (own for source, own in self._owed.items() if source.namespace not in excused)
+        return all(one.number > number for one in chain(oldest, reading)) and all(own > number for own in removed)
 
     def unread_in(self, namespace: str, number: float) -> dict[Source, None]:
         """Return the sources in ``namespace`` whose texts came up to ``number`` and have not been read."""

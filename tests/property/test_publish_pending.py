@@ -79,13 +79,16 @@ class Reader:
         # The texts that have not been read, by source: the numbers of their changes. By lane, the last change when texts were taken.
         self.unread: dict[Source, list[int]] = {}
         self.taken_at: dict[Lane, int] = {}
+        # The oldest of those that were removed, until the document is.
+        self.removed: dict[Source, int] = {}
         self.number = 0
 
     def put(self, source: Source, text: DocumentText | None) -> None:
         self.number += 1
         self.wanted[source] = self.number, text
         if text is None:
-            self.unread.pop(source, None)
+            for number in self.unread.pop(source, []):
+                self.removed.setdefault(source, number)
         else:
             self.unread.setdefault(source, []).append(self.number)
         self.pending.put(source, text)
@@ -98,6 +101,7 @@ class Reader:
         taken = self.taken.pop(lane, {})
         for source in self.pending.done(taken):
             self.documents[source] = taken[source]
+            self.removed.pop(source, None)
             self.unread[source] = [number for number in self.unread[source] if number > self.taken_at[lane]]
             if not self.unread[source]:
                 del self.unread[source]
@@ -105,7 +109,7 @@ class Reader:
     def check(self, number: int, excused: list[str]) -> None:
         """See that what is unread is what was put and not read."""
         oldest = {source: numbers[0] for source, numbers in self.unread.items()}
-        waited_for = [one for source, one in oldest.items() if source.namespace not in excused]
+        waited_for = [one for source, one in (*oldest.items(), *self.removed.items()) if source.namespace not in excused]
         assert self.pending.is_read_until(number, excused) is all(one > number for one in waited_for)
         for namespace in "ab":
             unread = {source for source in oldest if source.namespace == namespace}
@@ -121,6 +125,7 @@ class Reader:
             earlier = [other for other, numbers in self.unread.items() if other.namespace == source.namespace and numbers[0] < number]
             assert not earlier, "an entry that moved here is not read yet"
             self.documents.pop(source, None)
+            self.removed.pop(source, None)
         blocked = self.pending.take_blocked().keys()
         assert not blocked & removals.keys()
         assert all(self.wanted[source][1] is None for source in blocked)

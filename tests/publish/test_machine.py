@@ -62,6 +62,20 @@ def test_the_first_version_waits_only_for_texts_before_the_catch_up() -> None:
     assert isinstance(verdict(world, "/new"), DenyEntry)
 
 
+def test_the_first_version_has_no_text_that_was_replaced_before_the_feeds_caught_up() -> None:
+    world = World(Machine("x", ISSUERS))
+    world.apply({A: text_of(EXCHANGE % "/a", size=LIGHT_WORK)})
+    world.apply({A: denial("/a", LIGHT_WORK)})
+    world.catch_up("x")
+    world.finish("heavy")
+    world.apply({B: denial("/a", LIGHT_WORK)})
+    world.apply({A: None})  # the denial moves, and its text is not read any more
+    world.finish("heavy", "build")
+    assert world.in_force is None
+    world.finish("heavy", "build")
+    assert isinstance(verdict(world, "/a"), DenyEntry)
+
+
 def test_an_edit_that_waits_does_not_excuse_the_text_it_replaces() -> None:
     world = World(Machine("x"))
     world.apply({OTHER: denial("/b", LIGHT_WORK), A: denial("/a", LIGHT_WORK)})
