@@ -108,8 +108,8 @@ CODES: Final = (
             "A proxy in front of the endpoint responded.",
             "tokenEndpoint has the wrong path.",
         ),
-        "If oauth_error in the log line is one of these, set errors: strict in the profile, and callers learn what they need. Otherwise "
-        "check tokenEndpoint, and what responds there.",
+        "If oauth_error in the log line is interaction_required or insufficient_user_authentication, set errors: strict in the profile. "
+        "Callers then receive the challenge. Otherwise check tokenEndpoint, and which server responds there.",
         "A proxy returns 400 with an HTML page.",
     ),
     _code(
@@ -120,8 +120,8 @@ CODES: Final = (
             "A proxy in front of the endpoint responded.",
             "tokenEndpoint has the wrong path.",
         ),
-        "If oauth_error in the log line is one of these, set errors: strict in the profile, and callers learn what they need. Otherwise "
-        "check tokenEndpoint, and what responds there.",
+        "If oauth_error in the log line is interaction_required or insufficient_user_authentication, set errors: strict in the profile. "
+        "Callers then receive the challenge. Otherwise check tokenEndpoint, and which server responds there.",
         "A proxy requires its own credentials, and returns 401.",
     ),
     _code(
@@ -131,8 +131,8 @@ CODES: Final = (
             "The caller needs more rights (insufficient_scope).",
             "A firewall or a proxy in front of the endpoint refused the request.",
         ),
-        "If oauth_error in the log line is insufficient_scope, set errors: strict in the profile, and callers learn what they need. "
-        "Otherwise check tokenEndpoint, and what responds there.",
+        "If oauth_error in the log line is insufficient_scope, set errors: strict in the profile. Callers then receive "
+        "the challenge. Otherwise check tokenEndpoint, and which server responds there.",
         "A web application firewall returns 403.",
     ),
     _code(
@@ -151,11 +151,11 @@ CODES: Final = (
     ),
     _code(
         Diagnostic.ASSERTION_REFUSED,
-        "The first of two issuers in a row refused to issue an assertion for the second one, which was not asked.",
+        "The first issuer of a chain refused to issue an assertion for the second one. The second one got no request.",
         (
             "invalid_grant, invalid_request: the caller's token. Identity providers accept only ID tokens of the client in its profile.",
             "access_denied, unauthorized_client, invalid_target: the user or the client may not use the second issuer's applications.",
-            "insufficient_user_authentication: the user has to sign in again or step up. With errors: strict, callers learn so.",
+            "insufficient_user_authentication: the user has to sign in again or step up. errors: strict shows callers the challenge.",
         ),
         "See the error in the log line: leg names the profile. Correct the subject token's type or client, or the access policy of the "
         "identity provider.",
@@ -199,7 +199,7 @@ CODES: Final = (
     ),
     _code(
         Diagnostic.ISSUED_FOR_OTHERS,
-        "The issuer answered with a token for somebody or something else than was requested. The token was neither kept nor handed out.",
+        "The issuer returned a token for a different subject or target than was requested. The service neither cached nor forwarded it.",
         (
             "The issuer ignores the requested audience, or adds audiences of its own.",
             "The token is about another subject than the caller's, or from another issuer than the profile's issuedToken says.",
@@ -213,7 +213,7 @@ CODES: Final = (
     ),
     _code(
         Diagnostic.ISSUED_BEYOND_REQUEST,
-        "The issuer answered with a token that grants more than was requested, or for longer. The token was neither kept nor handed out.",
+        "The issuer returned a token that grants more than was requested, or for longer. The service neither cached nor forwarded it.",
         (
             "The issuer adds default scopes.",
             "The issuer's tokens are valid for longer than maxLifetime, or do not expire.",
@@ -223,9 +223,9 @@ CODES: Final = (
     ),
     _code(
         Diagnostic.ISSUED_UNJUDGED,
-        "The issuer's token cannot be compared with the request. It was neither kept nor handed out.",
+        "The issuer's token cannot be compared with the request. The service neither cached nor forwarded it.",
         (
-            "It is not a JWT, or cannot be read without doubt.",
+            "It is not a JWT, or two readers could read it differently.",
             "The policy asks for no audience and no resource, and issuedToken.audience is requested.",
             "subject: same, and the caller's token is not a JWT.",
             "With signature: true, the issuer's keys are not available, or none of them verifies the signature.",
@@ -259,23 +259,23 @@ CODES: Final = (
     ),
     _code(
         Diagnostic.SUBJECT_INACTIVE,
-        "The issuer was asked about the caller's token (introspection), which does not pass. The log line says why.",
+        "Introspection of the caller's token did not accept it. The log line says why.",
         (
             "It was revoked, has expired, or its session has ended.",
             "It is for another audience than subjectToken lists, or from another issuer.",
             "It is not a bearer token, or bound to a key of the caller (cnf).",
             "The issuer shows tokens only to clients in their audience, and calls all others inactive.",
         ),
-        "Sign in again. If all tokens are refused, ask the endpoint about one with the profile's client, and compare its answer.",
+        "Sign in again. If every token is rejected, introspect one with the profile's client by hand, and compare the response.",
         "The user has signed out.",
     ),
     _code(
         Diagnostic.INTROSPECTION_UNAVAILABLE,
-        "The issuer could not be asked about the caller's token, so no exchange was requested.",
+        "Introspection of the caller's token failed, so no exchange was requested.",
         (
             "The introspection endpoint is unreachable, slow, or refuses the profile's client.",
-            "Half of the issuer's maxInFlight is taken by such questions, or its breaker is open.",
-            "The answer is not a JSON object with unique names, is signed (RFC 9701), or has more than 256 KiB.",
+            "Introspection requests use half of the issuer's maxInFlight, or its breaker is open.",
+            "The response is not a JSON object with unique names, is signed (RFC 9701), or has more than 256 KiB.",
             "The metadata of discovery names no introspection_endpoint.",
         ),
         "See the detail in the log line. Give subjectToken.introspection.endpoint, or correct the client's rights at the issuer.",
@@ -283,7 +283,7 @@ CODES: Final = (
     ),
     _code(
         Diagnostic.AUDIT_UNAVAILABLE,
-        "The audit log cannot be written, and AUDIT_REQUIRED is on, so no exchanged token is handed out.",
+        "The audit log cannot be written, and AUDIT_REQUIRED is on, so no exchanged token is forwarded.",
         (
             "The disk or the volume of AUDIT_LOG is full, or its folder is missing or not writable.",
             "The reader of standard output, or of the pipe, has stopped.",

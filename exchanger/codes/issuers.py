@@ -53,7 +53,7 @@ NEEDS_RESPONSES: Final = Code(
         "The profile has cache.dropRefused: true. The service learns of refusals from responses, and ext_authz sees none.",
         "With ext_proc, the gateway must allow mode overrides (allow_mode_override; chart: extProc.recall).",
     ),
-    "Nothing, if the gateway uses ext_proc and allows mode overrides. Otherwise remove the field: it has no effect.",
+    "If the gateway uses ext_proc and allows mode overrides, leave the field as it is. Otherwise remove it: it has no effect.",
     "issuers:\n  - name: primary\n    tokenEndpoint: https://issuer.example.com/token\n    clientID: exchanger\n    clientSecret: s\n"
     "    cache: {maxTTL: 5m, maxEntries: 100, dropRefused: true}\n",
     Example.ISSUERS,
@@ -96,8 +96,8 @@ CLIENT_OF_ID_TOKENS: Final = Code(
         "The assertion is an ID-JAG. Identity providers issue one only for ID tokens of the client that asks for it.",
         "That is the client of the profile that assertion.from names.",
     ),
-    "If callers present such ID tokens, leave it as it is. Otherwise every exchange fails with TXE-2007: have the application in front of "
-    "the gateway sign users in as this client, or give the first profile the client of that application.",
+    "If callers present such ID tokens, leave the profile as it is. Otherwise every exchange fails with TXE-2007. Let the application in "
+    "front of the gateway sign users in as this client, or give the first profile the client of that application.",
     "issuers:\n  - name: idp\n    tokenEndpoint: https://acme.idp.example/token\n    clientID: gateway\n    clientSecret: s\n"
     "    subjectToken: {type: urn:ietf:params:oauth:token-type:id_token}\n  - name: chat\n    discovery: https://acme.chat.example/\n"
     "    clientID: f53f191f9311af35\n    clientSecret: s\n    grantType: jwt-bearer\n    assertion: {from: idp}\n",

@@ -43,7 +43,7 @@ FOUND_TWICE: Final = Code(
     "POL-1008",
     "The same ConfigMap is in more than one file, with different documents.",
     ("A file was copied and renamed, and the original stayed.",),
-    "Delete one of them, or give it another name.",
+    "Delete one of the two files, or rename one of the ConfigMaps.",
     f"{_config_map('version: v1')}---\n{_config_map('version: v1 # another')}",
     Example.MANIFESTS,
 )
@@ -51,7 +51,7 @@ CONFLICT: Final = Code(
     "POL-2101",
     "Entries share a host, method and path prefix, so requests that they cover are refused.",
     ("An entry was copied, and its match was not changed.", "Two teams claim the same path."),
-    "Give them different prefixes or methods, or delete one of them.",
+    "Give the entries different prefixes or methods, or delete one of them.",
     _manifests(_ORDERS, "{match: {host: api.example.com, pathPrefix: /orders}, action: deny, exchange: {scope: x}}").replace(
         "action: deny, exchange: {scope: x}", "action: exchange, exchange: {issuerRef: primary, scope: read}"
     ),
@@ -134,11 +134,12 @@ UNCOVERED_PATHS: Final = Code(
 )
 IGNORES_NOTHING: Final = Code(
     "POL-2109",
-    "A comment accepts a problem that is not there.",
+    "An ignore comment names a code that the check does not find there.",
     (
         "The problem was corrected, and the comment stayed.",
-        "The code is misspelt, or it is that of an error, which no comment accepts.",
-        "The comment is on another line.",
+        "The code is misspelt.",
+        "The code is an error. Comments can ignore only warnings and notices.",
+        "The comment is on a different line from the problem.",
     ),
     "Delete the comment, or move it to the line of the problem, or to the first line of its entry.",
     _manifests("{match: {host: api.example.com, pathPrefix: /}, action: deny} # exchanger: ignore POL-2106"),
@@ -224,8 +225,11 @@ UNREADABLE_FILE: Final = Code(
 LARGE_FILE: Final = Code(
     "POL-3002",
     "A file exceeds a limit of size, depth or number of values.",
-    ("It is not a file of manifests.",),
-    "Split it.",
+    (
+        "The file does not contain manifests.",
+        "Many manifests are in one file.",
+    ),
+    "Split the file, or move it out of the folder if it contains no manifests.",
     "a: " + "[" * 80 + "]" * 80 + "\n",
     Example.MANIFESTS,
 )
@@ -233,7 +237,7 @@ MALFORMED_OBJECT: Final = Code(
     "POL-3003",
     "The API server would reject a ConfigMap, Namespace or list.",
     ("metadata.name is missing.", "A label or annotation is an unquoted number or boolean."),
-    "Correct the object. Quote numbers and booleans.",
+    "Add the field that the message names, or correct its value. Quote numbers and booleans in labels and annotations.",
     _config_map("version: v1", label="ext-authz-token-exchange.magneticflux.net/enabled: true"),
     Example.MANIFESTS,
 )
@@ -241,7 +245,7 @@ BARE_POLICY: Final = Code(
     "POL-3004",
     "A policy document is not in a ConfigMap.",
     ("The document is in a file by itself.",),
-    "Put it into a ConfigMap, under data, config.yaml.",
+    "Put the document into a ConfigMap, under data, config.yaml.",
     "version: v1\nentries: []\n",
     Example.MANIFESTS,
     Severity.WARNING,
@@ -259,7 +263,7 @@ EMPTY_FILE: Final = Code(
     "POL-3006",
     "A file or a list is empty.",
     ("A template rendered to nothing.",),
-    "Add manifests, or delete it.",
+    "Add manifests to the file, or delete it.",
     "\n",
     Example.MANIFESTS,
     Severity.WARNING,
@@ -278,7 +282,7 @@ UNRENDERED: Final = Code(
     "POL-3008",
     "Chart templates are not checked: they are not manifests until rendered.",
     ("The folder contains a chart.",),
-    "Render them, and pipe the output of helm template to exchanger check -.",
+    "Render the chart, and check the result: helm template . | exchanger check -.",
     "The folder has a Chart.yaml, and templates beside it.",
     Example.SITUATION,
     Severity.NOTICE,

@@ -7,7 +7,7 @@ from typing import Final
 
 from exchanger.codes.code import Code, Severity, policy
 
-_PREFIX: Final = "Servers do not see such a path as written, so the entry would only seem to protect something."
+_PREFIX: Final = "Servers change such a path before they use it, so the entry would only seem to protect something."
 
 EMPTY_DOCUMENT: Final = Code(
     "POL-1002",
@@ -24,14 +24,15 @@ NOT_YAML: Final = Code(
         "A value with : or # or a leading * is not quoted.",
         "An alias or merge key refers to an anchor that does not exist.",
     ),
-    "Correct the syntax at the line and column in the message. Quote values with special characters.",
+    "Correct the indentation or the syntax at the line and column in the message. Indent with spaces. Quote values with special "
+    "characters.",
     "version: v1\nentries: [\n",
 )
 TOO_LARGE: Final = Code(
     "POL-1004",
     "The document exceeds a limit of size, depth or number of values.",
     ("Generated policies grew beyond what one ConfigMap holds.", "Aliases multiply what they refer to."),
-    "Split the entries across several ConfigMaps.",
+    "Move some of the entries into another ConfigMap.",
     "version: v1\nentries: " + "[" * 40 + "]" * 40 + "\n",
 )
 SECOND_DOCUMENT: Final = Code(
@@ -45,7 +46,7 @@ DUPLICATE_KEY: Final = Code(
     "POL-1006",
     "A mapping has the same key twice.",
     ("A block was copied, and only part of it was changed.",),
-    "Keep one of the two. For two entries, begin each with a dash.",
+    "Delete one of the two keys. To write two entries, begin each with a dash.",
     "version: v1\nversion: v1\n",
 )
 WRONG_VERSION: Final = Code(
@@ -67,7 +68,7 @@ MISSING_FIELD: Final = Code(
     "POL-1102",
     "A required field is missing, or blank.",
     ("The field was left out.", "A template rendered to nothing.", "The field is one level too high or too low."),
-    "Write the field.",
+    "Add the field that the message names. If it is already there, correct its indentation.",
     "version: v1\nentries:\n  - match:\n      host: api.example.com\n    action: deny\n",
 )
 WRONG_TYPE: Final = Code(
@@ -78,7 +79,7 @@ WRONG_TYPE: Final = Code(
         "A single value is written where a list is needed, or the other way round.",
         "A dash is missing or superfluous.",
     ),
-    "Quote numbers that are meant as strings, and write lists with dashes or brackets.",
+    "Write a value of the type that the message names. Quotes make a string; a number or boolean has none. A list has dashes or brackets.",
     policy(match="methods: GET"),
 )
 UNKNOWN_ACTION: Final = Code(
@@ -110,7 +111,8 @@ WRONG_METADATA: Final = Code(
         "It is a path, or an http URL.",
         "It has user information, a fragment, or characters that a challenge cannot carry.",
     ),
-    "Write the https URL at which the entry's own host serves the metadata, or leave the field out.",
+    "Write https://, the entry's host and the path of its metadata, such as /.well-known/oauth-protected-resource (RFC 9728). Without the "
+    "field, challenges name no metadata.",
     policy(
         action="exchange",
         more="exchange:\n  issuerRef: primary\n  scope: read:orders\n  resourceMetadata: https://login.example.com/.well-known/oauth-protected-resource",
@@ -124,7 +126,7 @@ EMPTY_FIELD: Final = Code(
         "A template rendered to nothing.",
         "The value is null or ~, which some tools write for a default.",
     ),
-    "Write {} or [] for the defaults or for none, or remove the line. The message says which.",
+    "Write the empty value that the message names, or remove the line.",
     policy(match="headers:"),
 )
 
@@ -165,7 +167,7 @@ NO_HOST: Final = Code(
 )
 LONG_HOST: Final = Code(
     "POL-1206",
-    "host is longer than any host name.",
+    "host has more than 2,048 characters. Host names have at most 253.",
     ("A list of hosts, or something else entirely, was pasted.",),
     "Write one host name.",
     policy(host="a" * 2100),
@@ -273,14 +275,14 @@ PREFIX_REWRITTEN: Final = Code(
     "POL-1315",
     "pathPrefix has escapes or parameters that servers rewrite.",
     (_PREFIX,),
-    "Write the path as servers see it after decoding.",
+    "Write the decoded path, without escapes and parameters.",
     policy(prefix="/a%2F%2Fb"),
 )
 LONG_PREFIX: Final = Code(
     "POL-1316",
-    "pathPrefix is too long.",
+    "pathPrefix has more than 2,048 characters.",
     ("Something other than a path was pasted.",),
-    "Write a shorter prefix.",
+    "Write a prefix of at most 2,048 characters. A shorter prefix covers the same paths, and more.",
     policy(prefix="/" + "a" * 2100),
 )
 PREFIX_WITH_HOST: Final = Code(
@@ -314,9 +316,9 @@ UNKNOWN_PATH_TYPE: Final = Code(
 )
 MANY_HEADERS: Final = Code(
     "POL-1404",
-    "The match has too many headers.",
-    ("Headers of several entries are in one. An entry matches only if all of them match.",),
-    "Name the headers that tell requests apart, or split the entry.",
+    "The match has more than 8 headers.",
+    ("The entry combines conditions that belong in several entries. An entry matches only if all its headers match.",),
+    "Name only the headers that tell requests apart. For alternatives, write one entry for each.",
     policy(match="headers:\n" + "".join(f'  - {{name: x-{number}, value: "1"}}\n' for number in range(9))),
 )
 WRONG_HEADER_NAME: Final = Code(
