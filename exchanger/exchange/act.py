@@ -165,7 +165,7 @@ class ActorTokenCache:
     """
 
     _ask: Callable[[Issuer, ActorCredentials], Awaitable[TokenOutcome]]
-    _kept: dict[Issuer, _KeptActorToken] = attrs.field(factory=dict, init=False, repr=False)
+    cached: dict[Issuer, _KeptActorToken] = attrs.field(factory=dict, init=False, repr=False)
     _asked: dict[Issuer, _Asked] = attrs.field(factory=dict, init=False, repr=False)
     # By issuer: when it was last asked for another token because of a refusal.
     _replaced: dict[Issuer, float] = attrs.field(factory=dict, init=False, repr=False)
@@ -176,7 +176,7 @@ class ActorTokenCache:
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
         """Forget the tokens of issuers that are no longer in force. Requests continue for their waiters; their results are not kept."""
         self._current = current = frozenset(called for issuer in issuers.values() for called in issuer.as_called)
-        self._kept = {issuer: kept for issuer, kept in self._kept.items() if issuer in current}
+        self.cached = {issuer: kept for issuer, kept in self.cached.items() if issuer in current}
         self._asked = {issuer: asked for issuer, asked in self._asked.items() if issuer in current}
         self._replaced = {issuer: at for issuer, at in self._replaced.items() if issuer in current}
 
@@ -186,7 +186,7 @@ class ActorTokenCache:
         return kept if isinstance(kept, Secret) else None
 
     def _recent(self, issuer: Issuer) -> Secret | ExchangeFailure | None:
-        kept = self._kept.get(issuer)
+        kept = self.cached.get(issuer)
         return kept.token if kept is not None and trio.current_time() < kept.until else None
 
     async def obtain(self, issuer: Issuer, actor: ActorCredentials) -> Secret | ExchangeFailure:
@@ -230,7 +230,7 @@ class ActorTokenCache:
             in_use = isinstance(asked.token, ExchangeFailure) and self.at_hand(issuer) is not None
             current = self._current is None or issuer in self._current
             if current and self._asked.get(issuer) is asked and not in_use:
-                self._kept[issuer] = _KeptActorToken(asked.token, until)
+                self.cached[issuer] = _KeptActorToken(asked.token, until)
         finally:
             if self._asked.get(issuer) is asked:
                 del self._asked[issuer]

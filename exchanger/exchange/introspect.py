@@ -71,18 +71,18 @@ class VerdictCache:
     behind: Stage[IntrospectionRequest]
     now: Callable[[], float]
     wall: Callable[[], float]
-    _passed: OrderedDict[tuple[str, bytes], _Kept] = attrs.field(factory=OrderedDict, init=False, repr=False)
-    _refused: OrderedDict[tuple[str, bytes], _Kept] = attrs.field(factory=OrderedDict, init=False, repr=False)
+    passed: OrderedDict[tuple[str, bytes], _Kept] = attrs.field(factory=OrderedDict, init=False, repr=False)
+    refused: OrderedDict[tuple[str, bytes], _Kept] = attrs.field(factory=OrderedDict, init=False, repr=False)
     # Tokens that were active when their issuer was last asked, with their expiry (since the epoch), and those that found no room.
-    _active: OrderedDict[tuple[str, bytes], float] = attrs.field(factory=OrderedDict, init=False, repr=False)
-    _turned_away: OrderedDict[tuple[str, bytes], None] = attrs.field(factory=OrderedDict, init=False, repr=False)
+    active: OrderedDict[tuple[str, bytes], float] = attrs.field(factory=OrderedDict, init=False, repr=False)
+    turned_away: OrderedDict[tuple[str, bytes], None] = attrs.field(factory=OrderedDict, init=False, repr=False)
     _issuers: Mapping[str, Issuer] = attrs.field(factory=dict, init=False, repr=False)
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
         """Take over the issuers in force. Verdicts under other rules, or by another client, count no more."""
         same = {name for name, issuer in issuers.items() if self._issuers.get(name) == issuer}
         self._issuers = issuers
-        for known in (self._passed, self._refused, self._active, self._turned_away):
+        for known in (self.passed, self.refused, self.active, self.turned_away):
             for place in [place for place in known if place[0] not in same]:
                 del known[place]
 
@@ -92,7 +92,7 @@ class VerdictCache:
         if self._issuers.get(request.issuer.name) != request.issuer:
             return None
         place = _place(request)
-        for verdicts in (self._passed, self._refused):
+        for verdicts in (self.passed, self.refused):
             kept = verdicts.get(place)
             if kept is None:
                 continue
@@ -105,9 +105,9 @@ class VerdictCache:
     def history(self, request: IntrospectionRequest) -> TokenHistory:
         """Return what the token was when it last came, however long the verdict counted."""
         place = _place(request)
-        if self.wall() < self._active.get(place, -math.inf):
+        if self.wall() < self.active.get(place, -math.inf):
             return TokenHistory.ACTIVE
-        return TokenHistory.TURNED_AWAY if place in self._turned_away else TokenHistory.UNKNOWN
+        return TokenHistory.TURNED_AWAY if place in self.turned_away else TokenHistory.UNKNOWN
 
     def begin(self, request: IntrospectionRequest, deadline: float, done: Done, /) -> TokenOutcome | Passage:
         """See ``Stage``."""
@@ -123,15 +123,15 @@ class VerdictCache:
             # The issuer may have looked as soon as it was asked.
             until = self.now() - (0.0 if outcome.call is None else outcome.call.duration) + rules.keep_for
             expires = math.inf if outcome.expires_at is None else float(outcome.expires_at)
-            self._keep(self._passed, place, _Kept(_verdict_of(outcome), until, expires))
-            self._turned_away.pop(place, None)
-            _remember(self._active, place, expires)
+            self._keep(self.passed, place, _Kept(_verdict_of(outcome), until, expires))
+            self.turned_away.pop(place, None)
+            _remember(self.active, place, expires)
         elif outcome.kind is ErrorKind.SUBJECT_INACTIVE:
-            self._keep(self._refused, place, _Kept(_verdict_of(outcome), self.now() + ASK_AGAIN_S))
-            for known in (self._passed, self._active, self._turned_away):
+            self._keep(self.refused, place, _Kept(_verdict_of(outcome), self.now() + ASK_AGAIN_S))
+            for known in (self.passed, self.active, self.turned_away):
                 known.pop(place, None)
         elif outcome.kind is ErrorKind.OVERLOADED or outcome is NOBODY_WAITS:
-            _remember(self._turned_away, place, None)
+            _remember(self.turned_away, place, None)
 
     def _keep(self, verdicts: OrderedDict[tuple[str, bytes], _Kept], place: tuple[str, bytes], kept: _Kept) -> None:
         if self.now() < kept.until and self.wall() < kept.expires:

@@ -61,7 +61,7 @@ class JwksCache:
     version: int = attrs.field(default=0, init=False)
     fetching: bool = attrs.field(default=True, init=False)
     failed: bool = attrs.field(default=False, init=False)
-    _waiters: dict[Fetched, None] = attrs.field(factory=dict, init=False)
+    waiters: dict[Fetched, None] = attrs.field(factory=dict, init=False)
     _wanted_at: float = attrs.field(default=0.0, init=False)
     _wanted: trio.Event = attrs.field(factory=trio.Event, init=False)
 
@@ -74,11 +74,11 @@ class JwksCache:
 
     def wait(self, fetched: Fetched) -> None:
         """Call ``fetched`` when the fetch in progress has ended, successfully or not."""
-        self._waiters[fetched] = None
+        self.waiters[fetched] = None
 
     def leave(self, fetched: Fetched) -> None:
         """Do not call ``fetched`` any more."""
-        self._waiters.pop(fetched, None)
+        self.waiters.pop(fetched, None)
 
     async def follow(self) -> NoReturn:
         """Fetch the keys again and again, until cancelled."""
@@ -109,8 +109,8 @@ class JwksCache:
     def end(self) -> bool:
         """No more fetches: tell some of those who wait, and return whether there are more."""
         self.fetching = False
-        self.turn(partial(self._tell_some, tuple(islice(self._waiters, TOLD_AT_ONCE))))
-        return bool(self._waiters)
+        self.turn(partial(self._tell_some, tuple(islice(self.waiters, TOLD_AT_ONCE))))
+        return bool(self.waiters)
 
     async def tell_in_steps(self) -> None:
         """Tell those who wait now that nothing is being fetched. Each of their tokens is verified again, so others get turns in between.
@@ -118,15 +118,15 @@ class JwksCache:
         Those that are left when this is cancelled are told by ``end``.
         """
         self.fetching = False
-        waiters = tuple(self._waiters)
+        waiters = tuple(self.waiters)
         for at in range(0, len(waiters), TOLD_AT_ONCE):
             self.turn(partial(self._tell_some, waiters[at : at + TOLD_AT_ONCE]))
             await trio.lowlevel.checkpoint()
 
     def _tell_some(self, waiters: tuple[Fetched, ...]) -> None:
         for fetched in waiters:
-            if fetched in self._waiters:
-                del self._waiters[fetched]
+            if fetched in self.waiters:
+                del self.waiters[fetched]
                 fetched()
 
     async def _fetch(self) -> tuple[KeySet, float] | NoMetadata:

@@ -183,12 +183,13 @@ class ExchangePipeline:
                 task_status.started()
         finally:
             self._give(None)
-            self.reactor.turn(self._end)
+            self.reactor.turn(self.end)
 
     def _give(self, nursery: trio.Nursery | None) -> None:
         self.coalesce.nursery = self.questions.nursery = self.replicas.nursery = self.act.nursery = self.actor_tokens.nursery = nursery
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """End all calls and whatever waits for them."""
         self.calls.end()
         self.questions.end()
         self.coalesce.end()

@@ -74,20 +74,20 @@ class SubjectTokenVerifier:
     reactor: Reactor
     now: Callable[[], float] = SYSTEM.wall
     _random: Random = SYSTEM.random
-    _keys: JwksCaches = attrs.field(init=False)
-    _kept: OrderedDict[tuple[str, bytes], _VerifiedToken] = attrs.field(factory=OrderedDict, init=False, repr=False)
+    keys: JwksCaches = attrs.field(init=False)
+    cached: OrderedDict[tuple[str, bytes], _VerifiedToken] = attrs.field(factory=OrderedDict, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self._keys = JwksCaches(self.documents, self.reactor.turn, self._random)
+        self.keys = JwksCaches(self.documents, self.reactor.turn, self._random)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow the keys until cancelled."""
-        await self._keys.run(task_status=task_status)
+        await self.keys.run(task_status=task_status)
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
         """Take over the issuers in force."""
-        self._kept.clear()  # what passed under other rules need not pass now
-        self._keys.use(KeySource(issuer, url, issuer.subject.jwks_uri) for issuer in issuers.values() for url in issuer.subject.issuers)
+        self.cached.clear()  # what passed under other rules need not pass now
+        self.keys.use(KeySource(issuer, url, issuer.subject.jwks_uri) for issuer in issuers.values() for url in issuer.subject.issuers)
 
     def begin(self, request: TokenRequest, deadline: float, done: Callable[[TokenOutcome], None], /) -> TokenOutcome | Ticket:
         """See ``TokenExchanger``."""
@@ -106,7 +106,7 @@ class SubjectTokenVerifier:
         digest = _NO_DIGEST.copy()
         digest.update(token.encode("utf-8", "surrogatepass"))
         place = issuer.name, digest.digest()
-        kept = self._kept.get(place)
+        kept = self.cached.get(place)
         now = self.now()
         # A request that waited while its profile was replaced is judged by the rules that it began with, and the verdict is for it alone.
         if (
@@ -115,7 +115,7 @@ class SubjectTokenVerifier:
             and kept.version == kept.jwks.version
             and (kept.issuer is request.issuer or kept.policy == _policy_of(request))  # nearly always the former
         ):
-            self._kept.move_to_end(place)
+            self.cached.move_to_end(place)
             return kept.verdict
         policy = _policy_of(request)
         read = read_token(token)
@@ -123,7 +123,7 @@ class SubjectTokenVerifier:
             return _refusal(read)
         if (foreign := judge_issuer(read, policy)) is not None:
             return _refusal(foreign)
-        jwks = self._keys.find(issuer.name, read.issuer)
+        jwks = self.keys.find(issuer.name, read.issuer)
         if jwks is None:
             return _NO_KEYS
         if jwks.keys is None:
@@ -144,9 +144,9 @@ class SubjectTokenVerifier:
                 assert_never(found)
 
     def _keep(self, place: tuple[str, bytes], kept: _VerifiedToken) -> None:
-        self._kept[place] = kept
-        if len(self._kept) > MAX_VERDICTS:
-            self._kept.popitem(last=False)
+        self.cached[place] = kept
+        if len(self.cached) > MAX_VERDICTS:
+            self.cached.popitem(last=False)
 
 
 def _policy_of(request: TokenRequest) -> SubjectPolicy:

@@ -85,7 +85,7 @@ class Preparation:
         introspected: As ``discovered``, for the introspection endpoint: "" if the issuer has none, ``None`` while that is not known.
     """
 
-    _settings: TokenClientSettings
+    settings: TokenClientSettings
     _now: Callable[[], float]
     _discovered: Callable[[Issuer], str]
     _entropy: Callable[[int], bytes] = SYSTEM.entropy
@@ -93,7 +93,7 @@ class Preparation:
     _assertions: ClientAssertions = attrs.field(init=False)
     # ``None`` until the first issuers are in force.
     _current: frozenset[Issuer] | None = attrs.field(default=None, init=False, repr=False)
-    _endpoints: dict[Issuer, Endpoint | ExchangeFailure] = attrs.field(factory=dict, init=False, repr=False)
+    endpoints: dict[Issuer, Endpoint | ExchangeFailure] = attrs.field(factory=dict, init=False, repr=False)
     _introspection: dict[Issuer, Endpoint | ExchangeFailure] = attrs.field(factory=dict, init=False, repr=False)
     _parts: dict[Shape, ConstantParts] = attrs.field(factory=dict, init=False, repr=False)
     # By the ids of issuer and target: hashing them would take longer than the rest of preparing a request.
@@ -104,14 +104,14 @@ class Preparation:
 
     def forget(self) -> None:
         """Look up the endpoints again: some have become known, or have moved."""
-        self._endpoints.clear()
+        self.endpoints.clear()
         self._introspection.clear()
         self._usual.clear()
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
         """Forget what belongs to issuers that are not in force any more: credentials that were withdrawn are not to stay in memory."""
         self._current = current = frozenset(called for issuer in issuers.values() for called in issuer.as_called)
-        self._endpoints = {issuer: found for issuer, found in self._endpoints.items() if issuer in current}
+        self.endpoints = {issuer: found for issuer, found in self.endpoints.items() if issuer in current}
         self._introspection = {issuer: found for issuer, found in self._introspection.items() if issuer in current}
         self._parts = {shape: parts for shape, parts in self._parts.items() if shape[0] in current}
         self._usual.clear()
@@ -183,7 +183,7 @@ class Preparation:
 
     def endpoint(self, issuer: Issuer) -> Endpoint | ExchangeFailure:
         """Return the issuer's token endpoint, and keep it while the issuer is in force."""
-        return self._remembered(self._endpoints, issuer, self._look_up)
+        return self._remembered(self.endpoints, issuer, self._look_up)
 
     def _remembered(
         self,
@@ -206,7 +206,7 @@ class Preparation:
         address = self._discovered(issuer) if issuer.discovery else issuer.token_endpoint
         if issuer.discovery and not address:
             return _UNKNOWN
-        found = resolve_endpoint(address, issuer, self._settings, as_client=True)
+        found = resolve_endpoint(address, issuer, self.settings, as_client=True)
         return found if isinstance(found, Endpoint) else _INVALID
 
     def _look_up_introspection(self, issuer: Issuer) -> Endpoint | ExchangeFailure:
@@ -214,7 +214,7 @@ class Preparation:
         address = (None if rules is None else rules.endpoint) or self._introspected(issuer)
         if not address:
             return _UNKNOWN if address is None else _NO_INTROSPECTION
-        found = resolve_endpoint(address, issuer, self._settings, as_client=True)
+        found = resolve_endpoint(address, issuer, self.settings, as_client=True)
         return found if isinstance(found, Endpoint) else _INVALID
 
 

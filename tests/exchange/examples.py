@@ -130,8 +130,8 @@ async def guarded(
                 await wait_all_tasks_blocked()
                 yield found
                 nursery.cancel_scope.cancel()
-            assert found.verifier._keys.followed == {}
-            assert all(not jwks._waiters for jwks in found.verifier._keys.caches.values())
+            assert found.verifier.keys.followed == {}
+            assert all(not jwks.waiters for jwks in found.verifier.keys.caches.values())
             assert it.client.connections.open == kept(it.client)
             await trio.sleep(HTTP.idle_connection_timeout + 1)
 

@@ -128,7 +128,7 @@ class Asking:
 
     @property
     def kept(self) -> int:
-        return len(self.verdicts._passed) + len(self.verdicts._refused)  # memory, which nothing else shows
+        return len(self.verdicts.passed) + len(self.verdicts.refused)  # memory, which nothing else shows
 
 
 @asynccontextmanager
@@ -535,7 +535,7 @@ async def test_the_end_of_the_service_ends_questions(autojump_clock: MockClock) 
         it.issuer.raw = lambda _: b""
         it.it.client.begin(asking("opaque", it.profile), 1e9, outcomes.append)
         await wait_all_tasks_blocked()
-        it.it.client._end()
+        it.it.client.end()
         assert [told(outcome) for outcome in outcomes] == [UNAVAILABLE]
         it.it.client.calls.running = True
 
@@ -568,13 +568,13 @@ def test_any_number_of_tokens_is_kept_in_bounded_memory(monkeypatch: pytest.Monk
         ask(f"made-up-{number}")
         ask(f"away-{number}")
     # Memory, which nothing else shows.
-    assert {len(known) for known in (verdicts._passed, verdicts._refused, verdicts._active, verdicts._turned_away)} == {50}
+    assert {len(known) for known in (verdicts.passed, verdicts.refused, verdicts.active, verdicts.turned_away)} == {50}
     assert all(isinstance(verdicts.find(request), SubjectVerdict) for request in good)
     assert {verdicts.history(request) for request in good} == {TokenHistory.ACTIVE}
     assert {verdicts.history(ask(f"away-{number}")) for number in (4999, 0)} == {TokenHistory.TURNED_AWAY}
     for number in range(1000):
         ask(f"good-again-{number}")
-    assert (len(verdicts._passed), len(verdicts._refused)) == (50, 50)
+    assert (len(verdicts.passed), len(verdicts.refused)) == (50, 50)
     assert "good" not in repr(verdicts)
     assert "made-up" not in repr(verdicts)
 

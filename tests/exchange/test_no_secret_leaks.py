@@ -142,12 +142,13 @@ async def test_a_failed_exchange_shows_no_secret_anywhere(
         await trio.lowlevel.checkpoint()
         machines = (client, begun, it.verifier)  # the first shows all its parts
         verifier = it.verifier
-        seen += [repr(machines), repr((client.preparation._endpoints, verifier._keys.caches, verifier._kept, client.actor_tokens._kept))]
+        seen += [repr(machines), repr((client.preparation.endpoints, verifier.keys.caches, verifier.cached, client.actor_tokens.cached))]
         for subject in (SUBJECT, token(jti="canary", aud="canary"), token(jti="canary", iss="http://canary")):
             seen.append(shown(await exchange(it.verifier, asking(subject, issuer)), issuer))
         await trio.sleep(1)
         seen.append(repr((machines, it.it.observer.records, it.learned.entries, issuer, list(client.limits))))
-        seen.append(repr((client.preparation._endpoints, client.preparation._assertions._loaded, client.actor_tokens._kept)))
+        keys = client.preparation._assertions._loaded
+        seen.append(repr((client.preparation.endpoints, keys, client.actor_tokens.cached)))
     seen.append(caplog.text)
     everything = "\n".join(seen)
     assert [secret for secret in SECRETS if secret in everything] == []

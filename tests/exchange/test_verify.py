@@ -377,7 +377,7 @@ async def test_a_cached_verification_ends_with_its_token_and_its_rules(
         await wait_all_tasks_blocked()
         assert why in refused(await exchange(it.verifier, asking(LASTING, asked)))
         assert len(it.behind.begun) == 2
-        assert len(it.verifier._kept) <= 1  # memory: strangers could fill it with refusals, and drive out who passed
+        assert len(it.verifier.cached) <= 1  # memory: strangers could fill it with refusals, and drive out who passed
 
 
 async def test_keys_of_one_issuer_sign_nothing_for_another(autojump_clock: MockClock) -> None:
@@ -467,7 +467,7 @@ async def test_before_it_runs_nothing_passes(autojump_clock: MockClock) -> None:
 
 def counting_turns(it: Gated, ended: list[TokenOutcome]) -> list[int]:
     """Return how many of those who wait for keys are told in each turn from now on."""
-    (jwks,) = it.verifier._keys.caches.values()
+    (jwks,) = it.verifier.keys.caches.values()
     told, turn = list[int](), jwks.turn
 
     def counted(work: Callable[[], None]) -> None:

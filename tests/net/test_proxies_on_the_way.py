@@ -82,7 +82,7 @@ async def test_a_profiles_proxy_receives_only_host_port_and_its_own_credentials(
 async def test_the_proxy_of_the_environment(authority: trustme.CA, secure: bool) -> None:
     async with place(authority, ConnectProxy(), secure=secure) as it:
         proxies = EnvironmentProxies(https=it.by_profile()) if secure else EnvironmentProxies(http=it.by_profile())
-        it.client.preparation._settings = attrs.evolve(it.client.settings, proxies=proxies)
+        it.client.preparation.settings = attrs.evolve(it.client.settings, proxies=proxies)
         scheme = "https" if secure else "http"
         assert await exchange(it.client, it.request(scheme=scheme)) == ISSUED
         assert it.proxy.asked == [f"{HOST}:{it.port}"]

@@ -195,7 +195,7 @@ class Behind:
     def _may_pass(self, verifier: SubjectTokenVerifier, request: TokenRequest) -> bool:
         subject = request.issuer.subject
         read = read_token(request.subject_token.reveal())
-        jwks = verifier._keys.caches.get((request.issuer.name, ISSUER))
+        jwks = verifier.keys.caches.get((request.issuer.name, ISSUER))
         if not isinstance(read, Unverified) or jwks is None or jwks.keys is None:
             return False
         return isinstance(

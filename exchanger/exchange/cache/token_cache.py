@@ -86,14 +86,14 @@ class TokenCache:
     shared: SharedSettings | None = None
     network: Network = SYSTEM
     memory: MemoryStore = attrs.field(factory=MemoryStore, init=False)
-    _issuers: IssuersInForce = attrs.field(init=False)
+    issuers: IssuersInForce = attrs.field(init=False)
     _recall: RefusedTokens = attrs.field(factory=RefusedTokens, init=False)
     _refused: OrderedDict[bytes, _Refusal] = attrs.field(factory=OrderedDict, init=False, repr=False)
     _looked_up: set[bytes] = attrs.field(factory=set, init=False, repr=False)
     level: "SharedLevel | None" = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._issuers = IssuersInForce(self.memory, self.network.entropy(KEY_BYTES), (self.rules, self.proxies))
+        self.issuers = IssuersInForce(self.memory, self.network.entropy(KEY_BYTES), (self.rules, self.proxies))
         if self.shared is not None:
             # Here, because the store's client takes 0.4 s and 28 MB to import, and before the loop runs.
             from exchanger.exchange.cache.shared_level import SharedLevel
@@ -120,7 +120,7 @@ class TokenCache:
     def requests(self) -> Mapping[tuple[str, str, str], int]:
         """The look-ups since the start, by endpoint host, level (``memory``, ``shared``) and result (``hit``, ``miss``, ``error``)."""
         found: dict[tuple[str, str, str], int] = {}
-        for host, tally in self._issuers.tallies.items():
+        for host, tally in self.issuers.tallies.items():
             found[host, "memory", "hit"], found[host, "memory", "miss"] = tally.memory_hits, tally.memory_misses
             if self.level is not None:
                 found[host, "shared", "hit"], found[host, "shared", "miss"] = tally.shared_hits, tally.shared_misses
@@ -130,7 +130,7 @@ class TokenCache:
     @property
     def upstream_refusals(self) -> Mapping[str, int]:
         """The tokens that went because upstreams refused them, since the start, by endpoint host."""
-        return {host: tally.upstream_refusals for host, tally in self._issuers.tallies.items()}
+        return {host: tally.upstream_refusals for host, tally in self.issuers.tallies.items()}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the shared level, and free expired tokens, until cancelled. Starting waits for nothing."""
@@ -144,11 +144,11 @@ class TokenCache:
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
         """Adopt the issuers in force, and forget the tokens of those that are gone, changed, or no longer keep any."""
-        self._issuers.use(issuers)
+        self.issuers.use(issuers)
 
     def find(self, request: TokenRequest) -> CachedToken | None:
         """Return the token in memory for ``request``; ``None`` if there is none, or its issuer keeps none. Takes some 5 µs."""
-        builder = self._issuers.builder_for(request)
+        builder = self.issuers.builder_for(request)
         if builder is None:
             return None
         of = builder.of
@@ -162,7 +162,7 @@ class TokenCache:
 
     def keep(self, request: TokenRequest, token: ExchangedToken, *, shared: bool = True) -> None:
         """Keep the ``token`` of a call for ``request`` that has just succeeded, in memory and, later, in the shared level if ``shared``."""
-        builder = self._issuers.builder_for(request)
+        builder = self.issuers.builder_for(request)
         if builder is None:
             return
         subject = _subject(request)
@@ -195,7 +195,7 @@ class TokenCache:
         there: callers can cause any number of other refusals. Any other failure says nothing about the token, and another renewal may start
         after a while.
         """
-        builder = self._issuers.builder_for(request)
+        builder = self.issuers.builder_for(request)
         if builder is None:
             return
         if not _is_refusal(failure):
@@ -219,14 +219,14 @@ class TokenCache:
 
     def asks_upstream(self, request: TokenRequest, /) -> bool:
         """See ``typing.TokenRecall``."""
-        builder = self._issuers.builder_for(request)
+        builder = self.issuers.builder_for(request)
         if builder is None or not builder.of.policy.drop_refused:
             return False
         return self._recall.asks(builder.memory.digest(_subject(request)), self.network.steady())
 
     def upstream_answered(self, request: TokenRequest, token: Secret, /, *, refused: bool) -> None:
         """See ``typing.TokenRecall``."""
-        builder = self._issuers.builder_for(request)
+        builder = self.issuers.builder_for(request)
         if builder is None or not builder.of.policy.drop_refused:
             return
         subject, of = _subject(request), builder.of
@@ -248,7 +248,7 @@ class TokenCache:
 
     def renewal_failed(self, request: TokenRequest) -> None:
         """Record that a renewal had no result: its call failed in a way that says nothing about the token, or was given up."""
-        builder = self._issuers.builder_for(request)
+        builder = self.issuers.builder_for(request)
         if builder is not None:
             self.memory.renew_later(builder.of.partition, builder.memory.digest(_subject(request)), self._now())
 
@@ -257,14 +257,14 @@ class TokenCache:
 
         If the store is lost, this hurries the next attempt to connect to it.
         """
-        return self.level is not None and self._issuers.builder_for(request) is not None and self.level.wanted()
+        return self.level is not None and self.issuers.builder_for(request) is not None and self.level.wanted()
 
     async def find_shared(self, request: TokenRequest) -> CachedToken | None:
         """Return the token that the shared level has for ``request``, and put it into memory. One short attempt; it never fails.
 
         It must live longer than the one in memory, which is to be renewed: another replica may have done so already.
         """
-        level, builder = self.level, self._issuers.builder_for(request)
+        level, builder = self.level, self.issuers.builder_for(request)
         if level is None or builder is None or not level.in_use:
             return None
         of, keys, subject = builder.of, level.keys, _subject(request)
@@ -280,7 +280,7 @@ class TokenCache:
             return None
         of.tally.shared_hits += 1
         # Meanwhile the issuer, the keys, or what is known of the token may have changed.
-        if self._issuers.builder_for(request) is not builder or level.keys != keys:
+        if self.issuers.builder_for(request) is not builder or level.keys != keys:
             return None
         return self._take_over(builder, request, digest, *found, None if present is None else present.life)
 

@@ -255,7 +255,7 @@ def test_rules_and_proxies_of_the_environment_shape_names_too() -> None:
     for make in caches:
         one = make()
         one.use_issuers({"primary": issuer()})
-        builder = one._issuers.builder_for(request())
+        builder = one.issuers.builder_for(request())
         assert builder is not None
         names.add(Digester(key, builder.fixed).digest(b"subject"))
 
