@@ -28,34 +28,34 @@ class ArrivalDeadlines:
     """
 
     _calls: Mapping[int, Call]
-    _heap: list[tuple[float, int]] = attrs.field(factory=list, init=False)
+    heap: list[tuple[float, int]] = attrs.field(factory=list, init=False)
     _full: int = attrs.field(default=_SPARE, init=False)
 
     @property
     def next_due(self) -> float:
         """When to ask for ``overdue`` calls, at the latest (seconds). There may be none then."""
-        return self._heap[0][0] if self._heap else NEVER
+        return self.heap[0][0] if self.heap else NEVER
 
     def expect(self, call: Call, due: float) -> None:
         """``call`` must be complete by ``due`` (seconds). Replaces its earlier deadline."""
         call.due = due
-        heapq.heappush(self._heap, (due, call.stream_id))
-        if len(self._heap) > self._full:  # most entries are stale
-            self._heap = list({entry for entry in self._heap if self._waiting(*entry) is not None})
-            heapq.heapify(self._heap)
-            self._full = 2 * len(self._heap) + _SPARE
+        heapq.heappush(self.heap, (due, call.stream_id))
+        if len(self.heap) > self._full:  # most entries are stale
+            self.heap = list({entry for entry in self.heap if self._waiting(*entry) is not None})
+            heapq.heapify(self.heap)
+            self._full = 2 * len(self.heap) + _SPARE
 
     def postpone(self, seconds: float) -> None:
         """Move all deadlines by ``seconds``, but none beyond its call's own deadline."""
-        waiting = {call for entry in self._heap if (call := self._waiting(*entry)) is not None}
+        waiting = {call for entry in self.heap if (call := self._waiting(*entry)) is not None}
         for call in waiting:
             call.due = min(call.due + seconds, call.info.deadline)
-        self._heap = [(call.due, call.stream_id) for call in waiting]
-        heapq.heapify(self._heap)
+        self.heap = [(call.due, call.stream_id) for call in waiting]
+        heapq.heapify(self.heap)
 
     def overdue(self, now: float) -> list[Call]:
         """Return the calls that should have been complete by ``now`` (seconds), and forget them."""
-        heap, late = self._heap, []
+        heap, late = self.heap, []
         while heap:
             call = self._waiting(*heap[0])
             if call is not None:
@@ -68,7 +68,7 @@ class ArrivalDeadlines:
 
     def clear(self) -> None:
         """The connection has ended."""
-        self._heap.clear()
+        self.heap.clear()
 
     def _waiting(self, due: float, stream_id: int) -> Call | None:
         """Return the call of an entry, unless the entry is stale."""

@@ -61,8 +61,8 @@ class Connection:
     closed: bool = attrs.field(default=False, init=False)
     next_due: float = attrs.field(default=NEVER, init=False)
     extra_work: int = attrs.field(default=0, init=False)
-    _http: ngh2.Connection = attrs.field(init=False)
-    _table: CallTable = attrs.field(init=False)
+    http: ngh2.Connection = attrs.field(init=False)
+    table: CallTable = attrs.field(init=False)
     _send_queue: SendQueue = attrs.field(init=False)
     _flow: FlowControl = attrs.field(init=False)
     _last_stream: int = attrs.field(default=0, init=False)
@@ -71,28 +71,28 @@ class Connection:
     _goaway_sent: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._table = CallTable(self._routes, self._limits, self._budget)
-        self._http = ngh2.Connection(ngh2.Role.SERVER, _CONFIGURATION)
-        self._http.initiate_connection(limits.settings(self._limits))
-        self._flow = FlowControl(self._http)
-        self._send_queue = SendQueue(self._http, self._limits, self._budget)
+        self.table = CallTable(self._routes, self._limits, self._budget)
+        self.http = ngh2.Connection(ngh2.Role.SERVER, _CONFIGURATION)
+        self.http.initiate_connection(limits.settings(self._limits))
+        self._flow = FlowControl(self.http)
+        self._send_queue = SendQueue(self.http, self._limits, self._budget)
 
     def receive(self, data: bytes, now: float) -> None:
         """Process ``data`` from the peer at ``now`` (seconds). The outcome is in ``events`` and ``data_to_send``."""
         if self.closed:
             return
         try:
-            self._http.receive_data(data)
+            self.http.receive_data(data)
             self._process(now)
         except ngh2.NGH2Error as error:
             self._fail(error)
 
     def _process(self, now: float) -> None:
-        calls, events = self._table.calls, self._table.events
+        calls, events = self.table.calls, self.table.events
         limit = self._limits.message_bytes + PREFIX_BYTES
         before, whole = self._last_stream, 0
         self.extra_work = 0
-        for event in self._http.events():
+        for event in self.http.events():
             if type(event) is RequestReceived:
                 self._on_request(event, now)
             elif type(event) is DataReceived:
@@ -108,7 +108,7 @@ class Connection:
                     and PREFIX_BYTES <= size <= limit
                     and unpack_prefix(data) == (0, size - PREFIX_BYTES)
                 ):
-                    self._http.acknowledge_received_data(size, stream_id)
+                    self.http.acknowledge_received_data(size, stream_id)
                     call.message = data[PREFIX_BYTES:]
                     call.ended = call.started = True
                     events.append(call)
@@ -120,25 +120,25 @@ class Connection:
             else:
                 self._on_other(event)
         if self._last_stream - before != 2 * whole:  # not every new stream brought one whole request
-            self._table.expect_since(before, now)
-            self.next_due = self._table.deadlines.next_due
+            self.table.expect_since(before, now)
+            self.next_due = self.table.deadlines.next_due
 
     def postpone(self, seconds: float) -> None:
         """Nothing was read for ``seconds``: requests that are still arriving get that much more time, up to their own deadlines."""
-        self._table.deadlines.postpone(seconds)
-        self.next_due = self._table.deadlines.next_due
+        self.table.deadlines.postpone(seconds)
+        self.next_due = self.table.deadlines.next_due
 
     def expire(self, now: float) -> None:
         """End the calls whose request, or a message of it, should have arrived by ``now`` (seconds), at the latest by their deadline."""
-        for call in self._table.deadlines.overdue(now):
+        for call in self.table.deadlines.overdue(now):
             self._break_off(call, GrpcError(StatusCode.DEADLINE_EXCEEDED, "request did not arrive in time"))
-        self.next_due = self._table.deadlines.next_due
+        self.next_due = self.table.deadlines.next_due
 
     def events(self) -> list[Event]:
         """Return what happened to calls since the last call of this, in order."""
-        events = self._table.events
+        events = self.table.events
         if events:
-            self._table.events = []
+            self.table.events = []
         return events
 
     def data_to_send(self) -> bytes:
@@ -152,7 +152,7 @@ class Connection:
             if self._send_queue.answered_early and self._send_queue.reset_answered():
                 data += self._pump()
             if self._send_queue.overfull():
-                self._http.terminate_connection(ngh2.ErrorCode.ENHANCE_YOUR_CALM)
+                self.http.terminate_connection(ngh2.ErrorCode.ENHANCE_YOUR_CALM)
                 data += self._pump()
         except ngh2.NGH2Error as error:
             self._fail(error)
@@ -160,7 +160,7 @@ class Connection:
         return data
 
     def _pump(self) -> bytes:
-        http, calls = self._http, self._table.calls
+        http, calls = self.http, self.table.calls
         data = http.data_to_send()
         more = False
         for event in http.events():
@@ -178,12 +178,12 @@ class Connection:
         """Answer ``call`` with ``message`` and OK."""
         if not call.open:
             return
-        http, stream_id = self._http, call.stream_id
+        http, stream_id = self.http, call.stream_id
         call.open = False
         http.send_response(stream_id, RESPONSE_HEADERS)
         http.send_data(stream_id, frame(message))
         http.send_trailers(stream_id, OK_TRAILERS)
-        self._table.ended_calls[0] += 1
+        self.table.ended_calls[0] += 1
         if call.deframer is not None:  # it came in parts, or is a stream
             self._let_go(call)
 
@@ -193,10 +193,10 @@ class Connection:
             return
         if call.headers_sent:
             with contextlib.suppress(ngh2.StreamProtocolError):  # as in _reject
-                self._http.send_trailers(call.stream_id, error_trailers(error))
+                self.http.send_trailers(call.stream_id, error_trailers(error))
         else:
             self._reject(call.stream_id, refuse(error))
-        self._table.close(call, error.status)
+        self.table.close(call, error.status)
         self._let_go(call)
 
     def send(self, call: Call, message: bytes) -> None:
@@ -204,19 +204,19 @@ class Connection:
         if not call.open:
             return
         if not call.headers_sent:
-            self._http.send_response(call.stream_id, RESPONSE_HEADERS)
+            self.http.send_response(call.stream_id, RESPONSE_HEADERS)
             call.headers_sent = True
-        self._http.send_data(call.stream_id, frame(message))
+        self.http.send_data(call.stream_id, frame(message))
 
     def finish(self, call: Call) -> None:
         """End a server-streaming ``call`` with OK."""
         if not call.open:
             return
         if call.headers_sent:
-            self._http.send_trailers(call.stream_id, OK_TRAILERS)
+            self.http.send_trailers(call.stream_id, OK_TRAILERS)
         else:
-            self._http.send_response(call.stream_id, RESPONSE_HEADERS + OK_TRAILERS, end_stream=True)
-        self._table.close(call, StatusCode.OK)
+            self.http.send_response(call.stream_id, RESPONSE_HEADERS + OK_TRAILERS, end_stream=True)
+        self.table.close(call, StatusCode.OK)
         self._let_go(call)
 
     def has_room(self, call: Call) -> bool:
@@ -225,7 +225,7 @@ class Connection:
 
     def take(self, call: Call) -> bytes | None:
         """Return the next message of a client-streaming ``call``, or ``None`` if there is none yet. This lets the peer send more."""
-        message = self._table.take(call)
+        message = self.table.take(call)
         if message is not None and not call.messages:
             self._flow.consumed(call)
         return message
@@ -235,47 +235,47 @@ class Connection:
         if self.closed or self._draining:
             return
         self._draining = True
-        self._http.send_shutdown_notice()
-        self._http.ping(_DRAIN_PING)
+        self.http.send_shutdown_notice()
+        self.http.ping(_DRAIN_PING)
 
     def finish_drain(self) -> None:
         """Announce the last stream, whether or not the peer has acknowledged ``begin_drain``."""
         if self._draining and not self._goaway_sent and not self.closed:
             self._goaway_sent = True
-            self._http.send_goaway()
+            self.http.send_goaway()
 
     def terminate(self) -> None:
         """Refuse open calls as UNAVAILABLE and close at once; ``data_to_send`` has the last bytes."""
         if self.closed:
             return
-        for call in tuple(self._table.calls.values()):
+        for call in tuple(self.table.calls.values()):
             self._break_off(call, GrpcError(StatusCode.UNAVAILABLE, "server is shutting down"))
         self._last_words = self.data_to_send()
         if not self.closed:
-            self._http.terminate_connection(ngh2.ErrorCode.NO_ERROR)
-            self._last_words += self._http.data_to_send()
+            self.http.terminate_connection(ngh2.ErrorCode.NO_ERROR)
+            self._last_words += self.http.data_to_send()
             self.lose()
 
     def lose(self) -> None:
         """The transport is gone or unusable: every call has ended."""
         self.closed = True
-        self._table.clear()
+        self.table.clear()
         self._send_queue.clear()
         self.next_due = NEVER
 
     def usage(self) -> ConnectionUsage:
         """Return the bytes held now."""
-        unread, queued = (0, 0) if self.closed else (self._flow.unread, self._http.queued_body_size())
-        return ConnectionUsage(len(self._table.calls), self._table.held, unread, queued)
+        unread, queued = (0, 0) if self.closed else (self._flow.unread, self.http.queued_body_size())
+        return ConnectionUsage(len(self.table.calls), self.table.held, unread, queued)
 
     @property
     def ended_calls(self) -> tuple[int, ...]:
         """The number of ended calls, by status code."""
-        return tuple(self._table.ended_calls)
+        return tuple(self.table.ended_calls)
 
     def _on_request(self, event: RequestReceived, now: float) -> None:
         stream_id = self._last_stream = event.stream_id
-        call = self._table.admit(stream_id, event.headers, now)
+        call = self.table.admit(stream_id, event.headers, now)
         if type(call) is HeadRefusal:
             self._reject(stream_id, call)
             if not event.end_stream:
@@ -286,15 +286,15 @@ class Connection:
     def _on_data(self, stream_id: int, call: Call | None, data: bytes, now: float, *, ended: bool) -> None:
         """Process anything but one whole message of a unary call: parts, several messages, streams, and malformed or late data."""
         if call is None or not call.open:
-            self._http.acknowledge_received_data(len(data), stream_id)
+            self.http.acknowledge_received_data(len(data), stream_id)
         else:
             self._flow.received(call, len(data))
             try:
-                self.extra_work += self._table.feed(call, data, now) // _MESSAGES_PER_FRAME
+                self.extra_work += self.table.feed(call, data, now) // _MESSAGES_PER_FRAME
             except GrpcError as error:
                 self.extra_work += len(data) // PREFIX_BYTES // _MESSAGES_PER_FRAME  # those before the wrong one
                 self._break_off(call, error)
-            self.next_due = self._table.deadlines.next_due
+            self.next_due = self.table.deadlines.next_due
             if not call.messages:
                 self._flow.consumed(call)
         if ended:
@@ -304,7 +304,7 @@ class Connection:
         self._send_queue.answered_early.discard(stream_id)
         if call is not None:
             try:
-                self._table.end(call)
+                self.table.end(call)
             except GrpcError as error:
                 self._break_off(call, error)
 
@@ -314,16 +314,16 @@ class Connection:
         if call is not None:
             if call.ended and not call.open:
                 return False
-            self._table.abandon(call)
+            self.table.abandon(call)
             self._flow.consumed(call)
         if not self._flow.restore():
-            self._http.terminate_connection(ngh2.ErrorCode.ENHANCE_YOUR_CALM)
+            self.http.terminate_connection(ngh2.ErrorCode.ENHANCE_YOUR_CALM)
         return True
 
     def _on_other(self, event: ngh2.Event) -> None:
         match event:
             case ngh2.TrailersReceived():
-                self._on_end(event.stream_id, self._table.calls.get(event.stream_id))
+                self._on_end(event.stream_id, self.table.calls.get(event.stream_id))
             case ngh2.SettingsReceived():
                 self.established = True
             case ngh2.PingAcknowledged(opaque_data=data) if data == _DRAIN_PING:
@@ -335,19 +335,19 @@ class Connection:
         self.extra_work += _REFUSAL_WORK
         # The codec is ahead of its events: a later one in the same batch may be the stream's reset.
         with contextlib.suppress(ngh2.StreamProtocolError):
-            self._http.send_response(stream_id, refusal.headers, end_stream=not refusal.body)
+            self.http.send_response(stream_id, refusal.headers, end_stream=not refusal.body)
             if refusal.body:
-                self._http.send_data(stream_id, refusal.body, end_stream=True)
+                self.http.send_data(stream_id, refusal.body, end_stream=True)
 
     def _break_off(self, call: Call, error: GrpcError) -> None:
         """Refuse ``call`` for a reason that the connection found itself, and tell its handler."""
         if call.open:
             self.refuse(call, error)
-            self._table.report_aborted(call)
+            self.table.report_aborted(call)
 
     def _let_go(self, call: Call) -> None:
         """Our side of ``call`` has ended."""
-        self._table.release(call)
+        self.table.release(call)
         self._flow.consumed(call)
         if not call.ended:
             self._send_queue.answered_early.add(call.stream_id)

@@ -86,7 +86,7 @@ class GrpcServer:
     _on_fault: Callable[[BaseException], None]
     _admission: ConnectionAdmission = attrs.field(init=False)
     _tls: TlsListener | None = attrs.field(default=None, init=False)
-    _budget: Budget = attrs.field(factory=Budget, init=False)
+    budget: Budget = attrs.field(factory=Budget, init=False)
     sessions: dict[Session, Connection] = attrs.field(factory=dict, init=False)
     _accepting: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _running: bool = attrs.field(default=False, init=False)
@@ -213,7 +213,7 @@ class GrpcServer:
         streams = accepted(listener, network.detach, lambda: admission.admit(len(self.sessions)), secure, admission.exhausted)
         async with contextlib.aclosing(streams) as transports:
             async for transport in transports:
-                connection = Connection(self._routes, self._settings.limits, budget=self._budget)
+                connection = Connection(self._routes, self._settings.limits, budget=self.budget)
                 session = Session(transport, connection, self._reactor, self._on_fault)
                 self.sessions[session] = connection
                 nursery.start_soon(self._serve, session, transport)

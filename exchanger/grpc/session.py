@@ -53,7 +53,7 @@ class Session:
     connection: Connection
     _reactor: Reactor
     _on_fault: Callable[[BaseException], None]
-    _calls: Dispatcher = attrs.field(init=False)
+    calls: Dispatcher = attrs.field(init=False)
     _watchdog: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _preface_deadline: float = attrs.field(default=math.inf, init=False)
     due: float = attrs.field(default=NEVER, init=False)
@@ -62,14 +62,14 @@ class Session:
     _established: bool = attrs.field(default=False, init=False)
     _lingering: bool = attrs.field(default=False, init=False)
     _blocked_at: float = attrs.field(default=math.inf, init=False)
-    _unparsed: ReadBuffer = attrs.field(factory=ReadBuffer, init=False)
-    _read_bytes: int = attrs.field(default=_SMALLEST_READ, init=False)
+    unparsed: ReadBuffer = attrs.field(factory=ReadBuffer, init=False)
+    read_bytes: int = attrs.field(default=_SMALLEST_READ, init=False)
     _to_decide: int = attrs.field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         reactor = self._reactor
         flush, later = functools.partial(reactor.touch, self), functools.partial(reactor.later, self)
-        self._calls = Dispatcher(self.connection, self._on_fault, flush, later, reactor)
+        self.calls = Dispatcher(self.connection, self._on_fault, flush, later, reactor)
 
     async def run(self) -> None:
         """Serve until the connection and all its tasks have ended."""
@@ -77,7 +77,7 @@ class Session:
             return
         try:
             async with trio.open_nursery() as nursery:
-                self._calls.nursery = nursery
+                self.calls.nursery = nursery
                 self._watchdog.deadline = self._preface_deadline = trio.current_time() + _PREFACE_TIMEOUT
                 self._reactor.watch(self, READ)
                 self._reactor.touch(self)
@@ -90,7 +90,7 @@ class Session:
     def begin_drain(self) -> None:
         """Announce the end to the peer, let running calls finish, then close."""
         self.connection.begin_drain()
-        self._calls.drain()
+        self.calls.drain()
         self._reactor.touch(self)
 
     def finish_drain(self) -> None:
@@ -113,12 +113,12 @@ class Session:
     @property
     def tasks(self) -> int:
         """Calls that wait now, in a task or for an answer that comes later."""
-        return self._calls.waiting_calls
+        return self.calls.waiting_calls
 
     @property
     def blocked(self) -> bool:
         """Whether nothing is read until the peer reads."""
-        return self._calls.blocked
+        return self.calls.blocked
 
     # The reactor's side.
 
@@ -151,7 +151,7 @@ class Session:
 
     def _on_readable(self, now: float) -> int:
         try:
-            data = self._transport.receive(self._read_bytes)
+            data = self._transport.receive(self.read_bytes)
         except BlockingIOError:
             if self._transport.unsent:
                 self._reactor.touch(self)
@@ -163,20 +163,20 @@ class Session:
         if not data:
             self._lose()
         elif not self._lingering:
-            self._unparsed.feed(data)
+            self.unparsed.feed(data)
             work = len(data) // 512 + self._transport.extra_work
-            call = self._unparsed.take_call()
+            call = self.unparsed.take_call()
             if call is None:
                 self._reactor.later(self)
                 return 1 + work
             connection = self.connection
             connection.receive(call, now)
-            return work + self._received(len(call), self._unparsed.cost + connection.extra_work, 0)
+            return work + self._received(len(call), self.unparsed.cost + connection.extra_work, 0)
         return 1
 
     def _serve(self, now: float) -> int:
         """Decide the calls that are left, then parse more, to be decided in this turn; return the work of both, a share of the turn's."""
-        connection, calls, unparsed, share = self.connection, self._calls, self._unparsed, self._reactor.share
+        connection, calls, unparsed, share = self.connection, self.calls, self.unparsed, self._reactor.share
         parsed = size = decided = 0
         if calls.unfinished:
             decided = calls.resume(share)
@@ -191,7 +191,7 @@ class Session:
 
     def _received(self, size: int, parsed: int, decided: int) -> int:
         """Go on after ``size`` bytes, of the cost ``parsed``, in a turn that has ``decided`` so many calls; return all work."""
-        connection, calls, unparsed = self.connection, self._calls, self._unparsed
+        connection, calls, unparsed = self.connection, self.calls, self.unparsed
         if connection.closed:
             unparsed.clear()
         if not self._established and connection.established:
@@ -213,32 +213,32 @@ class Session:
 
     def _decide(self) -> None:
         try:
-            self._calls.resume(self._to_decide)
+            self.calls.resume(self._to_decide)
         except Exception as fault:  # noqa: BLE001 - as above
             self._break_down(fault)
 
     def _pace(self, size: int, work: int) -> None:
         """Choose the size of the next read by the ``work`` that ``size`` bytes caused in this turn."""
         if work > _WORK_PER_READ:
-            self._read_bytes = max(_SMALLEST_READ, size * _WORK_PER_READ // work)
-        elif self._read_bytes < RECEIVE_BYTES and 2 * size >= self._read_bytes:
-            self._read_bytes = min(RECEIVE_BYTES, 2 * self._read_bytes)
+            self.read_bytes = max(_SMALLEST_READ, size * _WORK_PER_READ // work)
+        elif self.read_bytes < RECEIVE_BYTES and 2 * size >= self.read_bytes:
+            self.read_bytes = min(RECEIVE_BYTES, 2 * self.read_bytes)
 
     def _on_writable(self) -> None:
         self._await_reader()
         if self._transport.flush():
-            self._calls.blocked = False
+            self.calls.blocked = False
             self._reactor.change(self, READ)
             self._watchdog.deadline = self._preface_deadline
             self.connection.postpone(trio.current_time() - self._blocked_at)
             self._reactor.timers.expect(self, self.connection.next_due)
-            if self._unparsed.pending:
+            if self.unparsed.pending:
                 self._reactor.later(self)
             self._reactor.touch(self)
 
     def on_due(self, now: float) -> None:
         """End calls whose requests did not arrive in time; see ``Timed``."""
-        if self._over or self._calls.blocked:  # nothing is read, so requests cannot arrive
+        if self._over or self.calls.blocked:  # nothing is read, so requests cannot arrive
             return
         self.connection.expire(now)
         self._decide_new()
@@ -247,7 +247,7 @@ class Session:
 
     def flush(self) -> None:
         """Send what there is to send; see ``Participant``. Nothing more, while earlier bytes still wait: that keeps the order."""
-        calls, connection, transport = self._calls, self.connection, self._transport
+        calls, connection, transport = self.calls, self.connection, self._transport
         if calls.blocked or self._over:
             return
         try:
@@ -279,7 +279,7 @@ class Session:
             return
         self._over = True
         self.due = NEVER
-        self._unparsed.clear()
+        self.unparsed.clear()
         self._ended.set()
         self.connection.lose()
         self._decide_new()
@@ -287,7 +287,7 @@ class Session:
         self._transport.close()
 
     def _decide_new(self) -> None:
-        self._calls.decide(self.connection.events())
+        self.calls.decide(self.connection.events())
 
     def _break_down(self, fault: Exception) -> None:
         self._on_fault(fault)

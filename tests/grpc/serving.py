@@ -189,7 +189,7 @@ class Served:
 
     def at_rest(self) -> bool:
         now = self.server.usage()
-        waiting = sum(session._calls.waiting for session in self.server.sessions)
+        waiting = sum(session.calls.waiting for session in self.server.sessions)
         return (now.streams, now.tasks, now.held_bytes, now.unread_bytes, now.queued_bytes, waiting) == (0, 0, 0, 0, 0, 0)
 
 

@@ -146,7 +146,7 @@ def test_completed_requests_are_forgotten_long_before_their_time() -> None:
         joined.exchange()
         joined.peer.http.send_data(stream, framed(b"x"), end_stream=True)
         joined.serve()
-    assert len(joined.connection._table.deadlines._heap) <= 65
+    assert len(joined.connection.table.deadlines.heap) <= 65
 
 
 def test_waiting_requests_are_all_remembered() -> None:
@@ -178,7 +178,7 @@ async def test_one_alarm_serves_them_in_order(mock_clock: MockClock) -> None:
 async def test_requests_of_all_connections_share_one_budget() -> None:
     whole = framed(bytes(100_000))
     async with serving(routes(lambda _message, _call: b"")) as served:
-        served.server._budget.limit = 2 * len(whole)
+        served.server.budget.limit = 2 * len(whole)
         clients = [await served.connect() for _ in range(3)]
         halves = [await client.start(ECHO, whole[:-1], end=False) for client in clients]
         assert [answer.status for _, answer in halves] == [None, None, StatusCode.RESOURCE_EXHAUSTED]

@@ -102,7 +102,7 @@ def test_resets_and_frames_that_are_forgotten_leave_nothing_behind(unit: Callabl
     joined, sent = flood(unit, before)
     assert sent == COUNT
     assert joined.at_rest()
-    assert joined.connection._http.local_window_size > 8 * 1024 * 1024
+    assert joined.connection.http.local_window_size > 8 * 1024 * 1024
     assert works(joined)
 
 

@@ -35,9 +35,9 @@ async def test_a_full_read_of_expensive_bytes_does_not_hold_the_loop(name: str) 
         client.send(request(1, head(), end=False))
         await wait_all_tasks_blocked()
         (session,) = served.server.sessions
-        session._read_bytes = FULL  # as after cheap bytes
+        session.read_bytes = FULL  # as after cheap bytes
         with counted_steps() as steps:
             client.send(flood)
             await wait_all_tasks_blocked()
-        assert not session._unparsed.pending
+        assert not session.unparsed.pending
         assert max(steps.most.values()) < MOST_CALLS, steps.most

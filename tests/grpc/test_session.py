@@ -274,7 +274,7 @@ async def test_a_full_read_of_expensive_bytes_takes_many_turns(name: str) -> Non
         here.warm_up()
         if before:
             here.turns(before)
-        here.session._read_bytes = 64 * 1024
+        here.session.read_bytes = 64 * 1024
         data = b""
         stream = 1001
         while len(data) + len(unit(stream)) <= 64 * 1024:

@@ -140,7 +140,7 @@ def damaged(data: bytes, harm: list[Damage]) -> bytes:
 
 def assert_remembered(connection: Connection) -> None:
     """Whatever is incomplete will be ended when its time has come, and is looked at early enough."""
-    for call in connection._table.calls.values():
+    for call in connection.table.calls.values():
         if call.open and not call.ended and (call.messages is None or call.partial):
             assert connection.next_due <= call.due <= LIMITS.arrival_seconds
 
