@@ -33,12 +33,12 @@ USAGE: Final = 2
 async def run_health(options: HealthOptions) -> int:
     """Check once, print the status, and return the exit status."""
     try:
-        context = _context(options) if options.tls else None
+        context = tls_context(options) if options.tls else None
     except ConfigurationError as error:
         for problem in error.problems:
             sys.stderr.write(f"exchanger health: {problem}\n")
         return USAGE
-    word, reason = _judge(await ask(options, context))
+    word, reason = status_of(await ask(options, context))
     if reason:
         sys.stderr.write(f"exchanger health: {format_address(*options.address)}: {reason}\n")
     if word:
@@ -71,7 +71,7 @@ async def _call(stream: trio.abc.Stream, options: HealthOptions) -> Reply:
     return await exchange(stream, UnaryCall(METHOD, message, authority, scheme, options.timeout))
 
 
-def _judge(reply: Reply) -> tuple[str, str]:
+def status_of(reply: Reply) -> tuple[str, str]:
     """Return the status in the protocol's word, "" without one, and the reason why it is not SERVING, if known."""
     match reply:
         case CallAnswered(message):
@@ -89,7 +89,7 @@ def _judge(reply: Reply) -> tuple[str, str]:
             assert_never(reply)
 
 
-def _context(options: HealthOptions) -> ssl.SSLContext:
+def tls_context(options: HealthOptions) -> ssl.SSLContext:
     """Return the TLS settings.
 
     Raises:

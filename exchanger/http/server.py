@@ -79,7 +79,7 @@ class HttpServer:
     answered: int = attrs.field(default=0, init=False)
     faults: int = attrs.field(default=0, init=False)
     draining: bool = attrs.field(default=False, init=False)
-    _unsent: int = attrs.field(default=0, init=False)
+    unsent: int = attrs.field(default=0, init=False)
     bodies: Bodies = attrs.field(init=False)
     _accepting: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False, repr=False)
     # Heads are parsed one per round of the event loop: many at once would delay everything else that runs in it.
@@ -248,14 +248,14 @@ class HttpServer:
             trio.BrokenResourceError: the connection broke, or the peer does not read.
         """
         size = len(response.body) if len(response.body) > LARGE_BODY and not head_only else 0
-        if self._unsent + size > max(self._limits.unsent_bytes, size):  # a single response may be larger
+        if self.unsent + size > max(self._limits.unsent_bytes, size):  # a single response may be larger
             response, size = self._failure(503), 0
         head, body, ends = connection.respond(response, self._headers, head_only=head_only, close=close)
-        self._unsent += size
+        self.unsent += size
         try:
             await send_all(stream, *((head, body) if size else (head + body,)), seconds=self._limits.answer_s)
         finally:
-            self._unsent -= size
+            self.unsent -= size
         return ends
 
     def _failure(self, status: int) -> Response:

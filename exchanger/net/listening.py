@@ -34,7 +34,7 @@ async def listen(host: str | None, port: int) -> list[trio.SocketListener]:
         for family, kind, protocol, _, address in addresses:
             number = sockets[0].getsockname()[1] if sockets else port
             try:
-                sockets.append(stack.enter_context(_listen(family, kind, protocol, (address[0], number, *address[2:]))))
+                sockets.append(stack.enter_context(listen_at(family, kind, protocol, (address[0], number, *address[2:]))))
             except OSError as error:
                 if host is not None or error.errno not in _NOT_HERE:
                     raise
@@ -45,7 +45,12 @@ async def listen(host: str | None, port: int) -> list[trio.SocketListener]:
     return [trio.SocketListener(trio.socket.from_stdlib_socket(listener)) for listener in sockets]
 
 
-def _listen(family: int, kind: int, protocol: int, address: tuple[object, ...]) -> socket.socket:
+def listen_at(family: int, kind: int, protocol: int, address: tuple[object, ...]) -> socket.socket:
+    """Return a socket that listens at ``address``.
+
+    Raises:
+        OSError: the address is in use, or this machine has none of its family.
+    """
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setblocking(False)

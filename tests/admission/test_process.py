@@ -16,6 +16,7 @@ import trustme
 
 from exchanger.admission.process import AdmissionError, AdmissionProcess
 from exchanger.admission.settings import read_admission_settings
+from exchanger.http.server import HttpServer
 from exchanger.telemetry.log import logging_to_stdout
 from tests.admission.reviews import BROKEN, DENY, body, config_map
 from tests.kube.cluster import Cluster
@@ -52,7 +53,6 @@ class Scene:
     authority: trustme.CA = attrs.field(factory=trustme.CA)
     cluster: Cluster = attrs.field(factory=Cluster)
     port: int = attrs.field(factory=free_port)
-    process: AdmissionProcess | None = None
 
     def __attrs_post_init__(self) -> None:
         issued = self.authority.issue_cert("127.0.0.1")
@@ -109,9 +109,9 @@ async def running(scene: Scene, monkeypatch: pytest.MonkeyPatch, **variables: st
     settings, lines = read_admission_settings(scene.variables(**variables)), Lines()
     settings = attrs.evolve(settings, issuers=attrs.evolve(settings.issuers, poll=POLL_S))
     with logging_to_stdout(settings.log, lines) as logging:
-        scene.process = AdmissionProcess(settings, logging)
+        process = AdmissionProcess(settings, logging)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(scene.process.run)
+            nursery.start_soon(process.run)
             await lines.until("service.listening")
             yield lines
             os.kill(os.getpid(), signal.SIGTERM)
@@ -164,12 +164,11 @@ async def test_before_the_cluster_is_known_it_lives_and_is_not_ready(scene: Scen
 
 async def test_a_second_signal_ends_the_drain(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running(scene, monkeypatch, SHUTDOWN_GRACE_PERIOD="10m", ADMISSION_PROT="1") as lines:
-        assert scene.process is not None
 
-        async def never(_seconds: float) -> None:
+        async def never(_server: HttpServer, _seconds: float) -> None:
             await trio.sleep_forever()
 
-        monkeypatch.setattr(type(scene.process._webhook.http), "drain", lambda _self, seconds: never(seconds))
+        monkeypatch.setattr(HttpServer, "drain", never)
         os.kill(os.getpid(), signal.SIGTERM)
         await lines.until("service.draining")
     assert "service.drain_cut_short" in lines.text

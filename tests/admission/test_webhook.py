@@ -49,7 +49,7 @@ class Scene:
         client, served = trio.testing.memory_stream_pair()
         received = bytearray()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._serve, served)
+            nursery.start_soon(self.serve, served)
             await client.send_all(data)
             await client.send_eof()
             async for chunk in client:
@@ -57,7 +57,7 @@ class Scene:
         head, _, content = bytes(received).partition(b"\r\n\r\n")
         return int(head.split()[1]), content
 
-    async def _serve(self, stream: trio.abc.Stream) -> None:
+    async def serve(self, stream: trio.abc.Stream) -> None:
         async with stream:
             await self.webhook.http.serve(stream)
 
@@ -302,7 +302,7 @@ def test_any_bytes_are_answered_or_dropped_without_a_fault(data: bytes) -> None:
         scene = Scene()
         client, served = trio.testing.memory_stream_pair()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(scene._serve, served)
+            nursery.start_soon(scene.serve, served)
             await client.send_all(b"POST /validate HTTP/1.1\r\nHost: h\r\n" + data)
             await client.send_eof()
             async for _ in client:

@@ -232,7 +232,7 @@ class TestTls:
 
     def test_keys_of_sessions_are_not_written_down(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
-        assert not command._context(options("--tls")).keylog_filename
+        assert not command.tls_context(options("--tls")).keylog_filename
 
     async def test_a_web_server_is_reported_as_no_grpc(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         site = Site.at(tmp_path)
@@ -280,4 +280,4 @@ class TestTls:
     ],
 )
 def test_each_reply_has_its_word_or_its_reason(reply: Reply, word: str, reason: str) -> None:
-    assert command._judge(reply) == (word, reason)
+    assert command.status_of(reply) == (word, reason)

@@ -239,7 +239,7 @@ async def test_a_peer_that_reads_no_response_is_disconnected_and_its_bytes_freed
         nursery.start_soon(client.send_all, GET.replace(b"/echo", path.encode()))
         await at.server.serve(served)
     assert trio.current_time() == pytest.approx(LIMITS.answer_s)
-    assert (at.server.slots.taken, at.server._unsent, at.faults) == (0, 0, [])
+    assert (at.server.slots.taken, at.server.unsent, at.faults) == (0, 0, [])
 
 
 async def test_large_responses_that_nobody_takes_are_bounded_together(autojump_clock: Clock) -> None:

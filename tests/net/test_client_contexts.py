@@ -128,7 +128,7 @@ def test_few_contexts_are_kept_and_of_them_those_used_last(certificate: ClientCe
     for number in range(3 * MAX_OWN_CONTEXTS):
         contexts.own("none" * number, None, "h2")
         assert contexts.own(None, certificate, "h2") is ours
-        assert len(contexts._own) <= MAX_OWN_CONTEXTS  # memory, which nothing else shows
+        assert len(contexts.own_contexts) <= MAX_OWN_CONTEXTS  # memory, which nothing else shows
     for number in range(MAX_OWN_CONTEXTS):
         contexts.own("none" * number, None, "h2")
     assert contexts.own(None, certificate, "h2") is not ours

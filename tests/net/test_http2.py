@@ -520,7 +520,7 @@ def test_no_secret_is_shown() -> None:
     joined.server.data(second, b"issued-canary", end=False)
     joined.exchange()
     assert joined.client.held == len(b"issued-canary")
-    for shown in (joined.client, usual_head(), joined.answers, joined.client._streams):  # also of answers that are not complete
+    for shown in (joined.client, usual_head(), joined.answers, joined.client.streams):  # also of answers that are not complete
         assert "canary" not in repr(shown)
         assert "Basic" not in repr(shown)
 

@@ -92,14 +92,14 @@ async def test_a_broken_listener_is_a_fault() -> None:
 
 
 async def test_a_machine_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = listening._listen
+    real = listening.listen_at
 
     def listen(family: int, kind: int, protocol: int, address: tuple[object, ...]) -> socket.socket:
         if family == socket.AF_INET6:
             raise OSError(errno.EADDRNOTAVAIL, "no such address")
         return real(family, kind, protocol, address)
 
-    monkeypatch.setattr(listening, "_listen", listen)
+    monkeypatch.setattr(listening, "listen_at", listen)
     bound = await listening.listen(None, 0)
     assert [listener.socket.family for listener in bound] == [socket.AF_INET]
     bound[0].socket.close()
@@ -117,7 +117,7 @@ async def test_sockets_are_given_back_when_one_is_busy(monkeypatch: pytest.Monke
         made[0].bind(address)
         return made[0]
 
-    monkeypatch.setattr(listening, "_listen", listen)
+    monkeypatch.setattr(listening, "listen_at", listen)
     with pytest.raises(OSError, match="busy"):
         await listening.listen(None, 0)
     assert made[0].fileno() == -1

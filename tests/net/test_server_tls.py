@@ -68,7 +68,7 @@ def test_small_records_that_the_socket_does_not_take(site: Site) -> None:
 
 def test_output_of_openssl_while_reading_is_sent(pair: Ends) -> None:
     """Such as its warning to a client of TLS 1.2 that wants to negotiate again."""
-    pair.transport._layer._outgoing.write(b"words of its own")
+    pair.transport.layer.outgoing.write(b"words of its own")
     pair.deliver(pair.encrypted(b"x"))
     assert pair.take() == b"words of its own"
     assert pair.received == b"x"
@@ -77,7 +77,7 @@ def test_output_of_openssl_while_reading_is_sent(pair: Ends) -> None:
 def test_a_handshake_step_waits_for_its_turn(site: Site) -> None:
     with joined(site) as pair:
         turns = [False, True]
-        pair.transport._admit = turns.pop  # in place of the reactor that the transport was made with
+        pair.transport.admit = turns.pop  # in place of the reactor that the transport was made with
         turns.reverse()
         pair.far.sendall(pair.flight())
         with pytest.raises(BlockingIOError):

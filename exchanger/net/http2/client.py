@@ -81,7 +81,7 @@ class Http2Client:
     next_due: float = attrs.field(init=False)
     _established: bool = attrs.field(default=False, init=False)  # the peer's first SETTINGS were read
     _http: ngh2.Connection = attrs.field(init=False, repr=False)
-    _streams: dict[int, PartialResponse | None] = attrs.field(factory=dict, init=False, repr=False)
+    streams: dict[int, PartialResponse | None] = attrs.field(factory=dict, init=False, repr=False)
     interim: dict[int, int] = attrs.field(factory=dict, init=False)
     _events: list[Event] = attrs.field(factory=list, init=False, repr=False)
     _open: int = attrs.field(default=0, init=False)  # streams that the peer counts
@@ -111,7 +111,7 @@ class Http2Client:
     @property
     def waiting(self) -> int:
         """Requests in progress."""
-        return len(self._streams)
+        return len(self.streams)
 
     def request(self, head: RequestHead, body: bytes, now: float, extra: tuple[Field, ...] = ()) -> int:
         """Make a POST of ``body``, or a GET without one, at ``now`` (seconds), and return its stream. The caller looks at ``room`` first.
@@ -129,7 +129,7 @@ class Http2Client:
             self._events.append(Lost(stream_id, seen=False, safe=True))
             return stream_id
         self._last_stream = stream_id
-        self._streams[stream_id] = None
+        self.streams[stream_id] = None
         self._open += 1
         if self._spare_frames < limits.SPARE_FRAMES:
             self._spare_frames += limits.SPARE_FRAMES_PER_REQUEST
@@ -142,7 +142,7 @@ class Http2Client:
         """Give up a request; nothing more is reported about it. A request that has ended is left alone."""
         if self._events:  # not taken yet
             self._events = [event for event in self._events if event.stream_id != stream_id]
-        if stream_id in self._streams:
+        if stream_id in self.streams:
             self._forget(stream_id)
             self._reset(stream_id)
 
@@ -152,14 +152,14 @@ class Http2Client:
             return
         self._dead_at = NEVER
         self._last_heard = self._last_sent
-        if not self._streams:  # whatever comes now is surplus, also in parts of frames and in frames without a meaning
+        if not self.streams:  # whatever comes now is surplus, also in parts of frames and in frames without a meaning
             self._spare_frames -= 1
         try:
             self._http.receive_data(data)
             self._process()
         except ngh2.NGH2Error:
             self._end(_BROKE_RULES)
-        self._asked_at = now if self._streams else NEVER
+        self._asked_at = now if self.streams else NEVER
 
     def events(self) -> list[Event]:
         """Return the outcomes of requests since the last call."""
@@ -178,7 +178,7 @@ class Http2Client:
                 self._process()
             except ngh2.NGH2Error:
                 self._end(_BROKE_RULES)
-            if self.draining and not self._streams:
+            if self.draining and not self.streams:
                 self.close()
         if self._last_words:
             data, self._last_words = data + self._last_words, b""
@@ -208,11 +208,11 @@ class Http2Client:
     def lose(self, why: str = "") -> None:
         """The transport ended: every request in progress is lost. ``why`` says more, in words for operators, if known."""
         if not self.closed:
-            failure = "" if self.draining and not self._streams else why or "the connection ended"
+            failure = "" if self.draining and not self.streams else why or "the connection ended"
             self._end(failure, quiet_since=self._last_heard if self._established else NEVER)
 
     def _process(self) -> None:
-        streams = self._streams
+        streams = self.streams
         heads: list[int] = []
         for event in self._http.events():
             if type(event) is ResponseReceived:
@@ -239,7 +239,7 @@ class Http2Client:
 
     def _on_head(self, stream_id: int, headers: tuple[Field, ...], *, ended: bool) -> bool:
         """Take the head of a response; return whether its body is still to come."""
-        if stream_id not in self._streams:
+        if stream_id not in self.streams:
             self._spare_frames -= 1
             return False
         response = PartialResponse(int(headers[0][1]))  # the codec ensures that the status comes first and has three digits
@@ -249,7 +249,7 @@ class Http2Client:
         if ended or is_redirect(response.status):
             self._answer(stream_id, response, b"", ended=ended)
             return False
-        self._streams[stream_id] = response
+        self.streams[stream_id] = response
         return True
 
     def _on_piece(self, stream_id: int, response: PartialResponse, data: bytes, *, ended: bool) -> None:
@@ -270,21 +270,21 @@ class Http2Client:
 
     def _on_closed(self, stream_id: int, code: int) -> None:
         self._open -= 1
-        if stream_id in self._streams:
+        if stream_id in self.streams:
             # The codec closed it itself: it was not sent, it is beyond a GOAWAY's last stream, or the response is malformed.
             refused = code == _REFUSED_STREAM
             self._on_broken(stream_id, seen=not refused, safe=refused)
 
     def _on_other(self, event: ngh2.Event) -> None:
         match event:
-            case ngh2.StreamReset(stream_id, code) if stream_id in self._streams:
+            case ngh2.StreamReset(stream_id, code) if stream_id in self.streams:
                 self.requires_http1 |= code == _HTTP_1_1_REQUIRED
                 self._on_broken(stream_id, seen=False, safe=code in {_REFUSED_STREAM, _HTTP_1_1_REQUIRED})
             case ngh2.TrailersReceived(stream_id):
-                response = self._streams.get(stream_id)
+                response = self.streams.get(stream_id)
                 if response is not None:
                     self._answer(stream_id, response, bytes(response.body), ended=True)
-            case ngh2.InformationalResponseReceived(stream_id) if stream_id in self._streams:
+            case ngh2.InformationalResponseReceived(stream_id) if stream_id in self.streams:
                 self.interim[stream_id] = count = self.interim.get(stream_id, 0) + 1
                 if count > limits.MAX_INTERIM_RESPONSES:
                     self._on_broken(stream_id, seen=True, safe=False)
@@ -305,7 +305,7 @@ class Http2Client:
                 self._spare_frames -= 1
 
     def _answer(self, stream_id: int, response: PartialResponse, body: bytes | TooLarge, *, ended: bool) -> None:
-        del self._streams[stream_id]  # as _forget, without a call
+        del self.streams[stream_id]  # as _forget, without a call
         if response.pieces:
             self.held -= len(response.body)
         if self.interim:
@@ -325,7 +325,7 @@ class Http2Client:
             self._events.append(ResponseEnded(stream_id, response.answer(None)))
 
     def _forget(self, stream_id: int) -> PartialResponse | None:
-        response = self._streams.pop(stream_id)
+        response = self.streams.pop(stream_id)
         if response is not None:
             self.held -= len(response.body)
         if self.interim:
@@ -346,5 +346,5 @@ class Http2Client:
         self.closed = self.draining = True
         self.failure = self.failure or failure
         self.next_due = NEVER
-        for stream_id in tuple(self._streams):
+        for stream_id in tuple(self.streams):
             self._on_broken(stream_id, seen=False, safe=stream_id > self._last_sent, unheard=stream_id > quiet_since)

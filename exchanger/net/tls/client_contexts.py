@@ -46,7 +46,7 @@ class TlsContexts:
 
     _make: Callable[[], ssl.SSLContext]
     _made: dict[tuple[str, ...], ssl.SSLContext] = attrs.field(factory=dict, init=False)
-    _own: dict[tuple[str | None, ClientCertificate | None, tuple[str, ...]], ssl.SSLContext | NoTlsContext] = attrs.field(
+    own_contexts: dict[tuple[str | None, ClientCertificate | None, tuple[str, ...]], ssl.SSLContext | NoTlsContext] = attrs.field(
         factory=dict, init=False, repr=False
     )
     _with_certificate: weakref.WeakSet[ssl.SSLContext] = attrs.field(factory=weakref.WeakSet, init=False, repr=False)
@@ -63,20 +63,20 @@ class TlsContexts:
         if ca_pem is None and certificate is None:
             return self.offering(*protocols)
         key = (ca_pem, certificate, protocols)
-        found = self._own.pop(key, None)
+        found = self.own_contexts.pop(key, None)
         if found is None:
             try:
                 found = self._make_own(ca_pem, certificate, protocols)
             except OSError as error:  # this may be temporary, so the next attempt tries again
                 return NoTlsContext(f"the client certificate cannot be loaded: {os.strerror(error.errno or errno.EIO)}")
-        self._own[key] = found  # the one used last is last
-        if len(self._own) > MAX_OWN_CONTEXTS:
-            del self._own[next(iter(self._own))]
+        self.own_contexts[key] = found  # the one used last is last
+        if len(self.own_contexts) > MAX_OWN_CONTEXTS:
+            del self.own_contexts[next(iter(self.own_contexts))]
         return found
 
     def use(self, in_force: Container[object]) -> None:
         """Forget the contexts with certificates that are no longer ``in_force``."""
-        self._own = {key: found for key, found in self._own.items() if key[1] is None or key[1] in in_force}
+        self.own_contexts = {key: found for key, found in self.own_contexts.items() if key[1] is None or key[1] in in_force}
 
     def _make_own(
         self, ca_pem: str | None, certificate: ClientCertificate | None, protocols: tuple[str, ...]

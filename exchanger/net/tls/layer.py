@@ -26,7 +26,7 @@ class TlsLayer:
 
     tls: ssl.SSLObject = attrs.field(repr=False)
     _incoming: ssl.MemoryBIO = attrs.field(repr=False)
-    _outgoing: ssl.MemoryBIO = attrs.field(repr=False)
+    outgoing: ssl.MemoryBIO = attrs.field(repr=False)
     _follows: bool
     _header: bytes = attrs.field(default=b"", init=False, repr=False)
     _missing: int = attrs.field(default=0, init=False)
@@ -70,12 +70,12 @@ class TlsLayer:
 
     def to_send(self) -> bytes:
         """Return what TLS itself has for the peer."""
-        return self._outgoing.read() if self._outgoing.pending else b""
+        return self.outgoing.read() if self.outgoing.pending else b""
 
     def encrypt(self, data: bytes | memoryview) -> bytes:
         """Return the records of ``data``, after anything else that is to be sent."""
         self.tls.write(data)
-        return self._outgoing.read()
+        return self.outgoing.read()
 
     def decrypt(self, data: bytes) -> tuple[bytes, bool]:
         """Return the clear text of all records that are complete with ``data``, and whether the peer has ended its side.

@@ -22,15 +22,15 @@ class TlsListener:
     _settings: TlsSettings
     _reactor: Reactor
     handshakes: HandshakeLog = attrs.field(factory=HandshakeLog, init=False)
-    _rotation: Rotation = attrs.field(init=False)
+    rotation: Rotation = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._rotation = Rotation(self._settings, self._reactor.network)
+        self.rotation = Rotation(self._settings, self._reactor.network)
 
     @property
     def certificate(self) -> RotationStatistics:
         """What is known of the certificate and its files."""
-        return self._rotation.statistics()
+        return self.rotation.statistics()
 
     async def start(self) -> None:
         """Load the certificate.
@@ -38,12 +38,12 @@ class TlsListener:
         Raises:
             CertificatesError: the files have been unusable for three seconds.
         """
-        await self._rotation.start()
+        await self.rotation.start()
 
     async def run(self) -> None:
         """Follow the files, and log failed handshakes, until cancelled."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._rotation.run)
+            nursery.start_soon(self.rotation.run)
             nursery.start_soon(self.handshakes.run)
 
     def secure(self, connected: socket.socket) -> ServerTlsTransport:
@@ -53,7 +53,7 @@ class TlsListener:
             OSError: the socket broke already.
         """
         reactor, on_secured, protocol = self._reactor, self.handshakes.on_completed, self._settings.required_protocol
-        return ServerTlsTransport(connected, self._rotation.context, reactor.admit, on_secured, reactor.network.wall, protocol)
+        return ServerTlsTransport(connected, self.rotation.context, reactor.admit, on_secured, reactor.network.wall, protocol)
 
     def note(self, transport: Transport, *, timed_out: bool) -> None:
         """``transport`` has ended, because the peer's time was up (``timed_out``) or for another reason."""

@@ -60,7 +60,7 @@ class ServerTlsTransport:
 
     _socket: socket.socket
     _context: ssl.SSLContext
-    _admit: Callable[[], bool]
+    admit: Callable[[], bool]
     _on_secured: Callable[[], None]
     _wall: Callable[[], float] = SYSTEM.wall
     _required: str | None = "h2"
@@ -70,7 +70,7 @@ class ServerTlsTransport:
     failure: str | None = attrs.field(default=None, init=False)
     phase: TlsPhase = attrs.field(default=TlsPhase.HANDSHAKE, init=False)
     _below: SocketTransport = attrs.field(init=False, repr=False)
-    _layer: TlsLayer = attrs.field(init=False, repr=False)
+    layer: TlsLayer = attrs.field(init=False, repr=False)
     _clear: memoryview = attrs.field(default=_EMPTY, init=False, repr=False)
     _early: bytes = attrs.field(default=b"", init=False, repr=False)
     _heard: bytes = attrs.field(default=b"", init=False, repr=False)
@@ -84,7 +84,7 @@ class ServerTlsTransport:
         """
         self.peer = peer_name(self._socket.getpeername())
         self._below = SocketTransport(self._socket)
-        self._layer = TlsLayer.server(self._context)
+        self.layer = TlsLayer.server(self._context)
 
     def fileno(self) -> int:
         """Return the socket's descriptor."""
@@ -106,7 +106,7 @@ class ServerTlsTransport:
         """Encrypt and send what the socket takes, and keep the rest."""
         if self.phase is TlsPhase.SECURED:
             if not self.unsent and len(data) <= RECORD_BYTES:  # one record, as nearly always
-                self.unsent = not self._below.send(self._layer.encrypt(data))
+                self.unsent = not self._below.send(self.layer.encrypt(data))
                 return not self.unsent
             self._clear = memoryview(bytes(self._clear) + data) if self._clear else memoryview(data)
         elif self.phase is TlsPhase.HANDSHAKE:
@@ -119,7 +119,7 @@ class ServerTlsTransport:
             return False
         while True:
             piece, self._clear = self._clear[:_ENCRYPT_BYTES], self._clear[_ENCRYPT_BYTES:]
-            records = self._layer.encrypt(piece) if piece else self._layer.to_send()
+            records = self.layer.encrypt(piece) if piece else self.layer.to_send()
             if not records:
                 self.unsent = False
                 return True
@@ -148,7 +148,7 @@ class ServerTlsTransport:
     def _receive_in_handshake(self) -> bytes:
         # One read takes the whole flight, whatever the pace of the connection: each costs an admission, and has no frames of HTTP/2 yet.
         self.extra_work = 0
-        if not self._admit():
+        if not self.admit():
             raise BlockingIOError
         try:
             data = self._below.receive(RECEIVE_BYTES)
@@ -171,7 +171,7 @@ class ServerTlsTransport:
 
     def _shake(self, data: bytes) -> None:
         try:
-            done = self._layer.handshake(data)
+            done = self.layer.handshake(data)
         except ssl.SSLError as error:
             self._end(self._reason(error))
         if not done:
@@ -187,9 +187,9 @@ class ServerTlsTransport:
 
     def _objection(self) -> str | None:
         """Return what is wrong with a handshake that OpenSSL accepts."""
-        if self._required is not None and self._layer.protocol != self._required:
+        if self._required is not None and self.layer.protocol != self._required:
             return f"no {self._required} in ALPN"
-        tls = self._layer.tls
+        tls = self.layer.tls
         reused, certificate = bool(tls.session_reused), tls.getpeercert()
         return EXPIRED if has_expired_since(self._context, certificate, self._wall(), reused=reused) else None
 
@@ -206,10 +206,10 @@ class ServerTlsTransport:
 
     def _decrypt(self, data: bytes) -> bytes:
         try:
-            clear, self._closed_by_peer = self._layer.decrypt(data)
+            clear, self._closed_by_peer = self.layer.decrypt(data)
         except ssl.SSLError:
             self._end(None)
-        if words := self._layer.to_send():  # such as the warning that renegotiation is refused
+        if words := self.layer.to_send():  # such as the warning that renegotiation is refused
             self.unsent = not self._below.send(words)
         if clear:
             if self._closed_by_peer:
@@ -221,7 +221,7 @@ class ServerTlsTransport:
 
     def _close_notify(self) -> None:
         with contextlib.suppress(ssl.SSLError):  # it wants to read the peer's close_notify, which nothing waits for
-            self._layer.tls.unwrap()
+            self.layer.tls.unwrap()
 
     def _end(self, failure: str | None) -> Never:
         """Nothing more is read or encrypted, but OpenSSL's alert is still to be sent (RFC 8446 section 6.2)."""
