@@ -121,7 +121,7 @@ _NO_ANSWER: Final = SecretProblem(SecretFault.UNREACHABLE, f"was not read within
 class PollingSecrets:
     """Implements ``SecretFollower`` by reading repeatedly. ``read`` returns the current version; an exception of it is a fault."""
 
-    _read: Callable[[SecretName], Awaitable[SecretData | SecretProblem]]
+    read: Callable[[SecretName], Awaitable[SecretData | SecretProblem]]
     _random: Random = SYSTEM.random
     _woken: trio.Event = attrs.field(factory=trio.Event, init=False)
 
@@ -155,5 +155,5 @@ class PollingSecrets:
 
     async def _read_in_time(self, secret: SecretName) -> SecretData | SecretProblem:
         with trio.move_on_after(READ_S):
-            return await self._read(secret)
+            return await self.read(secret)
         return _NO_ANSWER

@@ -63,7 +63,7 @@ class IssuerSource:
     run_sync: RunSync = SYSTEM.run_sync
     state: State = attrs.field(factory=State, init=False)
     _ready: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _followed: dict[ValueSource, trio.CancelScope] = attrs.field(factory=dict, init=False)
+    followed: dict[ValueSource, trio.CancelScope] = attrs.field(factory=dict, init=False)
     rejected: bool = attrs.field(default=False, init=False)
     missing: int = attrs.field(default=0, init=False)
 
@@ -110,15 +110,16 @@ class IssuerSource:
             await trio.sleep(self.settings.poll)
 
     async def _follow_place(self, place: ValueSource, scope: trio.CancelScope, nursery: trio.Nursery) -> None:
-        learn = functools.partial(self._learned, place, scope, nursery)
+        learn = functools.partial(self.learned, place, scope, nursery)
         with scope:
             if isinstance(place, FileSet):
                 await referenced_files.follow(place, learn, self.run_sync)
             elif self.secrets is not None:  # there are references only if it is not None
                 await self.secrets.follow(place, learn)
 
-    def _learned(self, place: ValueSource, scope: trio.CancelScope, nursery: trio.Nursery, found: SecretData | SecretProblem) -> None:
-        if self._followed.get(place) is scope:  # else it was dropped a moment ago
+    def learned(self, place: ValueSource, scope: trio.CancelScope, nursery: trio.Nursery, found: SecretData | SecretProblem) -> None:
+        """Take over what was found at ``place``, unless it is no longer followed in ``scope``."""
+        if self.followed.get(place) is scope:  # else it was dropped a moment ago
             self._advance(self.state.with_place(place, found, trio.current_time()), nursery)
 
     def _advance(self, after: State, nursery: trio.Nursery) -> None:
@@ -131,10 +132,10 @@ class IssuerSource:
         issues = after.issues
         self.missing = len(issues)
         self._report_issues(before.issues, issues)
-        for place in self._followed.keys() - after.places:
-            self._followed.pop(place).cancel()
-        for place in sorted(after.places - self._followed.keys(), key=str):
-            scope = self._followed[place] = trio.CancelScope()
+        for place in self.followed.keys() - after.places:
+            self.followed.pop(place).cancel()
+        for place in sorted(after.places - self.followed.keys(), key=str):
+            scope = self.followed[place] = trio.CancelScope()
             nursery.start_soon(self._follow_place, place, scope, nursery)
 
     def _hand_over(self, before: State, after: State, current: IssuerSet) -> None:

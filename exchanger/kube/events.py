@@ -94,13 +94,13 @@ class PolicyEvents:
     _conflicts: dict[Source, tuple[Conflict, ...]] = attrs.field(factory=dict, init=False, repr=False)
     # ``None`` before the first version.
     _snapshot: PolicySnapshot | None = attrs.field(default=None, init=False)
-    _bucket: TokenBucket = attrs.field(init=False)
+    bucket: TokenBucket = attrs.field(init=False)
     _paused: dict[str, float] = attrs.field(factory=dict, init=False, repr=False)
     _missing_in: str | None = attrs.field(default=None, init=False)
     _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._bucket = TokenBucket(self.settings.burst, self.settings.interval)
+        self.bucket = TokenBucket(self.settings.burst, self.settings.interval)
 
     def published(self, change: Change) -> None:
         """Record a version; costs the number of its documents that changed."""
@@ -200,7 +200,7 @@ class PolicyEvents:
             self._wake = trio.Event()
             now, earliest = trio.current_time(), math.inf
             for source in chain(self._pending, self._news):
-                ready_at = max(self._bucket.ready_at(), self._paused.get(source.namespace, -math.inf))
+                ready_at = max(self.bucket.ready_at(), self._paused.get(source.namespace, -math.inf))
                 if ready_at <= now:
                     self._leave_queue(source)
                     return source
@@ -212,7 +212,7 @@ class PolicyEvents:
         report = self._report(source, self._wrong(source))
         if report is None:
             return
-        self._bucket.take(trio.current_time())
+        self.bucket.take(trio.current_time())
         self._writing = source
         written = await self.writer.write(report, self.uid_of(source))
         current, self._writing = self._writing == source, None

@@ -41,14 +41,14 @@ class PolicyIndex:
     # The labels of each selected Namespace, sorted, if they are wanted.
     _selected: dict[str, tuple[Labels, ...]] = attrs.field(init=False)
     # The ``uid`` of each Namespace that is selected, or was when it had ConfigMaps that are still known.
-    _uids: dict[str, str] = attrs.field(init=False, factory=dict, repr=False)
+    uids: dict[str, str] = attrs.field(init=False, factory=dict, repr=False)
     # Namespaces, by name and ``uid``, that took the name of another one, whose ConfigMaps may still be known: nothing of them is in force.
     unconfirmed: dict[str, str] = attrs.field(init=False, factory=dict, repr=False)
     # What may have changed: Namespaces, all documents of Namespaces, all documents of a feed, and single documents.
     _reported: dict[str, None] = attrs.field(init=False, factory=dict, repr=False)
     _moved: dict[str, None] = attrs.field(init=False, factory=dict, repr=False)
     _listed: dict[str, None] = attrs.field(init=False, factory=dict, repr=False)
-    _changed: dict[Source, None] = attrs.field(init=False, factory=dict, repr=False)
+    changed_documents: dict[Source, None] = attrs.field(init=False, factory=dict, repr=False)
     # The documents that were taken and have not been taken back, by Namespace.
     _taken: dict[str, dict[Source, None]] = attrs.field(init=False, factory=dict, repr=False)
     # Namespaces that were selected, relabelled or left since the last ``take_relabelled``, if labels are wanted.
@@ -81,7 +81,7 @@ class PolicyIndex:
             return
         for key in keys:
             if scope in {EVERY_NAMESPACE, key.namespace}:
-                self._changed[Source(key.namespace, key.name)] = None
+                self.changed_documents[Source(key.namespace, key.name)] = None
                 self._forget_later(key.namespace)
 
     def confirm(self, namespace: str) -> None:
@@ -106,30 +106,30 @@ class PolicyIndex:
         gone = chain(self.waiting.copy(), chain.from_iterable(map(self._taken_of, {**listed, **moved})))
         known: set[str] = set()
         for number, source in enumerate(found, 1):
-            self._changed[source] = None
+            self.changed_documents[source] = None
             known.add(source.namespace)
             if number % STEP == 0:
                 yield
         for number, source in enumerate(gone, 1):
-            self._changed[source] = None
+            self.changed_documents[source] = None
             if number % STEP == 0:
                 yield
         if EVERY_NAMESPACE in listed:
-            moved = dict.fromkeys(self._uids)
+            moved = dict.fromkeys(self.uids)
         for namespace in moved.keys() - known - self._selected.keys():  # nothing depends on which Namespace it was
-            self._uids.pop(namespace, None)
+            self.uids.pop(namespace, None)
             self.unconfirmed.pop(namespace, None)
 
     @property
     def changed(self) -> bool:
         """Whether there may be a difference to take."""
-        return bool(self._reported or self._moved or self._listed or self._changed)
+        return bool(self._reported or self._moved or self._listed or self.changed_documents)
 
     def take(self, most: int) -> dict[Source, DocumentText | None]:
         """Return at most ``most`` documents that may have changed, ``None`` for those that are no longer in force."""
         found: dict[Source, DocumentText | None] = {}
-        for source in tuple(islice(self._changed, most)):
-            del self._changed[source]
+        for source in tuple(islice(self.changed_documents, most)):
+            del self.changed_documents[source]
             waits = source.namespace not in self._selected and self._config_map(source) is not None
             if waits is not (source in self.waiting):
                 self.waiting_changed = True
@@ -229,18 +229,18 @@ class PolicyIndex:
 
     def _recognise(self, namespace: Namespace) -> None:
         """Return whether a Namespace is, by its ``uid``, the known one of its name."""
-        known = self._uids.get(namespace.name, "")
+        known = self.uids.get(namespace.name, "")
         if not namespace.uid or known == namespace.uid:
             return
         if known:
             self._moved[namespace.name] = None
             self._loosened[namespace.name] = True
             self.unconfirmed[namespace.name] = namespace.uid
-        self._uids[namespace.name] = namespace.uid
+        self.uids[namespace.name] = namespace.uid
 
     def _forget_later(self, namespace: str) -> None:
         """See whether it still matters which Namespace it was."""
-        if namespace in self._uids and namespace not in self._selected:
+        if namespace in self.uids and namespace not in self._selected:
             self._moved[namespace] = None
 
 

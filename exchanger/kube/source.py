@@ -92,7 +92,7 @@ class KubernetesSource:
     # Whether ConfigMaps have caught up with the events of Namespaces. ``None`` where Namespaces are named: there are no events.
     _catch_up: CatchUp | None = attrs.field(default=None, init=False)
     _refetch: Refetch = attrs.field(init=False)
-    _runner: Runner = attrs.field(init=False)
+    runner: Runner = attrs.field(init=False)
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
     _published: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -117,7 +117,7 @@ class KubernetesSource:
         self._informers = tuple(self._config_maps(namespace) for namespace in settings.namespaces) or self._whole_cluster()
         self._ungranted = Ungranted(self.grants, self._notify, network.run_sync)
         machine = Machine(tuple(map(_name_of, self._informers)), self.issuers, PolicySnapshot(self.grants), settings.max_staleness)
-        self._runner = Runner(machine, self._publish, self._close, self._hold_back, network.run_sync, network.cpu)
+        self.runner = Runner(machine, self._publish, self._close, self._hold_back, network.run_sync, network.cpu)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Publish the cluster's policy and each change until cancelled; ``started()`` once the first version is published.
@@ -132,7 +132,7 @@ class KubernetesSource:
             nursery.start_soon(self._refetch.run)
             if self._catch_up is not None:
                 nursery.start_soon(self._catch_up.run)
-            nursery.start_soon(self._runner.run)
+            nursery.start_soon(self.runner.run)
             nursery.start_soon(self._report)
             nursery.start_soon(self._look)
             nursery.start_soon(self._ungranted.run)
@@ -142,12 +142,12 @@ class KubernetesSource:
     def use_issuers(self, names: frozenset[str]) -> None:
         """Let entries refer to these profiles from now on; publish a version if that changes anything."""
         self.issuers = names
-        self._runner.do(self._machine.use_issuers(names, trio.current_time()))
+        self.runner.do(self._machine.use_issuers(names, trio.current_time()))
 
     def use_grants(self, grants: Grants) -> None:
         """Check all documents against ``grants`` from now on. There must have been some from the start."""
         self.grants = grants
-        self._runner.do(self._machine.granted(grants, trio.current_time()))
+        self.runner.do(self._machine.granted(grants, trio.current_time()))
         self._ungranted.use(grants, self.index.selected())
 
     def use_namespaces(self, names: tuple[str, ...]) -> None:
@@ -166,9 +166,9 @@ class KubernetesSource:
         for name in before.keys() - after.keys():
             before[name].close()
             del self.index.config_maps[name]
-            self._runner.do(self._machine.caught_up(_name_of(before[name]), now))
+            self.runner.do(self._machine.caught_up(_name_of(before[name]), now))
         for name in after.keys() - before.keys():
-            self._runner.do(self._machine.fell_behind(_name_of(after[name]), -math.inf, now))
+            self.runner.do(self._machine.fell_behind(_name_of(after[name]), -math.inf, now))
             if self._nursery is not None:
                 after[name].reflector.hurry(not self._machine.is_open)
                 self._nursery.start_soon(after[name].run)
@@ -210,7 +210,7 @@ class KubernetesSource:
 
     @property
     def _machine(self) -> Machine:
-        return self._runner.machine
+        return self.runner.machine
 
     def _whole_cluster(self) -> tuple[Informer[Any], ...]:
         namespaces, config_maps = self._namespaces(), self._config_maps(EVERY_NAMESPACE)
@@ -289,7 +289,7 @@ class KubernetesSource:
             await trio.lowlevel.checkpoint()
             self._report_losses()
             if texts or labels:
-                self._runner.do(self._machine.applied(texts, trio.current_time(), labels, feeds=reporters or ("",)))
+                self.runner.do(self._machine.applied(texts, trio.current_time(), labels, feeds=reporters or ("",)))
                 self._ungranted.describe(labels)
             for feed, until in known_until.items():
                 await trio.lowlevel.checkpoint()
@@ -363,9 +363,9 @@ class KubernetesSource:
         for informer in self._informers:
             until = self._knows_until(informer, now)
             if until < now and _name_of(informer) not in machine.behind:
-                self._runner.do(machine.fell_behind(_name_of(informer), until, now))
+                self.runner.do(machine.fell_behind(_name_of(informer), until, now))
         if ORDER not in machine.behind and self._is_out_of_order(now):
-            self._runner.do(machine.fell_behind(ORDER, -math.inf, now))
+            self.runner.do(machine.fell_behind(ORDER, -math.inf, now))
 
     def _report_progress(self, feed: str, until: float, now: float) -> None:
         """Report how much a feed knows: all that it knew at the time ``now`` has been reported."""
@@ -373,7 +373,7 @@ class KubernetesSource:
         if feed not in machine.behind or (feed == ORDER and self._is_out_of_order(now)):
             return
         at = trio.current_time()
-        self._runner.do(machine.caught_up(feed, at) if until >= now else machine.passed(feed, until, at))
+        self.runner.do(machine.caught_up(feed, at) if until >= now else machine.passed(feed, until, at))
 
     def _notify(self) -> None:
         if self._published.is_set():

@@ -129,17 +129,17 @@ async def test_a_secret_that_is_no_longer_needed_is_not_read(autojump_clock: Moc
     it = world(profiles(referring()), {OAUTH: data(1)})
     async with it.running(), trio.open_nursery() as nursery:
         await trio.sleep(1)
-        scope = it.source._followed[OAUTH]  # a version that arrives after its end, which no reader can time
+        scope = it.source.followed[OAUTH]  # a version that arrives after its end, which no reader can time
         it.file.text = ONE
         await trio.sleep(2)
         reads = len(it.secrets.reads)
-        it.source._learned(OAUTH, scope, nursery, data(9))
+        it.source.learned(OAUTH, scope, nursery, data(9))
         await trio.sleep(100)
         assert len(it.secrets.reads) == reads
         it.secrets.known[OAUTH] = data(2)
         it.file.text = profiles(referring())
         await trio.sleep(2)
-        it.source._learned(OAUTH, scope, nursery, data(9))
+        it.source.learned(OAUTH, scope, nursery, data(9))
         assert it.in_force == {"primary": ("id-2", "canary-2")}
     assert len(it.sets) == 3
 
@@ -186,7 +186,7 @@ async def test_a_fault_of_a_reader_ends_it(autojump_clock: MockClock) -> None:
         raise ZeroDivisionError
 
     it = world(profiles(referring()))
-    it.polling._read = read
+    it.polling.read = read
     with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
         async with it.running():
             await trio.sleep(10)

@@ -98,12 +98,12 @@ def test_a_namespace_without_config_maps_leaves_nothing_behind() -> None:
     made = filled()
     made.tell(DeleteNamespace("a"))
     made.take()
-    assert made.index._uids.keys() == {"a", "b"}  # memory, which nothing else shows
+    assert made.index.uids.keys() == {"a", "b"}  # memory, which nothing else shows
     made.tell(DeleteConfigMap("a", "p"))
     made.take()
     made.tell(DeleteConfigMap("a", "q"))
     made.take()
-    assert made.index._uids.keys() == {"b"}
+    assert made.index.uids.keys() == {"b"}
     made.tell(PutNamespace(Namespace("a", SELECTED, "2")))
     made.take()
     assert not made.index.unconfirmed

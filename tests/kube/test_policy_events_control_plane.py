@@ -88,7 +88,7 @@ async def test_a_namespace_that_is_going_away_is_no_missing_right(control_plane:
         it.admin.delete("/api/v1/namespaces/going")  # without a controller manager it stays in this state
         it.write("version: v2")
         with trio.fail_after(SEEN_S):
-            while math.isinf(it.stage.events._bucket.ready_at()):  # noqa: ASYNC110 - same
+            while math.isinf(it.stage.events.bucket.ready_at()):  # noqa: ASYNC110 - same
                 await trio.sleep(0.02)
         await trio.sleep(1.0)
         assert (it.stage.missing, it.stage.events.pending) == ([], 0)

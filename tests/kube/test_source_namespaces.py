@@ -97,7 +97,7 @@ async def test_events_do_not_pile_up_while_one_list_is_missing(cluster: Cluster,
         for number in range(100):
             cluster.put("a", "p", deny(f"/{number}"))
             await trio.sleep(0.1)
-        assert len(followed.index._changed) <= 2  # memory, which nothing else shows
+        assert len(followed.index.changed_documents) <= 2  # memory, which nothing else shows
         assert record.snapshots == []
         nursery.cancel_scope.cancel()
 

@@ -51,7 +51,7 @@ async def test_cancellation_does_not_wait_for_the_thread_which_ends_with_its_par
         await _happens(reached)
         nursery.cancel_scope.cancel()
     assert cluster.server.watchers == []
-    limiter = followed._runner._limiters[Lane.HEAVY.value]
+    limiter = followed.runner.limiters[Lane.HEAVY.value]
     assert limiter.borrowed_tokens == 1
     opened.set()
     with trio.fail_after(PATIENCE_S):
@@ -90,7 +90,7 @@ async def test_contact_that_is_lost_again_before_it_was_of_use_opens_nothing(clu
         record, gate = followed.record, Gate()
         cluster.server.stop()
         await trio.sleep(LIMIT_S + LATE_S)
-        followed.source._runner.run_sync = gate.run_sync
+        followed.source.runner.run_sync = gate.run_sync
         cluster.put("a", "q", deny("/q") + " " * LIGHT_WORK)
         cluster.server.heal()
         with trio.fail_after(LIMIT_S):

@@ -201,7 +201,7 @@ class ClusterCredentials:
     _access: Access
     _steady: Callable[[], float] = SYSTEM.steady
     renewals: int = attrs.field(default=0, init=False)
-    _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
+    lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
     _renewed_at: float = attrs.field(default=float("-inf"), init=False)
 
     def present(self) -> tuple[Access, Secret | None]:
@@ -210,16 +210,16 @@ class ClusterCredentials:
         Raises:
             TimeoutError: another call's renewal takes too long.
         """
-        if not self._lock.acquire(timeout=LOCK_S):
+        if not self.lock.acquire(timeout=LOCK_S):
             raise TimeoutError("the credentials are being renewed")
         try:
             return self._access, self._access.authorization()
         finally:
-            self._lock.release()
+            self.lock.release()
 
     def renew(self, refused: Access, authorization: Secret | None) -> bool:
         """Return whether there are credentials other than those just refused; read them again if necessary."""
-        if not self._lock.acquire(timeout=LOCK_S):
+        if not self.lock.acquire(timeout=LOCK_S):
             return False
         try:
             if self._differs(refused, authorization):
@@ -230,14 +230,14 @@ class ClusterCredentials:
             self._replace(fresh)
             return self._differs(refused, authorization)
         finally:
-            self._lock.release()
+            self.lock.release()
 
     def renew_trust(self, distrusting: Access) -> bool:
         """Return whether the trusted authorities or the server differ from those in ``distrusting``, which has just failed.
 
         New credentials alone are no reason to retry: a plugin may return others each time, and they make the server no more trusted.
         """
-        if not self._lock.acquire(timeout=LOCK_S):
+        if not self.lock.acquire(timeout=LOCK_S):
             return False
         try:
             if self._access.trust == distrusting.trust:
@@ -247,7 +247,7 @@ class ClusterCredentials:
                 self._replace(fresh)
             return True
         finally:
-            self._lock.release()
+            self.lock.release()
 
     def _read_again(self) -> Access | None:
         """Return the current configuration; ``None`` if it was read a moment ago, or is unusable."""

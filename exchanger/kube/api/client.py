@@ -238,12 +238,12 @@ def _check_address(configuration: Configuration) -> None:
 class _Authorization:
     """The library's Authorization header: it rereads a projected token each minute, and runs a plugin when its token expires."""
 
-    _configuration: Configuration = attrs.field(repr=False)
+    configuration: Configuration = attrs.field(repr=False)
     _last: Secret | None = attrs.field(default=None, init=False)
 
     def __call__(self) -> Secret | None:
         try:
-            value = self._configuration.auth_settings().get("BearerToken", {}).get("value")
+            value = self.configuration.auth_settings().get("BearerToken", {}).get("value")
         except Exception:  # noqa: BLE001 - plugins and providers raise anything, and a token file may be missing for a moment
             return self._last  # the last one may still be valid, and the server says when it is not
         text = " ".join(value.split()) if isinstance(value, str) else ""

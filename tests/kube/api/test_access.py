@@ -277,7 +277,7 @@ async def test_a_renewal_that_takes_too_long_is_a_timeout_for_the_others(monkeyp
     monkeypatch.setattr(module, "LOCK_S", 0.05)
     async with serving(repeats(answer({}))) as server:
         connection = server.connection()
-        with connection.credentials._lock:  # as a thread that reads the configuration does
+        with connection.credentials.lock:  # as a thread that reads the configuration does
             assert await connection.get("/") == ApiFailure(FailureKind.TIMEOUT, message="no answer in time")
         assert server.requests == []
         assert await connection.get("/") == {}
@@ -287,9 +287,9 @@ def test_the_wait_to_renew_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LOCK_S", 0.05)
     first = access_to("http://127.0.0.1:1")
     credentials = ClusterCredentials(lambda: first, first)
-    with credentials._lock:
-        assert not credentials.renew(credentials._access, None)
-        assert not credentials.renew_trust(credentials._access)
+    with credentials.lock:
+        assert not credentials.renew(first, None)
+        assert not credentials.renew_trust(first)
 
 
 def test_a_new_client_certificate_counts_as_new() -> None:

@@ -5,6 +5,7 @@ import json
 import ssl
 import sys
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 
 import attrs
@@ -84,11 +85,11 @@ def test_a_projected_token_is_read_again_each_minute(pod: ClusterConfigSource, m
     Path(pod.token_file).write_text("rotated")
     assert header(access) == f"bearer {CANARY}"
     # The library reads the token again after a minute of its own clock.
-    loader = access.authorization._configuration.refresh_api_key_hook.__closure__[0].cell_contents  # type: ignore[attr-defined]
-    loader.token_expires_at -= loader._token_refresh_period
+    loader = access.authorization.configuration.refresh_api_key_hook.__closure__[0].cell_contents  # type: ignore[attr-defined]
+    loader.token_expires_at -= timedelta(minutes=1)
     assert header(access) == "bearer rotated"
     Path(pod.token_file).unlink()
-    loader.token_expires_at -= loader._token_refresh_period
+    loader.token_expires_at -= timedelta(minutes=1)
     assert header(access) == "bearer rotated"
 
 
