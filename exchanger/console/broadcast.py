@@ -91,24 +91,24 @@ class Subscription:
     """The queue of one subscriber, which gets ``newest`` before anything else. ``lost`` items have not been reported to it yet."""
 
     newest: tuple[Entry, ...] = attrs.field(repr=False)
-    _queue: "deque[FeedMessage]" = attrs.field(factory=deque, init=False, repr=False)
+    queue: "deque[FeedMessage]" = attrs.field(factory=deque, init=False, repr=False)
     lost: int = attrs.field(default=0, init=False)
     _ready: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def put(self, message: FeedMessage) -> None:
         """Queue ``message``; without room the oldest makes way."""
-        if len(self._queue) >= QUEUE:
-            oldest = self._queue.popleft()
+        if len(self.queue) >= QUEUE:
+            oldest = self.queue.popleft()
             self.lost += oldest.items + oldest.lost
-        self._queue.append(message)
+        self.queue.append(message)
         self._ready.set()
 
     async def take(self) -> str:
         """Return the text of the next message, once there is one."""
-        while not self._queue:
+        while not self.queue:
             self._ready = trio.Event()
             await self._ready.wait()
-        message = self._queue.popleft()
+        message = self.queue.popleft()
         if not self.lost or not message.rest:
             return message.text
         lost, self.lost = self.lost, 0

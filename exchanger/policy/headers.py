@@ -110,7 +110,7 @@ class RequestHeaders:
         try:
             return self._fields[key]
         except KeyError:
-            return self._fields.setdefault(key, self._read(key))
+            return self._fields.setdefault(key, self.read(key))
 
     def is_doubtful(self, key: str, name: str) -> bool:
         """Return whether servers may read the header ``name``, with the canonical name ``key``, in different ways."""
@@ -128,7 +128,8 @@ class RequestHeaders:
             masked = masked or field.masked
         return HeaderValues(tuple(texts), masked)
 
-    def _read(self, key: str) -> "_Field | _Doubt | None":
+    def read(self, key: str) -> "_Field | _Doubt | None":
+        """Read the header with the canonical name ``key``, which ``field`` remembers."""
         if self._once is None:
             self._once = once = {}
             for given, value in self._given.fields:

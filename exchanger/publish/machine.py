@@ -176,7 +176,7 @@ class Machine:
     _ready: _Ready = attrs.field(factory=_Ready, init=False, repr=False)
     _building: Build | None = attrs.field(default=None, init=False, repr=False)
     # The next grants until a version is built under them; and those, or earlier ones, for which a thread is doing something.
-    _next_grants: _NextGrants | None = attrs.field(default=None, init=False, repr=False)
+    next_grants: _NextGrants | None = attrs.field(default=None, init=False, repr=False)
     _granting: _NextGrants | None = attrs.field(default=None, init=False, repr=False)
     # Whether a version decides requests.
     is_open: bool = attrs.field(default=False, init=False)
@@ -240,8 +240,8 @@ class Machine:
 
     def granted(self, grants: Grants, now: float) -> list[Action]:
         """All documents are restricted by ``grants`` from now on. They change over in one version; what is revoked is revoked before."""
-        earlier = self._next_grants
-        self._next_grants = _NextGrants(grants, None if earlier is None else earlier.revocation)
+        earlier = self.next_grants
+        self.next_grants = _NextGrants(grants, None if earlier is None else earlier.revocation)
         return self._next(now)
 
     def use_issuers(self, names: frozenset[str], now: float) -> list[Action]:
@@ -285,11 +285,11 @@ class Machine:
     def _granted(self) -> _NextGrants | None:
         """Return the next grants if something has been done for them, and not for earlier ones."""
         done, self._granting = self._granting, None
-        return done if done is self._next_grants else None
+        return done if done is self.next_grants else None
 
     def built(self, built: Built, now: float) -> list[Action]:
         """A version has been built."""
-        order, self._building, coming = self._building, None, self._next_grants
+        order, self._building, coming = self._building, None, self.next_grants
         if order is None:
             raise AssertionError("nothing is built twice")
         is_regranted = order.base is not order.before
@@ -307,7 +307,7 @@ class Machine:
             self.settled = self.newest
         self._differs.update(built.differs)
         if coming is not None and coming.held is not None and order.base is coming.held[0]:
-            self._next_grants = None
+            self.next_grants = None
         elif coming is not None:
             coming.documents.update(built.documents)
             coming.relabelled.update(dict.fromkeys(order.relabelled))
@@ -467,7 +467,7 @@ class Machine:
 
     def _grant(self) -> Revoke | Regrant | None:
         """Return what is to be done for the next grants."""
-        coming = self._next_grants
+        coming = self.next_grants
         if coming is None or coming.held is not None or self._granting is not None:
             return None
         self._granting = coming
@@ -478,7 +478,7 @@ class Machine:
 
     def _build(self, ready: _Ready) -> Build:
         """Return the build of what is ``ready``, under the next grants if all that was built before is held against them."""
-        base, settled, documents, relabelled, coming = self.newest, self.settled, ready.documents, ready.relabelled, self._next_grants
+        base, settled, documents, relabelled, coming = self.newest, self.settled, ready.documents, ready.relabelled, self.next_grants
         if ready.losing:
             losing, ready.losing = ready.losing, {}
             return Build(base, base, settled, {}, self._labels, next_grants=None if coming is None else coming.grants, losing=losing)
@@ -511,7 +511,7 @@ class Machine:
         if self.is_open and now >= self._expires_at:
             self.is_open = False
             yield Close(self._expires_at - self.max_staleness)
-        coming = self._next_grants
+        coming = self.next_grants
         is_built = self._ready.since == math.inf and self._building is None and coming is None
         is_complete = is_built or (completes and (coming is None or coming.is_revoked))
         opens = not self.is_open and self._is_recovered and is_complete and not self._regrants
@@ -545,7 +545,7 @@ class Machine:
         documents = tuple([document for document in differs.values() if document is not None])
         withdrawn = tuple([source for source, document in differs.items() if document is None])
         newest, settled = self.newest, self.settled
-        coming = self._next_grants
+        coming = self.next_grants
         if coming is not None and coming.revocation is not None:
             # A revocation of earlier grants lacks what labels have lost since.
             others = [None if coming.is_revoked else version.revocation for version in (newest, settled)]

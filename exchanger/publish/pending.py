@@ -81,7 +81,7 @@ class _Queue:
     A flow without waiting texts starts at the start of the last one taken (start-time fair queueing, https://doi.org/10.1109/90.649569).
     """
 
-    _turns: list[_Turn] = attrs.field(factory=list, init=False)
+    turns: list[_Turn] = attrs.field(factory=list, init=False)
     _current: dict[Source, _Turn] = attrs.field(factory=dict, init=False)
     _finishes: dict[tuple[str, bool], int] = attrs.field(factory=dict, init=False)
     _start: int = attrs.field(default=0, init=False)
@@ -94,9 +94,9 @@ class _Queue:
         finish = begins + waiting.work
         self._finishes[waiting.flow] = finish
         self._current[waiting.source] = turn = (finish, next(self._numbers), waiting)
-        heappush(self._turns, turn)
-        if len(self._turns) - len(self._current) > _MANY:
-            self._turns = sorted(self._current.values())
+        heappush(self.turns, turn)
+        if len(self.turns) - len(self._current) > _MANY:
+            self.turns = sorted(self._current.values())
 
     def drop(self, source: Source) -> None:
         """Forget the text of ``source``, if there is one."""
@@ -104,12 +104,12 @@ class _Queue:
 
     def take(self, most: float) -> Waiting | None:
         """Take the next text, unless it costs more than ``most`` characters."""
-        while self._turns:
-            finish, _, waiting = turn = self._turns[0]
+        while self.turns:
+            finish, _, waiting = turn = self.turns[0]
             is_current = self._current.get(waiting.source) is turn
             if is_current and waiting.work > most:
                 return None
-            heappop(self._turns)
+            heappop(self.turns)
             if is_current:
                 del self._current[waiting.source]
                 self._start = max(self._start, finish - waiting.work)
@@ -137,7 +137,7 @@ class Pending:
     _new_removals: dict[Source, None] = attrs.field(factory=dict, init=False, repr=False)
     # The numbers of texts that were removed before they had been read, until their sources have a newer document or none.
     _owed: dict[Source, int] = attrs.field(factory=dict, init=False, repr=False)
-    _queues: dict[Lane, _Queue] = attrs.field(factory=lambda: {lane: _Queue() for lane in Lane}, init=False, repr=False)
+    queues: dict[Lane, _Queue] = attrs.field(factory=lambda: {lane: _Queue() for lane in Lane}, init=False, repr=False)
 
     def __len__(self) -> int:
         """Return how many texts and removals there are, including what is being read."""
@@ -175,7 +175,7 @@ class Pending:
                     self._owed.setdefault(source, one.number)
             if before is not None:
                 _discard(self._waiting, source)
-                self._queues[before.lane].drop(source)
+                self.queues[before.lane].drop(source)
             if source in self._reading:
                 self._read_in_vain.add(source)
             self._removals.setdefault(source.namespace, {})[source] = self.count
@@ -187,14 +187,14 @@ class Pending:
         self._waiting.setdefault(source.namespace, {})[source] = waiting = Waiting(source, text, number, again)
         if source not in self._reading:
             if before is not None and before.lane is not waiting.lane:
-                self._queues[before.lane].drop(source)
-            self._queues[waiting.lane].put(waiting)
+                self.queues[before.lane].drop(source)
+            self.queues[waiting.lane].put(waiting)
 
     def take(self, lane: Lane) -> dict[Source, DocumentText]:
         """Take the next texts to read: one, or light ones of ``LIGHT_WORK`` characters. Call ``done`` when they have been read."""
         taken: dict[Source, DocumentText] = {}
         room = _MOST[lane]
-        while (waiting := self._queues[lane].take(room)) is not None:
+        while (waiting := self.queues[lane].take(room)) is not None:
             _discard(self._waiting, waiting.source)
             self._reading[waiting.source] = waiting
             taken[waiting.source] = waiting.text
@@ -215,7 +215,7 @@ class Pending:
                 self._owed.pop(source, None)
             waiting = self._waiting.get(source.namespace, {}).get(source)
             if waiting is not None:
-                self._queues[waiting.lane].put(waiting)
+                self.queues[waiting.lane].put(waiting)
         return kept
 
     @property

@@ -47,7 +47,7 @@ class Runner:
     _background: Background = attrs.field(factory=Background, init=False)
     _first: trio.Event = attrs.field(factory=trio.Event, init=False)
     # A thread that outlives a cancellation ends before another one of its kind begins.
-    _limiters: dict[str, trio.CapacityLimiter] = attrs.field(factory=dict, init=False)
+    limiters: dict[str, trio.CapacityLimiter] = attrs.field(factory=dict, init=False)
 
     async def run(self) -> None:
         """Do what feeds make necessary, until cancelled."""
@@ -123,6 +123,6 @@ class Runner:
 
     async def _in_thread(self, kind: str, function: Callable[..., T], *args: Any) -> T:
         # Abandoned when cancelled: it only reads, and its result is dropped.
-        limiter = self._limiters.setdefault(kind, trio.CapacityLimiter(1))
+        limiter = self.limiters.setdefault(kind, trio.CapacityLimiter(1))
         with self._background.at_work():
             return await self.run_sync(function, *args, abandon_on_cancel=True, limiter=limiter)

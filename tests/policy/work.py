@@ -26,7 +26,7 @@ class Counted:
 @contextmanager
 def counting() -> Iterator[Counted]:
     counted = Counted()
-    covering, read = PathTrie.covering, RequestHeaders._read
+    covering, read = PathTrie.covering, RequestHeaders.read
 
     def counted_walk(trie: PathTrie[N], path: str) -> list[N]:
         found = covering(trie, path)
@@ -38,5 +38,5 @@ def counting() -> Iterator[Counted]:
         counted.headers += 1
         return read(headers, key)
 
-    with mock.patch.object(PathTrie, "covering", counted_walk), mock.patch.object(RequestHeaders, "_read", counted_header):
+    with mock.patch.object(PathTrie, "covering", counted_walk), mock.patch.object(RequestHeaders, "read", counted_header):
         yield counted

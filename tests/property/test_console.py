@@ -330,7 +330,7 @@ class TestAQueue:
             subscription, put, got = Subscription(()), 0, 0
             for step in [*steps, *[None] * 10]:
                 if step is None:
-                    if subscription._queue:
+                    if subscription.queue:
                         message = json.loads(await subscription.take())
                         got += len(message.get("items", ())) + message.get("lost", 0)
                 elif isinstance(step, str):

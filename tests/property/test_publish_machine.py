@@ -517,7 +517,7 @@ class History:
         assert version.grants in self.used
         for name, own in version.namespaces.items():
             assert own.allowances == version.grants.allowances(name, own.labels)
-        coming = self.world.machine._next_grants
+        coming = self.world.machine.next_grants
         if version.grants is self.used[-1] or (coming is not None and coming.grants is self.used[-1] and coming.is_revoked):
             for path in ("/a", "/"):
                 verdict = version.match("h", path, "GET")

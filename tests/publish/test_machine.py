@@ -62,7 +62,7 @@ def test_the_first_version_waits_only_for_texts_before_the_catch_up() -> None:
     assert isinstance(verdict(world, "/new"), DenyEntry)
 
 
-def test_the_first_version_has_no_text_that_was_replaced_before_the_feeds_caught_up() -> None:
+def test_the_first_version_has_no_text_replaced_before_the_catch_up() -> None:
     world = World(Machine("x", ISSUERS))
     world.apply({A: text_of(EXCHANGE % "/a", size=LIGHT_WORK)})
     world.apply({A: denial("/a", LIGHT_WORK)})

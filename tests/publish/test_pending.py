@@ -88,7 +88,7 @@ def test_an_edit_keeps_the_turn_of_the_text_it_replaces(pending: Pending) -> Non
 def test_turns_of_replaced_texts_do_not_pile_up(pending: Pending) -> None:
     put(pending, "a/first", text=Text(""))
     put(pending, *["a/p"] * 5000)
-    assert sum(len(queue._turns) for queue in pending._queues.values()) < 1100
+    assert sum(len(queue.turns) for queue in pending.queues.values()) < 1100
     assert take(pending) == ["a/first", "a/p"]
 
 

@@ -94,7 +94,7 @@ async def test_a_removal_beside_an_unread_text_takes_effect_in_time(autojump_clo
         heavy = trio.Event()
 
         async def run_sync(function: Callable[..., object], *args: object, **options: Any) -> Any:
-            if options["limiter"] is runner._limiters.get("heavy"):
+            if options["limiter"] is runner.limiters.get("heavy"):
                 await heavy.wait()
             return function(*args)
 
@@ -184,7 +184,7 @@ def without_automatic_collections() -> Generator[None]:
 
 @pytest.mark.usefixtures("without_automatic_collections")
 def test_a_full_collection_ends_what_was_put_off() -> None:
-    usual, background = gc.get_threshold(), Background()
+    usual, callbacks, background = gc.get_threshold(), gc.callbacks.copy(), Background()
     gc.collect()
     with background.watched():
         with background.at_work():
@@ -201,7 +201,7 @@ def test_a_full_collection_ends_what_was_put_off() -> None:
             gc.collect()
             assert gc.get_threshold() == (*usual[:2], NEVER)
         assert gc.get_threshold() == usual
-    assert background._collected not in gc.callbacks
+    assert gc.callbacks == callbacks
 
 
 async def test_full_collections_wait_and_threads_switch_often_while_documents_are_read(autojump_clock: MockClock) -> None:

@@ -36,7 +36,7 @@ class SpanSource:
     """The queue of spans, as a source of batches; see ``export.Source``."""
 
     _queue: SpanQueue
-    _identity: ResourceAndScope
+    identity: ResourceAndScope
 
     async def wait(self) -> None:
         """Return when there is a full batch."""
@@ -47,7 +47,7 @@ class SpanSource:
         waiting = self._queue.waiting
         while waiting > 0 and (spans := self._queue.take()):
             waiting -= len(spans)
-            yield Batch(traces_request(spans, self._identity), len(spans), _rejected_spans)
+            yield Batch(traces_request(spans, self.identity), len(spans), _rejected_spans)
 
     def dropped(self) -> int:
         """Return how many spans found no room."""
@@ -60,7 +60,7 @@ class MetricsSource:
     """The current metrics, as a source of one batch each time; see ``export.Source``."""
 
     _collect: Collect
-    _identity: ResourceAndScope
+    identity: ResourceAndScope
     _wall: Callable[[], float]
     _started: int
 
@@ -71,7 +71,7 @@ class MetricsSource:
     def batches(self) -> Iterator[Batch]:
         """Yield the current values of all metrics."""
         families = tuple(self._collect())
-        yield Batch(metrics_request(families, self._identity, self._started, int(self._wall() * 1e9)), len(families), _rejected_points)
+        yield Batch(metrics_request(families, self.identity, self._started, int(self._wall() * 1e9)), len(families), _rejected_points)
 
     def dropped(self) -> int:
         """Return 0: the next batch has what was not delivered."""

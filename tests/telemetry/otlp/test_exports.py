@@ -93,7 +93,7 @@ def test_each_process_has_its_own_instance_id_unless_one_is_configured() -> None
         exports = Exports.of(OtlpSettings(resource=resource, metrics=MetricsExportSettings(target=TARGET)), "1", tuple)
         assert exports.metrics is not None
         assert isinstance(exports.metrics.source, MetricsSource)
-        return dict(exports.metrics.source._identity.resource)["service.instance.id"]
+        return dict(exports.metrics.source.identity.resource)["service.instance.id"]
 
     assert UUID(instance(())) != UUID(instance(()))
     assert instance((("service.instance.id", "pod-1"),)) == "pod-1"
