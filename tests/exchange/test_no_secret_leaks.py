@@ -147,7 +147,7 @@ async def test_a_failed_exchange_shows_no_secret_anywhere(
             seen.append(shown(await exchange(it.verifier, asking(subject, issuer)), issuer))
         await trio.sleep(1)
         seen.append(repr((machines, it.it.observer.records, it.learned.entries, issuer, list(client.limits))))
-        keys = client.preparation._assertions._loaded
+        keys = client.preparation._assertions._loaded  # noqa: SLF001 - loaded keys, which no repr shows
         seen.append(repr((client.preparation.endpoints, keys, client.actor_tokens.cached)))
     seen.append(caplog.text)
     everything = "\n".join(seen)
