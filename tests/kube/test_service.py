@@ -145,16 +145,6 @@ def test_authors_learn_of_their_mistakes_by_events(control_plane: ControlPlane, 
         assert len(admin.request("GET", f"/api/v1/namespaces/team/events?fieldSelector={selector}")["items"]) == 2
 
 
-def test_the_log_names_what_went(cluster: ControlPlane, tmp_path: Path) -> None:
-    cluster.admin.put_config_map("team", "deleted", deny("/deleted"))
-    cluster.admin.put_config_map("team", "relabelled", deny("/relabelled"))
-    with running(cluster, tmp_path) as service:
-        cluster.admin.delete_config_map("team", "deleted")
-        until(lambda: '"withdrawn_policies":["team/deleted"]' in service.lines(), service.lines)
-        cluster.admin.put_config_map("team", "relabelled", deny("/relabelled"), {})
-        until(lambda: '"withdrawn_policies":["team/relabelled"]' in service.lines(), service.lines)
-
-
 def test_a_missing_secret_is_said_and_waited_for(cluster: ControlPlane, tmp_path: Path) -> None:
     cluster.admin.delete("/api/v1/namespaces/exchanger/secrets/issuer-oauth")
     cluster.admin.put_config_map("team", "orders", EXCHANGE)

@@ -1,4 +1,4 @@
-"""The source against a real API server: each kind of change takes effect, and many at once do."""
+"""The source against a real API server: each kind of change takes effect, many at once do, and what has room again is fetched."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -8,10 +8,14 @@ import pytest
 import trio
 
 from exchanger.kube.api.client import connect
+from exchanger.kube.api.connection import ApiConnection
 from exchanger.kube.api.resource import PolicyListWatches
+from exchanger.kube.list_watch import Page
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import GATHER_S
-from tests.kube.asking import BY_CONFIG_MAP, BY_NAMESPACE, do, origin
+from exchanger.policy.grants.allowance import NO_GRANTS, Grants
+from exchanger.policy.limits import NamespaceLimits
+from tests.kube.asking import BY_CONFIG_MAP, BY_NAMESPACE, ENABLED, do, origin
 from tests.kube.cluster import Record, deny
 from tests.kube.control_plane import ADMIN_TOKEN, ControlPlane
 
@@ -27,11 +31,11 @@ def settings(*namespaces: str) -> KubernetesSettings:
 
 
 @asynccontextmanager
-async def followed(control_plane: ControlPlane, *namespaces: str) -> AsyncGenerator[Record]:
+async def followed(control_plane: ControlPlane, grants: Grants = NO_GRANTS) -> AsyncGenerator[Record]:
     """Follow the cluster from its first version on."""
     record = Record()
     async with connect(origin(control_plane, ADMIN_TOKEN)) as connection:
-        source = record.source(settings(*namespaces), PolicyListWatches(connection))
+        source = record.source(settings(), PolicyListWatches(connection), grants=grants)
         async with trio.open_nursery() as nursery:
             await nursery.start(source.run)
             yield record
@@ -73,3 +77,31 @@ async def test_many_at_once(control_plane: ControlPlane) -> None:
         await do(lambda: [admin.put_config_map("many", f"p{number}", deny(f"/many/{number}/")) for number in range(MANY)])
         await record.until(lambda: all(record.denies(f"/many/{number}/") for number in reversed(range(MANY))), IN_FORCE_S)
         assert len(record.snapshots) <= 2 + (trio.current_time() - began) / GATHER_S
+
+
+async def test_a_config_map_that_has_room_again_is_fetched(control_plane: ControlPlane) -> None:
+    admin = control_plane.admin
+    admin.put_namespace("full")
+    for name in ("first", "second"):
+        admin.put_config_map("full", name, deny(f"/{name}"))
+    async with followed(control_plane, Grants(limited=False, limits=NamespaceLimits(documents=1))) as record:
+        assert not record.denies("/second")
+        await do(lambda: admin.delete_config_map("full", "first"))
+        await record.until(lambda: record.denies("/second"), IN_FORCE_S)  # with a list, it would take a minute
+
+
+async def test_the_server_lists_names_and_versions_alone_and_one_config_map(
+    control_plane: ControlPlane, connection: ApiConnection, team: str
+) -> None:
+    for name in ("one", "two"):
+        control_plane.admin.put_config_map(team, name, deny())
+    list_watches = PolicyListWatches(connection)
+    versions = await list_watches.config_map_versions(ENABLED).list_page(limit=500)
+    objects = await list_watches.config_maps(ENABLED, "").list_page(limit=500)
+    assert isinstance(versions, Page)
+    assert isinstance(objects, Page)
+    assert [(item.key, item.resource_version) for item in versions.items] == [(item.key, item.resource_version) for item in objects.items]
+    assert {item.value for item in versions.items} == {True}
+    alone = await list_watches.config_map(ENABLED, team, "two").list_page(limit=1)
+    assert isinstance(alone, Page)
+    assert alone.items == tuple(item for item in objects.items if (item.key.namespace, item.key.name) == (team, "two"))

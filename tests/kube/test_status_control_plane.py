@@ -11,7 +11,7 @@ import pytest
 
 from exchanger.status.command import run_status
 from exchanger.status.options import add_arguments, options_of
-from tests.kube.admin import NAMESPACE_LABELS, READ_POLICY
+from tests.kube.admin import READ_POLICY
 from tests.kube.cluster import deny
 from tests.kube.control_plane import ADMIN_TOKEN, ControlPlane
 
@@ -80,38 +80,6 @@ async def test_a_cluster_is_shown(control_plane: ControlPlane, tmp_path: Path, s
     assert (done.returncode, found["healthy"], found["issuers"]) == (1, False, {"judged": True, "profiles": ["second"]})
     assert 'unknown issuer profile "primary"' in found["configMaps"][0]["problems"][0]["reason"]
     assert (await status("--context", "none", KUBECONFIG=kubeconfig)).returncode == 2
-
-
-GRANTS: Final = """
-version: v1
-grants: [{namespaceSelector: team=orders, hosts: ["{label:team}.example.com"], actions: [deny]}]
-"""
-
-
-async def test_grants_are_shown_with_what_they_refuse(control_plane: ControlPlane, tmp_path: Path, status: Status) -> None:
-    admin = control_plane.admin
-    admin.put_namespace("granted", {**NAMESPACE_LABELS, "team": "orders"})
-    admin.put_namespace("misspelt", {**NAMESPACE_LABELS, "taem": "orders"})
-    for name in ("granted", "misspelt"):
-        admin.put_config_map(name, "policy", deny("/").replace("host: h", "host: orders.example.com"))
-    grants = tmp_path / "grants.yaml"
-    grants.write_text(GRANTS)
-    kubeconfig = str(control_plane.kubeconfig("granted", token=ADMIN_TOKEN))
-
-    async def refused(**variables: str) -> dict[str, int]:
-        found = json.loads((await status("--json", KUBECONFIG=kubeconfig, POLICY_GRANTS_FILE=str(grants), **variables)).stdout)
-        return {one["namespace"]: len(one["refused"]) for one in found["configMaps"] if one["namespace"] in {"granted", "misspelt"}}
-
-    done = await status("--kubeconfig", kubeconfig, "--grants", str(grants))
-    assert (done.returncode, done.stderr) == (1, "")
-    assert "  granted: deny on host orders.example.com\n  misspelt: nothing\n" in done.stdout
-    outside = "entries[0] is outside the hosts and paths that its namespace is granted"
-    assert f"  entry 0, line 2: POL-2001: refused: {outside}\n" in done.stdout
-    assert "POL-4011: Namespace misspelt is granted nothing: the label taem is probably meant to be team=orders" in done.stdout
-    assert await refused() == await refused(POLICY_GRANTS_MODE="report") == {"granted": 0, "misspelt": 1}
-    assert (await status("--kubeconfig", kubeconfig, "--grants", str(tmp_path / "none"))).returncode == 2
-    admin.put_namespace("misspelt", {**NAMESPACE_LABELS, "team": "orders"})
-    assert await refused() == {"granted": 0, "misspelt": 0}
 
 
 async def test_a_missing_right_is_named(control_plane: ControlPlane, status: Status) -> None:
