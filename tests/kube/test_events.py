@@ -13,6 +13,8 @@ from exchanger.kube.events import BURST, PAUSE_S, RETRY_S, PolicyEvents, PolicyE
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.policy.conflicts import MAX_CONFLICTS, STEP
 from exchanger.policy.documents.document import parse_document
+from exchanger.policy.grants.allowance import Grants
+from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.selection import Text, advance
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.publish.conflict_watch import ConflictIndex, Conflicts
@@ -27,13 +29,20 @@ TERMINATING: Final = ApiFailure(
     FailureKind.FORBIDDEN, 403, 'events "p" is forbidden: unable to create new content in namespace team because it is being terminated'
 )
 QUOTA: Final = ApiFailure(FailureKind.FORBIDDEN, 403, 'events "p" is forbidden: exceeded quota: q, requested: count/events=1')
+OUTSIDE: Final = "version: v1\nentries: [{match: {host: z, pathPrefix: /}, action: deny}]"
 Change = dict[str, str | None]
 Events = list[tuple[str, str, int]]
 
 
+def grants(hosts: str, *, enforced: bool = True) -> Grants:
+    found = read_grants(f"version: v1\ngrants: [{{namespaces: [team], hosts: [{hosts}]}}]", has_labels=True, enforced=enforced)
+    assert isinstance(found, Grants)
+    return found
+
+
 def told(name: str, *reasons: str) -> Events:
-    """Return one Event for each of ``reasons``, in short: invalid, conflict or ok, with its count where that is not one."""
-    names = {"invalid": "InvalidPolicy", "conflict": "ConflictingPolicy", "ok": "PolicyActive"}
+    """Return one Event for each of ``reasons``, in short: invalid, conflict, refused or ok, with its count where that is not one."""
+    names = {"invalid": "InvalidPolicy", "conflict": "ConflictingPolicy", "ok": "PolicyActive", "refused": "PolicyRefused"}
     return [(name, names[reason.rstrip("23456789")], int(reason[-1]) if reason[-1].isdigit() else 1) for reason in reasons]
 
 
@@ -93,10 +102,17 @@ def told(name: str, *reasons: str) -> Events:
             id="new and in conflict",
         ),
         pytest.param([{}, {"new": deny()}, {"new": None}, {"new": deny()}], told("new", "ok2"), id="new, and new again"),
+        pytest.param([{"p": OUTSIDE}, {"p": deny()}], told("p", "refused", "ok"), id="refused, and moved inside"),
+        pytest.param(
+            [{"p": OUTSIDE}, {"p": NO_VERSION}, {"p": deny()}], told("p", "refused", "invalid", "ok"), id="refused, broken, mended"
+        ),
+        pytest.param([{"p": OUTSIDE[:-1] + ", {action: deny}]"}], told("p", "invalid", "refused"), id="invalid and refused"),
+        pytest.param([{"p": OUTSIDE}, {"p": None}], told("p", "refused"), id="refused, and gone: there is nobody to tell"),
     ],
 )
 async def test_authors_learn_of_changes(autojump_clock: trio.testing.MockClock, changes: Sequence[Change], expected: Events) -> None:
     async with stage() as it:
+        it.grants = grants("h")
         for change in ({"other": deny("/other"), **changes[0]}, *changes[1:]):
             it.put(**change)
             await trio.sleep(5)
@@ -107,6 +123,23 @@ async def test_authors_learn_of_changes(autojump_clock: trio.testing.MockClock, 
         await trio.sleep(60)
         assert len(it.server.requests) == requests  # nothing is told again
         assert it.events.pending == 0
+
+
+@pytest.mark.parametrize(("enforced", "said"), [(True, "entries[0]"), (False, "would be refused: entries[0]")])
+async def test_grants_that_change_are_told_once(autojump_clock: trio.testing.MockClock, enforced: bool, said: str) -> None:
+    async with stage() as it:
+        it.grants = grants("h", enforced=enforced)
+        it.put(p=OUTSIDE)
+        await it.settle()
+        it.read_all_again()
+        await it.settle()
+        (event,) = it.server.events.values()
+        assert (event["type"], event["reason"], event["count"]) == ("Warning", "PolicyRefused", 1)
+        assert str(event["message"]).startswith(f"POL-2001: {said}")
+        it.grants = grants("h, z", enforced=enforced)
+        it.read_all_again()
+        await it.settle()
+        assert it.server.said() == told("p", "refused", "ok")
 
 
 @pytest.mark.parametrize(("successor", "uids"), [(NO_VERSION, ["first", "second"]), (deny(), ["first", "second"])])
