@@ -4,13 +4,12 @@ import math
 
 import ngh2
 import pytest
-from trio.testing import MockClock
 
 from exchanger.grpc.limits import ConnectionLimits
 from exchanger.grpc.status import StatusCode
 from tests.grpc.peer import ECHO, Header, Pair, framed, head, pair, routes
 from tests.grpc.serving import serving
-from tests.grpc.test_connection import LISTEN, STREAM, streaming_call, table
+from tests.grpc.test_connection import LISTEN, streaming_call, table
 
 TIMEOUT = (b"grpc-timeout", b"200m")
 
@@ -149,30 +148,7 @@ def test_completed_requests_are_forgotten_long_before_their_time() -> None:
     assert len(joined.connection.table.deadlines.heap) <= 65
 
 
-def test_waiting_requests_are_all_remembered() -> None:
-    joined = joined_at(0.0)
-    for _ in range(900):
-        joined.peer.request(head(STREAM), b"\0", end=False)
-        joined.peer.request(head(ECHO), b"\0", end=False)
-        joined.exchange()
-    assert len(joined.calls) == 500  # the limit of streams is a thousand
-    at(joined, 30.0)
-    assert joined.connection.ended_calls[StatusCode.DEADLINE_EXCEEDED] >= 1000
-
-
 # On a running server, whose one alarm per connection ends calls in time.
-
-
-async def test_one_alarm_serves_them_in_order(mock_clock: MockClock) -> None:
-    async with serving(routes()) as served:
-        client = await served.connect()
-        answers = {}
-        for ms in (500, 100, 300, 200, 400):
-            _, answers[ms] = await client.start(ECHO, b"\0", (b"grpc-timeout", b"%dm" % ms), end=False)
-        for elapsed in (100, 200, 300, 400, 500):
-            mock_clock.jump(0.1001)
-            await client.settle()
-            assert {ms for ms, answer in answers.items() if answer.closed} == {ms for ms in answers if ms <= elapsed}
 
 
 async def test_requests_of_all_connections_share_one_budget() -> None:

@@ -31,18 +31,6 @@ def streaming_call(joined: Pair) -> tuple[int, Call]:
     return stream, joined.calls[-1]
 
 
-def test_a_unary_call() -> None:
-    joined = pair()
-    answer = answer_of(joined, joined.peer.call(b"hello"))
-    assert answer.headers == {b":status": b"200", b"content-type": b"application/grpc"}
-    assert answer.messages == [b"echo hello"]
-    assert answer.trailers == {b"grpc-status": b"0"}
-    assert answer.closed
-    assert answer.reset is None
-    assert joined.at_rest()
-    assert joined.connection.ended_calls[0] == 1
-
-
 def test_settings_are_announced() -> None:
     settings = pair(limits=ConnectionLimits(concurrent_streams=7)).peer.server_settings
     assert settings[ngh2.Setting.MAX_CONCURRENT_STREAMS] == 7
@@ -81,20 +69,6 @@ def test_plain_http_whose_answer_is_kept_back_is_reset_after_it() -> None:
     assert (len(answer.body), answer.closed, answer.reset) == (75, True, ngh2.ErrorCode.NO_ERROR)
 
 
-def test_a_message_received_in_parts_counts_as_held_until_its_call_ends() -> None:
-    joined = pair(limits=ConnectionLimits(held_bytes=25_000))
-    for _ in range(2):
-        joined.peer.call(bytes(20_000))  # more than a frame
-    joined.exchange()
-    assert [call.open for call in joined.calls] == [True]
-    assert joined.connection.usage().held_bytes == 20_000
-    joined.connection.respond(joined.calls[0], b"")
-    assert joined.connection.usage().held_bytes == 0
-    joined.exchange()
-    assert [answer.status for answer in joined.peer.answers.values()] == [0, StatusCode.RESOURCE_EXHAUSTED]
-    assert joined.at_rest()
-
-
 def test_a_call_reset_in_the_batch_that_brought_it_is_not_open() -> None:
     joined = pair()
     data = b""
@@ -113,53 +87,7 @@ def test_a_call_reset_in_the_batch_that_brought_it_is_not_open() -> None:
     assert joined.at_rest()
 
 
-def test_a_reset_of_an_answered_call_ends_it_no_second_time() -> None:
-    joined = pair()
-    joined.peer.http.update_settings({ngh2.Setting.INITIAL_WINDOW_SIZE: 0})
-    joined.exchange()
-    stream = joined.peer.call(b"hello")
-    joined.serve()  # the answer is kept back
-    joined.peer.http.reset_stream(stream)
-    joined.exchange()
-    assert (joined.peer.answers[stream].body, joined.aborted) == (b"", [])
-    assert sum(joined.connection.ended_calls) == joined.connection.ended_calls[StatusCode.OK] == 1
-    assert joined.at_rest()
-
-
 class TestStreams:
-    def test_messages_both_ways(self) -> None:
-        joined = pair(table())
-        stream, call = streaming_call(joined)
-        joined.peer.http.send_data(stream, framed(b"1") + framed(b"2") + framed(b"3")[:5])
-        joined.exchange()
-        assert joined.arrived == [call]
-        assert [joined.connection.take(call) for _ in range(3)] == [b"1", b"2", None]
-        joined.connection.send(call, b"a")
-        joined.exchange()
-        assert joined.peer.answers[stream].messages == [b"a"]
-        joined.peer.http.send_data(stream, b"3", end_stream=True)
-        joined.exchange()
-        assert call.ended
-        assert joined.connection.take(call) == b"3"
-        joined.connection.send(call, b"b")
-        joined.connection.finish(call)
-        joined.exchange()
-        assert joined.peer.answers[stream].messages == [b"a", b"b"]
-        assert joined.peer.answers[stream].status == 0
-        assert joined.at_rest()
-
-    def test_a_listener_starts_with_its_request(self) -> None:
-        joined = pair(table())
-        stream = joined.peer.request(head(LISTEN), framed(b"go"))
-        joined.exchange()
-        (call,) = joined.calls
-        assert call.message == b"go"
-        joined.connection.send(call, b"a")
-        joined.connection.refuse(call, GrpcError(StatusCode.ABORTED, "enough"))
-        joined.exchange()
-        answer = joined.peer.answers[stream]
-        assert (answer.messages, answer.status, answer.message) == ([b"a"], StatusCode.ABORTED, "enough")
-
     def test_an_empty_response_is_trailers_only(self) -> None:
         joined = pair(table())
         stream, call = streaming_call(joined)
@@ -200,35 +128,6 @@ class TestStreams:
         assert joined.connection.take(call) == b"small"
         joined.exchange()
         assert joined.connection.take(call) == bytes(1024 * 1024)
-
-    @pytest.mark.parametrize("bad", [b"\1\0\0\x00\0\0\0\0\1", b"\0\0\4\x08\0\0\0\0\1\0\0\0\0", b"\0\0\1\0\x08\0\0\0\1\xff"])
-    def test_answers_after_the_last_frame_of_the_connection_go_nowhere(self, bad: bytes) -> None:
-        """Calls of a batch are decided after it was read, and its last frame may have broken the connection."""
-        joined = pair(table())
-        stream, call = streaming_call(joined)
-        unary = joined.peer.call(b"x")
-        data = joined.peer.send()
-        joined.peer.http.send_data(stream, framed(b"1") + framed(b"2"))
-        joined.to_server(data + joined.peer.send() + bad)
-        joined.connection.take(call)
-        joined.connection.take(call)
-        joined.connection.send(call, b"x")
-        joined.connection.refuse(call, GrpcError(StatusCode.ABORTED))
-        joined.connection.respond(joined.calls[-1], b"x")
-        joined.to_peer()
-        assert joined.connection.closed
-        assert joined.at_rest()
-        assert joined.peer.goaways[-1][0] == unary
-
-    def test_a_broken_stream_is_aborted(self) -> None:
-        joined = pair(table())
-        stream, call = streaming_call(joined)
-        joined.peer.http.send_data(stream, framed(b"ok") + framed(b"1", flag=1))
-        joined.exchange()
-        assert joined.aborted == [call]
-        assert joined.connection.take(call) is None
-        assert joined.peer.answers[stream].status == StatusCode.INTERNAL
-        assert joined.at_rest()
 
 
 def answer_of_other_call(joined: Pair) -> list[bytes]:
@@ -289,17 +188,3 @@ class TestDrain:
         assert not joined.connection.closed
         assert len(joined.connection.data_to_send()) == 17  # GOAWAY
         assert joined.connection.closed
-
-    def test_terminate_refuses_what_runs(self) -> None:
-        joined = pair()
-        stream = joined.peer.call(b"hello")
-        joined.exchange()
-        joined.connection.terminate()
-        joined.events()
-        assert joined.connection.closed
-        assert joined.aborted == joined.calls
-        joined.to_peer()
-        assert joined.peer.answers[stream].status == StatusCode.UNAVAILABLE
-        assert joined.peer.goaways[-1] == (stream, 0)
-        assert joined.connection.data_to_send() == b""
-        assert joined.at_rest()

@@ -36,16 +36,6 @@ async def test_a_method_sees_the_metadata_and_a_repr_does_not_show_it() -> None:
         assert "AAE" not in repr(info)
 
 
-@pytest.mark.parametrize(("path", "message", "sent"), [(UPPER, "fail", []), (SPLIT, "one two fail", ["one", "two"])])
-async def test_faults_show_no_text(path: bytes, message: str, sent: list[str]) -> None:
-    async with serving(routes_of(Texts().service())) as served:
-        client = await served.connect()
-        _, answer = await client.start(path, framed(text(message)))
-        assert (answer.status, answer.message, values(answer)) == (StatusCode.INTERNAL, "internal error", sent)
-        assert [type(fault) for fault in served.faults] == [ValueError]
-        assert served.at_rest()
-
-
 async def test_the_deadline_ends_a_method_that_never_waits() -> None:
     texts = Texts()
     async with serving(routes_of(texts.service())) as served:
@@ -162,17 +152,6 @@ async def say(client: Client, stream: int, *messages: bytes, end: bool = False) 
     await client.settle()
 
 
-async def test_each_message_is_answered_in_order_without_a_task() -> None:
-    async with serving(Chat().table()) as served:
-        client = await served.connect()
-        stream, answer = await talk(client, b"a", b"nothing", b"b", end=False)
-        assert (answer.messages, answer.status) == ([b"echo a", b"echo b"], None)
-        assert served.server.usage().tasks == 0
-        await say(client, stream, b"c", end=True)
-        assert (answer.messages[2:], answer.status) == ([b"echo c"], StatusCode.OK)
-        assert served.at_rest()
-
-
 async def test_a_message_that_waits_holds_up_its_own_call_only() -> None:
     chat = Chat()
     async with serving(chat.table()) as served:
@@ -253,22 +232,3 @@ async def test_a_stalled_peer_gets_its_responses_only_when_it_reads_again() -> N
         assert (len(answer.messages), other.messages, seen) == (100, [b"y" * 1000], 101)
         await say(client, stream, end=True)
         assert answer.status == StatusCode.OK
-
-
-async def test_many_messages_of_one_stream_are_not_answered_in_one_turn() -> None:
-    """Two thousand messages come in one read; another connection's call is not behind all of them."""
-    order: list[bytes] = []
-
-    def note(message: bytes, _info: CallInfo) -> bytes:
-        order.append(message)
-        return b""
-
-    async with serving({CHAT: ImmediateStream(note)}) as served:
-        greedy, other = await served.connect(), await served.connect()
-        greedy.peer.request(head(CHAT), b"".join(framed(b"greedy") for _ in range(2000)), end=True)
-        other.peer.request(head(CHAT), framed(b"other"), end=True)
-        greedy.send()
-        other.send()
-        await greedy.settle()
-        assert len(order) == 2001
-        assert order.index(b"other") <= 200

@@ -20,36 +20,6 @@ from tests.grpc.serving import Client, Served, is_open, serving
 from tests.grpc.test_cancellation import PENDING, Methods
 
 
-async def test_calls_on_two_connections() -> None:
-    async with serving(routes()) as served:
-        first, second = await served.connect(), await served.connect()
-        assert (await first.ask(b"1")).messages == [b"echo 1"]
-        assert (await second.ask(b"2")).messages == [b"echo 2"]
-        assert (await first.ask(b"3")).messages == [b"echo 3"]
-        assert (served.server.connections, served.server.accepted, served.server.ended_calls[0]) == (2, 2, 3)
-        first.socket.close()
-        await second.settle()
-        assert served.server.connections == 1
-        assert served.server.ended_calls[0] == 3
-
-
-async def test_a_pending_answer() -> None:
-    methods = Methods()
-    async with serving(methods.table()) as served:
-        client = await served.connect()
-        _, answer = await client.start(PENDING, framed(b"x"))
-        assert served.server.usage().tasks == methods.waiting == 1
-        assert (await client.ask(b"meanwhile")).messages == [b"echo meanwhile"]
-        assert answer.headers == {}
-        methods.release.set()
-        await client.settle()
-        assert answer.messages == [b"late x"]
-        assert served.at_rest()
-        methods.release = trio.Event()
-        await client.start(PENDING, framed(b"x"))
-    assert [name for name, _ in methods.seen] == ["Cancelled"]  # by the end of the server
-
-
 async def test_answers_that_end_together_leave_in_one_piece() -> None:
     waiting: list[Waiting] = []
 

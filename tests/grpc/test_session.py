@@ -193,17 +193,6 @@ async def test_an_error_ends_the_session_and_only_our_faults_are_reported(when: 
         here.session.terminate()
 
 
-async def test_after_the_last_bytes_input_is_read_and_thrown_away() -> None:
-    async with stage(routes()) as here:
-        here.turn(b"\0\0\4\3\0\0\0\0\0\0\0\0\0")
-        assert here.transport.finished
-        here.turn(b"whatever")
-        assert here.transport.socket.fileno() != -1
-        here.turn(b"")
-        assert here.transport.socket.fileno() == -1
-        assert here.session.connection.ended_calls[StatusCode.OK] == 0
-
-
 async def test_words_of_the_transport_itself_are_sent_and_its_work_counts() -> None:
     async with stage(routes()) as here:
         here.transport.extra_work = 50
@@ -218,29 +207,6 @@ async def test_words_of_the_transport_itself_are_sent_and_its_work_counts() -> N
         here.turn()
         assert here.transport.sent == [b""]
         assert here.session.blocked
-
-
-async def test_expensive_bytes_are_read_in_small_pieces_so_others_get_their_turn() -> None:
-    async with stage(routes()) as here:
-        stream = here.peer.request(end=False)
-        here.turn(here.peer.send())
-        flood = here.turns(raw(DATA, 0, stream) * 4000)
-        assert sum(flood) > 2000  # each turn reports its cost
-        assert max(flood) < 140
-        for _ in range(20):
-            here.turn(raw(WINDOW_UPDATE, 0, 0, word(1)))  # small reads prove nothing
-        assert max(here.turns(raw(DATA, 0, stream) * 900)) < 140
-
-
-async def test_cheap_bytes_are_read_in_growing_pieces_until_they_get_expensive() -> None:
-    async with stage(routes()) as here:
-        assert len(here.warm_up()) < 12
-        stream = here.peer.request(end=False)
-        here.turn(here.peer.send())
-        flood = here.turns(raw(DATA, 0, stream) * 4000)
-        assert sum(flood) > 2000
-        assert max(flood) < 240  # 70 of them for the bytes of the one full read
-        assert max(here.turns(raw(DATA, 0, stream) * 900)) < 140
 
 
 def referring(fields: int, end: bytes = b"") -> Callable[[int], bytes]:

@@ -19,7 +19,7 @@ from exchanger.net.tls.certificates import CertificatesError
 from tests.grpc.authority import Site, days, server_only
 from tests.grpc.later import Pending
 from tests.grpc.peer import framed, head, routes
-from tests.grpc.serving import Served, TlsClient, is_open, serving
+from tests.grpc.serving import Served, TlsClient, serving
 from tests.grpc.test_grpcio import forever
 
 TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -72,17 +72,6 @@ class TestServed:
             client = await served.connect_tls(site.client_with(middle.issue_cert("gateway.example")))
             assert (await client.ask(b"1")).messages == [b"echo 1"]
             assert (await served.connect_tls(site.client_with(site.authority.issue_cert("gateway.example")))).eof
-
-    async def test_many_handshakes_at_once_all_come_through(self, site: Site) -> None:
-        async with serving(routes(), tls=site.files.settings()) as served:
-            clients = [await served.connect_tls(site.client()) for _ in range(3)]
-            crowd = [begun(served, site.client()) for _ in range(40)]
-            for client in clients:
-                assert (await client.ask(b"x")).messages == [b"echo x"]
-            for one in crowd:
-                one.receive()
-            await wait_all_tasks_blocked()
-            assert served.server.handshakes[0] == 43
 
 
 def plain_client(**options: Any) -> Callable[[Site], ssl.SSLContext]:
@@ -263,18 +252,6 @@ class TestHandshakesThatDoNotEnd:
 
 
 class TestTheEnd:
-    async def test_a_drain(self, site: Site) -> None:
-        async with serving(routes(), tls=site.files.settings()) as served, trio.open_nursery() as nursery:
-            client = await served.connect_tls(site.client())
-            await client.ask(b"x")
-            nursery.start_soon(served.server.drain, 60.0)
-            await client.settle()
-            assert client.peer.goaways
-            assert (client.eof, client.closed, client.error) == (True, True, None)
-            assert not is_open(served.tls_port)
-            client.socket.close()
-            await served.stopped.wait()
-
     async def test_a_drain_during_a_handshake(self, site: Site, mock_clock: MockClock) -> None:
         async with serving(routes(), tls=site.files.settings()) as served, trio.open_nursery() as nursery:
             begun(served, site.client())
