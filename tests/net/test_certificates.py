@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 
 from exchanger.net.tls import certificates
@@ -20,7 +20,6 @@ SECRET_PARTS = ("PRIVATE", "s3cret")
 FILES = ("cert", "key", "client_ca")
 BEGIN, END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
 PEM = f"it needs PEM, from {BEGIN.decode()!r} to {END.decode()!r}"
-KEY_FORMS = {"PKCS #8": PrivateFormat.PKCS8, "traditional": PrivateFormat.TraditionalOpenSSL}
 
 
 def loaded(site: Site, *, mutual: bool = False) -> ServerIdentity:
@@ -36,11 +35,6 @@ def problem(site: Site) -> str:
     assert not any(part in reason for part in SECRET_PARTS)
     assert not any(line.decode("latin-1") in reason for line in key.split(b"\n") if len(line) > 20)
     return reason
-
-
-def encrypted_key(form: PrivateFormat = PrivateFormat.PKCS8) -> bytes:
-    key = ec.generate_private_key(ec.SECP256R1())
-    return key.private_bytes(Encoding.PEM, form, serialization.BestAvailableEncryption(b"s3cret"))
 
 
 class TestAGoodPair:
@@ -72,12 +66,6 @@ class TestAGoodPair:
         assert (info.names, info.validity) == (("DNS:localhost", "IP:127.0.0.1"), Validity.VALID)
         site.files.write(site.authority.issue_cert("localhost", not_before=days(-2), not_after=days(-1)))
         assert loaded(site).info.validity is Validity.EXPIRED
-
-    @pytest.mark.parametrize("form", KEY_FORMS)
-    def test_keys_in_each_pem_form_are_loaded(self, site: Site, form: str) -> None:
-        key = serialization.load_pem_private_key(site.files.key.read_bytes(), None)
-        site.files.key.write_bytes(key.private_bytes(Encoding.PEM, KEY_FORMS[form], serialization.NoEncryption()))
-        assert loaded(site).info.validity is Validity.VALID
 
     def test_comments_around_certificates_are_ignored(self, site: Site) -> None:
         site.files.cert.write_bytes("# für uns\n".encode("latin-1") + site.files.cert.read_bytes())
@@ -171,7 +159,6 @@ def use_a_weak_key(site: Site) -> None:
 
 
 NOT_THE_KEY = "the key in {key} does not belong to the certificate in {cert}; of several certificates the first counts"
-ENCRYPTED = "the key in {key} is encrypted; it must not have a password"
 NO_KEY = "the key in {key} cannot be read by OpenSSL"
 BROKEN = "the first certificate in {cert} is not one: its encoding is broken"
 NO_CERTIFICATE = {"nothing": b"", "text": b"text", "no end": BEGIN + b"\nunfinished", "beginnings": BEGIN * 30_000}
@@ -190,10 +177,7 @@ PROBLEMS: dict[str, tuple[Callable[[Site], object], str]] = {
     },
     **{f"certificate {name}": (rewrite("cert", BEGIN + b"\n" + text + b"\n" + END + b"\n"), BROKEN) for name, text in NO_ENCODING.items()},
     "a broken chain": (append_broken("cert"), "the certificate in {cert} cannot be read by OpenSSL"),
-    "an empty key": (rewrite("key", b""), NO_KEY),
-    "text as key": (rewrite("key", b"s3cret"), NO_KEY),
     "a broken key": (rewrite("key", b"-----BEGIN PRIVATE KEY-----\ns3cret\n-----END PRIVATE KEY-----\n"), NO_KEY),
-    **{f"an encrypted key, {name}": (rewrite("key", encrypted_key(form)), ENCRYPTED) for name, form in KEY_FORMS.items()},
     "a weak key": (use_a_weak_key, "the certificate in {cert} and the key in {key} cannot be used: EE_KEY_TOO_SMALL"),
 }
 
