@@ -67,7 +67,7 @@ class InvalidByteMarkers(enum.Enum):
         for place, char in enumerate(prefix, 1):
             at = self.after(char, text, at)
             if at < 0:
-                return -1, place
+                return at, place
         return at, len(prefix)
 
     def written(self, prefix: str, path: str, text: str) -> Iterator[str]:

@@ -114,6 +114,7 @@ def test_any_history_of_documents_labels_and_grants_ends_as_a_fresh_start(steps:
     for namespace in own.values():
         event(f"over {bool(namespace.over_quota)}, {bool(namespace.over_depth)}, {bool(namespace.expansion.closed)}")
     assert content(history.snapshot) == content(fresh)
+    assert all(one.is_like(fresh.document(one.source)) and not one.is_like(None) for one in history.snapshot.documents())
     for name, namespace in own.items():
         assert (namespace.over_quota, namespace.over_depth) == (fresh.namespaces[name].over_quota, fresh.namespaces[name].over_depth)
         assert (namespace.labels, namespace.allowances) == (fresh.namespaces[name].labels, fresh.namespaces[name].allowances)

@@ -273,10 +273,11 @@ def test_a_path_covers_another_type_of_itself_if_that_is_narrower(one: PathType,
     assert covers_path(same, attrs.evolve(scope, case_insensitive=True)) is False
 
 
-def test_a_yielding_regions_decoded_spelling_counts_only_where_no_entry_matches() -> None:
+@pytest.mark.parametrize("beside", [[], [deny("/other", index=1, case_insensitive=True)], [deny("/%61", index=1)]])
+def test_a_yielding_regions_decoded_spelling_counts_only_where_no_entry_matches(beside: list[Entry]) -> None:
     unknown = region("/a%2Fb", host=None)
-    assert decided(unknown, deny("/"), path="/a/b") == deny("/")
-    assert decided(unknown, deny("/"), path="/a%2Fb") != deny("/")
+    assert decided(unknown, deny("/"), *beside, path="/a/b") == deny("/")
+    assert decided(unknown, deny("/"), *beside, path="/a%2Fb") != deny("/")
     assert isinstance(decided(unknown, path="/a/b"), Unhealthy)
 
 

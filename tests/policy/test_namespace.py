@@ -123,7 +123,7 @@ def test_labels_that_make_no_difference_now_count_under_later_grants() -> None:
 @pytest.mark.parametrize(
     ("limits", "code"),
     [
-        (NamespaceLimits(entries=6), MANY_ENTRIES),
+        (NamespaceLimits(entries=5), MANY_ENTRIES),
         (NamespaceLimits(areas=1), MANY_AREAS),
         (NamespaceLimits(documents=1), MANY_DOCUMENTS),
     ],
@@ -182,6 +182,7 @@ def test_a_change_of_one_document_tells_those_that_quotas_and_depth_affect() -> 
     assert set(changed_documents(before, fits, [C])) == {C}
     crowded = with_documents(fits, document_of(*nested(14), source=A))
     assert set(changed_documents(fits, crowded, [A])) == {A, B, C}
+    assert not effective(crowded, A).is_like(effective(fits, A))
     assert changed_documents(crowded, without(crowded, A), [A])[A] is None
     assert changed_documents(fits, fits, [A, BLUE], ["red", "green"]) == {}
 

@@ -86,6 +86,15 @@ CLOSED_TWICE_FOR_HEAD = PolicyDocument(
 )
 
 
+# A region that yields to other namespaces has the place of an entry of its own.
+CLOSED_BESIDE = PolicyDocument(
+    ONE,
+    (DenyEntry(ONE, 0, MatchScope("a.example", "/")),),
+    (FailClosedRegion(ONE, MatchScope("a.example", "/"), "bad", 1, guessed=True),),
+)
+
+
+@example([CLOSED_BESIDE], UnreadableReach.UNMATCHED, [], "a.example", ("/", ""), "GET", True, [])
 @example([CLOSED_TWICE_FOR_HEAD], UnreadableReach.UNMATCHED, [], "a.example", ("/a", ""), "HEAD", True, [])
 @given(
     policies,
@@ -121,6 +130,17 @@ def test_an_explanation_tells_the_verdict_and_nothing_else_wins_or_blocks(
 # Law: an explanation lists what covers the path on all hosts, and nothing whose prefix does not begin a reading of the path.
 
 
+NAMED = tuple(DenyEntry(ONE, index, MatchScope("a.example", "/", headers=(("x-a", f"{index}"),))) for index in range(2))
+
+
+@example(
+    [PolicyDocument(ONE, (*NAMED, DenyEntry(ONE, 2, MatchScope("a.example", "/a"))))],
+    UnreadableReach.UNMATCHED,
+    "a.example",
+    ("/a", ""),
+    "GET",
+    [("x-a", "1")],
+)
 @given(policies, reaches, hosts, st.tuples(plain_paths, queries), methods, header_fields)
 def test_everything_that_covers_the_path_is_listed_once(
     policy: list[PolicyDocument], reach: UnreadableReach, host: str, path: tuple[str, str], method: str, fields: Fields
@@ -210,7 +230,18 @@ NESTED = Grants(
 )
 
 
+# One description closes all of a host, of which the other one leaves a part.
+WHOLE_BELOW = Grants(
+    (
+        granting({"*.example"}, {"/a"}, {"exchange"}, "1"),
+        granting({"*.example"}, {"/a/b"}, {"exchange"}, "2"),
+        granting({"x.a.example"}, {""}, {"exchange"}, None),
+    )
+)
+
+
 @example(PolicyDocument(ON_ALL.source, (ON_ALL,)), NESTED, "x.a.example", "/a/b", "GET", [])
+@example(PolicyDocument(ON_ALL.source, (ON_ALL,)), WHOLE_BELOW, "x.a.example", "/a/b", "GET", [])
 @given(documents(max_regions=0), some_grants, hosts, plain_paths, methods, header_fields)
 def test_what_grants_leave_of_one_entry_conflicts_with_nothing(
     document: PolicyDocument, grants: Grants, host: str, path: str, method: str, fields: Fields

@@ -189,6 +189,8 @@ def test_what_a_mark_may_hide_never_opens(policy: list[PolicyDocument], reach: U
         assert agreed([verdict, *others]) == verdict
 
 
+@example(policy_over(denied="/%61"), UnreadableReach.UNMATCHED, "a.example", "/a!", "GET")
+@example(policy_over("/%61", denied="/"), UnreadableReach.UNMATCHED, "a.example", "/%61!", "GET")
 @given(policies_over(simple_prefixes), reaches, hosts, ascii_paths, methods)
 def test_a_mark_that_makes_no_difference_refuses_nothing(
     policy: list[PolicyDocument], reach: UnreadableReach, host: str, path: str, method: str
