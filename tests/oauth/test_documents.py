@@ -22,7 +22,6 @@ from exchanger.oauth.resolve_endpoint import resolve_endpoint
 from exchanger.values.issuer import Assertion, AssertionType, AuthMethod, ClientProof, Credentials, EndpointProtocol, Issuer
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
-from exchanger.values.token import ExchangedToken
 from tests.net.certificates import asking, client_certificate, pem
 from tests.net.connect_proxy import ConnectProxy, proxying, remembering, token_endpoint
 from tests.net.http2_endpoint import Endpoint
@@ -241,14 +240,6 @@ async def test_a_token_call_uses_the_connection_of_a_document(autojump_clock: Mo
     assert len(it.endpoint.dialled) == 1
 
 
-async def test_no_connection() -> None:
-    async def dial(host: str, port: int) -> trio.SocketStream:
-        raise ConnectionRefusedError(111, "canary")
-
-    async with world(dial=dial) as it:
-        assert await fetch(it.client) == NotFetched("connecting failed: Connection refused")
-
-
 async def test_outside_run() -> None:
     client = client_of(HTTP, Observer())
     assert await fetch(client) == NotFetched("the service is stopping")
@@ -308,9 +299,3 @@ async def test_a_slow_document_counts_but_its_connection_carries_no_token(autoju
     async with world(after(1.5, *[bytes([byte]) for byte in response(b"{}")[:2]], response(b"{}")[2:]), settings=CONTRACT) as it:
         assert await fetch(it.client) == Fetched({}, None)
         assert at_rest(it.client)
-
-
-async def test_a_document_does_not_prolong_the_time_of_a_token_call(autojump_clock: MockClock) -> None:
-    async with world(after(0.6, response(success())), settings=CONTRACT) as it:
-        outcome = await exchange(it.client, token_request())
-        assert not isinstance(outcome, ExchangedToken)

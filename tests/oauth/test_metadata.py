@@ -76,10 +76,6 @@ async def test_where_metadata_may_be(issuer: str, places: list[str], autojump_cl
         assert [path for path, _ in site.posts] == [TOKEN]
 
 
-def test_metadata_of_an_issuer_only_one_url_parser_accepts_has_no_places() -> None:
-    assert list(_places("https://a\u2100.example")) == []
-
-
 @given(st.text())
 def test_any_issuer_has_two_places_or_none(text: str) -> None:
     if isinstance(read_endpoint(f"https://{text}", allow_http=False), Endpoint):
@@ -145,14 +141,6 @@ def test_clients_with_a_certificate_have_an_endpoint_of_their_own(aliases: objec
     assert found == IssuerMetadata("", "", for_certificates if certificate else plain)
 
 
-async def test_the_alias_is_for_clients_with_a_certificate_alone(autojump_clock: MockClock) -> None:
-    site = Site({OPENID: metadata(mtls_endpoint_aliases={"token_endpoint": f"{ISSUER}/mtls"})})
-    shown = attrs.evolve(discovered(name="shown"), credentials=Credentials("client", CERTIFICATE))
-    async with following(site, discovered(), shown) as (it, _):
-        assert it.client.metadata.token_endpoint(discovered()) == f"{ISSUER}{TOKEN}"
-        assert it.client.metadata.token_endpoint(shown) == f"{ISSUER}/mtls"
-
-
 async def test_exchanges_fail_until_the_endpoint_is_known(autojump_clock: MockClock) -> None:
     site = Site()
     async with following(site, discovered()) as (it, _):
@@ -199,14 +187,6 @@ def test_no_secret_leaves_tls_because_metadata_say_so(issuer: str, address: str,
     assert demanded_of(issuer) == ("" if issuer == ISSUER else " with https")
 
 
-async def test_a_refresh_of_the_same_says_nothing(autojump_clock: MockClock) -> None:
-    site = Site({OPENID: metadata()})
-    async with following(site, discovered()) as (_, learned):
-        await trio.sleep(3 * REFRESH_S + 1)
-        assert site.gets == [OPENID] * 4
-        assert learned.taken() == [("metadata_known", "primary")]
-
-
 async def test_another_token_endpoint_takes_effect(autojump_clock: MockClock) -> None:
     site = Site({OPENID: metadata()})
     async with following(site, discovered()) as (it, _):
@@ -215,22 +195,6 @@ async def test_another_token_endpoint_takes_effect(autojump_clock: MockClock) ->
         await trio.sleep(REFRESH_S + 1)
         assert await exchange(it.client, asking(discovered())) == ISSUED
         assert [path for path, _ in site.posts] == [TOKEN, "/moved"]
-
-
-async def test_another_discovery_begins_anew(autojump_clock: MockClock) -> None:
-    other = discovered(f"{ISSUER}/other")
-    site = Site({OPENID: metadata()})
-    async with following(site, discovered()) as (it, learned):
-        learned.taken()
-        it.client.use_issuers({"primary": other})
-        assert it.client.metadata.token_endpoint(other) == ""
-        assert it.client.metadata.token_endpoint(discovered()) == ""
-        outcome = await exchange(it.client, asking(other))
-        assert isinstance(outcome, ExchangeFailure)
-        assert outcome.diagnostic is Diagnostic.METADATA_UNKNOWN
-        await wait_all_tasks_blocked()
-        assert site.gets == [OPENID, f"/other{OPENID}", f"{OAUTH}/other"]
-        assert learned.taken() == [("metadata_failed", "primary", NOT_FOUND)]
 
 
 @pytest.mark.parametrize(
@@ -261,13 +225,6 @@ async def test_other_credentials_are_no_reason_to_ask_again(autojump_clock: Mock
         assert learned.taken() == [("metadata_known", "primary")]
 
 
-async def test_issuers_without_discovery_are_not_followed(autojump_clock: MockClock) -> None:
-    site = Site()
-    async with following(site, token_request().issuer) as (it, learned):
-        assert (site.gets, learned.taken()) == ([], [])
-        assert await exchange(it.client, token_request()) == ISSUED
-
-
 @pytest.mark.parametrize("waits", ["for an answer", "for the next look", "after a failure"])
 async def test_the_end_leaves_nothing_running(waits: str, autojump_clock: MockClock) -> None:
     site = Site({} if waits == "after a failure" else {OPENID: b"" if waits == "for an answer" else metadata()})
@@ -275,19 +232,6 @@ async def test_the_end_leaves_nothing_running(waits: str, autojump_clock: MockCl
         it.client.use_issuers({"primary": discovered()})
         await wait_all_tasks_blocked()
     it.client.use_issuers({})  # as the service may do while it ends
-
-
-async def test_issuers_may_go_in_the_moment_of_their_next_look(autojump_clock: MockClock) -> None:
-    """Trio wakes the tasks of one moment in any order."""
-    many = [discovered(name=str(number)) for number in range(20)]
-    site = Site({OPENID: metadata()})
-    async with following(site, *many) as (it, _):
-        asked = len(site.gets)
-        await trio.sleep_until(REFRESH_S + trio.current_time())
-        it.client.use_issuers({})
-        await wait_all_tasks_blocked()
-        assert all(it.client.metadata.token_endpoint(issuer) == "" for issuer in many)
-        assert asked <= len(site.gets) <= 2 * asked
 
 
 async def test_an_answer_that_comes_when_its_issuer_goes_does_not_count(autojump_clock: MockClock) -> None:

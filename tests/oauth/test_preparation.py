@@ -89,18 +89,6 @@ def test_a_header_that_is_no_http_is_a_failure() -> None:
     assert found.diagnostic is Diagnostic.CREATE_REQUEST
 
 
-def test_endpoints_are_kept_until_they_are_to_be_forgotten() -> None:
-    addresses = ["http://one.example.com/"]
-    by = Preparation(CONTRACT, lambda: NOW, lambda _: addresses[0])
-    first = by.endpoint(discovered())
-    addresses[0] = "http://two.example.com/"
-    assert by.endpoint(discovered()) is first
-    by.forget()
-    found = by.endpoint(discovered())
-    assert isinstance(found, Endpoint)
-    assert found.host == "two.example.com"
-
-
 def test_endpoints_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preparation, "_MAX_ENDPOINTS", 3)
     by = prepared_by()

@@ -16,49 +16,32 @@ def refused(*challenges: str, status: str = "401", whole: bool = False) -> bool:
     return is_token_refused(status, challenges, headers_are_whole=whole)
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        INVALID,
-        "bearer error=invalid_token",
-        'BEARER realm="a, b", ERROR = "invalid_token"',
-        r'Bearer realm="say \"a\", Basic x", error="invalid\_token"',
-        f'Basic realm="x", {INVALID}',
-        f"Negotiate, Basic YWJj==, {INVALID}, DPoP",
-        f"{INVALID}, error_description=The token is not known",
-        f", ,{INVALID} ,",
-        f'Bearer error="insufficient_scope", {INVALID}',
-    ],
-)
+REFUSING: Final = [
+    *(INVALID, "bearer error=invalid_token", 'BEARER realm="a, b", ERROR = "invalid_token"'),
+    r'Bearer realm="say \"a\", Basic x", error="invalid\_token"',
+    *(f'Basic realm="x", {INVALID}', f"Negotiate, Basic YWJj==, {INVALID}, DPoP", f", ,{INVALID} ,"),
+    *(f"{INVALID}, error_description=The token is not known", f'Bearer error="insufficient_scope", {INVALID}'),
+]
+
+
+@pytest.mark.parametrize("value", REFUSING)
 def test_a_bearer_challenge_with_invalid_token_refuses_the_token(value: str) -> None:
     assert refused(value)
     assert refused('Basic realm="x"', value)
     assert not any(refused(value, status=status, whole=True) for status in ("200", "400", "403", "407", "500", "", "0401"))
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        "",
-        "Bearer",
-        'Bearer realm="x"',
-        'Bearer error="insufficient_scope"',
-        'Bearer error="INVALID_TOKEN"',
-        'Bearer error="invalid_token "',
-        'Bearer error_description="invalid_token"',
-        'Bearer realm="error=\\"invalid_token\\""',
-        'Basic realm="x, Bearer error=invalid_token"',
-        'Basic realm="\\", Bearer error=invalid_token"',
-        f'Basic realm="unclosed, {INVALID}',
-        'Bearer realm="x", DPoP error="invalid_token"',
-        'Bearer realm="x", Digest a b, error="invalid_token"',
-        'Bearer realm="x", Basic YWJj, error="invalid_token"',
-        'Bearer error="invalid_request", error="invalid_token"',
-        'error="invalid_token"',
-        'BearerX error="invalid_token"',
-        f"{INVALID}, realm={'x' * 4096}",
-    ],
-)
+OTHERS: Final = [
+    *("", "Bearer", 'Bearer realm="x"', 'error="invalid_token"', 'BearerX error="invalid_token"'),
+    *(f'Bearer error="{code}"' for code in ("insufficient_scope", "INVALID_TOKEN", "invalid_token ")),
+    *('Bearer error_description="invalid_token"', 'Bearer realm="error=\\"invalid_token\\""'),
+    *('Basic realm="x, Bearer error=invalid_token"', 'Basic realm="\\", Bearer error=invalid_token"'),
+    *(f'Bearer realm="x", {rest}error="invalid_token"' for rest in ("DPoP ", "Digest a b, ", "Basic YWJj, ")),
+    *(f'Basic realm="unclosed, {INVALID}', 'Bearer error="invalid_request", error="invalid_token"', f"{INVALID}, realm={'x' * 4096}"),
+]
+
+
+@pytest.mark.parametrize("value", OTHERS)
 def test_any_other_challenge_refuses_something_else(value: str) -> None:
     assert not refused(value, whole=True)
 

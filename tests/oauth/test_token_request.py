@@ -48,10 +48,6 @@ def test_an_exchange_is_not_asked_for_without_its_actor() -> None:
 
 
 class TestEncode:
-    def test_without_scope_the_field_is_left_out(self) -> None:
-        request = token_request(target=TokenTarget("primary", audiences=("one",)))
-        assert [name for name, _ in form(request)] == ["grant_type", "subject_token", "subject_token_type", "audience"]
-
     @pytest.mark.parametrize(
         ("client_id", "client_secret", "pair"),
         [
@@ -64,11 +60,6 @@ class TestEncode:
         headers = dict(encoded(token_request(client_id=client_id, client_secret=client_secret)).headers)
         scheme, _, value = headers["Authorization"].partition(" ")
         assert (scheme, base64.b64decode(value)) == ("Basic", pair)
-
-    def test_post_puts_the_credentials_last_in_the_form(self) -> None:
-        request = token_request(auth_method=AuthMethod.CLIENT_SECRET_POST, client_id="a&b", client_secret="=c")
-        assert form(request)[-2:] == [("client_id", "a&b"), ("client_secret", "=c")]
-        assert "Authorization" not in dict(encoded(request).headers)
 
     def test_the_headers_are_fixed_but_for_the_trace(self) -> None:
         trace = TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "vendor=1,other=2", "user=a; b=c")

@@ -6,24 +6,13 @@ from exchanger.decision.bearer import MAX_TOKEN_LENGTH
 from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.net.answer import MAX_RESPONSE_BYTES, TooLarge
-from exchanger.oauth.token_response import (
-    MAX_RESPONSE_MARKS,
-    TokenResponseRules,
-    decode_response,
-    read_members,
-)
-from exchanger.values.secret import Secret
+from exchanger.oauth.token_response import MAX_RESPONSE_MARKS, TokenResponseRules, decode_response, read_members
 from exchanger.values.token import ACCESS_TOKEN_TYPE, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome
 
 RULES = TokenResponseRules()
 RECOGNISED = (
-    "invalid_request",
-    "invalid_client",
-    "invalid_grant",
-    "unauthorized_client",
-    "unsupported_grant_type",
-    "invalid_scope",
-    "invalid_target",
+    *("invalid_request", "invalid_client", "invalid_grant", "unauthorized_client"),
+    *("unsupported_grant_type", "invalid_scope", "invalid_target"),
 )
 
 
@@ -42,31 +31,15 @@ def decoded(status: int, body: bytes | TooLarge, rules: TokenResponseRules = RUL
 
 
 MALFORMED: tuple[bytes | TooLarge, ...] = (
-    b"",
-    b"<html>",
-    b'{"access_token":"issu',
-    b"[]",
-    b'"text"',
-    b"1",
-    b"true",
-    success() + b"x",
-    success() + success(),
-    b"\xef\xbb\xbf" + success(),
-    success().decode().encode("utf-16"),
+    *(b"", b"<html>", b'{"access_token":"issu', b"[]", b'"text"', b"1", b"true"),
+    *(success() + b"x", success() + success(), b"\xef\xbb\xbf" + success(), success().decode().encode("utf-16")),
     success(note="\u00fc").replace(b"\\u00fc", b"\xfc"),
     success()[:-1] + b',"expires_in":NaN}',
-    b'{"access_token":"a","access_token":"b","token_type":"Bearer"}',
-    b'{"access_token":"a","nested":{"b":1,"b":2}}',
-    success(access_token=5),
-    success(access_token=["issued-token"]),
-    success(token_type=True),
-    success(token_type={}),
-    success(issued_token_type=1),
-    b"[" * 500_000,
-    b'{"a":' * 200_000,
-    b"x" * (MAX_RESPONSE_BYTES + 1),
-    success()[:-1] + b" " * MAX_RESPONSE_BYTES + b"}",
-    TooLarge.TOO_LARGE,
+    *(b'{"access_token":"a","access_token":"b","token_type":"Bearer"}', b'{"access_token":"a","nested":{"b":1,"b":2}}'),
+    *(success(access_token=5), success(access_token=["issued-token"])),
+    *(success(token_type=True), success(token_type={}), success(issued_token_type=1)),
+    *(b"[" * 500_000, b'{"a":' * 200_000, b"x" * (MAX_RESPONSE_BYTES + 1)),
+    *(success()[:-1] + b" " * MAX_RESPONSE_BYTES + b"}", TooLarge.TOO_LARGE),
 )
 WRONG_TYPES = ("urn:ietf:params:oauth:token-type:refresh_token", "", None, ...)
 UNUSABLE = (
@@ -136,10 +109,6 @@ class TestSuccess:
         assert len(body) == MAX_RESPONSE_BYTES
         assert isinstance(decode_response(200, (), body, RULES), ExchangedToken)
 
-    @pytest.mark.parametrize("token", ["a", "A-Z._~+/0==", "00D5!AQ|x:y$z=", "a" * MAX_TOKEN_LENGTH])
-    def test_usable(self, token: str) -> None:
-        assert decode_response(200, (), success(access_token=token), RULES) == ExchangedToken(Secret(token))
-
     def test_order_of_the_checks(self) -> None:
         worst: dict[str, object] = {"access_token": "", "token_type": "N_A", "issued_token_type": "other"}
         assert decoded(200, success(**worst)).diagnostic is Diagnostic.MISSING_ACCESS_TOKEN
@@ -171,16 +140,6 @@ class TestErrors:
             http_status=status,
         )
 
-    @pytest.mark.parametrize("status", [400, 401, 403, 500])
-    @pytest.mark.parametrize("error", [*RECOGNISED, "access_denied", "server_error", "temporarily_unavailable"])
-    def test_operators_learn_a_registered_code_whatever_the_status(self, status: int, error: str) -> None:
-        assert decoded(status, json.dumps({"error": error}).encode()).oauth_error == error
-
-    @pytest.mark.parametrize("error", ["canary-token", "INVALID_GRANT", "invalid_grant ", "", None, 5, ["invalid_grant"]])
-    def test_operators_learn_no_other_code(self, error: object) -> None:
-        failure = decoded(400, json.dumps({"error": error, "error_description": "canary"}).encode())
-        assert (failure.oauth_error, failure.detail) == ("", "the token endpoint returned status 400")
-
     @pytest.mark.parametrize(
         ("status", "seen", "error", "description", "code"),
         [
@@ -193,21 +152,14 @@ class TestErrors:
     @pytest.mark.parametrize(
         "unrecognised",
         [
-            b"",
-            b"null",
-            b"<html>",
-            b"{}",
-            b'{"error":"server_error"}',
-            b'{"error":"INVALID_GRANT"}',
-            b'{"error":["invalid_grant"]}',
-            b'{"error":{"code":"invalid_grant"}}',
-            b'{"error":"invalid_grant","error":"invalid_scope"}',
-            b'{"error":"invalid_grant"',
-            b'{"error":"invalid_grant","error_description":"\xff"}',
-            b"[" * 500_000,
+            *(b"", b"null", b"<html>", b"{}"),
+            *(
+                b'{"error":%b}' % error
+                for error in (b'"server_error"', b'"INVALID_GRANT"', b'["invalid_grant"]', b'{"code":"invalid_grant"}')
+            ),
+            *(b'{"error":"invalid_grant","error":"invalid_scope"}', b'{"error":"invalid_grant"', b"[" * 500_000),
+            *(b'{"error":"invalid_grant","error_description":%b}' % text for text in (b'"\xff"', b"5", b'{"text":"no"}')),
             b'{"error":"invalid_grant","padding":"' + b"x" * MAX_RESPONSE_BYTES + b'"}',
-            b'{"error":"invalid_grant","error_description":5}',
-            b'{"error":"invalid_grant","error_description":{"text":"no"}}',
             TooLarge.TOO_LARGE,
         ],
         ids=range(16),
@@ -217,12 +169,6 @@ class TestErrors:
         expected = ExchangeFailure(Diagnostic(code), ErrorKind.HTTP_STATUS, seen, body, http_status=status)
         for rules in (RULES, TokenResponseRules(error_passthrough=True)):
             assert decoded(status, unrecognised, rules) == expected
-
-    @pytest.mark.parametrize(("status", "seen"), [(400, 400), (401, 401), (403, 500), (500, 500)])
-    def test_passthrough_returns_a_recognised_body_as_it_came(self, status: int, seen: int) -> None:
-        body = '{ "error_description":"bad scope ü", "error":"invalid_scope" }'
-        failure = decoded(status, body.encode(), TokenResponseRules(error_passthrough=True))
-        assert (failure.diagnostic, failure.status, failure.body) == (Diagnostic.OAUTH_ERROR, seen, body)
 
     @pytest.mark.parametrize("body", [b'{"error":"invalid_client"}', b"<html>"])
     @pytest.mark.parametrize(

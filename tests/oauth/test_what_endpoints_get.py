@@ -102,23 +102,6 @@ async def test_each_request_has_an_assertion_of_its_own(algorithm: SigningAlgori
     assert len({proved(fields, algorithm) for _, fields in site.posts}) == 5
 
 
-async def test_a_client_assertion_defaults_to_the_token_endpoint_and_no_key_id() -> None:
-    _, (form,) = await asked(signing(key_id="", audience=""))
-    proved(form, ES256, key_id=None, audience=ENDPOINT)
-
-
-async def test_a_refused_key_is_followed_by_the_one_before() -> None:
-    """With its own algorithm and id, and in an assertion of its own."""
-
-    def answer(fields: Mapping[str, str]) -> bytes:
-        new = jwt.get_unverified_header(fields["client_assertion"])["kid"] == "k2"
-        return response(b'{"error":"invalid_client"}', 400) if new else response(success())
-
-    outcome, (new, old) = await asked(signing(key_id="k2"), answer=answer, previous=Credentials("client", signing(RS256), 0))
-    assert outcome == ISSUED
-    assert proved(new, ES256, key_id="k2") != proved(old, RS256)
-
-
 @pytest.mark.parametrize(("kind", "diagnostic"), [(JWT_TYPE, None), (ACCESS_TOKEN, Diagnostic.WRONG_ISSUED_TOKEN_TYPE)])
 async def test_a_type_that_is_asked_for_has_to_come(kind: str, diagnostic: Diagnostic | None) -> None:
     typed = response(json.dumps({"access_token": "issued-token", "token_type": "Bearer", "issued_token_type": kind}).encode())
