@@ -5,7 +5,7 @@ from exchanger.grpc import limits
 from exchanger.grpc.call import Call
 from exchanger.grpc.limits import ConnectionLimits
 from exchanger.grpc.routes import Route, Streaming, StreamMethod
-from exchanger.grpc.status import GrpcError, StatusCode
+from exchanger.grpc.status import StatusCode
 from tests.grpc.peer import ECHO, Answer, Pair, Text, framed, head, pair, routes
 
 STREAM = b"/test.Echo/Stream"
@@ -67,24 +67,6 @@ def test_plain_http_whose_answer_is_kept_back_is_reset_after_it() -> None:
     joined.peer.http.update_settings({ngh2.Setting.INITIAL_WINDOW_SIZE: 1000})
     joined.exchange()
     assert (len(answer.body), answer.closed, answer.reset) == (75, True, ngh2.ErrorCode.NO_ERROR)
-
-
-def test_a_call_reset_in_the_batch_that_brought_it_is_not_open() -> None:
-    joined = pair()
-    data = b""
-    for _ in range(3):
-        stream = joined.peer.call(b"hello")
-        data += joined.peer.send()
-        joined.peer.http.reset_stream(stream)
-        data += joined.peer.send()
-    joined.to_server(data)
-    assert [call.open for call in joined.calls] == [False] * 3
-    assert joined.aborted == joined.calls
-    for call in joined.calls:  # answering late does nothing
-        joined.connection.respond(call, b"late")
-        joined.connection.refuse(call, GrpcError(StatusCode.INTERNAL))
-    joined.exchange()
-    assert joined.at_rest()
 
 
 class TestStreams:

@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from exchanger.grpc.connection import Connection
-from exchanger.grpc.routes import CallInfo, Route, Streaming, StreamMethod
+from exchanger.grpc.routes import Route, Streaming, StreamMethod
 from exchanger.grpc.session import Session
 from exchanger.grpc.status import StatusCode
 from exchanger.net.reactor import READ, WRITE, Reactor
@@ -28,8 +28,7 @@ from tests.grpc.frames import (
     request,
     word,
 )
-from tests.grpc.later import Pending
-from tests.grpc.peer import ECHO, Peer, Text, echo, framed, head, routes
+from tests.grpc.peer import ECHO, Peer, Text, framed, head, routes
 from tests.grpc.test_connection import STREAM
 
 
@@ -141,33 +140,6 @@ async def stage(table: dict[bytes, Route]) -> AsyncIterator[Stage]:
             nursery.cancel_scope.cancel()
     reactor.close()
     assert session.tasks == 0
-
-
-async def test_nothing_is_read_while_calls_of_the_last_batch_are_undecided() -> None:
-    decided: list[bytes] = []
-
-    def handler(message: bytes, call: CallInfo) -> bytes | Pending:
-        decided.append(message)
-        return echo(message, call)
-
-    async with stage(routes(handler)) as here:
-        here.warm_up()
-        here.transport.sent.clear()
-        for number in range(150):
-            here.peer.call(b"%d" % number)
-        here.turn(here.peer.send())
-        assert decided == [b"%d" % number for number in range(64)]
-        assert len(here.transport.sent) == 1
-        here.peer.call(b"new")
-        here.transport.incoming.append(here.peer.send())
-        here.rest()
-        assert len(decided) == 128
-        here.rest()
-        assert (len(decided), len(here.transport.incoming)) == (150, 1)
-        here.turn()
-        assert decided[-1] == b"new"
-        here.hear()
-        assert all(answer.status == 0 for answer in here.peer.answers.values())
 
 
 @pytest.mark.parametrize("when", ["reading", "sending", "a later turn"])

@@ -66,24 +66,6 @@ async def test_the_slowest_of_late_gives_way(autojump_clock: Clock) -> None:
     assert bodies.taken == 0
 
 
-async def test_a_single_one_may_be_larger_and_gives_way_to_nobody(autojump_clock: Clock) -> None:
-    bodies = Bodies(LIMIT)
-    with bodies.hold() as large:
-        bodies.grow(large, 10 * LIMIT)
-        assert not large.scope.cancel_called
-
-
-async def test_what_is_handled_gives_way_no_more(autojump_clock: Clock) -> None:
-    bodies = Bodies(LIMIT)
-    with bodies.hold() as handled, bodies.hold() as late:
-        bodies.grow(handled, 900)
-        bodies.arrived(handled)
-        await trio.sleep(5)
-        bodies.grow(late, 200)
-        assert (handled.scope.cancel_called, late.scope.cancel_called) == (False, True)
-        assert bodies.taken == 900
-
-
 @pytest.mark.parametrize("sent", [1, MIB, 16 * MIB - 1], ids=["a byte", "a mebibyte", "all but a byte"])
 @pytest.mark.parametrize("count", [4, 40])
 async def test_whoever_announces_much_and_sends_little_keeps_nobody_out(sent: int, count: int, autojump_clock: Clock) -> None:

@@ -1,14 +1,12 @@
 """The HTTP server's bounds, once for all of its users: the metrics port, the console and the demo."""
 
 import contextlib
-import ssl
 
 import attrs
 import h11
 import pytest
 import trio
 import trio.testing
-import trustme
 
 from exchanger.http.limits import HttpLimits
 from exchanger.http.message import Handler, Request, Response
@@ -329,35 +327,6 @@ async def test_silent_connections_make_room_and_served_ones_do_not(autojump_cloc
             nursery.start_soon(at.server.serve, served)
             await trio.testing.wait_all_tasks_blocked()
             assert (at.server.slots.taken, at.server.slots.displaced, at.server.slots.refused) == (4, displaced, 0)
-        nursery.cancel_scope.cancel()
-
-
-async def test_run_reports_its_port_and_a_peer_still_sending_gets_413() -> None:
-    at = Served()
-    async with trio.open_nursery() as nursery:
-        port: int = await nursery.start(at.server.run, await trio.open_tcp_listeners(0, host="127.0.0.1"))
-        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-            await stream.send_all(post(600_000))
-            for _ in range(30):
-                await stream.send_all(bytes(20_000))
-            assert (await stream.receive_some()).startswith(b"HTTP/1.1 413 ")
-        nursery.cancel_scope.cancel()
-
-
-async def test_a_stream_may_be_encrypted() -> None:
-    authority = trustme.CA()
-    server_context, client_context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
-    authority.issue_cert("h").configure_cert(server_context)
-    authority.configure_trust(client_context)
-    client, served = trio.testing.memory_stream_pair()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(Served().server.serve, trio.SSLStream(served, server_context, server_side=True, https_compatible=True))
-        stream = trio.SSLStream(client, client_context, server_hostname="h", https_compatible=True)
-        await stream.send_all(GET + post(101))
-        answer = b""
-        while b" 413 " not in answer:
-            answer += await stream.receive_some()
-        assert answer.startswith(b"HTTP/1.1 200 ")
         nursery.cancel_scope.cancel()
 
 

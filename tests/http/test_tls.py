@@ -3,7 +3,6 @@
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from functools import partial
 
 import attrs
 import pytest
@@ -16,9 +15,7 @@ from exchanger.http.message import Handler, Request, Response
 from exchanger.http.server import SETTLE_S, HttpServer
 from exchanger.http.tls import HANDSHAKE_S, Tls
 
-LIMITS = HttpLimits(
-    connections=4, head_bytes=512, head_lines=8, body_bytes=100, idle_s=60.0, arrival_s=10.0, answer_s=20.0, bodies_bytes=150
-)
+LIMITS = HttpLimits(connections=4, head_bytes=512, head_lines=8, body_bytes=100, idle_s=60.0, arrival_s=10.0, answer_s=20.0)
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
@@ -142,41 +139,6 @@ async def test_connections_that_do_not_shake_hands_make_room(autojump_clock: tri
             await stream.send_all(GET)
             assert (await answer(stream)).endswith(b"ok")
         nursery.cancel_scope.cancel()
-
-
-async def test_peers_on_sockets_have_names() -> None:
-    served = Served()
-    async with trio.open_nursery() as nursery:
-        port = await nursery.start(served.server.run, await trio.open_tcp_listeners(0, host="127.0.0.1"))
-        stream = await trio.open_tcp_stream("127.0.0.1", port)
-        address = stream.socket.getsockname()
-        await stream.send_all(GET)
-        while await stream.receive_some():
-            pass
-        await stream.aclose()
-        nursery.cancel_scope.cancel()
-    assert served.failures == [(f"{address[0]}:{address[1]}", "HTTP_REQUEST")]
-
-
-# -- bodies, all together
-
-
-async def test_bodies_beyond_the_common_bound_let_the_slowest_give_way() -> None:
-    served = Served()
-    post = partial("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n".format)
-    async with served.connected() as first, served.connected() as second:
-        served.go_on.set()
-        await first.send_all(post(100).encode() + b"x" * 90)
-        await trio.testing.wait_all_tasks_blocked()
-        await trio.sleep(0.01)
-        await second.send_all(post(100).encode() + b"x" * 100)
-        assert (await answer(second)).startswith(b"HTTP/1.1 200 ")
-        assert (await answer(first)).startswith(b"HTTP/1.1 503 ")
-        await second.send_all(post(100).encode() + b"x" * 100)
-        assert (await answer(second)).startswith(b"HTTP/1.1 200 ")
-
-
-# -- a drain
 
 
 async def test_a_drain_answers_open_connections_and_accepts_no_new_ones() -> None:
