@@ -48,6 +48,10 @@ def test_an_exchange_is_not_asked_for_without_its_actor() -> None:
 
 
 class TestEncode:
+    def test_without_scope_the_field_is_left_out(self) -> None:
+        request = token_request(target=TokenTarget("primary", audiences=("one",)))
+        assert [name for name, _ in form(request)] == ["grant_type", "subject_token", "subject_token_type", "audience"]
+
     @pytest.mark.parametrize(
         ("client_id", "client_secret", "pair"),
         [

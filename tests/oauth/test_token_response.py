@@ -170,6 +170,12 @@ class TestErrors:
         for rules in (RULES, TokenResponseRules(error_passthrough=True)):
             assert decoded(status, unrecognised, rules) == expected
 
+    @pytest.mark.parametrize(("status", "seen"), [(400, 400), (401, 401), (403, 500), (500, 500)])
+    def test_passthrough_returns_a_recognised_body_as_it_came(self, status: int, seen: int) -> None:
+        body = '{ "error_description":"bad scope ü", "error":"invalid_scope" }'
+        failure = decoded(status, body.encode(), TokenResponseRules(error_passthrough=True))
+        assert (failure.diagnostic, failure.status, failure.body) == (Diagnostic.OAUTH_ERROR, seen, body)
+
     @pytest.mark.parametrize("body", [b'{"error":"invalid_client"}', b"<html>"])
     @pytest.mark.parametrize(
         ("challenges", "relayed"),
