@@ -61,12 +61,18 @@ async def following(site: Site, *issuers: Issuer, settings: TokenClientSettings 
         (f"{ISSUER}/realms/a/", [f"/realms/a{OPENID}", f"{OAUTH}/realms/a"]),
     ],
 )
-async def test_where_metadata_may_be(issuer: str, places: list[str], autojump_clock: MockClock) -> None:
+async def test_exchanges_fail_until_metadata_are_found_where_they_may_be(issuer: str, places: list[str], autojump_clock: MockClock) -> None:
     site = Site()
     async with following(site, discovered(issuer)) as (it, learned):
         assert site.gets == places
         assert learned.taken() == [("metadata_failed", "primary", NOT_FOUND)]
         assert all("secret" not in head and "Authorization" not in head for head in site.heads)
+        outcome = await exchange(it.client, asking(discovered(issuer)))
+        assert isinstance(outcome, ExchangeFailure)
+        assert (outcome.diagnostic, outcome.kind) == (Diagnostic.METADATA_UNKNOWN, ErrorKind.METADATA_UNKNOWN)
+        assert outcome.detail == "the issuer's metadata is not known yet"
+        assert [record.kind for record in it.observer.records] == [ErrorKind.METADATA_UNKNOWN]
+        assert site.posts == []
         # The second place counts as the first.
         site.documents[places[1]] = metadata(issuer)
         await trio.sleep(0.5)
@@ -139,20 +145,6 @@ def test_clients_with_a_certificate_have_an_endpoint_of_their_own(aliases: objec
     members = {"issuer": ISSUER, "introspection_endpoint": plain, "mtls_endpoint_aliases": renamed}
     found = read_metadata(Fetched(members, None), ISSUER, certificate=certificate)
     assert found == IssuerMetadata("", "", for_certificates if certificate else plain)
-
-
-async def test_exchanges_fail_until_the_endpoint_is_known(autojump_clock: MockClock) -> None:
-    site = Site()
-    async with following(site, discovered()) as (it, _):
-        outcome = await exchange(it.client, asking(discovered()))
-        assert isinstance(outcome, ExchangeFailure)
-        assert (outcome.diagnostic, outcome.kind) == (Diagnostic.METADATA_UNKNOWN, ErrorKind.METADATA_UNKNOWN)
-        assert outcome.detail == "the issuer's metadata is not known yet"
-        assert [record.kind for record in it.observer.records] == [ErrorKind.METADATA_UNKNOWN]
-        assert site.posts == []
-        site.documents[OPENID] = metadata()
-        await trio.sleep(0.5)
-        assert await exchange(it.client, asking(discovered())) == ISSUED
 
 
 async def test_what_is_known_outlives_failures(autojump_clock: MockClock) -> None:

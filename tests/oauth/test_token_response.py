@@ -109,16 +109,6 @@ class TestSuccess:
         assert len(body) == MAX_RESPONSE_BYTES
         assert isinstance(decode_response(200, (), body, RULES), ExchangedToken)
 
-    def test_order_of_the_checks(self) -> None:
-        worst: dict[str, object] = {"access_token": "", "token_type": "N_A", "issued_token_type": "other"}
-        assert decoded(200, success(**worst)).diagnostic is Diagnostic.MISSING_ACCESS_TOKEN
-        worst["access_token"] = "not usable"
-        assert decoded(200, success(**worst)).diagnostic is Diagnostic.NOT_BEARER
-        worst["token_type"] = "Bearer"
-        assert decoded(200, success(**worst)).diagnostic is Diagnostic.WRONG_ISSUED_TOKEN_TYPE
-        worst["issued_token_type"] = ACCESS_TOKEN_TYPE
-        assert decoded(200, success(**worst)).diagnostic is Diagnostic.UNUSABLE_ACCESS_TOKEN
-
 
 class TestErrors:
     @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308, 399])
