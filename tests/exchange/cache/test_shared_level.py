@@ -21,7 +21,7 @@ from exchanger.exchange.cache.write_queue import MAX_QUEUED, Job, WriteQueue
 from exchanger.net.network import SYSTEM
 from exchanger.values.issuer import CachePolicy, Credentials, Issuer
 from exchanger.values.secret import Secret
-from tests.exchange.cache.examples import HOST, POLICY, START, found, issuer, refusal, request, running, token, until
+from tests.exchange.cache.examples import HOST, START, found, issuer, refusal, request, running, token, until
 from tests.exchange.cache.fake_store import Server, key_line, shared_settings
 from tests.lines import Lines
 from tests.waiting import at_once
@@ -187,19 +187,6 @@ async def test_a_slow_store_costs_three_look_ups(tmp_path: Path, autojump_clock:
         assert trio.current_time() - began < 31
 
 
-async def test_single_failures_among_many_answers_change_nothing(tmp_path: Path, autojump_clock: MockClock) -> None:
-    server = Server()
-    async with replica(server, shared_settings(tmp_path)) as one:
-        for _ in range(20):
-            server.delay = 2 * FIND_S
-            await found(one, request())
-            server.delay = 0.0
-            for _ in range(5):
-                await found(one, request())
-        assert one.asks_shared(request())
-        assert server.opened == 1
-
-
 async def test_a_server_that_dies_is_connected_to_again(tmp_path: Path, autojump_clock: MockClock) -> None:
     server, lines = Server(), Lines()
     async with replica(server, shared_settings(tmp_path), lines=lines) as one:
@@ -239,47 +226,6 @@ async def test_requests_hurry_the_return_of_a_lost_store(tmp_path: Path, autojum
             while not one.asks_shared(request()):  # noqa: ASYNC110 - each look is a request
                 await trio.sleep(0.05)
             assert trio.current_time() - back < HURRY_S + 2.1  # an attempt that has begun is slow to its end
-
-
-async def test_without_requests_a_lost_store_is_tried_ever_less_often(tmp_path: Path, autojump_clock: MockClock) -> None:
-    server = Server()
-    async with replica(server, shared_settings(tmp_path)) as one:
-        server.refuses = "cannot be reached"
-        server.kill()
-        await trio.sleep(600)
-        assert server.opened < 60
-        server.refuses, opened = "", server.opened
-        assert not one.asks_shared(request())
-        await trio.sleep(HURRY_S + SOON)  # an attempt may have begun just before
-        assert server.opened == opened + 1
-        assert one.asks_shared(request())
-
-
-async def test_a_connection_out_of_step_is_closed(tmp_path: Path, autojump_clock: MockClock) -> None:
-    server, lines = Server(), Lines()
-    async with replica(server, shared_settings(tmp_path), lines=lines):
-        server.connections[0].in_step = False
-        await trio.sleep(10)
-    assert server.opened == 2
-    assert lines.events[-1] == ("store_restored",)
-
-
-async def test_the_start_does_not_wait_for_the_store(tmp_path: Path, autojump_clock: MockClock) -> None:
-    server = Server(refuses="cannot be reached")
-    async with replica(server, shared_settings(tmp_path), wait=False) as one:
-        assert trio.current_time() == 0
-        assert not one.asks_shared(request())
-        assert await found(one, request()) is None
-        one.keep(request(), token())
-        assert one.find(request()) is not None
-
-
-async def test_a_store_that_denies_look_ups_is_not_used(tmp_path: Path, autojump_clock: MockClock) -> None:
-    server, lines = Server(denies="does not allow this user the command"), Lines()
-    async with replica(server, shared_settings(tmp_path), lines=lines, wait=False) as one:
-        await trio.sleep(1)
-        assert not one.asks_shared(request())
-    assert lines.events == [("files_loaded", "1"), ("store_lost", "does not allow this user the command")]
 
 
 async def test_a_full_store_is_told_once_and_read_on(tmp_path: Path, autojump_clock: MockClock) -> None:
@@ -362,28 +308,6 @@ async def test_a_refused_token_is_gone_even_if_its_removal_is_lost(tmp_path: Pat
         await trio.sleep(SOON)
         one.memory.clear()
         assert await found(one, request()) == "new"
-
-
-async def test_a_token_that_an_upstream_refused_leaves_both_levels(tmp_path: Path, autojump_clock: MockClock) -> None:
-    of = issuer(cache=attrs.evolve(POLICY, drop_refused=True))
-    asked, server = request(of=of), Server()
-    async with replica(server, shared_settings(tmp_path), of) as one:
-        one.keep(asked, token("old"))
-        await trio.sleep(SOON)
-        values = dict(server.values)
-        one.upstream_answered(asked, Secret("old"), refused=True)
-        assert one.find(asked) is None
-        await trio.sleep(SOON)
-        assert server.values == {}
-        server.values.update(values)  # as if the removal had been late
-        assert await found(one, asked) is None
-        one.keep(asked, token("new"))
-        await trio.sleep(SOON)
-        one.upstream_answered(asked, Secret("old"), refused=True)
-        await trio.sleep(SOON)
-        assert len(server.values) == 1
-        one.memory.clear()
-        assert await found(one, asked) == "new"
 
 
 @pytest.mark.parametrize("out_of_use", [False, True])
@@ -470,24 +394,6 @@ async def test_a_removed_key_writes_nothing_and_still_removes(tmp_path: Path, au
         await until(lambda: len(server.values) == 1)
 
 
-async def test_timeouts_of_an_earlier_store_connection_do_not_count_against_the_next(tmp_path: Path, autojump_clock: MockClock) -> None:
-    server = Server()
-    async with replica(server, shared_settings(tmp_path)) as one:
-        assert one.level is not None
-        server.delay = 2 * FIND_S
-        async with trio.open_nursery() as nursery:
-            for number in range(5):
-                nursery.start_soon(found, one, request(str(number)))
-            await trio.sleep(FIND_S / 4)
-            server.delay = 0.0
-            one.level.learn(StoreFiles(one.level.keys, Secret("another password")))
-            await until(lambda: one.asks_shared(request()))
-        server.delay = 2 * FIND_S
-        await found(one, request())
-        assert one.asks_shared(request())
-        assert server.opened == 2
-
-
 @pytest.mark.parametrize("offset", [-3600.0, -60.0, 60.0, 3600.0])
 async def test_clocks_that_disagree_never_make_a_life_longer(tmp_path: Path, autojump_clock: MockClock, offset: float) -> None:
     async with two(tmp_path, offset=offset) as (_, one, other):
@@ -502,18 +408,6 @@ async def test_clocks_that_disagree_never_make_a_life_longer(tmp_path: Path, aut
         assert last < began + 95
 
 
-async def test_a_smaller_max_ttl_holds_for_what_others_kept(tmp_path: Path, autojump_clock: MockClock) -> None:
-    short = issuer(cache=CachePolicy(30.0, 10))
-    async with two(tmp_path, short) as (_, one, other):
-        one.keep(request(), token("issued", 200))
-        await trio.sleep(20)
-        assert await found(other, request(of=short)) == "issued"
-        await trio.sleep(10)
-        assert other.find(request(of=short)) is None
-        assert await found(other, request(of=short)) is None
-        assert one.find(request()) is not None
-
-
 async def test_a_value_that_lost_its_limit_is_not_believed(tmp_path: Path, autojump_clock: MockClock) -> None:
     async with two(tmp_path) as (server, one, other):
         one.keep(request(), token())
@@ -523,32 +417,6 @@ async def test_a_value_that_lost_its_limit_is_not_believed(tmp_path: Path, autoj
         server.values[key] = (value, trio.current_time() + 1e6)  # somebody made it live longer
         await trio.sleep(121)
         assert await found(other, request()) is None
-
-
-async def test_a_renewal_elsewhere_spares_one_here(tmp_path: Path, autojump_clock: MockClock) -> None:
-    async with two(tmp_path) as (_, one, other):
-        one.keep(request(), token("old", 120))
-        await trio.sleep(SOON)
-        await found(other, request())
-        assert await other.find_shared(request()) is None
-        await trio.sleep(100)
-        one.keep(request(), token("new", 120))
-        await trio.sleep(SOON)
-        kept = await other.find_shared(request())
-        assert kept is not None
-        assert kept.token.access_token.reveal() == "new"
-        assert other.find(request()) == kept
-
-
-async def test_cancellation_passes_and_leaves_nothing_behind(tmp_path: Path, autojump_clock: MockClock) -> None:
-    server = Server()
-    async with replica(server, shared_settings(tmp_path)) as one:
-        server.delay = FIND_S / 2
-        for _ in range(10):
-            with trio.move_on_after(FIND_S / 4) as scope:
-                await one.find_shared(request())
-            assert scope.cancelled_caught
-        assert one.asks_shared(request())
 
 
 async def test_look_ups_at_a_time_are_bounded(tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:

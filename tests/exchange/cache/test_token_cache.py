@@ -5,11 +5,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from exchanger.exchange.cache import issuers_in_force
 from exchanger.exchange.cache.sealed_token import MAX_TOKEN_CHARS
 from exchanger.exchange.cache.token_cache import SWEEP_S, TokenCache
 from exchanger.net.network import SYSTEM
-from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import CachePolicy
 from exchanger.values.token import Cache, ExchangedToken
 from tests.exchange.cache.examples import HOST, START, Clocks, cache, issuer, jwt, outage, refusal, request, token
@@ -70,14 +68,6 @@ def test_what_is_not_kept_also_ends_what_was_there(subject: str, issued: Exchang
     assert one.find(request(subject)) is None
 
 
-def test_a_late_answer_under_credentials_that_are_gone_is_not_kept() -> None:
-    one = cache(Clocks())
-    one.use_issuers({"primary": issuer(secret="rotated")})
-    one.keep(request(), token())
-
-    assert one.entries == 0
-
-
 def test_smaller_bounds_hold_at_once() -> None:
     clocks = Clocks()
     one = cache(clocks)
@@ -90,19 +80,6 @@ def test_smaller_bounds_hold_at_once() -> None:
     assert [one.find(request(str(number), of=small)) is not None for number in range(5)] == [False, False, False, True, True]
     clocks.advance(10.0)
     assert one.find(request("4", of=small)) is None
-
-
-def test_any_number_of_targets_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(issuers_in_force, "MAX_BUILDERS", 8)
-    of = issuer()
-    one = cache(Clocks(), of)
-    for number in range(20):
-        one.keep(request(of=of, target=TokenTarget("primary", scope=str(number))), token(str(number)))
-
-    for number in (0, 7, 8, 19):
-        kept = one.find(request(of=of, target=TokenTarget("primary", scope=str(number))))
-        assert kept is not None
-        assert kept.token.access_token.reveal() == str(number)
 
 
 def test_a_failed_renewal_is_repeated_and_a_refused_one_is_not() -> None:
