@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.errors import Diagnostic
-from exchanger.exchange.act import ActorTokenCache
-from exchanger.values.issuer import ActorCredentials, CallLimits, Credentials, Grant, Issuer
+from exchanger.values.issuer import ActorCredentials, CallLimits, Credentials, Grant
 from exchanger.values.secret import Secret
 from exchanger.values.token import ACCESS_TOKEN_TYPE, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 from tests.oauth.fakes import CONTRACT, ISSUED, Peer, exchange, response, success, token_request, world
@@ -119,24 +118,6 @@ async def test_without_a_token_nothing_is_exchanged_and_the_issuer_has_peace(ans
         assert it.observer.records == []
 
 
-async def test_a_caller_who_leaves_does_not_end_the_request_for_the_token(autojump_clock: MockClock) -> None:
-    endpoint, outcomes = Counting(), list[TokenOutcome]()
-    async with world(endpoint.serve) as it:
-
-        async def ask(subject: str, patience: float) -> None:
-            with trio.move_on_after(patience):
-                outcomes.append(await exchange(it.client, acting(subject)))
-
-        async with trio.open_nursery() as callers:
-            callers.start_soon(ask, "leaves", endpoint.pause / 2)
-            callers.start_soon(ask, "stays", math.inf)
-            await trio.sleep(endpoint.pause * 0.75)
-            assert it.client.exchanges.under_way == 1
-        await ask("comes later", math.inf)
-    assert outcomes == [ISSUED] * 2
-    assert (endpoint.given, endpoint.exchanges) == (1, [("stays", "1"), ("comes later", "1")])
-
-
 async def test_an_actor_token_received_after_its_caller_left_serves_the_next(autojump_clock: MockClock) -> None:
     endpoint = Counting()
     async with world(endpoint.serve) as it:
@@ -156,21 +137,6 @@ async def test_the_deadline_of_a_caller_counts_while_it_waits(autojump_clock: Mo
         await trio.sleep(60)
 
 
-async def test_previous_credentials_are_tried_where_the_new_ones_are_refused(autojump_clock: MockClock) -> None:
-    def knows_old(fields: Mapping[str, str]) -> bytes:
-        return issued() if fields["client_secret"] == "old" else error("invalid_client", 401)
-
-    site = Site(
-        token=lambda fields: (
-            knows_old(fields) if fields["grant_type"] == "client_credentials" or fields["client_secret"] != "old" else response(success())
-        )
-    )
-    async with world(site.serve) as it:
-        assert await exchange(it.client, acting(credentials=NEW, previous=OLD)) == ISSUED
-    assert [fields["client_secret"] for fields in asked(site)] == ["new", "old"]
-    assert [fields["client_secret"] for fields in exchanged(site)] == ["old"]
-
-
 async def test_an_endpoint_that_switches_between_two_requests_gives_the_token(autojump_clock: MockClock) -> None:
     accepted, switches = "old", False
 
@@ -185,6 +151,7 @@ async def test_an_endpoint_that_switches_between_two_requests_gives_the_token(au
     site = Site(token=answer)
     async with world(site.serve) as it:
         assert await exchange(it.client, acting(credentials=NEW, previous=OLD)) == ISSUED
+        assert [[fields["client_secret"] for fields in sent] for sent in (asked(site), exchanged(site))] == [["new", "old"], ["old"]]
         await trio.sleep(3600)
         before, switches = len(asked(site)), True
         assert await exchange(it.client, acting("later", credentials=NEW, previous=OLD)) == ISSUED
@@ -264,15 +231,6 @@ async def test_the_end_of_the_service_lands_who_waits(autojump_clock: MockClock)
         assert (landed, len(asked(site))) == ([], 1)
     assert [isinstance(outcome, ExchangeFailure) and outcome.kind for outcome in landed] == [ErrorKind.CONTEXT_CANCELED] * 3
     assert exchanged(site) == []
-
-
-async def test_outside_run_there_is_no_token(autojump_clock: MockClock) -> None:
-    async def ask(_issuer: Issuer, _actor: ActorCredentials) -> TokenOutcome:
-        raise AssertionError
-
-    actors = ActorTokenCache(ask)
-    assert isinstance(await actors.obtain(acting().issuer, ACTOR), ExchangeFailure)
-    assert actors.at_hand(acting().issuer) is None
 
 
 async def test_no_exchange_without_the_actor_even_at_the_end(autojump_clock: MockClock) -> None:
@@ -382,35 +340,6 @@ async def test_an_issuer_that_gives_the_same_token_again_gets_no_second_exchange
         assert (len(asked(site)), len(exchanged(site))) == (2, 1)
 
 
-async def test_an_exchange_that_nobody_waits_for_is_not_made_once_more(autojump_clock: MockClock) -> None:
-    endpoint = Revoking(valid=2)
-    site = Site(token=endpoint)
-    async with world(site.serve) as it:
-        async with trio.open_nursery() as callers:
-            callers.start_soon(exchange, it.client, acting())
-            while len(asked(site)) < 2:
-                await trio.lowlevel.checkpoint()
-            callers.cancel_scope.cancel()
-        await wait_all_tasks_blocked()
-        assert len(exchanged(site)) == 1
-        assert it.client.exchanges.under_way == 0
-
-
-async def test_an_actor_token_of_the_previous_client_is_cached_while_in_use(autojump_clock: MockClock) -> None:
-    site = Site(token=lambda fields: error("invalid_client", 401) if fields["client_secret"] == "new" else answer_of_either(fields))
-    request = acting(credentials=NEW, previous=OLD)
-    async with world(site.serve) as it:
-        it.client.use_issuers({"primary": request.issuer})
-        for number in range(5):
-            await trio.sleep(2)
-            assert await exchange(it.client, attrs.evolve(request, subject_token=Secret(str(number)))) == ISSUED
-        assert [fields["client_secret"] for fields in asked(site)].count("old") <= 6
-
-
-def answer_of_either(fields: Mapping[str, str]) -> bytes:
-    return issued(expires_in=300) if fields["grant_type"] == "client_credentials" else response(success())
-
-
 # Places, while another token for the actor is asked for.
 
 
@@ -469,32 +398,6 @@ async def test_a_refused_exchange_holds_no_permit_while_it_waits(autojump_clock:
         # The good one is served with the token that stays in use, while the bad one waits for another.
         assert outcomes == [("ExchangedToken", 0.6), ("ExchangeFailure", 2.2)]
         assert endpoint.exchanges[1:] == [("bad", "1"), ("good", "1"), ("bad", "2")]
-
-
-async def test_a_refused_client_holds_no_permit_while_it_waits(autojump_clock: MockClock) -> None:
-    asked_for = trio.Event()
-
-    async def serve(peer: Peer) -> None:
-        while True:
-            _, body = await peer.request()
-            fields = dict(parse_qsl(body.decode()))
-            actor = fields["grant_type"] == "client_credentials"
-            if actor and fields["client_secret"] == "old":
-                asked_for.set()
-                await trio.sleep(2.0)
-            refused = not actor and fields["client_secret"] == "new"
-            await peer.send(error("invalid_client", 401) if refused else issued() if actor else response(success()))
-
-    request = acting(credentials=NEW, previous=OLD, limits=CallLimits(2, breaker=True))
-    async with world(serve) as it:
-        it.client.use_issuers({"primary": request.issuer})
-        async with trio.open_nursery() as callers:
-            callers.start_soon(exchange, it.client, request)
-            await asked_for.wait()
-            (limits,) = it.client.limits
-            assert limits.permits is not None
-            assert limits.permits.in_flight == 1  # the request for the token
-        assert it.observer.records[-1].kind is None
 
 
 @given(

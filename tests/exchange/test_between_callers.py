@@ -1,7 +1,6 @@
 """What a caller sends or does costs others nothing: neither calls to the issuer, nor connections, nor places, nor memory."""
 
 import gc
-import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -118,22 +117,6 @@ async def dropping(peer: Peer, most_head: int, most_body: int) -> None:
         if len(head) > most_head or len(body) > most_body:
             return
         await peer.send(response(success()))
-
-
-async def test_a_connection_lost_to_a_long_head_is_replaced_for_others(autojump_clock: MockClock) -> None:
-    async def strict(endpoint: Endpoint, server: Server, streams: list[int]) -> None:
-        if any(sum(map(len, itertools.chain(*server.requests[stream].headers.items()))) > 4096 for stream in streams):
-            await endpoint.peers[endpoint.servers.index(server)].close()
-            await trio.sleep_forever()
-        await trio.sleep(0.05)
-        await own(endpoint, server, streams)
-
-    async with world(Endpoint(strict).serve, settings=CONTRACT) as it:
-        await exchange(it.client, asked("first", http2=True))
-        honest = [asked(f"honest-{number}", http2=True) for number in range(20)]
-        large = [asked(f"large-{number}", http2=True, trace=TraceContext(baggage=list_of(6000))) for number in range(5)]
-        outcomes = await it.exchange_all(*large, *honest)
-        assert [isinstance(outcome, ExchangedToken) for outcome in outcomes] == [False] * 5 + [True] * 20
 
 
 @pytest.mark.parametrize(("baggage", "passes"), [(4000, True), (MAX_BAGGAGE, False)])
@@ -327,13 +310,6 @@ async def test_attempts_at_an_endpoint_that_is_gone_are_bounded(autojump_clock: 
     outcomes, hanging = await asked_at([number / 200 for number in range(2000)], lambda _: True, http2=http2)
     assert {outcome.kind for outcome in outcomes if isinstance(outcome, ExchangeFailure)} <= {ErrorKind.TIMEOUT, ErrorKind.OVERLOADED}
     assert hanging.most <= MAX_BUSY_PER_HOST + CONTRACT.dial_timeout / PATIENCE + 1
-
-
-async def test_an_endpoint_that_is_back_is_reached_within_an_exchange_s_time(autojump_clock: MockClock) -> None:
-    """However many attempts hang: there is always one that counts."""
-    back_at = trio.current_time() + 5.0
-    outcomes, _ = await asked_at([*(number / 100 for number in range(500)), 5.0, 5.3], lambda _: trio.current_time() < back_at)
-    assert [isinstance(outcome, ExchangedToken) for outcome in outcomes[-2:]] == [True, True]
 
 
 # Turns at a host.

@@ -14,8 +14,6 @@ import trio
 import trustme
 
 from exchanger.exchange.pipeline import ExchangePipeline
-from exchanger.issuers.material import problem_with
-from exchanger.issuers.value_sources import Shape
 from exchanger.net.dial import Origin
 from exchanger.net.quarantine import LEAST_QUARANTINE
 from exchanger.net.tls.client import client_tls_context
@@ -23,7 +21,7 @@ from exchanger.values.issuer import ActorCredentials, ClientCertificate, Credent
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
-from tests.net.certificates import asking, client_certificate, encrypted, leaf, pem, self_signed, trusting
+from tests.net.certificates import asking, client_certificate, encrypted, leaf, pem, trusting
 from tests.net.connect_proxy import ESTABLISHED, ConnectProxy, proxying, token_endpoint
 from tests.net.http2_endpoint import Endpoint, own
 from tests.oauth.fakes import HTTP, Observer, Peer, answering, client_of, exchange, response, running, success, token_request
@@ -95,18 +93,6 @@ async def test_an_endpoint_that_demands_a_certificate_sees_it(protocol: str, own
         assert isinstance(await exchange(found, it.request(certificate, ca_pem)), ExchangedToken)
         assert it.shown == [leaf(certificate)]
         assert isinstance(await exchange(found, it.request(None, ca_pem)), ExchangeFailure)
-
-
-@PROTOCOLS
-async def test_a_certificate_needs_no_authority(protocol: str) -> None:
-    """As ``self_signed_tls_client_auth`` has it: the endpoint knows the certificate itself (RFC 8705 section 2.2)."""
-    certificate = self_signed()
-    assert problem_with(Shape.CERTIFICATE, certificate.chain + certificate.key.reveal()) is None
-    context = asking(SERVERS, CLIENTS, HOST, demands=True, protocol=protocol)
-    context.load_verify_locations(cadata=certificate.chain)
-    async with site(context) as it, client() as found:
-        assert isinstance(await exchange(found, it.request(certificate)), ExchangedToken)
-        assert it.shown == [leaf(certificate)]
 
 
 @PROTOCOLS

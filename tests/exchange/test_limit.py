@@ -3,6 +3,7 @@
 import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any, Final
 
 import attrs
 import pytest
@@ -13,7 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from exchanger.exchange.cache.memory_store import CachedToken
 from exchanger.exchange.cache.token_cache import TokenCache
 from exchanger.net.network import SYSTEM
-from exchanger.values.issuer import CachePolicy, CallLimits, Issuer
+from exchanger.values.issuer import CachePolicy, CallLimits
 from exchanger.values.secret import Secret
 from exchanger.values.token import Cache, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 from tests.oauth.fakes import CONTRACT, Peer, World, answering, exchange, response, silent, success, token_request, world
@@ -34,21 +35,6 @@ def use(it: World, asked: TokenRequest) -> None:
     it.client.calls.now = wall = lambda: 1_000_000 + trio.current_time()
     it.client.cache.network = attrs.evolve(SYSTEM, steady=trio.current_time, wall=wall)
     it.client.use_issuers({asked.issuer.name: asked.issuer})
-
-
-async def test_a_kept_token_is_answered_at_once_and_until_its_end(autojump_clock: MockClock) -> None:
-    async with world(answering(lasting(60))) as it:
-        use(it, request())
-        first = await exchange(it.client, request())
-        found = it.client.begin(request(), math.inf, print)
-        assert isinstance(first, ExchangedToken)
-        assert isinstance(found, ExchangedToken)
-        assert (first.cache, found.cache, found.expires_at) == (Cache.MISS, Cache.HIT, first.expires_at)
-        assert found.call is None
-        assert it.client.begin(request(), -1.0, print) == found  # also where there is no time for a call
-        await trio.sleep(60)
-        assert (await exchange(it.client, request())).cache is Cache.MISS
-    assert len(it.observer.records) == 2
 
 
 async def test_a_token_is_renewed_ahead_once_and_nobody_waits_for_it(autojump_clock: MockClock) -> None:
@@ -131,29 +117,29 @@ async def test_a_breaker_that_opens_and_closes_is_logged_once_each(autojump_cloc
     assert closed.items() >= {**place, "event": "issuer.breaker_closed", "log_level": "info"}.items()
 
 
-@pytest.mark.parametrize("after", [CallLimits(), None], ids=["without a breaker", "without the profile"])
-async def test_an_open_breaker_is_logged_as_closed_when_its_profile_changes(after: CallLimits | None, autojump_clock: MockClock) -> None:
+CHANGES: Final[dict[str, dict[str, Any] | None]] = {
+    "without a breaker": {"limits": CallLimits()},
+    "without the profile": None,
+    "another host": {"token_endpoint": "https://other.example.com/token"},
+    "another port": {"token_endpoint": "https://issuer.example.com:8443/token"},
+}
+
+
+@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
+async def test_an_open_breaker_closes_and_says_so_when_its_profile_changes(
+    changes: dict[str, Any] | None, autojump_clock: MockClock
+) -> None:
     async with world(failing) as it:
         use(it, SPARED)
         for number in range(20):
             await exchange(it.client, attrs.evolve(SPARED, subject_token=request(f"s{number}").subject_token))
         assert [limits.is_open for limits in it.client.limits] == [True]
+        issuers = {} if changes is None else {"primary": attrs.evolve(SPARED.issuer, **changes)}
         with capture_logs() as lines:
-            issuers = {} if after is None else {"primary": attrs.evolve(SPARED.issuer, limits=after)}
-            it.client.use_issuers(issuers)
-            it.client.use_issuers(issuers)
+            for _ in range(2):
+                it.client.use_issuers(issuers)
+        assert not any(limits.is_open for limits in it.client.limits)
     assert [line["event"] for line in lines] == ["issuer.breaker_closed"]
-
-
-@pytest.mark.parametrize("endpoint", ["https://other.example.com/token", "https://issuer.example.com:8443/token"])
-async def test_a_changed_endpoint_begins_with_a_closed_breaker(endpoint: str, autojump_clock: MockClock) -> None:
-    async with world(failing) as it:
-        use(it, SPARED)
-        for number in range(20):
-            await exchange(it.client, attrs.evolve(SPARED, subject_token=request(f"s{number}").subject_token))
-        assert [limits.is_open for limits in it.client.limits] == [True]
-        use(it, attrs.evolve(SPARED, issuer=attrs.evolve(SPARED.issuer, token_endpoint=endpoint)))
-        assert [limits.is_open for limits in it.client.limits] == [False]
 
 
 async def test_when_an_issuer_fails_those_who_queue_are_told_at_once(autojump_clock: MockClock) -> None:
@@ -189,51 +175,6 @@ async def test_only_a_probe_stays_queued_when_its_caller_leaves(probes: bool, au
         await trio.sleep(0.3)
         assert not limits.is_open
     assert [record.kind for record in it.observer.records].count(None) == 1 + probes
-
-
-async def test_a_renewal_keeps_its_place_when_those_who_joined_it_leave(autojump_clock: MockClock) -> None:
-    async with world(slowly) as it, trio.open_nursery() as callers:
-        one_call_at_a_time(it)
-        use(it, request())
-        callers.start_soon(exchange, it.client, request("another"))
-        await wait_all_tasks_blocked()
-        it.client.coalesce.renew(request())
-        with trio.move_on_after(0.05):
-            await exchange(it.client, request())
-        assert it.client.connections.waiting == 1
-
-
-async def test_nobody_queues_for_an_issuer_that_is_not_called(autojump_clock: MockClock) -> None:
-    one_at_a_time = request(cache=None, limits=CallLimits(max_in_flight=1, breaker=True))
-    async with world(slowly) as it, trio.open_nursery() as callers:
-        use(it, one_at_a_time)
-        callers.start_soon(exchange, it.client, one_at_a_time)
-        await wait_all_tasks_blocked()
-        (limits,) = it.client.limits
-        assert limits.breaker is not None
-        limits.breaker.is_open = True
-        refused = it.client.begin(attrs.evolve(one_at_a_time, subject_token=request("another").subject_token), math.inf, print)
-        assert isinstance(refused, ExchangeFailure)
-        assert (refused.kind, limits.queued) == (ErrorKind.BREAKER_OPEN, 0)
-
-
-async def test_calls_that_queued_for_the_host_do_not_open_the_breaker(autojump_clock: MockClock) -> None:
-    answers = [response(success())]
-
-    async def script(peer: Peer) -> None:
-        while True:
-            await peer.request()
-            await peer.send(answers.pop() if answers else response(b"", 503))
-
-    async with world(script) as it:
-        one_call_at_a_time(it)
-        use(it, SPARED)
-        requests = [attrs.evolve(request(f"s{n}", cache=None, limits=SPARED.issuer.limits), namespace=f"team-{n}") for n in range(15)]
-        outcomes = await it.exchange_all(*requests)
-        assert sum(isinstance(outcome, ExchangedToken) for outcome in outcomes) == 1
-        (limits,) = it.client.limits
-        assert not limits.is_open
-    assert [record.kind for record in it.observer.records] == [None] + [ErrorKind.HTTP_STATUS] * 14
 
 
 LIMITED = request(cache=None, limits=CallLimits(max_in_flight=2))
@@ -320,18 +261,6 @@ async def test_a_call_whose_time_went_to_a_queue_is_overloaded(
     assert [record.kind for record in it.observer.records] == [ErrorKind.TIMEOUT, kind]
 
 
-async def test_a_call_that_is_given_up_in_a_queue_is_overloaded(autojump_clock: MockClock) -> None:
-    limits = CallLimits(max_in_flight=1)
-    async with world(dial=unanswered, settings=attrs.evolve(CONTRACT, dial_timeout=5.0)) as it, trio.open_nursery() as callers:
-        use(it, request(cache=None, limits=limits))
-        callers.start_soon(exchange, it.client, request("first", cache=None, limits=limits))
-        await trio.sleep(0.3)
-        due = trio.current_time() + 0.6
-        outcome = await exchange(it.client, request("queued", cache=None, limits=limits), due)
-        assert isinstance(outcome, ExchangeFailure)
-        assert (outcome.kind, trio.current_time()) == (ErrorKind.OVERLOADED, due)
-
-
 async def test_an_endpoint_that_accepts_no_connection_opens_the_breaker_although_calls_queue(autojump_clock: MockClock) -> None:
     both = CallLimits(max_in_flight=1, breaker=True)
     async with world(dial=unanswered, settings=attrs.evolve(CONTRACT, dial_timeout=5.0)) as it, trio.open_nursery() as callers:
@@ -344,13 +273,6 @@ async def test_an_endpoint_that_accepts_no_connection_opens_the_breaker_although
         callers.cancel_scope.cancel()
 
 
-async def test_a_wider_limit_lets_those_go_that_wait(autojump_clock: MockClock) -> None:
-    async with world(silent) as it, calling(it, 5):
-        wider: Issuer = attrs.evolve(LIMITED.issuer, limits=CallLimits(max_in_flight=4))
-        it.client.use_issuers({wider.name: wider})
-        assert it.client.in_flight == {"issuer.example.com": 4}
-
-
 async def test_calls_to_the_previous_endpoint_count_when_the_endpoint_changes(autojump_clock: MockClock) -> None:
     async with world(silent) as it, calling(it, 3) as callers:
         moved = attrs.evolve(LIMITED.issuer, token_endpoint="https://other.example.com/token")
@@ -359,20 +281,3 @@ async def test_calls_to_the_previous_endpoint_count_when_the_endpoint_changes(au
         await wait_all_tasks_blocked()
         (limits,) = it.client.limits
         assert (it.client.in_flight, limits.queued) == ({"issuer.example.com": 2}, 2)
-
-
-async def test_a_request_without_time_is_refused_at_once() -> None:
-    async with world(silent) as it:
-        outcome = await exchange(it.client, request(), trio.current_time() - 0.001)
-        assert isinstance(outcome, ExchangeFailure)
-        assert (outcome.kind, it.client.in_flight) == (ErrorKind.TIMEOUT, {})
-
-
-async def test_a_call_outlives_the_gateways_timeout_and_serves_the_next_request(autojump_clock: MockClock) -> None:
-    async with world(slowly) as it:
-        use(it, request())
-        late = await exchange(it.client, request(), trio.current_time() + 0.1)
-        assert isinstance(late, ExchangeFailure)
-        assert (late.kind, it.client.in_flight) == (ErrorKind.TIMEOUT, {"issuer.example.com": 1})
-        assert (await exchange(it.client, request())).cache is Cache.COALESCED
-    assert [record.kind for record in it.observer.records] == [None]

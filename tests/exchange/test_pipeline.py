@@ -12,12 +12,11 @@ from exchanger.errors import Diagnostic
 from exchanger.exchange.coalesce import TOLD_AT_ONCE
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.oauth.token_request import EncodedRequest, encode_request
-from exchanger.oauth.token_response import TokenResponseRules
 from exchanger.telemetry.trace_context import TraceContexts
 from exchanger.typing import Ticket, TokenExchanger
 from exchanger.values.issuer import Credentials
 from exchanger.values.secret import Secret
-from exchanger.values.token import ACCESS_TOKEN_TYPE, Cache, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+from exchanger.values.token import Cache, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 from exchanger.values.trace import TraceContext
 from tests.net.connect_proxy import remembering
 from tests.oauth.fakes import (
@@ -79,19 +78,6 @@ async def test_each_exchange_has_a_connection_of_its_own_if_so_configured(autoju
     assert all(b"\r\nConnection: close" in request for request in seen)
 
 
-async def test_cookies_and_the_environments_proxies_are_not_used(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.setenv(name, "http://proxy.example.com:3128")
-    seen: list[bytes] = []
-    async with world(remembering(seen, response(success(), 200, "Set-Cookie: session=1; Path=/"))) as it:
-        for number in range(2):
-            assert await exchange(it.client, token_request(f"subject-{number}")) == ISSUED
-            await trio.sleep(RESTED)
-    assert it.endpoint.dialled == [("issuer.example.com", 80)]
-    assert len(seen) == 2
-    assert not any(b"cookie" in request.lower() for request in seen)
-
-
 async def test_equal_requests_share_one_call_and_their_outcomes_say_so() -> None:
     async with world() as it:
         requests = [attrs.evolve(token_request(), trace=TraceContext(baggage=str(number))) for number in range(50)]
@@ -103,17 +89,6 @@ async def test_equal_requests_share_one_call_and_their_outcomes_say_so() -> None
     calls = [outcome.call for outcome in outcomes if outcome.call is not None]
     assert [outcome.cache for outcome in outcomes].count(Cache.COALESCED) == 49
     assert {(call.duration, call.http_status) for call in calls} == {(record.duration, 200)}
-
-
-async def test_calls_under_way_are_counted() -> None:
-    async with world(silent) as it, trio.open_nursery() as callers:
-        for subject in ("one", "one", "two"):
-            callers.start_soon(exchange, it.client, token_request(subject))
-        await wait_all_tasks_blocked()
-        assert it.client.in_flight == {"issuer.example.com": 2}
-        assert (it.client.exchanges.under_way, it.client.exchanges.waiting) == (2, 3)
-        assert (it.client.connections.open, it.client.connections.busy) == (2, 2)
-        callers.cancel_scope.cancel()
 
 
 async def test_the_end_of_run_ends_calls_and_answers_their_callers() -> None:
@@ -150,45 +125,12 @@ async def test_a_request_that_cannot_be_built_is_not_sent() -> None:
     assert [(record.kind, record.http_status) for record in it.observer.records] == [(ErrorKind.INVALID_TOKEN_ENDPOINT, None)]
 
 
-@pytest.mark.parametrize(
-    ("script", "detail"),
-    [
-        (silent, "timed out while waiting for the response"),
-        (closing(b""), "the connection closed without a response"),
-        (closing(b"SSH-2.0-OpenSSH_9.9\r\n"), "the response is not valid HTTP, or was cut off"),
-        (closing(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"), "the response was cut off"),
-        (answering(response(b"moved", 302)), "the token endpoint returned status 302"),
-        (answering(response(b"canary", 503)), "the token endpoint returned status 503"),
-    ],
-)
-async def test_a_failure_says_what_happened_in_our_words(script: Script, detail: str, autojump_clock: MockClock) -> None:
-    async with world(script, settings=CONTRACT) as it:
-        outcome = await exchange(it.client, token_request())
-    assert isinstance(outcome, ExchangeFailure)
-    assert outcome.detail == detail
-
-
 async def test_a_shared_token_expires_its_lifetime_after_the_request_was_sent() -> None:
     body = success()[:-1] + b', "expires_in": 60}'
     async with world(answering(response(body))) as it:
         it.client.calls.now = iter([1_000.9]).__next__
         outcomes = await it.exchange_all(token_request(), token_request())
     assert [outcome.expires_at for outcome in outcomes if isinstance(outcome, ExchangedToken)] == [1_060, 1_060]
-
-
-async def test_the_rules_of_the_settings_hold() -> None:
-    settings = attrs.evolve(HTTP, rules=TokenResponseRules(require_issued_token_type=False))
-    body = success().replace(ACCESS_TOKEN_TYPE.encode(), b"urn:other")
-    async with world(answering(response(body)), settings=settings) as it:
-        assert await exchange(it.client, token_request()) == ISSUED
-
-
-async def test_challenges_are_relayed() -> None:
-    answer = response(b"", 401, "WWW-Authenticate: Basic realm=\xe9", "X-Other: 1", "www-authenticate: Bearer")
-    async with world(answering(answer)) as it:
-        outcome = await exchange(it.client, token_request())
-    assert isinstance(outcome, ExchangeFailure)
-    assert outcome.www_authenticate == ("Basic realm=\xe9", "Bearer")
 
 
 def after_one(*said: bytes, seconds: float = 0.0, closes: bool = True) -> Script:
@@ -237,13 +179,6 @@ class TestReplacedConnection:
         assert outcome == (refused if token is None else ExchangedToken(Secret(token)))
         assert len(it.endpoint.dialled) == dialled
         assert len(it.observer.records) == 2
-
-    async def test_not_on_another_idle_connection(self, autojump_clock: MockClock) -> None:
-        async with world(CLOSED, CLOSED, answering(response(success()))) as it:
-            await it.exchange_all(token_request("one"), token_request("two"))
-            await trio.sleep(RESTED)
-            assert await exchange(it.client, token_request("three")) == ISSUED
-        assert len(it.endpoint.dialled) == 3
 
     async def test_within_the_same_deadline(self, autojump_clock: MockClock) -> None:
         async with world(after_one(seconds=0.4), silent, settings=CONTRACT) as it:
@@ -310,16 +245,6 @@ class ToldInSteps(trio.abc.Instrument):
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         self.most = max(self.most, len(self.told) - self._before)
-
-
-async def test_all_observers_get_every_record() -> None:
-    second = Observer()
-    async with world(answering(response(success()))) as it:
-        for stage in (it.client.calls, it.client.coalesce):
-            stage.observers += (second,)
-        await it.exchange_all(token_request(), token_request())
-        assert len(it.observer.records) == len(it.observer.joined) == 1
-        assert (second.records, second.joined) == (it.observer.records, it.observer.joined)
 
 
 @pytest.mark.parametrize("ends", [False, True])

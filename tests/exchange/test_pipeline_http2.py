@@ -15,8 +15,8 @@ from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, TokenOutcome, TokenRequest
 from exchanger.values.trace import NO_TRACE, TraceContext
 from tests.net.http2_endpoint import Endpoint, own, silent
-from tests.net.http2_peer import JSON, Server
-from tests.oauth.fakes import CONTRACT, ClientGoneError, World, at_rest, exchange, kept, token_request, world
+from tests.net.http2_peer import Server
+from tests.oauth.fakes import CONTRACT, World, at_rest, exchange, kept, token_request, world
 
 
 def request(subject: str = "subject", trace: TraceContext = NO_TRACE) -> TokenRequest:
@@ -41,14 +41,6 @@ async def test_many_calls_share_one_connection_and_each_gets_its_own_answer() ->
     headers = server.requests[1].headers
     assert (headers[b":path"], headers[b":authority"], headers[b"baggage"]) == (b"/token", b"issuer.example.com", b"user=a")
     assert server.closed or server.goaways == [0]
-
-
-async def test_calls_that_come_at_once_are_served_by_few_connections() -> None:
-    endpoint = Endpoint(own, {3: 10})
-    async with world(endpoint.serve) as it:
-        await exchange(it.client, request("first"))
-        assert all(isinstance(outcome, ExchangedToken) for outcome in await outcomes_of(it, 25))
-        assert it.client.connections.multiplexed <= 3
 
 
 async def test_a_connection_that_the_endpoint_gives_up_as_a_call_begins() -> None:
@@ -114,46 +106,6 @@ async def test_a_stream_is_reset_at_its_own_deadline_alone(autojump_clock: MockC
         endpoint.act = own
         assert await exchange(it.client, request("b")) == ExchangedToken(Secret("token-of-b"))
     assert len(it.endpoint.dialled) == 1
-
-
-async def test_a_body_that_is_late_is_said_with_its_status(autojump_clock: MockClock) -> None:
-    async def half(_endpoint: Endpoint, server: Server, streams: list[int]) -> None:
-        for stream in streams:
-            server.head(stream, JSON)
-            server.data(stream, b"{", end=False)
-
-    async with world(Endpoint(half).serve, settings=CONTRACT) as it:
-        outcome = await exchange(it.client, request("a"))
-    assert outcome == transport_failure(ErrorKind.READ_RESPONSE, Diagnostic.READ_RESPONSE, 200)
-
-
-async def test_a_connection_that_breaks_fails_what_is_on_it() -> None:
-    async def leave(endpoint: Endpoint, server: Server, streams: list[int]) -> None:
-        if streams:
-            await endpoint.peers[0].close()
-            raise ClientGoneError
-
-    async with world(Endpoint(leave).serve) as it:
-        outcomes = await outcomes_of(it, 1)
-    assert outcomes == [FAILED]
-
-
-async def test_a_connection_has_a_maximum_age(autojump_clock: MockClock) -> None:
-    endpoint = Endpoint(own)
-    async with world(endpoint.serve) as it:
-        for _ in range(10):
-            assert isinstance(await exchange(it.client, request("a")), ExchangedToken)
-            await trio.sleep(60.0)
-        assert len(it.endpoint.dialled) >= 2
-        assert it.client.connections.multiplexed <= 1
-
-
-async def test_an_idle_connection_closes(autojump_clock: MockClock) -> None:
-    async with world(Endpoint(own).serve) as it:
-        await exchange(it.client, request("a"))
-        assert it.client.connections.multiplexed == 1
-        await trio.sleep(100.0)
-        assert it.client.connections.open == 0
 
 
 async def refused(_endpoint: Endpoint, server: Server, streams: list[int]) -> None:

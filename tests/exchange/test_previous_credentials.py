@@ -1,6 +1,5 @@
 """A token endpoint that does not know rotated credentials yet gets one more request, with the previous ones."""
 
-import base64
 import functools
 import json
 import logging
@@ -9,11 +8,9 @@ from typing import Final
 
 import attrs
 import pytest
-import trio
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from exchanger.errors import Diagnostic
 from exchanger.oauth.rotation import Rotations
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.oauth.token_response import TokenResponseRules
@@ -21,7 +18,7 @@ from exchanger.values.issuer import AuthMethod, Credentials
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, ExchangeRecord, TokenOutcome, TokenRequest
 from tests.lines import Lines
-from tests.oauth.fakes import HTTP, ISSUED, Peer, at_rest, exchange, kept, response, silent, success, token_request, world
+from tests.oauth.fakes import HTTP, ISSUED, exchange, response, success, token_request, world
 from tests.oauth.published import Site
 
 NEW, OLD = "canary-new", "canary-old"
@@ -84,30 +81,14 @@ async def test_a_refused_client_tries_its_previous_credentials_once(refused: byt
     assert [record.kind for record in ended.records] == [ErrorKind.HTTP_STATUS, None]
 
 
-async def test_the_authentication_method_stays_the_same() -> None:
-    ended = await exchanged(rotated(method=AuthMethod.CLIENT_SECRET_BASIC), REFUSED, SUCCESS)
-    assert ended.outcome == ISSUED
-    pairs = [f"client:{NEW}", f"before:{OLD}"]
-    assert all(base64.b64encode(pair.encode()).decode() in head for pair, head in zip(pairs, ended.heads, strict=True))
+OTHERS: Final = [
+    *(SUCCESS, error("invalid_grant"), error("invalid_grant", 401), error("invalid_target")),
+    *(error("unauthorized_client"), error("unauthorized_client", 403), *(response(b"no", status) for status in (400, 403, 500))),
+    *(response(b'{"access_token":"a"}'), response(b"", 302, "Location: http://other.example/"), b"no HTTP\r\n\r\n"),
+]
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        SUCCESS,
-        error("invalid_grant"),
-        error("invalid_grant", 401),
-        error("invalid_target"),
-        error("unauthorized_client"),
-        error("unauthorized_client", 403),
-        response(b"no", 400),
-        response(b"no", 403),
-        response(b"no", 500),
-        response(b'{"access_token":"a"}'),
-        response(b"", 302, "Location: http://other.example/"),
-        b"no HTTP\r\n\r\n",
-    ],
-)
+@pytest.mark.parametrize("answer", OTHERS)
 @pytest.mark.parametrize("rules", [TokenResponseRules(), PASSTHROUGH], ids=["own words", "passthrough"])
 async def test_any_other_answer_is_the_outcome(answer: bytes, rules: TokenResponseRules) -> None:
     ended = await exchanged(rotated(), answer, SUCCESS, settings=attrs.evolve(HTTP, rules=rules))
@@ -160,46 +141,6 @@ async def test_what_one_rotation_showed_does_not_count_for_the_next() -> None:
     assert len(site.posts) == 8
 
 
-async def test_both_calls_have_the_time_of_one(autojump_clock: MockClock) -> None:
-    async def slow(peer: Peer) -> None:
-        await peer.request()
-        await trio.sleep(0.4)
-        await peer.send(REFUSED)
-        await silent(peer)
-
-    started = trio.current_time()
-    async with world(slow, settings=attrs.evolve(HTTP, request_timeout=0.75, response_header_timeout=5.0)) as it:
-        outcome = await exchange(it.client, rotated())
-        assert trio.current_time() - started == pytest.approx(0.75)
-        assert at_rest(it.client, connections=1)  # of the first call
-    assert isinstance(outcome, ExchangeFailure)
-    assert outcome.diagnostic is Diagnostic.OAUTH_ERROR
-    first, second = it.observer.records
-    assert (first.http_status, second.kind) == (401, ErrorKind.TIMEOUT)
-    assert [first.duration, second.duration] == pytest.approx([0.4, 0.35])
-
-
-async def test_a_caller_may_leave_during_the_second_call(autojump_clock: MockClock) -> None:
-    async with world(answering(REFUSED).serve) as it:
-        with trio.move_on_after(0.1) as scope:
-            await exchange(it.client, rotated())
-        assert scope.cancelled_caught
-        assert not at_rest(it.client, connections=1)
-        await trio.sleep(HTTP.request_timeout + 0.1)  # the call goes on
-        assert at_rest(it.client, connections=kept(it.client))
-    assert [record.kind for record in it.observer.records] == [ErrorKind.HTTP_STATUS, ErrorKind.TIMEOUT]
-
-
-async def test_callers_share_both_calls_with_those_alone_that_have_previous_credentials_too() -> None:
-    site = answering(REFUSED, SUCCESS)
-    async with world(site.serve) as it:
-        assert await it.exchange_all(*[rotated()] * 3) == [ISSUED] * 3
-    assert (len(site.posts), len(it.observer.coalesced_hosts)) == (2, 2)
-    async with world(answering(SUCCESS, SUCCESS).serve) as it:
-        await it.exchange_all(rotated(), rotated(None))
-    assert (len(it.observer.records), it.observer.coalesced_hosts) == (2, [])
-
-
 # What is told of new credentials that are refused.
 
 
@@ -217,34 +158,17 @@ class Switching:
 
 
 async def test_refused_and_accepted_new_credentials_are_logged_once(autojump_clock: MockClock) -> None:
+    """Also where instances of the endpoint differ."""
     endpoint, lines = Switching(), Lines()
     request = rotated()
     async with world(Site(token=endpoint).serve) as it:
         it.client.rotations.log = lines.logger
         it.client.use_issuers({"primary": request.issuer, "other": attrs.evolve(request.issuer, name="other", previous=None)})
-
-        async def refused() -> dict[str, bool]:
-            assert await exchange(it.client, request) == ISSUED
-            return {issuer.name: found for issuer, found in it.client.credentials_refused.items()}
-
-        assert [await refused() for _ in range(5)] == [{"primary": True, "other": False}] * 5
-        assert lines.events == [REFUSED_ONCE]
-        endpoint.accepted = NEW
-        assert [await refused() for _ in range(5)] == [{"primary": False, "other": False}] * 5
-        assert lines.events == [REFUSED_ONCE, ACCEPTED]
-
-
-async def test_instances_of_an_endpoint_that_differ_are_told_of_once(autojump_clock: MockClock) -> None:
-    endpoint, lines = Switching(), Lines()
-    request = rotated()
-    async with world(Site(token=endpoint).serve) as it:
-        it.client.rotations.log = lines.logger
-        it.client.use_issuers({"primary": request.issuer})
-        for number in range(20):
-            endpoint.accepted = (OLD, NEW)[number % 2]
-            assert await exchange(it.client, request) == ISSUED
-            assert it.client.credentials_refused == {request.issuer: number % 2 == 0}
-        assert lines.events == [REFUSED_ONCE, ACCEPTED]
+        for endpoint.accepted, logged in ((OLD, [REFUSED_ONCE]), *((which, [REFUSED_ONCE, ACCEPTED]) for which in (NEW, OLD) * 5)):
+            for _ in range(2):
+                assert await exchange(it.client, request) == ISSUED
+                refused = {issuer.name: found for issuer, found in it.client.credentials_refused.items()}
+                assert (refused, lines.events) == ({"primary": endpoint.accepted == OLD, "other": False}, logged)
 
 
 async def test_a_rotation_without_a_refusal_and_refused_credentials_alone_are_not_told(autojump_clock: MockClock) -> None:
@@ -284,17 +208,6 @@ async def test_a_refused_client_is_told_and_nothing_else_is(*, previous: bool) -
             it.client.calls.client_refused = functools.partial(told.append, None)
             await exchange(it.client, rotated() if previous else rotated(None))
         assert told == [None] * refused
-
-
-def test_a_call_that_outlives_the_previous_credentials_leaves_no_record() -> None:
-    begun = rotated().issuer
-    after = attrs.evolve(begun, previous=None)
-    rotations = Rotations()
-    rotations.use_issuers({"primary": begun})
-    rotations.use_issuers({"primary": after})
-    assert begun.previous is not None
-    assert rotations.next_credentials(begun, attrs.evolve(begun, credentials=begun.previous, previous=None), ISSUED) is None
-    assert rotations.refused == {after: False}
 
 
 def test_the_warning_names_the_end_of_the_previous_credentials() -> None:

@@ -61,19 +61,6 @@ def use(it: World, issuer: Issuer) -> None:
     it.client.use_issuers({issuer.name: issuer})
 
 
-async def test_only_the_token_that_was_requested_is_handed_out(autojump_clock: MockClock) -> None:
-    site = issuing(FOREIGN, HONEST)
-    async with world(site.serve) as it:
-        refused = await exchange(it.client, asking(profile()))
-        assert isinstance(refused, ExchangeFailure)
-        assert (code_of(refused), refused.http_status, refused.cache) == ("TXE-3006", 200, Cache.MISS)
-        assert refused.call is not None
-        assert "canary" not in repr(refused)
-        passed = await exchange(it.client, asking(profile()))
-        assert isinstance(passed, ExchangedToken)
-        assert passed.access_token.reveal() == HONEST
-
-
 def for_orders(alg: str = "ES256", **changed: object) -> str:
     return raw({"alg": alg}, claims(iss=ISSUER, aud="orders", exp=NOW * 2) | changed)
 
@@ -120,26 +107,11 @@ async def test_the_issued_actor_is_compared_with_the_services_own_actor_token(ru
             assert not isinstance(outcome, ExchangedToken) or outcome.actor_token is None
 
 
-async def test_without_the_field_nothing_is_judged(autojump_clock: MockClock) -> None:
-    site = issuing("opaque")
-    async with world(site.serve) as it:
-        assert code_of(await exchange(it.client, asking(profile(None)))) == ""
-        assert code_of(await exchange(it.client, asking(profile()))) == "TXE-3008"
-
-
 async def test_each_refused_token_is_counted_beside_its_call(autojump_clock: MockClock) -> None:
     site = issuing(FOREIGN)
     async with world(site.serve) as it:
         await it.exchange_all(*[asking(profile())] * 3)
         assert [(one.kind and one.kind.value, one.http_status) for one in it.observer.records] == [(None, 200), ("issued_for_others", 200)]
-
-
-async def test_all_who_wait_get_the_same_verdict(autojump_clock: MockClock) -> None:
-    site = issuing(FOREIGN)
-    async with world(site.serve) as it:
-        outcomes = await it.exchange_all(*[asking(profile())] * 3)
-        assert [code_of(outcome) for outcome in outcomes] == ["TXE-3006"] * 3
-        assert len(site.posts) == 1
 
 
 async def test_an_issued_token_is_cached_only_after_it_was_verified_once(autojump_clock: MockClock) -> None:
@@ -151,21 +123,6 @@ async def test_an_issued_token_is_cached_only_after_it_was_verified_once(autojum
             assert code_of(await exchange(it.client, asking(issuer))) == expected
         assert len(site.posts) == 3
         assert it.client.cache.entries == 1
-
-
-async def test_with_other_rules_nothing_from_before_counts(autojump_clock: MockClock) -> None:
-    lax = profile(None, cache=CachePolicy(60.0, 10))
-    strict = attrs.evolve(lax, issued=RULES)
-    site = issuing(FOREIGN)
-    async with world(site.serve) as it:
-        use(it, lax)
-        assert code_of(await exchange(it.client, asking(lax))) == ""
-        use(it, strict)
-        assert it.client.cache.entries == 0
-        assert code_of(await exchange(it.client, asking(strict))) == "TXE-3006"
-        assert code_of(await exchange(it.client, asking(lax))) == ""  # it began before the change, and finds nothing
-        assert len(site.posts) == 3
-        assert it.client.cache.entries == 0
 
 
 async def test_a_renewal_that_fails_its_proof_leaves_the_kept_token(autojump_clock: MockClock) -> None:
@@ -227,16 +184,6 @@ async def test_a_signature_is_verified_by_the_keys_of_the_issuer(autojump_clock:
         for expected in ("", "TXE-3008", "TXE-3008", "TXE-3006", ""):
             assert code_of(await exchange(it.client, asking(profile(SIGNED)))) == expected
         assert site.gets == [KEYS]
-
-
-async def test_keys_are_those_of_the_metadata_by_default(autojump_clock: MockClock) -> None:
-    rules = attrs.evolve(SIGNED, jwks_uri="")
-    site = issuing(HONEST)
-    site.documents["/.well-known/openid-configuration"] = response(json.dumps({"issuer": ISSUER, "jwks_uri": f"{ISSUER}{KEYS}"}).encode())
-    site.documents[KEYS] = published("p256")
-    async with world(site.serve) as it:
-        use(it, profile(rules))
-        assert code_of(await exchange(it.client, asking(profile(rules)))) == ""
 
 
 async def test_a_token_waits_for_its_keys_and_not_for_ever(autojump_clock: MockClock) -> None:

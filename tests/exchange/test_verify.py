@@ -27,13 +27,12 @@ from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangeFailure, SubjectVerdict, TokenOutcome
 from tests.decision.examples import snapshot
 from tests.examples import examples
-from tests.exchange.examples import NOBODY, RULES, Behind, Gated, asking, gated, guarded, passed, published, publishing
+from tests.exchange.examples import RULES, Gated, asking, gated, guarded, passed, published, publishing
 from tests.jwt.issuer import CLAIMS, ISSUER, NOW, P256, STRANGER, claims, raw, token
 from tests.oauth.fakes import ISSUED, exchange, response
 from tests.oauth.published import OPENID, Site, Steady, document
 
 GOOD: Final = token()
-UNKNOWN_KID: Final = token("ES256", {"kid": "new"})
 BY_PUBLISHED: Final = SubjectRules(issuers=("http://login.example.com",), audiences=("gateway",))
 OTHER: Final = SubjectRules(issuers=("http://other.example.com",), audiences=("gateway",))
 ACTOR: Final = Grant(actor=ActorToken(Secret("actor"), "urn:x:y", "me"))
@@ -81,22 +80,6 @@ async def test_a_good_token_passes(autojump_clock: MockClock) -> None:
         assert passed(outcome)
         assert [request.subject_token.reveal() for request in it.behind.begun] == [GOOD]
         assert all("Authorization" not in head and "secret" not in head for head in it.site.heads)
-
-
-async def test_without_issuers_there_is_no_gate(autojump_clock: MockClock) -> None:
-    plain = gated(SubjectRules())
-    async with guarded(Site(), plain) as it:
-        outcome = await exchange(it.verifier, asking("opaque", plain))
-        assert (outcome, outcome.subject) == (ISSUED, None)
-        assert it.site.gets == []
-
-
-async def test_actors_are_told_by_their_digest(autojump_clock: MockClock) -> None:
-    async with guarded(publishing("p256"), gated()) as it:
-        outcome = await exchange(it.verifier, asking(token(act={"sub": "canary"})))
-        assert outcome.subject is not None
-        assert len(outcome.subject.actors) == 16
-        assert "canary" not in repr(outcome)
 
 
 @pytest.mark.parametrize(
@@ -192,19 +175,6 @@ async def test_keys_stay_known_while_they_cannot_be_fetched(autojump_clock: Mock
             it.skew -= REFRESH_S + 60
             assert passed(await exchange(it.verifier, asking(token(jti=repr(answer)))))
         assert [event for event, *_ in it.learned.taken()] == ["keys_known", "keys_failed", "keys_failed"]
-
-
-async def test_whoever_waits_is_served_by_the_first_keys(autojump_clock: MockClock) -> None:
-    async with guarded(publishing("p256")) as it:
-        it.use(gated())
-        outcomes: list[TokenOutcome] = []
-        for subject in (GOOD, token(aud="other"), UNKNOWN_KID):
-            assert not isinstance(it.verifier.begin(asking(subject), math.inf, outcomes.append), ExchangeFailure)
-        await wait_all_tasks_blocked()
-        assert [passed(outcome) for outcome in outcomes] == [True, False, False]
-        assert refused(outcomes[1]) == "the token is for another audience"
-        assert refused(outcomes[2]) == "the token is signed by a key that its issuer does not publish"
-        assert it.fetches == 1
 
 
 async def test_a_new_key_is_fetched(autojump_clock: MockClock) -> None:
@@ -303,19 +273,6 @@ async def test_the_deadline_is_504_while_a_key_is_waited_for(autojump_clock: Moc
         assert trio.current_time() == pytest.approx(began + 2 * DOCUMENT_TIMEOUT, abs=DOCUMENT_TIMEOUT)
 
 
-async def test_leaving_behind_the_verifier_and_being_answered_there(autojump_clock: MockClock) -> None:
-    behind = Behind(at_once=False)
-    async with guarded(publishing("p256"), gated(), behind=behind) as it:
-        outcomes: list[TokenOutcome] = []
-        leaves, stays = (it.verifier.begin(asking(GOOD), math.inf, outcomes.append) for _ in range(2))
-        leaves.leave()  # type: ignore[union-attr]  # it is a ticket
-        assert [ticket.left for ticket in behind.waiting] == [True, False]
-        behind.land()
-        assert outcomes == [ISSUED]
-        assert passed(outcomes[0])
-        assert stays is not leaves
-
-
 async def test_what_fails_behind_the_verifier_says_that_the_token_passed(autojump_clock: MockClock) -> None:
     site = publishing("p256")
     site.token = lambda _: response(b'{"error": "invalid_grant"}', 400)
@@ -336,16 +293,6 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(verify_module, "judge", counted)
     return count
-
-
-async def test_a_token_is_verified_once(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    verified = counting(monkeypatch)
-    async with guarded(publishing("p256"), gated()) as it:
-        for _ in range(5):
-            assert passed(await exchange(it.verifier, asking(GOOD)))
-        assert verified == [1]
-        assert passed(await exchange(it.verifier, asking(token(jti="other"))))
-        assert verified == [2]
 
 
 LASTING: Final = token(exp=NOW + 10)
@@ -458,13 +405,6 @@ async def test_an_issuer_that_goes_takes_its_keys_along(autojump_clock: MockCloc
         assert it.fetches == 1
 
 
-async def test_before_it_runs_nothing_passes(autojump_clock: MockClock) -> None:
-    async with guarded(publishing("p256"), gated()) as it:
-        early = verify_module.SubjectTokenVerifier(it.behind, NOBODY, it.it.client.documents, it.it.client.reactor, it.now)
-        early.use_issuers({"primary": gated()})
-        assert no_keys(await exchange(early, asking(GOOD)))
-
-
 def counting_turns(it: Gated, ended: list[TokenOutcome]) -> list[int]:
     """Return how many of those who wait for keys are told in each turn from now on."""
     (jwks,) = it.verifier.keys.caches.values()
@@ -477,20 +417,6 @@ def counting_turns(it: Gated, ended: list[TokenOutcome]) -> list[int]:
 
     jwks.turn = counted
     return told
-
-
-async def test_many_who_wait_for_keys_are_told_in_small_steps(autojump_clock: MockClock) -> None:
-    """A name of a key that is not known makes strangers wait for the same fetch, without a key of their own."""
-    made_up = token("ES256", {"kid": "new"})[:-8]
-    async with guarded(publishing("p256"), gated()) as it:
-        await wait_all_tasks_blocked()
-        ended = list[TokenOutcome]()
-        told = counting_turns(it, ended)
-        for number in range(100):
-            it.verifier.begin(asking(f"{made_up}{number:07d}A"), 1e9, ended.append)
-        await trio.sleep(DOCUMENT_TIMEOUT)
-        assert len(ended) == 100
-        assert max(told) <= TOLD_AT_ONCE
 
 
 async def test_waiters_of_a_removed_issuer_are_notified_in_small_steps(autojump_clock: MockClock) -> None:
