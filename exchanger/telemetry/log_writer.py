@@ -139,7 +139,7 @@ class LogWriter:
                 await self._write_batch()
         with self._lock:
             self._mode = Mode.STUCK if last_words.cancelled_caught else Mode.DIRECT
-            self.dropped += len(self._lines)
+            self._lost(len(self._lines))
             self._lines.clear()
             self._bytes = 0
 

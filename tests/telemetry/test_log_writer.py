@@ -241,5 +241,5 @@ async def test_the_end_does_not_wait_for_an_output_that_hangs(mock_clock: trio.t
         await ended.wait()
 
     writer.put(b"nowhere")
-    assert writer.dropped == 2
+    assert (writer.dropped, writer.accepted) == (2, 1)  # what the thread still has may be written
     output.gate.set()
