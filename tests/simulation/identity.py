@@ -30,6 +30,8 @@ _LASTS: Final = (10.0, 100.0)
 _RENEWED: Final = 0.7
 # Seconds until the service has a question.
 _ON_ITS_WAY: Final = 0.5
+# Seconds from a fetch of keys that failed until the next one has brought them.
+_FETCHED_AGAIN: Final = 0.2
 # Seconds from a new key until the one before it is removed.
 _OVERLAP: Final = 400.0
 # A second: a new key every ten minutes.
@@ -123,6 +125,10 @@ class IdentityProvider(Part):
     def has_ended(self, question: Question) -> bool:
         """Return whether the token of ``question`` may have ended by the wall clock."""
         return self._ends[question.token] + LEEWAY <= max(question.walls)
+
+    def excuses(self, _issuer: str, question: Question, code: str, /) -> bool:
+        """A fetch of keys that fails, and is made again, may leave no time for an exchange."""
+        return code in {"", "TXE-1003"} and any(question.asked - _FETCHED_AGAIN < at <= question.answered for at in self.troubles)
 
     def accuses(self, _issuer: str, question: Question, _issued: Issued, /) -> Iterator[str]:
         if min(question.walls) > self._ends[question.token] + LEEWAY + _ON_ITS_WAY:
