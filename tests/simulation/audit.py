@@ -133,27 +133,32 @@ class AuditDisk(Part):
 
     def complaints(self) -> Iterator[str]:
         yield from super().complaints()
-        got = [one for one in self.world.answered if one.reply is not None]
         lost = sum(life.supervisor.audit.lost for life in self.world.lives if life.supervisor.audit is not None)
-        if self.plan.audit_required or not lost:
-            yield from self._exchanges_without_a_line([one for one in got if one.reply is not None and one.reply.tokens])
-        if not lost:
-            yield from self._refusals_without_a_line(got)
+        told, counted = Counter[str](), self.world.decisions
+        for _, line in self.lines:
+            told[line["code"] or ""] += line.get("count", 1)
+        # Each exchange that is counted has its line, or is lost, where it may be; one that was refused at last may have a line as well.
+        granted, refused = told.pop("", 0), told.total()
+        missing = counted["deny_exchange_error"] - refused
+        if self.plan.audit_required:
+            if granted < counted["allow_exchange"]:
+                yield f"{counted['allow_exchange']} exchanges, {granted} lines of the audit log"
+        else:
+            missing += counted["allow_exchange"] - granted
+        if missing != lost:
+            yield f"{missing} lines of the audit log are missing, {lost} are counted as lost"
+        got = [one for one in self.world.answered if one.reply is not None]
+        refusals = Counter(one.reply.body[at:][:8] for one in got if one.reply is not None and (at := one.reply.body.find("TXE-")) >= 0)
+        if (refusals - told).total() > lost:
+            yield from (f"{count} refusals with {code} are not in the audit log" for code, count in (refusals - told).items())
+        yield from self._tokens_without_a_line([one for one in got if one.reply is not None and one.reply.tokens], lost)
 
-    def _exchanges_without_a_line(self, allowed: list[Question]) -> Iterator[str]:
+    def _tokens_without_a_line(self, allowed: list[Question], lost: int) -> Iterator[str]:
         """Where it is required, the n-th token for a host must not be answered before the n-th line about that host is written."""
         for host in sorted({one.host for one in allowed}):
             written = sorted(at for at, line in self.lines if line["event"] == "exchange.granted" and line["host"] == host)
             heard = sorted(one.answered for one in allowed if one.host == host)
-            if len(heard) > len(written):
+            if len(heard) > len(written) + lost * (not self.plan.audit_required):
                 yield f"{len(heard)} tokens for {host}, and {len(written)} lines of the audit log"
             elif self.plan.audit_required and any(got < at for got, at in zip(heard, written, strict=False)):
                 yield f"a token for {host} was handed out before its line was written"
-
-    def _refusals_without_a_line(self, got: list[Question]) -> Iterator[str]:
-        heard = Counter(one.reply.body[at:][:8] for one in got if one.reply is not None and (at := one.reply.body.find("TXE-")) >= 0)
-        told: Counter[str] = Counter()
-        for _, line in self.lines:
-            if line["event"] == "exchange.refused":
-                told[line["code"]] += line.get("count", 1)
-        yield from (f"{count} refusals with {code} are not in the audit log" for code, count in (heard - told).items())

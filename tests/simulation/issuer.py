@@ -155,6 +155,7 @@ class SimulatedIssuer:
     carried_again: int = 0
     issued: dict[str, Issued] = attrs.field(factory=dict)
     troubles: list[Trouble] = attrs.field(factory=list)
+    busy: list[tuple[float, float, bool]] = attrs.field(factory=list)
     chance: Random = attrs.field(init=False)
     _calls: list["Call"] = attrs.field(factory=list, init=False)
 
@@ -201,25 +202,37 @@ class SimulatedIssuer:
         self._calls.append(answer)
         answer.conversation.requests += 1
         self.carried_again += answer.conversation.requests > 1
-        if not self.knows(answer.client(fields)):
+        fault = self._meets(fields, answer)
+        wait = self.chance.uniform(*{"late": (0.3, 1.8), SLOW: _SLOW}.get(fault, self.latency))
+        self.busy.append((self.kernel.now, self.kernel.now + wait, "token" in fields))
+        self.kernel.after(wait, self._answer, fields, fault, answer)
+
+    def _meets(self, fields: Mapping[str, str], call: "Call") -> str:
+        """Return the fault that a request meets, or ""."""
+        if not self.knows(call.client(fields)):
             self.kernel.tell(self.name, "does not know the client")
-            self.kernel.after(self.chance.uniform(*self.latency), self._answer, fields, UNKNOWN_CLIENT, answer)
-            return
-        http2 = isinstance(answer.conversation, Http2)
+            return UNKNOWN_CLIENT
+        http2 = isinstance(call.conversation, Http2)
         fault = self.strikes(*(kind for kind in (*REQUEST_FAULTS, STALL) if http2 or not _ALL_FAULTS[kind].http2), *HARMLESS_FAULTS)
         if self.hated and fields["subject_token"] == self.hated:
             # Over HTTP/2, the end of the connection would be everybody's trouble.
             fault = "reset stream" if http2 else "reset"
             self.troubles.append(Trouble(self.kernel.now, self.kernel.now + REQUEST_FAULTS[fault].seconds, "hated", self.hated))
-            self.kernel.after(self.chance.uniform(*self.latency), self._answer, fields, fault, answer)
-            return
+            return fault
         if fault in _ALL_FAULTS:
             self.trouble(fault, _ALL_FAULTS[fault].seconds)
         about = fields.get("token")
         asked = ("for", *map(fields.get, ("subject_token", "scope", "audience"))) if about is None else ("about", about)
         self.kernel.tell(self.name, "is asked", *asked)
-        wait = self.chance.uniform(*{"late": (0.3, 1.8), SLOW: _SLOW}.get(fault, self.latency))
-        self.kernel.after(wait, self._answer, fields, fault, answer)
+        return fault
+
+    def most_calls(self, since: float, until: float, around: float, *, introspections: bool) -> int:
+        """Return how many calls, or questions about callers' tokens, there were at once at most between two times, if each took so many
+        seconds more before and after.
+        """
+        spans = [(begins - around, ends + around) for begins, ends, asks in self.busy if asks or not introspections]
+        met = [(max(begins, since), ends) for begins, ends in spans if begins <= until and ends >= since]
+        return max((sum(begins <= at <= ends for begins, ends in met) for at, _ in met), default=0)
 
     def _answer(self, fields: Mapping[str, str], fault: str, call: "Call") -> None:
         call.answered = True

@@ -9,12 +9,14 @@ from exchanger.audit.log import FLUSH_S
 from exchanger.values.entry import AllowEntry, DenyEntry, ExchangeEntry
 from tests.property.policy_model import CLOSED, DISPUTED, UNMATCHED, Answer
 from tests.simulation.audit import SLOW
+from tests.simulation.chain import FIRST
 from tests.simulation.gateway import LEFT, LOST, TIMED_OUT, Question, Reply
 from tests.simulation.grammar import Request
 from tests.simulation.introspection import INACTIVE, UNAVAILABLE
 from tests.simulation.issuer import SLOW as LATE_IN_TIME
 from tests.simulation.issuer import Issued, SimulatedIssuer
 from tests.simulation.kernel import START
+from tests.simulation.plan import WAYS
 from tests.simulation.proof import CODES
 from tests.simulation.world import World
 
@@ -43,6 +45,8 @@ _OWN_LIMIT: Final = 0.85
 _OWN_TIME: Final = 0.75
 # The longest that an exchange takes from the first question that shares it: the question about the token before it has the same time.
 _LONGEST_SHARED: Final = 2.0 * _OWN_TIME
+# Seconds until an answer that no permit is free for an exchange has arrived.
+_REFUSED_AT_ONCE: Final = 0.1
 # Seconds from a token's issue until the service has it; and from a question.
 _ON_ITS_WAY: Final = 0.1
 _ARRIVED: Final = 0.03
@@ -66,9 +70,9 @@ def in_time(world: World) -> Iterator[str]:
     """Yield questions whose answer comes late, or not within the gateway's time."""
     for question in world.questions:
         took = question.answered - question.asked - (_HANDSHAKE if question.waits else 0.0)
-        if question.gone == TIMED_OUT and not _ends(world, question):
+        if question.gone == TIMED_OUT:
             yield from _not_answered(world, question)
-        elif question.gone in LOST and not _ends(world, question):
+        elif question.gone in LOST and not _may_be_lost(world, question):
             yield f"{question.gone}, although it was not ending: {_who(question)}"
         elif not question.gone and took > question.patience:
             yield f"late by {took - question.patience:.6f} s: {_who(question)}"
@@ -85,11 +89,7 @@ def _not_answered(world: World, question: Question) -> Iterator[str]:
     """Judge a gateway that waits in vain for as long as the service does not know. With ext_proc, a stream is answered in its order."""
     if question.patience > _OWN_LIMIT and question.ahead is None:
         yield f"no answer in {question.patience} s: {_who(question)}"
-    elif (
-        not world.plan.permits
-        and not _has_no_time(world, question)
-        and not any(_is_held_up(world, one) for one in _with_those_ahead(question))
-    ):
+    elif not _has_no_time(world, question) and not any(_is_held_up(world, one) for one in _with_those_ahead(question)):
         yield f"no answer in {question.patience} s, without a reason: {_who(question)}"
 
 
@@ -110,15 +110,15 @@ def _said(world: World, question: Question) -> Iterator[Answer]:
 
 
 def _is_held_up(world: World, question: Question) -> bool:
-    said = _said(world, question)
-    return any(isinstance(one, ExchangeEntry) and _in_trouble(world, one.target.issuer_ref, question, "") for one in said)
+    names = [one.target.issuer_ref for one in _said(world, question) if isinstance(one, ExchangeEntry)]
+    return any(_in_trouble(world, name, question, "") for name in names) or _may_wait(world, question, names, "")
 
 
 def answers(world: World) -> Iterator[str]:
     """Yield what is wrong with an answer: it has another's token, or is not what policy says."""
     for question in world.answered:
         if question.status != "0":
-            if not _ends(world, question):
+            if not world.was_cut(question.asked, question.answered):
                 yield f"gRPC status {question.status}: {_who(question)}"
             continue
         said = list(_said(world, question))
@@ -147,9 +147,10 @@ def _passes(said: Answer) -> bool:
     return said == UNMATCHED or isinstance(said, AllowEntry)
 
 
-def _ends(world: World, question: Question) -> bool:
-    """Tell whether the service was starting or stopping, and may refuse."""
-    return not world.serves(question.asked, question.answered)
+def _may_be_lost(world: World, question: Question) -> bool:
+    """Tell whether nobody had to accept a question's connection, or the service was made to end it."""
+    begins, ends = question.asked, question.answered
+    return world.was_cut(begins, ends) or (ends in world.network.refused and not world.listens(ends))
 
 
 def _issued(world: World, header: str) -> tuple[SimulatedIssuer, Issued] | None:
@@ -188,7 +189,7 @@ def _denied(world: World, question: Question, reply: Reply, said: list[Answer]) 
     elif "policy_denied" in body:
         if not any(isinstance(one, DenyEntry) for one in said):
             yield f"denied, which no version does: {_who(question)}"
-    elif not any(one in (CLOSED, DISPUTED) for one in said) and len({str(one) for one in said}) < 2 and not _ends(world, question):
+    elif not any(one in (CLOSED, DISPUTED) for one in said) and len({str(one) for one in said}) < 2 and world.has_policy(question.asked):
         yield f"closed, which no version is ({status} {body}): {_who(question)}"
 
 
@@ -206,10 +207,23 @@ def _failed(world: World, question: Question, reply: Reply, issuers: list[str]) 
     elif _code(body) in CODES or INACTIVE in body:
         if not any(part.excuses(name, question, _code(body)) for part in world.parts for name in issuers):
             yield f"the token that was asked for is refused ({status} {body}): {_who(question)}"
-    elif world.plan.permits and ("TXE-1007" in body or UNAVAILABLE in body or _time_was_up(world, question)):
-        pass  # its turn did not come, or too late
-    elif not _ends(world, question) and not any(_in_trouble(world, name, question, body) for name in issuers):
+    elif not any(_in_trouble(world, name, question, body) for name in issuers) and not _may_wait(world, question, issuers, body):
         yield f"denied without a reason ({status} {body}): {_who(question)}"
+
+
+def _may_wait(world: World, question: Question, issuers: list[str], body: str) -> bool:
+    """Tell whether the turn of an exchange may have come too late, or not, because one of its ``issuers`` had all the calls it may have."""
+    plan, permits = world.plan, world.plan.permits
+    refused = "TXE-1007" in body or UNAVAILABLE in body
+    if not permits or not (refused or not body or _time_was_up(world, question)):
+        return False
+    since = question.answered - (_REFUSED_AT_ONCE if refused and question.ahead is None else _LONGEST_SHARED)
+    around = plan.links.connecting[1] + WAYS * plan.links.delay[1]
+    return any(
+        world.issuers[name].most_calls(since, question.answered, around, introspections=asks) >= (max(permits // 2, 1) if asks else permits)
+        for name in (*issuers, *([FIRST] if plan.chained else []))
+        for asks in ((False, True) if plan.introspected else (False,))
+    )
 
 
 def _time_was_up(world: World, question: Question) -> bool:
@@ -302,30 +316,30 @@ def records(world: World) -> Iterator[str]:
     if world.crash:
         return
     yield from world.lines.wrong
-    dropped = float("inf") if world.lines.given_up else sum(supervisor.logging.writer.dropped for supervisor in world.supervisors)
+    lost = world.lines.lost + sum(life.supervisor.logging.writer.dropped for life in world.lives)
     decided = [line for line in world.lines.lines if line["event"] == "check.decided"]
     logged, counted = Counter(line["decision"] for line in decided), world.decisions
-    if logged - counted or counted.total() > logged.total() + dropped:
-        yield f"{dict(logged)} decisions logged, {dict(counted)} counted, {dropped} lines dropped"
+    if logged - counted or counted.total() > logged.total() + lost:
+        yield f"{dict(logged)} decisions logged, {dict(counted)} counted, {lost} lines lost"
     answered = sum(question.status == "0" for question in world.answered)
     if not answered <= counted.total() <= len(world.questions):
         yield f"{answered} answers, {counted.total()} decisions counted, {len(world.questions)} questions"
-    if not dropped:
-        yield from _each_has_its_line(world, decided)
+    yield from _each_has_its_line(world, decided, lost)
 
 
-def _each_has_its_line(world: World, decided: list[dict[str, Any]]) -> Iterator[str]:
+def _each_has_its_line(world: World, decided: list[dict[str, Any]], lost: int) -> Iterator[str]:
     lines = Counter((line["host"], line["path"], line["decision"], line.get("diagnostic", "")) for line in decided)
     replies = [(one, one.reply) for one in world.answered if one.reply is not None]
     heard = Counter((one.host, one.path, reply.decision, _code(reply.body)) for one, reply in replies if reply.decision)
     unnamed = Counter((one.host, one.path) for one, reply in replies if not reply.decision)
-    yield from (f"{count} answers more than lines: {key}" for key, count in (heard - lines).items())
     # The service has seen each of these, so it has a line, too; and there is none for what nobody has asked.
     left = Counter((one.host, one.path) for one in world.questions if one.gone and _was_seen(world, one))
     asked = Counter((one.host, one.path) for one in world.questions)
     told = Counter((host, path) for host, path, _, _ in lines.elements())
     known = Counter((host, path) for host, path, _, _ in heard.elements()) + left + unnamed
-    yield from (f"{count} decisions without a line: {key}" for key, count in (known - told).items())
+    for what, missing in ("answers more than lines", heard - lines), ("decisions without a line", known - told):
+        if missing.total() > lost:
+            yield from (f"{count} {what}: {key}" for key, count in missing.items())
     yield from (f"{count} lines more than questions: {key}" for key, count in (told - asked).items())
 
 

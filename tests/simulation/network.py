@@ -384,15 +384,16 @@ class TaskSocket(trio.socket.SocketType):
         elif self.world.listeners.get(self.port) is self:
             del self.world.listeners[self.port]
             for socket in self.queue:  # the kernel resets what nobody has accepted
-                socket.close()
-                socket.remote.take_loss()
+                self.world.refuse(socket)
         self.moved()
 
 
 @final
 @attrs.define(eq=False)
 class SimulatedNetwork:
-    """The network around the service. ``hosts`` are what it may connect to, by name; ``listeners`` what it listens on, by port."""
+    """The network around the service. ``hosts`` are what it may connect to, by name; ``listeners`` what it listens on, by port;
+    ``refused`` when somebody connected to where nobody listens, or does any more (seconds).
+    """
 
     kernel: Kernel
     links: Links = attrs.field(factory=Links)
@@ -400,6 +401,7 @@ class SimulatedNetwork:
     listeners: dict[int, TaskSocket] = attrs.field(factory=dict, init=False)
     sockets: dict[int, Socket] = attrs.field(factory=dict, init=False)
     waiting: dict[int, TaskSocket] = attrs.field(factory=dict, init=False)
+    refused: set[float] = attrs.field(factory=set, init=False)
     numbers: Iterator[int] = attrs.field(factory=lambda: itertools.count(1_000), init=False)
     chance: Random = attrs.field(init=False)
 
@@ -451,11 +453,16 @@ class SimulatedNetwork:
     def _arrive(self, port: int, socket: Socket) -> None:
         socket.on_its_way = False
         if (listener := self.listeners.get(port)) is None:
-            socket.close()
-            socket.remote.take_loss()
+            self.refuse(socket)
         else:
             listener.queue.append(socket)
             listener.moved()
+
+    def refuse(self, socket: Socket) -> None:
+        """Reset a connection that nobody accepts."""
+        self.refused.add(self.kernel.now)
+        socket.close()
+        socket.remote.take_loss()
 
     async def connect(self, host: str, port: int) -> trio.SocketStream:
         there = self.hosts.get(host)

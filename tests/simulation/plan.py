@@ -30,7 +30,7 @@ from tests.simulation.store import STORE_FAULTS, TIME_LIES
 # What there is at least of what no world can be without.
 _LEAST: Final[dict[str, int | float]] = {"storm": 1.0, "rate": 1.0, "users": 1, "issuers": 1, "gateways": 1, "namespaces": 1, "replicas": 1}
 # Ways of a call: two for TLS, the request, its answer, and the gateway's question and its answer.
-_WAYS: Final = 6
+WAYS: Final = 6
 
 
 @final
@@ -206,7 +206,7 @@ class Plan:
     def longest_call(self) -> float:
         """The seconds that an exchange may take although all is well, with the questions before it, connections, and the way to and fro."""
         calls = 1 + self.introspected + self.verified + bool(self.chained)
-        return calls * (self.links.connecting[1] + self.latency[1] + _WAYS * self.links.delay[1])
+        return calls * (self.links.connecting[1] + self.latency[1] + WAYS * self.links.delay[1])
 
     @classmethod
     def drawn(cls, seed: int, **fixed: object) -> "Plan":

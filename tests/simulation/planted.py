@@ -469,6 +469,42 @@ PLANTED: Final = {
         "self._refusals.put_back(refused[len(refused) - refused_lost :])",
         "self._refusals.put_back([])",
     ),
+    "one-loss-counts-for-all": Planted(
+        "of the refusals that are left at the end, one counts as lost",
+        "exchanger.audit.log",
+        "self.lost += self._refusals.unwritten + sum(",
+        "self.lost += bool(self._refusals.unwritten) + sum(",
+    ),
+    "lines-left-at-the-end-do-not-count": Planted(
+        "log lines that nobody has read when the service ends are not counted",
+        "exchanger.telemetry.log_writer",
+        "self._lost(len(self._lines))",
+        "pass",
+    ),
+    "drain-waits-for-nobody": Planted(
+        "requests that are under way when the service drains are broken off",
+        "exchanger.app.supervisor",
+        "servers.start_soon(self.server.drain, math.inf)",
+        "servers.start_soon(self.server.drain, 0.0)",
+    ),
+    "draining-closes": Planted(
+        "a service that drains refuses every request",
+        "exchanger.app.supervisor",
+        "self.board.set_draining()",
+        "self.board.set_draining(), self.policy.withdraw()",
+    ),
+    "listeners-close-at-once": Planted(
+        "a service that drains accepts no connection any more, although gateways do not know yet",
+        "exchanger.app.supervisor",
+        "await self._lame_duck.run(self.settings.shutdown_grace / 4)",
+        "await trio.lowlevel.checkpoint()",
+    ),
+    "free-permit-wakes-nobody": Planted(
+        "whoever waits for a permit does not get one that becomes free",
+        "exchanger.net.concurrency",
+        "return self._admit_next() if self._turns else None",
+        "return None",
+    ),
 }
 
 

@@ -40,8 +40,6 @@ _ASKING: Final = 0.5
 _STOPPING: Final = 0.05
 # Clients that are connected at a time, fewer than the service takes.
 _CLIENTS: Final = 20
-# Seconds for which a service that ends still writes its log and sends its spans.
-_FLUSHED: Final = 5.0
 # What a client that reads nothing has room for.
 _NARROW: Final = 1024
 _SECRET: Final = re.compile(SECRET)
@@ -55,8 +53,8 @@ _PATHS: Final = ("/stream", "/stream", "/", "/api/about", "/api/policy", "/nothi
 class Lines:
     """Takes the log, but nothing before ``stopped_until`` (seconds).
 
-    ``folder`` has another name in each run, which the trace does not show. ``ended`` is when the service did,
-    ``told`` how many lines the service says that it has dropped.
+    ``folder`` has another name in each run, which the trace does not show. ``told`` is how many lines the service says that it has dropped,
+    ``abandoned`` are those of a write that had not returned when it ended.
     """
 
     kernel: Kernel
@@ -65,7 +63,7 @@ class Lines:
     wrong: list[str] = attrs.field(factory=list)
     stopped_until: float = attrs.field(default=0.0, init=False)
     problem: str = attrs.field(default="", init=False)
-    ended: float = attrs.field(default=0.0, init=False)
+    abandoned: list[bytes] = attrs.field(factory=list, init=False)
     told: int = attrs.field(default=0, init=False)
     _in_thread: bool = attrs.field(default=False, init=False)
 
@@ -74,24 +72,28 @@ class Lines:
         return self.kernel.now < self.stopped_until
 
     @property
-    def given_up(self) -> bool:
-        """Whether the service may have ended before it was read again."""
-        return self.ended < self.stopped_until + _FLUSHED
+    def lost(self) -> int:
+        """The lines that were abandoned, without those about others."""
+        return sum(b'"log.dropped"' not in line for line in self.abandoned)
 
-    async def run_sync(self, work: Callable[..., Any], *args: object, **options: Any) -> Any:
+    async def run_sync(self, work: Callable[[list[bytes]], Any], lines: list[bytes], **options: Any) -> Any:
         """Write in a thread, which waits for as long as nobody reads, or until it has no patience any more."""
 
         def write() -> Any:
             self._in_thread = True
             try:
-                return work(*args)
+                return work(lines)
             finally:
                 self._in_thread = False
 
-        with trio.move_on_after(PATIENCE_S):
-            while self.stopped:  # noqa: ASYNC110 - the time may be moved meanwhile
-                await trio.sleep_until(self.stopped_until)
-        return await self.kernel.run_sync(write, **options)
+        try:
+            with trio.move_on_after(PATIENCE_S):
+                while self.stopped:  # noqa: ASYNC110 - the time may be moved meanwhile
+                    await trio.sleep_until(self.stopped_until)
+            return await self.kernel.run_sync(write, **options)
+        except trio.Cancelled:
+            self.abandoned += lines
+            raise
 
     def write(self, data: bytes, /, *, patience: float, at_once: int) -> int:
         lines = data.splitlines()
@@ -162,12 +164,11 @@ class Readers(Part):
     def complaints(self) -> Iterator[str]:
         yield from super().complaints()
         lines, writers = self.world.lines, [supervisor.logging.writer for supervisor in self.world.supervisors]
-        if not lines.given_up:  # otherwise the last lines are on their way for ever
-            accepted, dropped = sum(writer.accepted for writer in writers), sum(writer.dropped for writer in writers)
-            if accepted != len(lines.lines):
-                yield f"{accepted} lines accepted, {len(lines.lines)} written"
-            if lines.told != dropped:
-                yield f"{dropped} lines dropped, {lines.told} of them told"
+        accepted, dropped = sum(writer.accepted for writer in writers), sum(writer.dropped for writer in writers)
+        if accepted != len(lines.lines) + lines.lost:
+            yield f"{accepted} lines accepted, {len(lines.lines)} written, {lines.lost} abandoned"
+        if lines.told > dropped or (lines.told < dropped and not lines.abandoned):
+            yield f"{dropped} lines dropped, {lines.told} of them told"
         decided = sum(sum(supervisor.metrics.overview().decisions.values()) for supervisor in self.world.supervisors)
         lost = sum(self._lost(supervisor) for supervisor in self.world.supervisors)
         if not decided - lost <= len(self.spans) <= decided:

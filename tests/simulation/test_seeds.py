@@ -85,6 +85,12 @@ FOUND_BY: Final = {
     "handed-out-without-a-line": 93,
     "torn-line-counts": 2,
     "unwritten-refusals-are-forgotten": 24,
+    "one-loss-counts-for-all": 511,
+    "lines-left-at-the-end-do-not-count": 218,
+    "drain-waits-for-nobody": 30,
+    "draining-closes": 30,
+    "listeners-close-at-once": 106,
+    "free-permit-wakes-nobody": 26,
 }
 
 # Seeds that complained, and what was wrong then.

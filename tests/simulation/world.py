@@ -19,6 +19,7 @@ import attrs
 import trio
 
 import tests.simulation
+from exchanger.app.lame_duck import QUIET_S
 from exchanger.app.settings import Settings, read_settings
 from exchanger.app.supervisor import Supervisor
 from exchanger.errors import ExchangerError
@@ -228,11 +229,8 @@ class World:
                 await self._live()
                 self.terminated = self.kernel.now
                 for life in reversed(self.present):  # the signal reaches the one that has begun to wait for it last
-                    life.terminated = min(life.terminated, self.kernel.now)
-                    self.kernel.tell("service", "gets", "SIGTERM")
-                    signal.raise_signal(signal.SIGTERM)
+                    self._signal(life)
                     await until(lambda: life.ended < float("inf"), _STARTS)  # noqa: B023 - awaited
-                self.lines.ended = self.kernel.now
         finally:
             signal.signal(signal.SIGTERM, before)
         self.left_open += self.network.held
@@ -296,21 +294,40 @@ class World:
         """End the service's life, sometimes by a second signal."""
         life = self.lives[-1]
         if life.terminated == float("inf") and life.ended == float("inf"):
-            life.terminated = self.kernel.now
-            self.kernel.tell("service", "gets", "SIGTERM")
-            signal.raise_signal(signal.SIGTERM)
+            self._signal(life)
             if self._restarts.random() < 0.3:
                 self.kernel.after(self._restarts.uniform(0.0, 3.0), self._hurry, life)
 
     def _hurry(self, life: Life) -> None:
         if life.ended == float("inf"):
-            life.hurried = self.kernel.now
-            self.kernel.tell("service", "gets", "SIGTERM", "again")
-            signal.raise_signal(signal.SIGTERM)
+            self._signal(life)
+
+    def _signal(self, life: Life) -> None:
+        again = life.terminated < float("inf")
+        setattr(life, "hurried" if again else "terminated", self.kernel.now)
+        self.kernel.tell("service", "gets", "SIGTERM", *(["again"] if again else []))
+        signal.raise_signal(signal.SIGTERM)
 
     def serves(self, begins: float, ends: float) -> bool:
         """Tell whether the service was there between two times, and not about to end."""
         return ends < self.terminated and any(life.served < begins and ends < life.terminated for life in self.lives)
+
+    def has_policy(self, when: float) -> bool:
+        """Tell whether the service was there, and had read its policy."""
+        return any(life.served < when < life.ended for life in self.lives)
+
+    def listens(self, when: float) -> bool:
+        """Tell whether the service was there, and had no reason yet to accept no connection."""
+        lives = [life for life in self.lives if life.served < when]
+        return all(when < min(life.terminated + QUIET_S, life.hurried) for life in lives[-self.plan.replicas :]) and bool(lives)
+
+    def was_cut(self, begins: float, ends: float) -> bool:
+        """Tell whether the service broke off what it did between two times: after a second SIGTERM, or at the end of its grace period."""
+        return any(
+            min(life.hurried, life.terminated + life.supervisor.settings.shutdown_grace) <= ends
+            and begins < life.ended + self.plan.links.delay[1]  # who asks on its connection may not know yet
+            for life in self.lives
+        )
 
     def born(self, when: float) -> float:
         """Return when the life began that was there then."""
