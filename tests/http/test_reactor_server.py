@@ -75,7 +75,8 @@ class Served:
         if request.path == "/later":
             self.later.append(self.deferred())
             return self.later[-1]
-        return Response(200, body=b"x" * 4_000_000 if request.path == "/large" else request.target.encode())
+        bodies = {"/large": b"x" * 4_000_000, "/part": b"y" * 4000}
+        return Response(200, body=bodies.get(request.path) or request.target.encode())
 
     def connect(self, **buffers: int) -> trio.SocketStream:
         near, far = socket.socketpair()
@@ -276,6 +277,27 @@ async def test_a_peer_that_does_not_read_is_left(autojump_clock: Clock) -> None:
         await client.send_all(get("/large") + get("/echo"))
         await trio.sleep(LIMITS.answer_s - 0.1)
         assert (served.open, served.handled) == (1, ["/large"])
+        await trio.sleep(0.2)
+        assert served.open == 0
+
+
+@pytest.mark.parametrize("reads", ["before", "after", "never"])
+async def test_a_pipelined_response_waits_behind_an_unread_one_within_the_timeout(reads: str, autojump_clock: Clock) -> None:
+    served = Served(attrs.evolve(LIMITS, handler_s=100.0))
+    async with serving(served), served.connect(SO_SNDBUF=4096) as client:
+        await client.send_all(get("/part") * 6 + get("/later"))
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(served.later) == 1
+        await trio.sleep(50.0)
+        received = b""
+        while reads == "before" and received.count(b"y") < 24_000:
+            received += await client.receive_some()
+        served.later[0].ready(lambda: Response(200, body=b"last"))
+        await trio.sleep(LIMITS.answer_s - 0.1)
+        while reads != "never" and not received.endswith(b"last"):
+            received += await client.receive_some()
+        if reads != "never":
+            await client.aclose()
         await trio.sleep(0.2)
         assert served.open == 0
 
