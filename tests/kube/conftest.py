@@ -10,8 +10,6 @@ import pytest
 
 from exchanger.kube.api.client import connect
 from exchanger.kube.api.connection import ApiConnection
-from exchanger.kube.settings import ReflectorSettings
-from exchanger.kube.store import ListBounds
 from tests.kube.asking import origin
 from tests.kube.control_plane import ADMIN_TOKEN, ControlPlane
 from tests.kube.fake_api_server import Initial
@@ -48,12 +46,4 @@ def scene(request: pytest.FixtureRequest) -> Scene:
     """Two kinds of server, on each of which the same holds; one that ignores the question is like the second, once that is known."""
     found = Scene()
     found.server.initial = request.param
-    return found
-
-
-@pytest.fixture
-def paging() -> Scene:
-    """A server without initial events, asked for pages of two."""
-    found = Scene(ReflectorSettings(list_bounds=ListBounds(page_size=2, max_pages=10, max_objects=15)))
-    found.server.initial = Initial.REFUSED
     return found

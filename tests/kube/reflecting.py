@@ -27,9 +27,8 @@ T = TypeVar("T")
 
 @attrs.define(eq=False)
 class RecordingObserver(Generic[T]):
-    """Implements ``ReflectorObserver``: keeps the state, every complete one, and all changes in order. ``fault``: raised by each put."""
+    """Implements ``ReflectorObserver``: keeps the state, every complete one, and all changes in order."""
 
-    fault: Exception | None = None
     state: dict[Key, Item[T]] = attrs.field(factory=dict)
     replacements: list[Mapping[Key, Item[T]]] = attrs.field(factory=list)
     calls: list[tuple[str, str]] = attrs.field(factory=list)
@@ -47,8 +46,6 @@ class RecordingObserver(Generic[T]):
         for key in keys or ():
             if key not in items:
                 del self.state[key]
-            elif self.fault is not None:
-                raise self.fault
             else:
                 self.state[key] = items[key]
             self.calls.append(("put" if key in items else "deleted", key.name))

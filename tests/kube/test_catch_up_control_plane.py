@@ -9,15 +9,11 @@ import pytest
 import trio
 
 from exchanger.kube.api.client import connect
-from exchanger.kube.api.connection import ApiConnection
 from exchanger.kube.api.resource import PolicyListWatches
-from exchanger.kube.list_watch import Page
 from exchanger.kube.settings import KubernetesSettings
-from exchanger.policy.grants.allowance import Grants
-from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.snapshot import PolicySnapshot
 from tests.kube.admin import Admin
-from tests.kube.asking import BY_CONFIG_MAP, BY_NAMESPACE, ENABLED, do
+from tests.kube.asking import BY_CONFIG_MAP, BY_NAMESPACE, do
 from tests.kube.cluster import Record, deny
 from tests.kube.control_plane import ADMIN_TOKEN, ControlPlane
 from tests.kube.kubeconfig import origin_of
@@ -48,14 +44,13 @@ class Watched(Record):
 
 
 @asynccontextmanager
-async def followed_late(control_plane: ControlPlane, seconds: float, limits: NamespaceLimits | None = None) -> AsyncGenerator[Watched]:
+async def followed_late(control_plane: ControlPlane, seconds: float) -> AsyncGenerator[Watched]:
     """Follow the cluster through a proxy from its first version on."""
     record, settings = Watched(), KubernetesSettings(BY_NAMESPACE, BY_CONFIG_MAP)
-    grants = Grants(limited=False) if limits is None else Grants(limited=False, limits=limits)
     async with late_watch(control_plane, seconds) as proxy:
         kubeconfig = control_plane.kubeconfig("late", token=ADMIN_TOKEN, port=proxy.port)
         async with connect(origin_of(kubeconfig)) as connection, trio.open_nursery() as nursery:
-            await nursery.start(record.source(settings, PolicyListWatches(connection), grants=grants).run)
+            await nursery.start(record.source(settings, PolicyListWatches(connection)).run)
             yield record
             nursery.cancel_scope.cancel()
 
@@ -82,31 +77,3 @@ async def test_a_denial_that_moves_behind_a_late_watch_is_never_open(control_pla
         await record.until(lambda: record.snapshots[-1].settled is None, LATE_S + SETTLED_S)
         assert record.opened == 0
     admin.delete_namespace("new")
-
-
-async def test_a_config_map_that_has_room_again_is_fetched(control_plane: ControlPlane) -> None:
-    admin = control_plane.admin
-    admin.put_namespace("full")
-    for name in ("first", "second"):
-        admin.put_config_map("full", name, deny(f"/{name}"))
-    async with followed_late(control_plane, 0.0, NamespaceLimits(documents=1)) as record:
-        assert not record.denies("/second")
-        await do(lambda: admin.delete_config_map("full", "first"))
-        await record.until(lambda: record.denies("/second"), SETTLED_S)  # with a list, it would take a minute
-
-
-async def test_the_server_lists_names_and_versions_alone_and_one_config_map(
-    control_plane: ControlPlane, connection: ApiConnection, team: str
-) -> None:
-    for name in ("one", "two"):
-        control_plane.admin.put_config_map(team, name, deny())
-    list_watches = PolicyListWatches(connection)
-    versions = await list_watches.config_map_versions(ENABLED).list_page(limit=500)
-    objects = await list_watches.config_maps(ENABLED, "").list_page(limit=500)
-    assert isinstance(versions, Page)
-    assert isinstance(objects, Page)
-    assert [(item.key, item.resource_version) for item in versions.items] == [(item.key, item.resource_version) for item in objects.items]
-    assert {item.value for item in versions.items} == {True}
-    alone = await list_watches.config_map(ENABLED, team, "two").list_page(limit=1)
-    assert isinstance(alone, Page)
-    assert alone.items == tuple(item for item in objects.items if (item.key.namespace, item.key.name) == (team, "two"))

@@ -91,14 +91,14 @@ async def test_initial_events_that_never_stop_are_bounded(autojump_clock: MockCl
         nursery.cancel_scope.cancel()
 
 
-async def test_initial_objects_are_bounded(autojump_clock: MockClock, paging: Scene) -> None:
-    paging.server.initial = Initial.OFFERED
+async def test_initial_objects_are_bounded(autojump_clock: MockClock) -> None:
+    scene = Scene(ReflectorSettings(list_bounds=ListBounds(page_size=2, max_objects=15)))
     for number in range(16):
-        paging.maps.put(str(number), "x")
-    async with paging.starting():
+        scene.maps.put(str(number), "x")
+    async with scene.starting():
         await trio.sleep(10.0)
-        assert paging.observer.calls == []
-        assert {failure.message for failure, _ in paging.observer.failures} == {
+        assert scene.observer.calls == []
+        assert {failure.message for failure, _ in scene.observer.failures} == {
             "the watch began with more than 15 objects",
             "the list has more than 15 objects",
         }
@@ -123,15 +123,3 @@ async def test_a_list_must_end(autojump_clock: MockClock, bounds: ListBounds, la
         await trio.sleep(120.0 + 305.0)
         assert (scene.observer.calls == []) is bool(message)
         assert (message in [failure.message for failure, _ in scene.observer.failures]) is bool(message)
-
-
-async def test_a_fault_of_the_sink_is_a_fault(scene: Scene, autojump_clock: MockClock) -> None:
-    async def run() -> None:
-        async with scene.running():
-            scene.observer.fault = ZeroDivisionError()
-            scene.maps.put("b", "1")
-            await trio.sleep(1.0)
-
-    with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
-        await run()
-    assert scene.server.watchers == []

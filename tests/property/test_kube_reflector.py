@@ -30,7 +30,7 @@ QUIET: Final = 2 * 60.0 + 720.0 + 60.0
 #
 # The two back-offs take turns at worst: one begins anew while the other one is waited for, nine failures in each two minutes, so 255 an
 # hour. What needs no wait takes half a minute at least, or comes after a failure that was waited for. Faults of one kind get by with half
-# of it (test_reflector_outages).
+# of it (test_reflector_watching).
 MOST_IN_AN_HOUR: Final = 520
 
 NAMES: Final = ("a", "b", "c", "d", "e")
