@@ -129,29 +129,6 @@ async def test_a_connection_is_not_used_for_another_origin(autojump_clock: MockC
         assert it.counts == (2, 2, 0, 0, 0)
 
 
-async def test_a_slow_answer_makes_every_rest_longer(autojump_clock: MockClock) -> None:
-    async with connections() as it:
-        await it.use(count=MANY)
-        await trio.sleep(LEAST_QUARANTINE)
-        assert await it.use(seconds=0.5) != []
-        await trio.sleep(0.499)
-        assert await it.use() != [MANY]  # one of those that are older
-        await it.use(count=MANY - 2)
-        assert await it.use() == [MANY]
-
-
-async def test_a_call_that_was_given_up_closes_its_connection(autojump_clock: MockClock) -> None:
-    async with connections() as it:
-        await it.use(count=MANY)
-        await trio.sleep(LEAST_QUARANTINE)
-        call = it.call(seconds=9.0)
-        await trio.sleep(0.6)
-        call.give_up()
-        assert it.counts == (MANY - 1, MANY - 1, 0, 0, 0)
-        assert it.pool.pools[ONE].quarantine.seconds(trio.current_time()) == pytest.approx(0.6)
-        assert len(it.landed) == MANY
-
-
 async def test_idle_connections_expire(autojump_clock: MockClock) -> None:
     async with connections() as it:
         await it.use(ONE)
@@ -169,32 +146,6 @@ async def test_connections_that_are_in_turn_used_never_become_idle(autojump_cloc
             await it.use(count=20)
             await trio.sleep(LONGEST)
         assert (it.counts, len(it.endpoint.dialled)) == ((20, 20, 0, 0, 0), 20)
-
-
-async def test_calls_beyond_a_host_s_limit_wait_for_their_turn(autojump_clock: MockClock) -> None:
-    async with connections(max_busy_per_host=2) as it:
-        first, second, third, fourth = (it.call(seconds=1.0) for _ in range(4))
-        await wait_all_tasks_blocked()
-        assert it.counts == (2, 0, 0, 2, 2)
-        assert await it.use(TWO) == [2]
-        third.give_up()
-        assert it.counts == (3, 1, 0, 2, 1)
-        await trio.sleep(1.001)
-        assert (first.over, second.over, third.over, fourth.over) == (True, True, True, False)
-        await trio.sleep(1.001)
-        assert fourth.over
-        assert all(isinstance(outcome, EndpointResponse) for outcome in it.landed)
-
-
-async def test_a_call_that_waits_too_long_takes_no_place(autojump_clock: MockClock) -> None:
-    async with connections(max_busy_per_host=1) as it:
-        it.call(seconds=1.0)
-        it.call(deadline=0.5)
-        await trio.sleep(0.501)
-        assert it.landed == [NoAnswer(timed_out=True, why="timed out while waiting for a free connection")]
-        assert it.counts == (1, 0, 0, 1, 0)
-        await trio.sleep(0.5)
-        assert it.counts == (1, 1, 0, 0, 0)
 
 
 async def test_a_host_is_forgotten_when_what_was_measured_counts_no_more(autojump_clock: MockClock) -> None:

@@ -64,31 +64,6 @@ def test_a_request_is_a_post_with_its_length_and_further_fields() -> None:
     assert (request.body, request.ended) == (b"grant_type=x", True)
 
 
-@pytest.mark.parametrize("resets", [False, True])
-def test_an_answer_before_the_request_was_read(resets: bool) -> None:
-    """Also if the endpoint resets the stream then (RFC 9113 section 8.1), which takes nothing back."""
-    joined, (stream,) = started(window=10, body=b"x" * 1000)
-    assert not joined.server.requests[stream].ended
-    joined.server.answer(stream, b"enough")
-    answered = joined.server.send()
-    if resets:
-        joined.server.http.reset_stream(stream, ngh2.ErrorCode.NO_ERROR)
-    joined.to_client(answered + joined.server.send())
-    joined.exchange()
-    assert (joined.body(stream), joined.lost) == (b"enough", {})
-    assert resets or joined.server.requests[stream].reset == ngh2.ErrorCode.CANCEL
-    assert (joined.client.waiting, joined.client.room) == (0, MAX_STREAMS)
-
-
-def test_large_bodies_pass_both_windows() -> None:
-    joined, streams = started(8, body=b"r" * 70_000)
-    for stream in streams:
-        assert len(joined.server.requests[stream].body) == 70_000
-        joined.server.answer(stream, b"%d" % stream * (MAX_RESPONSE_BYTES // 2))
-    joined.exchange()
-    assert {stream: joined.body(stream) for stream in streams} == {stream: b"%d" % stream * (MAX_RESPONSE_BYTES // 2) for stream in streams}
-
-
 # What the peer says, and what comes of it.
 
 
@@ -227,9 +202,6 @@ def test_what_comes_of_what_the_peer_says_and_other_requests_are_answered(row: R
     assert (joined.client.next_due == NEVER) is row.drains
 
 
-# Cancelled requests.
-
-
 # How many.
 
 
@@ -239,23 +211,6 @@ def test_room_before_the_peer_says_how_many() -> None:
     assert joined.client.room == 7
     joined.exchange()
     assert joined.client.room == MAX_STREAMS  # it names no limit
-
-
-def test_a_request_without_room_is_lost_at_once() -> None:
-    joined, (stream,) = started()
-    joined.server.http.send_goaway(0, last_stream_id=stream)
-    joined.exchange()
-    assert joined.client.room == 0
-    later = joined.request()
-    joined.exchange()
-    assert joined.lost == {later: Lost(later, seen=False, safe=True)}
-    joined.server.answer(stream, b"{}")
-    joined.exchange()
-    assert joined.body(stream) == b"{}"
-    last = joined.request()
-    joined.exchange()
-    assert joined.lost[last] == Lost(last, seen=False, safe=True)
-    assert last > later
 
 
 # The end of a connection.
@@ -365,18 +320,6 @@ def test_callers_do_not_hide_that_the_peer_is_silent(come: bool) -> None:
     joined.client.tick(0.5)
     assert joined.client.room == 0
     joined.client.tick(1.0)
-    assert joined.client.closed
-
-
-def test_the_earliest_deadline_of_a_connection_is_due_first() -> None:
-    joined = pair(expires_at=0.3)
-    stream = joined.request()
-    assert joined.client.next_due == 0.3
-    joined.client.tick(0.3)
-    assert joined.client.next_due == 0.5  # nothing is due again at once
-    joined.exchange()
-    joined.server.answer(stream, b"{}")
-    joined.exchange()
     assert joined.client.closed
 
 

@@ -55,26 +55,6 @@ def sockets() -> Iterator[Pairs]:
             end.close()
 
 
-async def test_a_busy_participant_lets_others_run(reactor: Reactor, sockets: Pairs) -> None:
-    busy = Participant(reactor, sockets[0][0], work=1000)
-    turns = 0
-
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            await trio.lowlevel.checkpoint()
-            turns += 1
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(reactor.run)
-        nursery.start_soon(count)
-        reactor.watch(busy, WRITE)  # always ready
-        while len(busy.log) < 20:
-            await trio.lowlevel.checkpoint()
-        nursery.cancel_scope.cancel()
-    assert turns >= 10
-
-
 @attrs.define(eq=False)
 class Laborious(Participant):
     """Has long work, until its socket is read."""
