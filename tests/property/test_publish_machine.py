@@ -375,25 +375,6 @@ def test_what_moves_between_namespaces_is_never_open_however_late_documents_are_
     assert told(cluster.world.in_force) == told(cluster.moment())
 
 
-# Law: what loosens waits for a bounded time, whatever else is to be read: also while others write without end.
-
-
-@given(st.lists(st.sampled_from(JOBS), max_size=30), st.sampled_from(["removed", "edited"]))
-def test_what_loosens_waits_for_a_bounded_time_beside_a_flood(order: list[str], how: str) -> None:
-    world = begun({SOURCES[0]: denial("/x")})
-    world.apply({SOURCES[0]: None if how == "removed" else denial("/y")})
-    removed_at, count = world.now, itertools.count()
-    while world.now < removed_at + 2:
-        number = next(count)
-        world.apply({Source("z", f"m{number % 3}"): denial("/z", LIGHT_WORK if number % 2 else 0)})
-        world.finish(*(order[:3] or ["build"]))
-        world.finish("build", "light")
-        world.pause(0.05)
-    assert world.in_force is not None
-    assert not is_refused(world.in_force.match("h", "/x", "GET"))
-    assert not world.said.count("held back")
-
-
 # Law: whatever is put in whatever order, and however threads end, the end is that of a fresh start.
 #
 # So lanes, budgets and what is under way do not show in the policy once everything is read. No version on the way has a document that

@@ -1,4 +1,4 @@
-"""Examples of the machine. Its laws are in ``tests/property/test_publish_machine.py``."""
+"""Examples of the machine. Its laws are in ``tests/property/test_publish_history.py`` and ``test_publish_machine.py``."""
 
 import math
 from collections.abc import Callable
