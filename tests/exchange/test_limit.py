@@ -14,7 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from exchanger.exchange.cache.memory_store import CachedToken
 from exchanger.exchange.cache.token_cache import TokenCache
 from exchanger.net.network import SYSTEM
-from exchanger.values.issuer import CachePolicy, CallLimits
+from exchanger.values.issuer import CachePolicy, CallLimits, Issuer
 from exchanger.values.secret import Secret
 from exchanger.values.token import Cache, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 from tests.oauth.fakes import CONTRACT, Peer, World, answering, exchange, response, silent, success, token_request, world
@@ -177,6 +177,39 @@ async def test_only_a_probe_stays_queued_when_its_caller_leaves(probes: bool, au
     assert [record.kind for record in it.observer.records].count(None) == 1 + probes
 
 
+async def test_nobody_queues_for_an_issuer_that_is_not_called(autojump_clock: MockClock) -> None:
+    one_at_a_time = request(cache=None, limits=CallLimits(max_in_flight=1, breaker=True))
+    async with world(slowly) as it, trio.open_nursery() as callers:
+        use(it, one_at_a_time)
+        callers.start_soon(exchange, it.client, one_at_a_time)
+        await wait_all_tasks_blocked()
+        (limits,) = it.client.limits
+        assert limits.breaker is not None
+        limits.breaker.is_open = True
+        refused = it.client.begin(attrs.evolve(one_at_a_time, subject_token=request("another").subject_token), math.inf, print)
+        assert isinstance(refused, ExchangeFailure)
+        assert (refused.kind, limits.queued) == (ErrorKind.BREAKER_OPEN, 0)
+
+
+async def test_calls_that_queued_for_the_host_do_not_open_the_breaker(autojump_clock: MockClock) -> None:
+    answers = [response(success())]
+
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await peer.send(answers.pop() if answers else response(b"", 503))
+
+    async with world(script) as it:
+        one_call_at_a_time(it)
+        use(it, SPARED)
+        requests = [attrs.evolve(request(f"s{n}", cache=None, limits=SPARED.issuer.limits), namespace=f"team-{n}") for n in range(15)]
+        outcomes = await it.exchange_all(*requests)
+        assert sum(isinstance(outcome, ExchangedToken) for outcome in outcomes) == 1
+        (limits,) = it.client.limits
+        assert not limits.is_open
+    assert [record.kind for record in it.observer.records] == [None] + [ErrorKind.HTTP_STATUS] * 14
+
+
 LIMITED = request(cache=None, limits=CallLimits(max_in_flight=2))
 
 
@@ -271,6 +304,13 @@ async def test_an_endpoint_that_accepts_no_connection_opens_the_breaker_although
         (limits,) = it.client.limits
         assert limits.is_open
         callers.cancel_scope.cancel()
+
+
+async def test_a_wider_limit_lets_those_go_that_wait(autojump_clock: MockClock) -> None:
+    async with world(silent) as it, calling(it, 5):
+        wider: Issuer = attrs.evolve(LIMITED.issuer, limits=CallLimits(max_in_flight=4))
+        it.client.use_issuers({wider.name: wider})
+        assert it.client.in_flight == {"issuer.example.com": 4}
 
 
 async def test_calls_to_the_previous_endpoint_count_when_the_endpoint_changes(autojump_clock: MockClock) -> None:

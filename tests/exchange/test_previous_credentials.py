@@ -127,20 +127,6 @@ async def test_credentials_that_stay_wrong_get_a_third_call_once() -> None:
     assert [fields["client_secret"] for _, fields in site.posts] == [NEW, OLD, NEW, OLD, NEW, NEW, OLD]
 
 
-async def test_what_one_rotation_showed_does_not_count_for_the_next() -> None:
-    site = answering(REFUSED, SUCCESS, REFUSED, REFUSED, REFUSED, SUCCESS, REFUSED, REFUSED)
-    request = rotated()
-    later = attrs.evolve(request.issuer, credentials=attrs.evolve(request.issuer.credentials, generation=2))
-    async with world(site.serve) as it:
-        await exchange(it.client, request)
-        assert isinstance(await exchange(it.client, attrs.evolve(request, issuer=later)), ExchangeFailure)
-        assert len(site.posts) == 4
-        await exchange(it.client, request)
-        it.client.use_issuers({})
-        assert isinstance(await exchange(it.client, request), ExchangeFailure)
-    assert len(site.posts) == 8
-
-
 # What is told of new credentials that are refused.
 
 

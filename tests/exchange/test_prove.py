@@ -114,17 +114,6 @@ async def test_each_refused_token_is_counted_beside_its_call(autojump_clock: Moc
         assert [(one.kind and one.kind.value, one.http_status) for one in it.observer.records] == [(None, 200), ("issued_for_others", 200)]
 
 
-async def test_an_issued_token_is_cached_only_after_it_was_verified_once(autojump_clock: MockClock) -> None:
-    issuer = profile(cache=CachePolicy(60.0, 10))
-    site = issuing(FOREIGN, FOREIGN, HONEST)
-    async with world(site.serve) as it:
-        use(it, issuer)
-        for expected in ("TXE-3006", "TXE-3006", "", "", ""):
-            assert code_of(await exchange(it.client, asking(issuer))) == expected
-        assert len(site.posts) == 3
-        assert it.client.cache.entries == 1
-
-
 async def test_a_renewal_that_fails_its_proof_leaves_the_kept_token(autojump_clock: MockClock) -> None:
     issuer = profile(cache=CachePolicy(60.0, 10))
     site = issuing(HONEST, FOREIGN)
@@ -199,21 +188,6 @@ async def test_a_token_waits_for_its_keys_and_not_for_ever(autojump_clock: MockC
         site.documents[KEYS] = published("p256")
         await trio.sleep(UNKNOWN_KEY_S)
         assert code_of(await exchange(it.client, asking(issuer))) == ""
-
-
-async def test_a_new_key_is_fetched_once(autojump_clock: MockClock) -> None:
-    issuer = profile(SIGNED)
-    site = issuing(HONEST)
-    site.documents[KEYS] = published("rsa")
-    async with world(site.serve) as it:
-        use(it, issuer)
-        await trio.sleep(UNKNOWN_KEY_S)
-        site.documents[KEYS] = published("rsa", "p256")
-        assert code_of(await exchange(it.client, asking(issuer))) == ""
-        site.documents[KEYS] = published("rsa")
-        assert site.gets == [KEYS, KEYS]
-        use(it, profile(None))
-        assert code_of(await exchange(it.client, asking(issuer))) == "TXE-3008"  # its profile is gone
 
 
 async def test_an_abandoned_token_still_waits_for_its_verification_keys(autojump_clock: MockClock) -> None:

@@ -177,24 +177,6 @@ async def test_keys_stay_known_while_they_cannot_be_fetched(autojump_clock: Mock
         assert [event for event, *_ in it.learned.taken()] == ["keys_known", "keys_failed", "keys_failed"]
 
 
-async def test_a_new_key_is_fetched(autojump_clock: MockClock) -> None:
-    site = publishing("p256")
-    async with guarded(site, gated()) as it:
-        site.documents["/keys"] = published("p256", "ed")
-        await trio.sleep(UNKNOWN_KEY_S)
-        outcomes: list[TokenOutcome] = []
-
-        async def one(number: int) -> None:
-            outcomes.append(await exchange(it.verifier, asking(token("EdDSA", jti=str(number)))))
-
-        async with trio.open_nursery() as callers:
-            for number in range(5):
-                callers.start_soon(one, number)
-        assert [passed(outcome) for outcome in outcomes] == [True] * 5
-        assert it.fetches == 2
-        assert it.learned.taken() == [("keys_known", ISSUER, "1"), ("keys_known", ISSUER, "2")]
-
-
 async def test_a_new_key_is_not_there_while_it_cannot_be_fetched(autojump_clock: MockClock) -> None:
     """The token may well be good: its caller is to come again, and not to throw it away."""
     site = publishing("p256")
@@ -293,6 +275,16 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(verify_module, "judge", counted)
     return count
+
+
+async def test_a_token_is_verified_once(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    verified = counting(monkeypatch)
+    async with guarded(publishing("p256"), gated()) as it:
+        for _ in range(5):
+            assert passed(await exchange(it.verifier, asking(GOOD)))
+        assert verified == [1]
+        assert passed(await exchange(it.verifier, asking(token(jti="other"))))
+        assert verified == [2]
 
 
 LASTING: Final = token(exp=NOW + 10)

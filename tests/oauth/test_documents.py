@@ -114,29 +114,20 @@ def test_the_first_max_age_counts(form: str, age: int, before: list[str], after:
     assert read_document(EndpointResponse(200, (), "", b"{}", text), late=False) == Fetched({}, min(float(age), 2.0**31))
 
 
-WRONG: Final = {
-    "a redirect": (b"", "301", "the answer is a redirect, which is not followed"),
-    "another redirect": (DOCUMENT, "308", "the answer is a redirect, which is not followed"),
-    "nothing there": (DOCUMENT, "404", "the answer has status 404"),
-    "another success": (DOCUMENT, "201", "the answer has status 201"),
-    "a fault": (b"canary", "500", "the answer has status 500"),
-    "a byte too much": (b"{}".ljust(MAX_DOCUMENT_BYTES + 1), "200", TOO_LARGE),
-    "more than is read": (b"{}".ljust(MAX_RESPONSE_BYTES + 1), "200", TOO_LARGE),
-    "no JSON": (b"<html>canary", "200", NOT_JSON),
-    "no object": (b"[]", "200", NOT_JSON),
-    "null": (b"null", "200", NOT_JSON),
-    "nothing": (b"", "200", NOT_JSON),
-    "a name twice": (b'{"canary": 1, "canary": 1}', "200", NOT_JSON),
-    "a name twice inside": (b'{"keys": [{"canary": 1, "canary": 2}]}', "200", NOT_JSON),
-    "no UTF-8": (b'{"canary": "\xff"}', "200", NOT_JSON),
-    "something behind it": (b"{} canary", "200", NOT_JSON),
-}
+REDIRECT: Final = "the answer is a redirect, which is not followed"
+WRONG: Final = [
+    *((b"", "301", REDIRECT), (DOCUMENT, "308", REDIRECT)),
+    *((DOCUMENT, status, f"the answer has status {status}") for status in ("404", "201")),
+    (b"canary", "500", "the answer has status 500"),
+    *((b"{}".ljust(most + 1), "200", TOO_LARGE) for most in (MAX_DOCUMENT_BYTES, MAX_RESPONSE_BYTES)),
+    *((body, "200", NOT_JSON) for body in (b"<html>canary", b"[]", b"null", b"", b'{"canary": "\xff"}', b"{} canary")),
+    *((body, "200", NOT_JSON) for body in (b'{"canary": 1, "canary": 1}', b'{"keys": [{"canary": 1, "canary": 2}]}')),
+]
 
 
-@pytest.mark.parametrize("case", WRONG)
+@pytest.mark.parametrize(("body", "status", "why"), WRONG, ids=range(len(WRONG)))
 @pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
-async def test_what_is_no_document(case: str, http2: bool) -> None:
-    body, status, why = WRONG[case]
+async def test_what_is_no_document(body: bytes, status: str, why: str, http2: bool) -> None:
     location = "Location: http://canary.example/"
     over_http2 = Endpoint(saying(body, (b"location", b"http://canary.example/"), status=status.encode())).serve
     async with world(over_http2 if http2 else answering(response(body, int(status), location))) as it:

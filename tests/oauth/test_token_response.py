@@ -166,20 +166,6 @@ class TestErrors:
         failure = decoded(status, body.encode(), TokenResponseRules(error_passthrough=True))
         assert (failure.diagnostic, failure.status, failure.body) == (Diagnostic.OAUTH_ERROR, seen, body)
 
-    @pytest.mark.parametrize("body", [b'{"error":"invalid_client"}', b"<html>"])
-    @pytest.mark.parametrize(
-        ("challenges", "relayed"),
-        [
-            (['Basic realm="issuer"', "Bearer\terror", "Digest realm=\xe9"],) * 2,
-            (["Basic", "", "a\r\nb", "a\x00", "\x7f", "\x85", "\N{SNOWMAN}", "a" * 4097, "Bearer"], ["Basic", "Bearer"]),
-            ([f"Scheme{index}" for index in range(100)], [f"Scheme{index}" for index in range(8)]),
-            (["a" * 4096],) * 2,
-        ],
-        ids=["header values", "others", "many", "long"],
-    )
-    def test_challenges_that_are_header_values_are_relayed(self, body: bytes, challenges: list[str], relayed: list[str]) -> None:
-        assert failed(decode_response(401, challenges, body, RULES)).www_authenticate == tuple(relayed)
-
 
 @pytest.mark.parametrize("part", [b"1", b"[]", b"{}", b'""'])
 def test_a_body_of_very_many_parts_is_not_read(part: bytes) -> None:
