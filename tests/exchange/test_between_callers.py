@@ -1,6 +1,7 @@
 """What a caller sends or does costs others nothing: neither calls to the issuer, nor connections, nor places, nor memory."""
 
 import gc
+import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -117,6 +118,22 @@ async def dropping(peer: Peer, most_head: int, most_body: int) -> None:
         if len(head) > most_head or len(body) > most_body:
             return
         await peer.send(response(success()))
+
+
+async def test_a_connection_lost_to_a_long_head_is_replaced_for_others(autojump_clock: MockClock) -> None:
+    async def strict(endpoint: Endpoint, server: Server, streams: list[int]) -> None:
+        if any(sum(map(len, itertools.chain(*server.requests[stream].headers.items()))) > 4096 for stream in streams):
+            await endpoint.peers[endpoint.servers.index(server)].close()
+            await trio.sleep_forever()
+        await trio.sleep(0.05)
+        await own(endpoint, server, streams)
+
+    async with world(Endpoint(strict).serve, settings=CONTRACT) as it:
+        await exchange(it.client, asked("first", http2=True))
+        honest = [asked(f"honest-{number}", http2=True) for number in range(20)]
+        large = [asked(f"large-{number}", http2=True, trace=TraceContext(baggage=list_of(6000))) for number in range(5)]
+        outcomes = await it.exchange_all(*large, *honest)
+        assert [isinstance(outcome, ExchangedToken) for outcome in outcomes] == [False] * 5 + [True] * 20
 
 
 @pytest.mark.parametrize(("baggage", "passes"), [(4000, True), (MAX_BAGGAGE, False)])

@@ -20,6 +20,8 @@ from exchanger.errors import Diagnostic
 from exchanger.exchange import introspect as introspect_module
 from exchanger.exchange.call import OVERLOADED
 from exchanger.exchange.introspect import ASK_AGAIN_S, VerdictCache
+from exchanger.jwt import base64url
+from exchanger.jwt.compact import looks_like_jwt
 from exchanger.values.entry import ExchangeEntry
 from exchanger.values.issuer import CachePolicy, CallLimits, Credentials, ErrorStyle, IntrospectionRules, Issuer, SubjectRules
 from exchanger.values.secret import Secret
@@ -252,6 +254,30 @@ async def test_how_long_a_word_counts(keep_for: float, life: int | None, counts:
         await trio.sleep(0.2)
         assert told(await it.ask("opaque")) == INACTIVE  # although the exchanged token is in the cache
         assert it.issuer.asked == ["opaque"] * 2
+
+
+async def test_equal_tokens_share_a_question_and_those_who_leave_leave_nothing(autojump_clock: MockClock) -> None:
+    async with introspecting() as it:
+        it.issuer.active["opaque"], it.issuer.slow = {}, HELD_S
+        outcomes: list[TokenOutcome] = []
+
+        async def one() -> None:
+            outcomes.append(await it.ask("opaque"))
+
+        async with trio.open_nursery() as callers, trio.open_nursery() as leaving:
+            for nursery in (callers, leaving, callers, leaving):
+                nursery.start_soon(one)
+            await trio.sleep(HELD_S / 2)
+            leaving.cancel_scope.cancel()
+        assert [passed(outcome) for outcome in outcomes] == [True, True]
+        assert it.issuer.asked == ["opaque"]
+        with trio.move_on_after(HELD_S / 2):
+            await it.ask("other")
+        await trio.sleep(HELD_S)
+        assert told(await it.ask("other")) == INACTIVE
+        assert it.issuer.asked == ["opaque", "other"]  # its answer was learnt although nobody waited
+        assert it.it.client.questions.under_way == {}
+        assert it.issuer.exchanged == ["opaque"]
 
 
 NO_ANSWERS: Final = {
@@ -533,3 +559,23 @@ def test_who_passes_was_said_active_within_the_time(steps: list[tuple[str, str, 
                     assert it.kept <= 2
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+@given(st.text(alphabet="ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", min_size=1, max_size=60), st.integers(0, 60))
+def test_an_opaque_token_with_a_dot_is_opaque(text: str, place: int) -> None:
+    found = text[:place] + "." + text[place:]
+    assert not looks_like_jwt(text)
+    assert not looks_like_jwt(found)
+
+
+@given(
+    st.sampled_from(["", " ", "=", "==", "\n", "!"]),
+    st.integers(0, 30),
+    st.sampled_from(["", ".", "..", "...", ".AA.AA.AA"]),
+    st.dictionaries(st.text(max_size=5), st.text(max_size=5), min_size=1, max_size=3),
+)
+def test_no_disguise_of_a_header_makes_a_jwt_opaque(noise: str, place: int, more: str, header: dict[str, str]) -> None:
+    """To the most lenient reader of base64url."""
+    text = base64url.encode(json.dumps(header).encode())
+    text = text[:place] + noise + text[place:]
+    assert looks_like_jwt(f"{text}.e30{more}")

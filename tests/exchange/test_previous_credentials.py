@@ -14,7 +14,7 @@ from trio.testing import MockClock
 from exchanger.oauth.rotation import Rotations
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.oauth.token_response import TokenResponseRules
-from exchanger.values.issuer import AuthMethod, Credentials
+from exchanger.values.issuer import Credentials
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, ExchangeRecord, TokenOutcome, TokenRequest
 from tests.lines import Lines
@@ -33,9 +33,9 @@ def error(code: str, status: int = 400) -> bytes:
 REFUSED, SUCCESS = error("invalid_client", 401), response(success())
 
 
-def rotated(previous: Credentials | None = PREVIOUS, method: AuthMethod = AuthMethod.CLIENT_SECRET_POST) -> TokenRequest:
+def rotated(previous: Credentials | None = PREVIOUS) -> TokenRequest:
     request = token_request(client_secret=NEW, generation=1)
-    return attrs.evolve(request, issuer=attrs.evolve(request.issuer, previous=previous, auth_method=method))
+    return attrs.evolve(request, issuer=attrs.evolve(request.issuer, previous=previous))
 
 
 def answering(*answers: bytes) -> Site:
@@ -49,7 +49,6 @@ class Ended:
     outcome: TokenOutcome
     records: tuple[ExchangeRecord, ...]
     secrets: tuple[str, ...]
-    heads: tuple[str, ...]
 
 
 async def exchanged(request: TokenRequest, *answers: bytes, settings: TokenClientSettings = HTTP) -> Ended:
@@ -58,7 +57,7 @@ async def exchanged(request: TokenRequest, *answers: bytes, settings: TokenClien
         outcome = await exchange(it.client, request)
         assert it.client.in_flight == {}
     secrets = tuple(fields.get("client_secret", "") for _, fields in site.posts)
-    return Ended(outcome, tuple(it.observer.records), secrets, tuple(site.heads))
+    return Ended(outcome, tuple(it.observer.records), secrets)
 
 
 @pytest.mark.parametrize(

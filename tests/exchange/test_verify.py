@@ -411,14 +411,20 @@ def counting_turns(it: Gated, ended: list[TokenOutcome]) -> list[int]:
     return told
 
 
-async def test_waiters_of_a_removed_issuer_are_notified_in_small_steps(autojump_clock: MockClock) -> None:
-    async with guarded(Site({"/keys": b""}), gated()) as it:
+@pytest.mark.parametrize("goes", [False, True], ids=["without their key", "for an issuer that goes"])
+async def test_many_who_wait_for_keys_are_told_in_small_steps(goes: bool, autojump_clock: MockClock) -> None:
+    """A name of a key that is not known makes strangers wait for the same fetch, without a key of their own."""
+    made_up = token("ES256", {"kid": "new"})[:-8]
+    async with guarded(Site({"/keys": b""}) if goes else publishing("p256"), gated()) as it:
+        await wait_all_tasks_blocked()
         ended = list[TokenOutcome]()
         told = counting_turns(it, ended)
-        for _ in range(100):
-            it.verifier.begin(asking(GOOD), math.inf, ended.append)
-        it.use()
+        for number in range(100):
+            it.verifier.begin(asking(f"{made_up}{number:07d}A"), math.inf, ended.append)
+        if goes:
+            it.use()
+        await trio.sleep(0 if goes else DOCUMENT_TIMEOUT)
         await wait_all_tasks_blocked()
         assert len(ended) == 100
-        assert all(map(no_keys, ended))
+        assert all(map(no_keys, ended)) == goes
         assert max(told) <= TOLD_AT_ONCE
