@@ -88,7 +88,13 @@ ROOMS: Final = {
     ),
     "jwt": (
         ["exchanger/jwt"],
-        ["tests/jwt", "tests/exchange/test_verify.py", "tests/scenarios/test_tokens.py", "tests/property/test_jwt.py"],
+        [
+            "tests/jwt",
+            "tests/exchange/test_verify.py",
+            "tests/oauth/test_issued_token.py",
+            "tests/scenarios/test_tokens.py",
+            "tests/property/test_jwt.py",
+        ],
     ),
     "tools": (["exchanger/tools"], ["tests/author_tools", "tests/check", "tests/codes", "tests/schemas", "tests/property/test_tools*.py"]),
     "offline": (

@@ -103,7 +103,7 @@ def looks_like_jwt(token: str) -> bool:
     """
     dots = token.count(".")
     if dots in {0, _DOTS}:
-        return dots > 0
+        return dots == _DOTS
     # As the most lenient decoders do, without what is not in the alphabet, or too much.
     header = _NOT_BASE64.sub("", token[: token.index(".")]).translate(_FROM_BASE64URL)
     if len(header) % 4 == 1:

@@ -1,5 +1,6 @@
 """Laws of assertions, key sets and callers' tokens."""
 
+import json
 from collections.abc import Mapping
 
 import jwt
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from exchanger.jwt import base64url
 from exchanger.jwt.algorithms import NAMES
+from exchanger.jwt.compact import looks_like_jwt
 from exchanger.jwt.keys import MAX_CANDIDATES, KeySet, KeySetProblem, read_key_set
 from exchanger.jwt.refusal import TokenRefused
 from exchanger.jwt.signing import KeyProblem, LoadedKey, load_key, sign_assertion
@@ -186,6 +188,30 @@ def test_bytes_have_a_text(data: bytes) -> None:
 
 
 @given(st.text(CHARACTERS, max_size=20) | st.text(max_size=5))
+@example("AAAA++++")
 def test_bytes_have_no_other_text(text: str) -> None:
     data = base64url.decode(text)
     assert data is None or base64url.encode(data) == text
+
+
+# Laws of opaque tokens: whatever a lenient reader may take for a JWT is none.
+
+
+@given(st.text(alphabet="ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", min_size=1, max_size=60), st.integers(0, 60))
+def test_an_opaque_token_with_a_dot_is_opaque(text: str, place: int) -> None:
+    found = text[:place] + "." + text[place:]
+    assert not looks_like_jwt(text)
+    assert not looks_like_jwt(found)
+
+
+@given(
+    st.sampled_from(["", " ", "=", "==", "\n", "!"]),
+    st.integers(0, 30),
+    st.sampled_from(["", ".", "..", "...", ".AA.AA.AA"]),
+    st.dictionaries(st.text(max_size=5), st.text(max_size=5), min_size=1, max_size=3),
+)
+def test_no_disguise_of_a_header_makes_a_jwt_opaque(noise: str, place: int, more: str, header: dict[str, str]) -> None:
+    """To the most lenient reader of base64url."""
+    text = base64url.encode(json.dumps(header).encode())
+    text = text[:place] + noise + text[place:]
+    assert looks_like_jwt(f"{text}.e30{more}")
