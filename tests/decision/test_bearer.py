@@ -1,11 +1,11 @@
 import pytest
 
-from exchanger.decision.bearer import MAX_TOKEN_LENGTH, NoToken, challenge, is_bearer_token, read_bearer
+from exchanger.decision.bearer import NoToken, challenge, is_bearer_token, read_bearer
 from exchanger.values.secret import Secret
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR"])
-@pytest.mark.parametrize("token", ["abc", "a-._~+/9==", "00D5!AQ|x:y$z", "=", "a;b=c@{}[]<>()#%&*?^`'~", "e" * MAX_TOKEN_LENGTH])
+@pytest.mark.parametrize("token", ["abc", "a-._~+/9==", "00D5!AQ|x:y$z", "=", "a;b=c@{}[]<>()#%&*?^`'~", "e" * 65_536])
 @pytest.mark.parametrize("blank", [" ", "  ", "\t"])
 def test_a_bearer_token_is_two_fields(scheme: str, blank: str, token: str) -> None:
     assert read_bearer(Secret(f" {scheme}{blank}{token} ")) == Secret(token)
@@ -41,7 +41,7 @@ def test_a_bearer_token_among_other_things_is_not_one(authorization: str) -> Non
     assert read_bearer(Secret(authorization)) is NoToken.NOT_ONE
 
 
-@pytest.mark.parametrize("token", ["a,b", '"x"', "tökén", "a\\b", "a\x00b", "e" * (MAX_TOKEN_LENGTH + 1), "a\x7f"])
+@pytest.mark.parametrize("token", ["a,b", '"x"', "tökén", "a\\b", "a\x00b", "e" * 65_537, "a\x7f"])
 def test_what_cannot_be_a_token_is_invalid(token: str) -> None:
     assert read_bearer(Secret(f"Bearer {token}")) is NoToken.INVALID
 

@@ -140,5 +140,5 @@ def test_every_spelling_of_a_subject_header_is_removed_beside_the_exchanged_toke
 def test_the_spellings_of_long_names_are_bounded() -> None:
     long = "-".join("x" * 60)
     assert spellings((long,)) == (long, long.replace("-", "_"))
-    assert len(spellings(("x-forwarded-access-token",))) == 8
+    assert [len(spellings(("-".join("x" * parts),))) for parts in range(1, 7)] == [1, 2, 4, 8, 16, 2]
     assert spellings(()) == ()

@@ -42,6 +42,7 @@ def test_nothing_is_served_past_any_of_its_ends(
         assert after.wall < end
         assert min(length - age, subject_in) - later >= margin
         assert first_end - after.wall >= margin
+    assert life.born == now.steady - age
     assert life.born + life.length == life.end
     assert life.renew_at < life.until < life.end
 
@@ -75,7 +76,7 @@ def test_the_exp_of_a_jwt(claims: object, end: float | UnreadableExpiry) -> None
 WRITTEN: Final[dict[float | UnreadableExpiry, tuple[bytes, ...]]] = {
     7: (
         *(b'{"exp": 7, "exp": 9}', b'{"\\u0065xp": 7}', b'\xef\xbb\xbf{"exp": 7}', b' \n{"exp": 7} '),
-        *(b'{"exp": 7, "name": "\xff"}', b'{"exp": 7, "name": "a\x01"}'),
+        *(b'{"exp": 7, "name": "\xff"}', b'{"exp": 7, "name": "a\x01"}', b'{"exp": 7, "name": "' + b"\xff" * 5000 + b'"}'),
     ),
     UNREADABLE: (b'{"exp": 9, "exp": "x"}', b'{"exp": 1' + b"0" * 5000 + b"}", b'{"a": ' + b"[" * 100_000),
     math.inf: (b'{"exp": 7', b"{exp: 7}", b""),

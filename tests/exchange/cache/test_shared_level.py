@@ -273,6 +273,9 @@ def test_the_bytes_of_writes_that_wait_are_bounded() -> None:
     for number in range(9):
         queue.put(Job((), (), StoredToken(Secret(str(number) * 1024 * 1024), 60.0, 0.0, 60, None)))
     assert [job.token.access_token.reveal()[0] for job in queue.take() if job.token is not None] == list("12345678")
+    for number in range(MAX_QUEUED + 1):
+        queue.put(Job((), (b"%d" % number,)))
+    assert [*queue.take()[0].digests] == [b"1"]  # of removals alone, the oldest
 
 
 async def test_a_lost_store_queues_removals_and_no_values(tmp_path: Path, autojump_clock: MockClock) -> None:
