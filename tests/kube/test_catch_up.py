@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from exchanger.kube.catch_up import COLLECT_S, LIST_AGAIN_S, LIST_EVERY_S, MAX_LISTS, CatchUp
+from exchanger.kube.catch_up import COLLECT_S, LIST_AGAIN_S, LIST_EVERY_S, CatchUp
 from exchanger.kube.list_watch import ApiFailure, Deleted, FailureKind, Item, Key, Page, Put
 from exchanger.kube.settings import ReflectorSettings
 from exchanger.kube.source import UNSAID_S
@@ -250,13 +250,4 @@ async def test_a_store_that_another_event_overtakes_is_behind_of_the_first_one(a
         made.apply(Put(config_map("b", 15)))
         assert made.is_behind()
         made.apply(Put(config_map("b", 19)))
-        assert not made.is_behind()
-
-
-async def test_the_first_of_many_lists_is_waited_for(autojump_clock: MockClock) -> None:
-    async with behind(versions(20, b=15)) as made:
-        for number in range(2 * MAX_LISTS):
-            made.lister.page = versions(30 + number, c=30 + number)
-            await trio.sleep(LIST_AGAIN_S)
-        made.apply(Put(config_map("b", 15)))
         assert not made.is_behind()

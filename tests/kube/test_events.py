@@ -236,20 +236,6 @@ async def test_more_new_policies_than_may_wait_displace_no_problem(autojump_cloc
         assert (reasons.count("InvalidPolicy"), reasons.count("PolicyActive"), it.events.pending) == (1, 10, 0)
 
 
-async def test_a_change_during_a_request_is_reported_after_it(autojump_clock: trio.testing.MockClock) -> None:
-    async with stage(FakeEvents(hanging=True)) as it:
-        it.put(one=deny(), two=deny("/two"))
-        it.put(two=deny())
-        await it.settle()
-        assert len(it.server.requests) == 1  # unanswered
-        it.put(one=deny("/elsewhere"))
-        await it.settle()
-        it.server.hanging = False
-        await trio.sleep(60)
-        (first, *_), *_ = it.server.said()
-        assert it.server.said() == told(str(first), "conflict", "ok")
-
-
 async def test_all_together_get_a_burst_and_then_one_a_second(autojump_clock: trio.testing.MockClock) -> None:
     async with stage() as it:
         it.put(**{f"p{number:03}": NO_VERSION for number in range(100)})
@@ -300,15 +286,6 @@ async def test_one_failure_is_tried_again(autojump_clock: trio.testing.MockClock
         assert (it.server.said(), it.missing) == (told("bad", "invalid"), [])
 
 
-async def test_counting_needs_the_right_to_patch(autojump_clock: trio.testing.MockClock) -> None:
-    async with stage() as it:
-        it.server.failing = lambda method, _path: NO_RIGHT if method == "PATCH" else None
-        for text in (NO_VERSION, deny(), NO_VERSION):
-            it.put(bad=text)
-            await trio.sleep(RETRY_S + 1)
-        assert len(it.missing) == 1
-
-
 @pytest.mark.parametrize("answer", [NO_RIGHT, QUOTA], ids=["forbidden", "dropped"])
 @pytest.mark.parametrize("edited", ["one", "two"])
 @pytest.mark.parametrize("after", [deny("/elsewhere"), NO_VERSION, None], ids=["valid", "invalid", "gone"])
@@ -327,21 +304,6 @@ async def test_a_conflict_that_ends_while_it_is_refused_is_never_told(
         await trio.sleep(3 * PAUSE_S)
         assert [event for event in it.server.said() if event[1] != "InvalidPolicy"] == []
         assert it.events.pending == 0
-
-
-async def test_a_newer_state_takes_the_place_of_a_refused_one(autojump_clock: trio.testing.MockClock) -> None:
-    async with stage() as it:
-
-        def refuse(_method: str, _path: str) -> ApiFailure:
-            it.server.failing = lambda _method, _path: None
-            it.put(bad="version: v1\nentries: {}")
-            return NO_RIGHT
-
-        it.server.failing = refuse
-        it.put(bad=NO_VERSION)
-        await trio.sleep(2 * PAUSE_S)
-        (event,) = it.server.events.values()
-        assert event["message"] == "line 2: POL-1103: the document has entries that are not a list"
 
 
 @pytest.mark.parametrize(

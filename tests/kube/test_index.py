@@ -79,21 +79,6 @@ def test_a_config_map_without_the_key_is_a_document_without_text() -> None:
     assert "canary" not in repr(made.index)
 
 
-def test_a_recreated_namespace_has_no_documents_until_its_config_maps_are_confirmed() -> None:
-    made = filled()
-    made.index.take_relabelled()
-    made.tell(DeleteNamespace("a"))
-    made.tell(PutNamespace(Namespace("a", (*SELECTED, ("team", "red")), "2")))
-    made.take()
-    assert set(map(str, made.passed_on)) == {"b/p", "b/q"}
-    assert made.index.unconfirmed == {"a": "2"}
-    assert made.index.take_relabelled() == {}  # they would count for the documents of the other Namespace
-    made.index.confirm("a")
-    made.take()
-    assert set(map(str, made.passed_on)) == {"a/p", "a/q", "b/p", "b/q"}
-    assert made.index.take_relabelled() == {"a": made.index.selected()["a"]}
-
-
 def test_a_namespace_without_config_maps_leaves_nothing_behind() -> None:
     made = filled()
     made.tell(DeleteNamespace("a"))

@@ -13,24 +13,6 @@ from tests.kube.fake_api_server import Verb
 from tests.kube.reflecting import BROKEN, HOUR, REFUSED, Scene
 
 
-async def test_a_server_without_bookmarks_is_followed_by_short_watches(scene: Scene, autojump_clock: MockClock) -> None:
-    """A server without bookmarks: after the first silence, the ends of short watches take their place."""
-    scene.server.bookmarks = False
-    scene.maps.put("a", "1")
-    async with scene.running():
-        await trio.sleep(HOUR)
-        assert scene.observer.calls == [("replaced", "a")]
-        assert scene.observer.failures == []
-        assert scene.observer.silences == [pytest.approx(75.0)]
-        assert scene.observer.connections == [True, False, True]
-        assert scene.last_contact is not None
-        assert scene.last_contact >= trio.current_time() - 45.0
-        assert len(scene.requests()) <= 125
-        scene.maps.put("b", "1")
-        await trio.sleep(0.1)
-        assert scene.in_sync()
-
-
 async def test_a_probe_has_its_own_bound(scene: Scene, autojump_clock: MockClock) -> None:
     scene.server.client_timeout = 1e6
     async with scene.running():
@@ -89,20 +71,6 @@ async def test_watches_are_asked_for_five_to_ten_minutes(scene: Scene, autojump_
         timeouts = [request.timeout for request in scene.requests(Verb.WATCH)]
         assert all(300.0 <= timeout <= 600.0 for timeout in timeouts)
         assert len(set(timeouts)) == len(timeouts) > 10
-
-
-async def test_a_list_after_an_outage_has_its_own_back_off(scene: Scene, autojump_clock: MockClock) -> None:
-    """Here client-go has one back-off for both, and is blind for up to a minute more."""
-    async with scene.running():
-        scene.server.stop()
-        scene.maps.put("a", "1")
-        scene.maps.put("b", "1")
-        scene.server.compact()
-        await trio.sleep(300.0)
-        scene.server.heal()
-        await trio.sleep(60.0)
-        assert scene.observer.failures[-1][1] > 30.0  # the comparison after an outage finds what no watch could continue from
-        assert scene.in_sync()
 
 
 async def test_server_errors_in_a_row_lead_to_a_list(scene: Scene, autojump_clock: MockClock) -> None:

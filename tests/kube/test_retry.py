@@ -73,35 +73,26 @@ def test_a_list_of_everything_begins_anew() -> None:
     assert (health.quiet, health.last) == (0.0, 71.0)
 
 
-def doubting(settings: ReflectorSettings) -> WatchHealth:
+@pytest.mark.parametrize(
+    ("settings", "spoken", "ended", "is_over"),
+    [
+        (ReflectorSettings(), 130.0, 130.5, False),  # with the end, as from a proxy that collects
+        (ReflectorSettings(), 120.0, 130.0, True),
+        (settings_for(30.0), None, 108.0, True),  # where watches are short anyway, an end is enough
+    ],
+)
+def test_a_watch_that_ends_well_is_a_sign_of_life_and_ends_doubt_if_it_spoke_before(
+    settings: ReflectorSettings, spoken: float | None, ended: float, is_over: bool
+) -> None:
     health = WatchHealth(settings)
     health.fell_silent()
     health.accepted(100.0)
-    return health
-
-
-def test_a_doubted_watch_that_ends_well_is_a_sign_of_life() -> None:
-    health = doubting(ReflectorSettings())
-    health.spoken(130.0)
-    health.ended(130.5)
-    assert (health.doubted, health.last) == (True, 130.5)
+    if spoken is not None:
+        health.spoken(spoken)
+    health.ended(ended)
+    assert (health.doubted, health.last) == (not is_over, ended)
+    assert health.by_ends is (not is_over or settings.is_short)
     assert health.accepted(131.0)
-    assert health.by_ends
-
-
-def test_what_came_before_the_end_ends_the_doubt() -> None:
-    health = doubting(ReflectorSettings())
-    health.spoken(120.0)
-    health.ended(130.0)
-    assert not health.doubted
-    assert not health.by_ends
-
-
-def test_where_watches_are_short_anyway_an_end_is_enough() -> None:
-    health = doubting(settings_for(30.0))
-    health.ended(108.0)
-    assert not health.doubted
-    assert health.by_ends
 
 
 @pytest.mark.parametrize("limit", [1.0, 10.0, 30.0, 90.0, 224.0, 225.0, 3600.0])

@@ -1,4 +1,5 @@
 import math
+import threading
 
 import pytest
 import trio
@@ -6,14 +7,19 @@ from trio.testing import MockClock
 
 from exchanger.kube.informer import missing_right
 from exchanger.kube.list_watch import ApiFailure, FailureKind
-from exchanger.kube.source import GATHER_S
 from exchanger.kube.ungranted import STEP as GRANTS_STEP
+from exchanger.policy import selection
+from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.publish.pending import LIGHT_WORK, Lane
+from exchanger.values.entry import Source
 from exchanger.values.notice import Notices
-from tests.kube.cluster import REFUSED, SELECTED, Cluster, Record, deny, following, source
+from tests.kube.cluster import PATIENCE_S, REFUSED, SELECTED, Cluster, Record, deny, following, source
 from tests.steps import MOST_CALLS, counted_steps
+
+THREAD_S = 60.0
 
 
 @pytest.fixture
@@ -56,58 +62,6 @@ async def test_nothing_is_published_before_every_list_is_complete(cluster: Clust
         await record.until(record.denies, 60)
         assert len(record.snapshots) == 1
         nursery.cancel_scope.cancel()
-
-
-async def test_every_kind_of_change_takes_effect_within_a_second(cluster: Cluster, autojump_clock: MockClock) -> None:
-    async with following(cluster) as followed:
-        record = followed.record
-        cluster.put("a", "q", deny("/q"))
-        await record.until(lambda: record.denies("/q"), 1)
-        cluster.put("a", "p", "version: v2")
-        await record.until(record.unhealthy, 1)
-        cluster.put("a", "p", labels={})
-        await record.until(record.passes, 1)
-        cluster.put("a", "p")
-        await record.until(record.denies, 1)
-        cluster.delete("a", "q")
-        await record.until(lambda: record.passes("/q"), 1)
-        cluster.put_namespace("a", {"policy": "disabled"})
-        await record.until(record.passes, 1)
-        cluster.put_namespace("a")
-        await record.until(record.denies, 1)
-        cluster.delete_namespace("a")
-        await record.until(record.passes, 2)  # at most one list of versions a second
-        cluster.put("b", "p")
-        await trio.sleep(1)
-        assert record.passes()
-        cluster.put_namespace("b")
-        await record.until(record.denies, 1)
-        assert len(record.changes) == 10
-
-
-async def test_events_gather_into_one_version(cluster: Cluster, autojump_clock: MockClock) -> None:
-    async with following(cluster) as followed:
-        for number in range(10):
-            cluster.put("a", f"p{number}", deny(f"/{number}"))
-            await trio.sleep(GATHER_S / 20)
-        await trio.sleep(1)
-        assert followed.record.snapshots[-1].document_count == 11
-        assert len(followed.record.snapshots) == 2
-
-
-async def test_nothing_is_published_when_nothing_has_changed_in_the_end(cluster: Cluster, autojump_clock: MockClock) -> None:
-    async with following(cluster) as followed:
-        cluster.put("a", "p", deny("/q"))
-        cluster.delete_namespace("a")
-        cluster.put("a", "p")
-        cluster.put_namespace("a")
-        cluster.put("elsewhere", "p")
-        await trio.sleep(1)
-        cluster.server.compact()
-        cluster.server.cut(ApiFailure(FailureKind.GONE, 410))
-        await trio.sleep(1800)
-        assert followed.record.said.count("listed 2 configmaps") >= 1
-        assert len(followed.record.snapshots) == 1
 
 
 @pytest.mark.parametrize("obeys", [True, False], ids=["selected", "unselected"])
@@ -191,23 +145,6 @@ def test_no_other_failure_is_about_rights(kind: FailureKind) -> None:
     assert missing_right("configmaps", "", ApiFailure(kind, 401, CLUSTER.format("configmaps", "list"))) == ""
 
 
-@pytest.mark.parametrize("steps", range(0, 14, 4))
-async def test_documents_that_start_to_wait_meanwhile_are_noticed(steps: int, autojump_clock: MockClock) -> None:
-    cluster, told = Cluster(), list[Notices]()
-    cluster.put_namespace("a")
-    for number in range(1000):
-        cluster.put("a", f"p{number}", deny(f"/{number}"))
-    async with following(cluster) as followed:
-        followed.source.on_notices = told.append
-        followed.source.use_issuers(frozenset({"another"}))
-        await trio.sleep(GATHER_S)
-        for _ in range(steps):
-            await trio.lowlevel.checkpoint()
-        cluster.put("b", "q")
-        await trio.sleep(10.0)
-        assert [notice.subject for notice in told[-1].listed] == ["ConfigMap b/q"]
-
-
 async def test_documents_that_go_one_by_one_are_counted_together(autojump_clock: MockClock) -> None:
     cluster, told = Cluster(), list[Notices]()
     cluster.put_namespace("a")
@@ -283,3 +220,32 @@ async def test_a_namespace_with_many_documents_goes_in_one_version(cluster: Clus
         assert len(record.changes[-1].withdrawn) == count + 1
         assert record.denies("/b")
         assert max(steps.most.values()) < MOST_CALLS, steps.most
+
+
+async def test_cancellation_does_not_wait_for_the_thread_which_ends_with_its_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed, reached, opened = list[Source](), threading.Event(), threading.Event()
+
+    def parse(source: Source, text: str | None, issuers: frozenset[str]) -> PolicyDocument:
+        parsed.append(source)
+        reached.set()
+        assert opened.wait(THREAD_S)
+        return parse_document(source, text, issuers)
+
+    monkeypatch.setattr(selection, "parse_document", parse)
+    cluster = Cluster()
+    cluster.put_namespace("a")
+    for number in range(10):
+        cluster.put("a", f"p{number}", deny(f"/{number}") + " " * LIGHT_WORK)
+    record = Record(trio.to_thread.run_sync)
+    followed = source(cluster, record)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(followed.run)
+        assert await trio.to_thread.run_sync(reached.wait, THREAD_S)
+        nursery.cancel_scope.cancel()
+    assert cluster.server.watchers == []
+    limiter = followed.runner.limiters[Lane.HEAVY.value]
+    assert limiter.borrowed_tokens == 1
+    opened.set()
+    with trio.fail_after(PATIENCE_S):
+        await limiter.acquire()  # its turn comes when the thread has ended
+    assert (record.snapshots, len(parsed)) == ([], 1)

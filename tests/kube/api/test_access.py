@@ -195,21 +195,6 @@ async def _tunnel(port: int, stream: trio.SocketStream) -> None:
         await joined(stream, behind)
 
 
-async def test_requests_that_fail_together_read_the_configuration_once(tmp_path: Path) -> None:
-    async with running(tmp_path) as cluster, connect(cluster.origin) as connection:
-        cluster.rotate_everything()
-        answers: list[object] = []
-
-        async def ask() -> None:
-            answers.append(await connection.get("/"))
-
-        async with trio.open_nursery() as nursery:
-            for _ in range(6):
-                nursery.start_soon(ask)
-        assert answers == [FOUND] * 6
-        assert connection.credentials.renewals == 1
-
-
 @pytest.mark.usefixtures("impatient")
 async def test_a_kubeconfig_that_is_half_written_changes_nothing(tmp_path: Path) -> None:
     async with running(tmp_path) as cluster, connect(cluster.origin) as connection:

@@ -104,24 +104,6 @@ class Questions:
         await trio.sleep_forever()
 
 
-async def test_watches_begun_at_different_times_share_one_liveness_request_per_quiet_time() -> None:
-    questions, quiet, watches = Questions(), 0.25, 30
-    async with connected(questions, attrs.evolve(FAST, quiet=quiet)) as connection, trio.open_nursery() as nursery:
-
-        async def watch(number: int) -> None:
-            await trio.sleep(quiet * number / watches)
-            await healthy_watch(connection)
-
-        began = trio.current_time()
-        for number in range(watches):
-            nursery.start_soon(watch, number)
-        with trio.fail_after(MINUTE_S):
-            while len(questions.asked) < MANY:  # noqa: ASYNC110 - the server only counts
-                await trio.sleep(0.01)
-        assert len(questions.asked) <= 1 + (trio.current_time() - began) / quiet
-        nursery.cancel_scope.cancel()
-
-
 @pytest.mark.parametrize("reply", [b"", answer({}, "500 Internal Server Error")], ids=["silent", "broken"])
 async def test_watches_of_a_server_that_stops_end_after_few_requests(reply: bytes) -> None:
     bounds, watches = attrs.evolve(FAST, quiet=1.2, probe=0.6), 30
