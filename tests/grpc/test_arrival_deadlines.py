@@ -7,8 +7,7 @@ import pytest
 
 from exchanger.grpc.limits import ConnectionLimits
 from exchanger.grpc.status import StatusCode
-from tests.grpc.peer import ECHO, Header, Pair, framed, head, pair, routes
-from tests.grpc.serving import serving
+from tests.grpc.peer import ECHO, Header, Pair, framed, head, pair
 from tests.grpc.test_connection import LISTEN, streaming_call, table
 
 TIMEOUT = (b"grpc-timeout", b"200m")
@@ -149,17 +148,3 @@ def test_completed_requests_are_forgotten_long_before_their_time() -> None:
 
 
 # On a running server, whose one alarm per connection ends calls in time.
-
-
-async def test_requests_of_all_connections_share_one_budget() -> None:
-    whole = framed(bytes(100_000))
-    async with serving(routes(lambda _message, _call: b"")) as served:
-        served.server.budget.limit = 2 * len(whole)
-        clients = [await served.connect() for _ in range(3)]
-        halves = [await client.start(ECHO, whole[:-1], end=False) for client in clients]
-        assert [answer.status for _, answer in halves] == [None, None, StatusCode.RESOURCE_EXHAUSTED]
-        assert (await clients[2].ask(bytes(60_000))).status == 0  # a connection that holds little is always served
-        clients[0].peer.http.send_data(halves[0][0], b"x", end_stream=True)
-        await clients[0].settle()
-        assert halves[0][1].status == 0
-        assert (await clients[2].start(ECHO, whole))[1].status == 0

@@ -167,15 +167,6 @@ async def test_the_deadline_ends_it(path: bytes, mock_clock: MockClock) -> None:
         assert (await client.ask(b"next")).messages == [b"echo next"]
 
 
-async def test_a_deadline_that_has_passed_already_ends_it_before_it_waits(mock_clock: MockClock) -> None:
-    methods = Methods()
-    async with serving(methods.table()) as served:
-        client = await served.connect()
-        _, answer = await client.start(PENDING, framed(b"x"), (b"grpc-timeout", b"0n"))
-        assert answer.status == StatusCode.DEADLINE_EXCEEDED
-        assert methods.waiting == 0
-
-
 @pytest.mark.parametrize("begun", [True, False], ids=["while they run", "behind undecided calls, in the read that brought them"])
 @pytest.mark.parametrize("path", KINDS[:3])
 async def test_thousands_of_calls_that_are_reset_leave_nothing_and_hold_up_nobody(path: bytes, begun: bool) -> None:

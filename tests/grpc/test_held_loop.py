@@ -6,7 +6,20 @@ import pytest
 from trio.testing import wait_all_tasks_blocked
 
 from exchanger.grpc.routes import ImmediateStream
-from tests.grpc.frames import DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, block, raw, request, word
+from tests.grpc.frames import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    PING,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    block,
+    raw,
+    request,
+    word,
+)
 from tests.grpc.peer import framed, head, routes
 from tests.grpc.serving import serving
 from tests.grpc.test_connection import STREAM
@@ -14,12 +27,27 @@ from tests.steps import MOST_CALLS, counted_steps
 
 FULL = 64 * 1024
 
+INDEXED = b"\x40\x01x\x7f\xbd\x1d" + b"y" * 3900  # one field that becomes an entry (RFC 7541 section 6.2.1)
+MALFORMED = b"\x00\x01X\x01y"
+
+
+def referring(end: bytes = b"") -> Callable[[int], bytes]:
+    """Return requests that refer to the newest entry of the header table again and again."""
+    return lambda stream: raw(HEADERS, END_HEADERS, stream, block(head()) + b"\xbe" * 60 + end)
+
+
 FLOODS: dict[str, Callable[[int], bytes]] = {
     "empty data": lambda _: raw(DATA, 0, 1),
+    "windows": lambda _: raw(WINDOW_UPDATE, 0, 0, word(1)),
+    "pings": lambda _: raw(PING, 0, 0, bytes(8)),
+    "settings": lambda stream: raw(SETTINGS, 0, 0, b"\0\4" + word(65_535 - stream // 2 % 2)),
     "no message": lambda stream: raw(HEADERS, END_HEADERS | END_STREAM, stream, block(head())),
     "refused": lambda stream: request(stream, head(b"/unknown")),
     "reset": lambda stream: request(stream, head(), end=False) + raw(RST_STREAM, 0, stream, word(8)),
+    "fields": referring(),
+    "fields of malformed heads": referring(MALFORMED),
     "messages": lambda stream: request(stream, head(STREAM), framed(b"") * 3200, end=False),
+    "messages before a wrong one": lambda stream: request(stream, head(STREAM), framed(b"") * 3200 + b"\7", end=False),
     "requests": lambda stream: request(stream, head(), framed(b"")),
 }
 
@@ -32,7 +60,7 @@ async def test_a_full_read_of_expensive_bytes_does_not_hold_the_loop(name: str) 
         stream += 2
     async with serving({**routes(), STREAM: ImmediateStream(lambda message, _call: message)}) as served:
         client = await served.connect()
-        client.send(request(1, head(), end=False))
+        client.send(raw(HEADERS, END_HEADERS, 1, block(head()) + INDEXED))
         await wait_all_tasks_blocked()
         (session,) = served.server.sessions
         session.read_bytes = FULL  # as after cheap bytes

@@ -1,7 +1,7 @@
 """What depends on the order of turns, with a transport that says what the test wants."""
 
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import attrs
@@ -10,26 +10,18 @@ import trio
 from trio.testing import MockClock
 
 from exchanger.grpc.connection import Connection
-from exchanger.grpc.routes import Route, Streaming, StreamMethod
+from exchanger.grpc.routes import Route
 from exchanger.grpc.session import Session
 from exchanger.grpc.status import StatusCode
 from exchanger.net.reactor import READ, WRITE, Reactor
 from tests.grpc.frames import (
     DATA,
-    END_HEADERS,
-    END_STREAM,
-    HEADERS,
     PING,
     RST_STREAM,
-    SETTINGS,
-    WINDOW_UPDATE,
-    block,
     raw,
-    request,
     word,
 )
-from tests.grpc.peer import ECHO, Peer, Text, framed, head, routes
-from tests.grpc.test_connection import STREAM
+from tests.grpc.peer import ECHO, Peer, framed, head, routes
 
 
 @attrs.define(eq=False)
@@ -163,66 +155,6 @@ async def test_an_error_ends_the_session_and_only_our_faults_are_reported(when: 
         here.turn(b"late")
         here.session.begin_drain()
         here.session.terminate()
-
-
-async def test_words_of_the_transport_itself_are_sent_and_its_work_counts() -> None:
-    async with stage(routes()) as here:
-        here.transport.extra_work = 50
-        assert here.turn() == 51
-        here.peer.call(b"x")
-        assert here.turn(here.peer.send()) == 52
-        here.transport.sent.clear()
-        here.turn()
-        assert here.transport.sent == []
-        here.transport.unsent = True
-        here.transport.room = 0
-        here.turn()
-        assert here.transport.sent == [b""]
-        assert here.session.blocked
-
-
-def referring(fields: int, end: bytes = b"") -> Callable[[int], bytes]:
-    """Return requests that refer to the newest entry of the header table again and again."""
-    return lambda stream: raw(HEADERS, END_HEADERS, stream, block(head()) + b"\xbe" * fields + end)
-
-
-INDEXED = b"\x40\x01x\x7f\xbd\x1d" + b"y" * 3900  # one field that becomes an entry (RFC 7541 section 6.2.1)
-MALFORMED = b"\x00\x01X\x01y"
-
-EXPENSIVE: dict[str, tuple[bytes, Callable[[int], bytes]]] = {
-    "empty data": (request(1, head(), end=False), lambda _: raw(DATA, 0, 1)),
-    "windows": (b"", lambda _: raw(WINDOW_UPDATE, 0, 0, word(1))),
-    "pings": (b"", lambda _: raw(PING, 0, 0, bytes(8))),
-    "settings": (b"", lambda stream: raw(SETTINGS, 0, 0, b"\0\4" + word(65_535 - stream // 2 % 2))),
-    "refused": (b"", lambda stream: request(stream, head(b"/unknown"))),
-    "no message": (b"", lambda stream: raw(HEADERS, END_HEADERS | END_STREAM, stream, block(head()))),
-    "reset": (b"", lambda stream: request(stream, head(), end=False) + raw(RST_STREAM, 0, stream, word(8))),
-    "fields": (raw(HEADERS, END_HEADERS, 1, block(head()) + INDEXED), referring(60)),
-    "fields of malformed heads": (raw(HEADERS, END_HEADERS, 1, block(head()) + INDEXED), referring(60, MALFORMED)),
-    "messages": (b"", lambda stream: request(stream, head(STREAM), framed(b"") * 3200, end=False)),
-    "messages before a wrong one": (b"", lambda stream: request(stream, head(STREAM), framed(b"") * 3200 + b"\7", end=False)),
-}
-
-
-@pytest.mark.parametrize("name", EXPENSIVE)
-async def test_a_full_read_of_expensive_bytes_takes_many_turns(name: str) -> None:
-    """As many units of work as 128 calls in a turn at most, besides those of the bytes that were read (128) and of one frame's messages."""
-    before, unit = EXPENSIVE[name]
-    async with stage({**routes(), STREAM: StreamMethod(lambda _argument, _call: None, Text, Streaming.STREAM_STREAM)}) as here:
-        here.warm_up()
-        if before:
-            here.turns(before)
-        here.session.read_bytes = 64 * 1024
-        data = b""
-        stream = 1001
-        while len(data) + len(unit(stream)) <= 64 * 1024:
-            data += unit(stream)
-            stream += 2
-        work = here.turns(data)
-        assert len(work) >= 4
-        assert max(work) < 1 + 128 + 160 + 220
-        assert not here.session.connection.closed
-        assert not here.faults
 
 
 async def test_unparsed_bytes_of_a_read_wait_while_the_peer_does_not_read() -> None:

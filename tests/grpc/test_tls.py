@@ -57,14 +57,6 @@ class TestServed:
             assert (served.server.connections, served.server.handshakes) == (1, (1, 0))
             assert [line["log_level"] for line in served.lines.entries] == ["info"]
 
-    async def test_without_a_plaintext_port(self, site: Site) -> None:
-        server = GrpcServer(ServerSettings("127.0.0.1", None, tls=site.files.settings()), routes(), Reactor(), lambda _fault: None)
-        async with trio.open_nursery() as nursery:
-            addresses = await nursery.start(server.run)
-            assert addresses.plaintext == ()
-            assert str(addresses) == f"TLS 127.0.0.1:{addresses.tls[0][1]}"
-            nursery.cancel_scope.cancel()
-
     async def test_an_intermediate_authority_that_stands_alone(self, site: Site) -> None:
         middle = site.authority.create_child_ca()
         site.files.client_ca.write_bytes(middle.cert_pem.bytes())
