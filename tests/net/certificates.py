@@ -1,15 +1,10 @@
 """Authorities and certificates in PEM, as profiles and servers have them, and contexts of clients and servers."""
 
 import ssl
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import trustme
-from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.x509.oid import NameOID
 
 from exchanger.values.issuer import ClientCertificate
 from exchanger.values.secret import Secret
@@ -47,16 +42,6 @@ def client_certificate(authority: trustme.CA, name: str = "gateway.example.com")
     return ClientCertificate(
         "".join(pem.bytes().decode() for pem in issued.cert_chain_pems), Secret(issued.private_key_pem.bytes().decode())
     )
-
-
-def self_signed(name: str = "gateway.example.com") -> ClientCertificate:
-    """Return a certificate that no authority has signed (RFC 8705 section 2.2)."""
-    key, subject = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    builder = x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number(), now, now + timedelta(hours=1))
-    forms = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    chain = builder.sign(key, SHA256()).public_bytes(serialization.Encoding.PEM).decode()
-    return ClientCertificate(chain, Secret(key.private_bytes(*forms).decode()))
 
 
 def leaf(certificate: ClientCertificate) -> bytes:
