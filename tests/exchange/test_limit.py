@@ -177,6 +177,18 @@ async def test_only_a_probe_stays_queued_when_its_caller_leaves(probes: bool, au
     assert [record.kind for record in it.observer.records].count(None) == 1 + probes
 
 
+async def test_a_renewal_keeps_its_place_when_those_who_joined_it_leave(autojump_clock: MockClock) -> None:
+    async with world(slowly) as it, trio.open_nursery() as callers:
+        one_call_at_a_time(it)
+        use(it, request())
+        callers.start_soon(exchange, it.client, request("another"))
+        await wait_all_tasks_blocked()
+        it.client.coalesce.renew(request())
+        with trio.move_on_after(0.05):
+            await exchange(it.client, request())
+        assert it.client.connections.waiting == 1
+
+
 async def test_nobody_queues_for_an_issuer_that_is_not_called(autojump_clock: MockClock) -> None:
     one_at_a_time = request(cache=None, limits=CallLimits(max_in_flight=1, breaker=True))
     async with world(slowly) as it, trio.open_nursery() as callers:
@@ -292,6 +304,18 @@ async def test_a_call_whose_time_went_to_a_queue_is_overloaded(
     detail = "maxInFlight reached for this issuer" if place == "issuer" else "too many calls to the token endpoint's host are in progress"
     assert (queued.kind, queued.detail) == (kind, detail if kind is ErrorKind.OVERLOADED else first.detail)
     assert [record.kind for record in it.observer.records] == [ErrorKind.TIMEOUT, kind]
+
+
+async def test_a_call_that_is_given_up_in_a_queue_is_overloaded(autojump_clock: MockClock) -> None:
+    limits = CallLimits(max_in_flight=1)
+    async with world(dial=unanswered, settings=attrs.evolve(CONTRACT, dial_timeout=5.0)) as it, trio.open_nursery() as callers:
+        use(it, request(cache=None, limits=limits))
+        callers.start_soon(exchange, it.client, request("first", cache=None, limits=limits))
+        await trio.sleep(0.3)
+        due = trio.current_time() + 0.6
+        outcome = await exchange(it.client, request("queued", cache=None, limits=limits), due)
+        assert isinstance(outcome, ExchangeFailure)
+        assert (outcome.kind, trio.current_time()) == (ErrorKind.OVERLOADED, due)
 
 
 async def test_an_endpoint_that_accepts_no_connection_opens_the_breaker_although_calls_queue(autojump_clock: MockClock) -> None:

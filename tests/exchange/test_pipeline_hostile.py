@@ -203,17 +203,6 @@ async def test_a_fault_of_the_observer_ends_the_process_and_shows_no_secret(at: 
 ANSWER = response(success())
 
 
-@pytest.mark.parametrize(
-    ("answer", "keeps"),
-    [(CHUNKED + PIECES, 1), (ANSWER + ANSWER, 0), (ANSWER + b"HTTP/1.1 100 Continue\r\n\r\n", 0)],
-    ids=["chunks", "two", "interim afterwards"],
-)
-async def test_the_connection_of_an_answer_in_doubt_is_not_kept(answer: bytes, keeps: int) -> None:
-    async with world(answering(answer)) as it:
-        assert await exchange(it.client, token_request()) == ISSUED
-        assert kept(it.client) == it.endpoint.open_connections == keeps
-
-
 async def test_a_body_may_end_with_the_connection_and_have_a_megabyte() -> None:
     assert await outcome_of(closing(b"HTTP/1.1 200 OK\r\n\r\n" + success())) == ISSUED
     body = success()[:-1].ljust(MAX_RESPONSE_BYTES - 1) + b"}"
@@ -240,26 +229,18 @@ async def test_ten_megabytes_are_not_read(status: int, diagnostic: Diagnostic, f
     assert sent <= MAX_RESPONSE_BYTES + 65_536
 
 
-@pytest.mark.parametrize(
-    ("start", "drop", "seconds", "late"),
-    [
-        (OK, b"X: y\r\n", 0.5, transport_failure(ErrorKind.TIMEOUT, Diagnostic.REQUEST_FAILED)),
-        (
-            OK + b"Content-Length: 1000000\r\n\r\n",
-            b" ",
-            0.75,
-            transport_failure(ErrorKind.READ_RESPONSE, Diagnostic.READ_RESPONSE, 200),
-        ),
-        (CHUNKED, b"1\r\n \r\n", 0.75, transport_failure(ErrorKind.READ_RESPONSE, Diagnostic.READ_RESPONSE, 200)),
-        (
-            b"HTTP/1.1 307 Moved\r\nLocation: http://evil.example/\r\nContent-Length: 1000000\r\n\r\n",
-            b" ",
-            0.0,
-            transport_failure(ErrorKind.HTTP_STATUS, Diagnostic.REQUEST_FAILED, 307),
-        ),
-    ],
-    ids=["header", "body", "chunks", "redirect, whose body is not read"],
-)
+LONG: Final = b"Content-Length: 1000000\r\n\r\n"
+MOVED: Final = b"HTTP/1.1 307 Moved\r\nLocation: http://evil.example/\r\n"
+CUT: Final = transport_failure(ErrorKind.READ_RESPONSE, Diagnostic.READ_RESPONSE, 200)
+DRIPS: Final[dict[str, tuple[bytes, bytes, float, ExchangeFailure]]] = {
+    "header": (OK, b"X: y\r\n", 0.5, transport_failure(ErrorKind.TIMEOUT, Diagnostic.REQUEST_FAILED)),
+    "body": (OK + LONG, b" ", 0.75, CUT),
+    "chunks": (CHUNKED, b"1\r\n \r\n", 0.75, CUT),
+    "redirect, whose body is not read": (MOVED + LONG, b" ", 0.0, transport_failure(ErrorKind.HTTP_STATUS, Diagnostic.REQUEST_FAILED, 307)),
+}
+
+
+@pytest.mark.parametrize(("start", "drop", "seconds", "late"), DRIPS.values(), ids=DRIPS)
 async def test_a_slow_drip_is_bounded(autojump_clock: MockClock, start: bytes, drop: bytes, seconds: float, late: ExchangeFailure) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()

@@ -277,16 +277,6 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return count
 
 
-async def test_a_token_is_verified_once(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    verified = counting(monkeypatch)
-    async with guarded(publishing("p256"), gated()) as it:
-        for _ in range(5):
-            assert passed(await exchange(it.verifier, asking(GOOD)))
-        assert verified == [1]
-        assert passed(await exchange(it.verifier, asking(token(jti="other"))))
-        assert verified == [2]
-
-
 LASTING: Final = token(exp=NOW + 10)
 STRICT: Final = gated(attrs.evolve(RULES, audiences=("other",)))
 ELSEWHERE: Final = gated(attrs.evolve(RULES, issuers=("https://other.example.com",)))

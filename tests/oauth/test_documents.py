@@ -231,14 +231,6 @@ async def test_a_token_call_uses_the_connection_of_a_document(autojump_clock: Mo
     assert len(it.endpoint.dialled) == 1
 
 
-async def test_outside_run() -> None:
-    client = client_of(HTTP, Observer())
-    assert await fetch(client) == NotFetched("the service is stopping")
-    async with running(client):
-        pass
-    assert await fetch(client) == NotFetched("the service is stopping")
-
-
 def after(seconds: float, *pieces: bytes) -> Script:
     """Say each piece of an answer after some time."""
 
@@ -252,31 +244,20 @@ def after(seconds: float, *pieces: bytes) -> Script:
     return script
 
 
-@pytest.mark.parametrize(
-    ("script", "protocol", "found", "seconds"),
-    [
-        (silent, EndpointProtocol.AUTO, NotFetched("timed out while waiting for the response"), DOCUMENT_TIMEOUT),
-        (
-            after(1.0, response(DOCUMENT)[:-1]),
-            EndpointProtocol.AUTO,
-            NotFetched("timed out while reading the response", 200),
-            DOCUMENT_TIMEOUT,
-        ),
-        (
-            Endpoint(silent_over_http2).serve,
-            EndpointProtocol.HTTP2,
-            NotFetched("timed out while waiting for the response"),
-            DOCUMENT_TIMEOUT,
-        ),
-        (closing(response(DOCUMENT)[:-1]), EndpointProtocol.AUTO, NotFetched("the response was cut off", 200), 0.0),
-        (closing(b""), EndpointProtocol.AUTO, NotFetched("the connection closed without a response"), 0.0),
-    ],
-    ids=["silent", "slow", "silent over HTTP/2", "half", "closing"],
-)
+WAITED: Final = NotFetched("timed out while waiting for the response")
+BROKEN_OFF: Final[dict[str, tuple[Script, Issuer, NotFetched, float]]] = {
+    "silent": (silent, issuer(), WAITED, DOCUMENT_TIMEOUT),
+    "silent over HTTP/2": (Endpoint(silent_over_http2).serve, HTTP2, WAITED, DOCUMENT_TIMEOUT),
+    "slow": (after(1.0, response(DOCUMENT)[:-1]), issuer(), NotFetched("timed out while reading the response", 200), DOCUMENT_TIMEOUT),
+    "half": (closing(response(DOCUMENT)[:-1]), issuer(), NotFetched("the response was cut off", 200), 0.0),
+    "closing": (closing(b""), issuer(), NotFetched("the connection closed without a response"), 0.0),
+}
+
+
+@pytest.mark.parametrize(("script", "of", "found", "seconds"), BROKEN_OFF.values(), ids=BROKEN_OFF)
 async def test_an_answer_that_does_not_come_or_breaks_off(
-    autojump_clock: MockClock, script: Script, protocol: EndpointProtocol, found: NotFetched, seconds: float
+    autojump_clock: MockClock, script: Script, of: Issuer, found: NotFetched, seconds: float
 ) -> None:
-    of = issuer(protocol)
     async with world(script, settings=CONTRACT) as it:
         started = trio.current_time()
         assert await fetch(it.client, of=of) == found

@@ -3,7 +3,6 @@ import json
 import pytest
 
 from exchanger.decision.bearer import MAX_TOKEN_LENGTH
-from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.net.answer import MAX_RESPONSE_BYTES, TooLarge
 from exchanger.oauth.token_response import MAX_RESPONSE_MARKS, TokenResponseRules, decode_response, read_members
@@ -111,11 +110,6 @@ class TestSuccess:
 
 
 class TestErrors:
-    @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308, 399])
-    def test_a_redirect_is_a_failed_request_whatever_it_says(self, status: int) -> None:
-        failure = decode_response(status, ["Basic"], b'{"error":"invalid_grant"}', RULES)
-        assert failure == transport_failure(ErrorKind.HTTP_STATUS, Diagnostic.REQUEST_FAILED, status)
-
     @pytest.mark.parametrize("error", RECOGNISED)
     @pytest.mark.parametrize(
         ("status", "seen"), [(400, 400), (401, 401), (403, 500), (404, 500), (429, 500), (500, 500), (204, 500), (201, 500)]

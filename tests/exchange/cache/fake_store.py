@@ -38,8 +38,6 @@ class Server:
     delay: float = 0.0
     refuses: str = ""
     full: bool = False
-    # Why look-ups are denied, if they are.
-    denies: str = ""
     opened: int = 0
     reads: int = 0
     writes: list[Write] = attrs.field(factory=list)
@@ -77,8 +75,6 @@ class Connection:
         await trio.sleep(self.server.delay)
         if self.closed.is_set():
             return StoreFailure("cannot be reached")
-        if self.server.denies:
-            return StoreFailure(self.server.denies)
         now = trio.current_time()
         found = []
         for key in keys:

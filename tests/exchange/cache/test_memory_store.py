@@ -18,6 +18,21 @@ def found(partitions: MemoryStore, partition: IssuerPartition, digest: bytes, af
     return None if kept is None else kept.token.access_token.reveal()
 
 
+def test_bytes_are_bounded_over_all_partitions_and_the_least_used_goes_first() -> None:
+    partitions = MemoryStore(max_bytes=3 * (ENTRY_BYTES + 1))
+    one, other = partitions.add_partition(10), partitions.add_partition(10)
+    for partition, name in ((one, b"a"), (other, b"b"), (one, b"c")):
+        partitions.put(partition, name, Entry.of(token(name.decode()), life()))
+    assert found(partitions, one, b"a") == "a"  # which is a use
+    partitions.put(one, b"d", Entry.of(token("d"), life()))
+
+    places = ((one, b"a"), (other, b"b"), (one, b"c"), (one, b"d"))
+    assert [found(partitions, *place) for place in places] == ["a", None, "c", "d"]
+    assert partitions.size == 3 * (ENTRY_BYTES + 1)
+    partitions.remove_partition(one)
+    assert (len(partitions), partitions.size) == (0, 0)
+
+
 def test_what_is_larger_than_everything_is_not_kept() -> None:
     partitions = MemoryStore(max_bytes=ENTRY_BYTES + 10)
     partition = partitions.add_partition(10)

@@ -187,6 +187,19 @@ async def test_a_slow_store_costs_three_look_ups(tmp_path: Path, autojump_clock:
         assert trio.current_time() - began < 31
 
 
+async def test_single_failures_among_many_answers_change_nothing(tmp_path: Path, autojump_clock: MockClock) -> None:
+    server = Server()
+    async with replica(server, shared_settings(tmp_path)) as one:
+        for _ in range(20):
+            server.delay = 2 * FIND_S
+            await found(one, request())
+            server.delay = 0.0
+            for _ in range(5):
+                await found(one, request())
+        assert one.asks_shared(request())
+        assert server.opened == 1
+
+
 async def test_a_server_that_dies_is_connected_to_again(tmp_path: Path, autojump_clock: MockClock) -> None:
     server, lines = Server(), Lines()
     async with replica(server, shared_settings(tmp_path), lines=lines) as one:
