@@ -336,12 +336,18 @@ async def world(
     tracer: Tracer | None = None,
     wall: Callable[[], float] = SYSTEM.wall,
     random: Random = SYSTEM.random,
+    issuers: Sequence[Issuer] = (),
 ) -> AsyncGenerator[World]:
-    """Run a client, by default with an endpoint that issues a token each time; at the end nothing is open or under way."""
+    """Run a client, by default with an endpoint that issues a token each time; at the end nothing is open or under way.
+
+    If there are ``issuers``, they are in force before it runs.
+    """
     seen = Observer()
     async with trio.open_nursery() as servers:
         endpoint = MemoryEndpoint(servers, scripts or [answering(response(success()))])
         client = client_of(settings, observer or seen, dial=dial or endpoint.dial, tls=tls, tracer=tracer, wall=wall, random=random)
+        if issuers:
+            client.use_issuers({issuer.name: issuer for issuer in issuers})
         try:
             async with running(client):
                 yield World(client, seen, endpoint)

@@ -11,7 +11,7 @@ from exchanger.jwt.claims import LEEWAY
 from exchanger.oauth.issued_token import SHOWN, judge_issued
 from exchanger.oauth.token_response import TokenResponseRules, decode_response
 from exchanger.values.entry import TokenTarget
-from exchanger.values.issuer import ActorCredentials, ActorRule, ActorToken, Credentials, Grant, IssuedTokenRules
+from exchanger.values.issuer import ActorCredentials, ActorRule, ActorToken, AssertionSource, Credentials, Grant, IssuedTokenRules
 from exchanger.values.secret import Secret
 from exchanger.values.token import UNREADABLE_SCOPE, ExchangedToken, ExchangeFailure, TokenRequest
 from tests.jwt.issuer import NOW, raw, text
@@ -157,9 +157,12 @@ def test_without_an_actor_token_only_this_client_or_the_callers_actors_act(
     for rule in (None, ActorRule.SAME):
         rules = attrs.evolve(LAX, actor=rule)
         request = with_actor(rules, None, subject)
-        request = attrs.evolve(request, issuer=attrs.evolve(request.issuer, credentials=Credentials("client", Secret("s"))))
-        found = judge_issued(rules, request, issued(honest(act=act)), NOW)
-        assert (found and found.mismatch and (found.diagnostic.value, found.mismatch.claim)) == expected
+        issuer = attrs.evolve(request.issuer, credentials=Credentials("client", Secret("s")))
+        assertion = AssertionSource("first", "", "", issuer=issuer)
+        second = attrs.evolve(issuer, credentials=Credentials("another", Secret("s")), assertion=assertion)
+        for called in (issuer, second):  # its ids at both of two issuers are this client
+            found = judge_issued(rules, attrs.evolve(request, issuer=called), issued(honest(act=act)), NOW)
+            assert (found and found.mismatch and (found.diagnostic.value, found.mismatch.claim)) == expected
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,7 @@ async def following(site: Site, *issuers: Issuer, settings: TokenClientSettings 
     """Run a client that follows ``issuers``; by the time of the block each was asked once."""
     with capture_logs() as entries:
         learned = Lines(entries)
-        async with world(site.serve, settings=settings, random=Steady()) as it:
-            it.client.use_issuers({issuer.name: issuer for issuer in issuers})
+        async with world(site.serve, settings=settings, random=Steady(), issuers=issuers) as it:
             await wait_all_tasks_blocked()
             yield it, learned
             it.client.use_issuers({})

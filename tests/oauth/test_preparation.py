@@ -28,7 +28,7 @@ from exchanger.values.issuer import (
     SigningKey,
 )
 from exchanger.values.secret import Secret
-from exchanger.values.token import ExchangeFailure, TokenRequest
+from exchanger.values.token import ExchangeFailure, IntrospectionRequest, TokenRequest
 from exchanger.values.trace import NO_TRACE, TraceContext
 from tests.jwt.issuer import ED25519, NOW, P256, pem
 from tests.oauth.fakes import CONTRACT, token_request
@@ -123,7 +123,8 @@ def test_the_next_request_of_a_kind_is_prepared_as_the_first_one(
 def test_what_requests_have_in_common_goes_with_their_issuers_and_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preparation, "_MAX_PARTS", 3)
     addresses = ["http://one.example.com/"]
-    by, of = Preparation(CONTRACT, lambda: NOW, lambda _: addresses[0]), discovered()
+    by = Preparation(CONTRACT, lambda: NOW, lambda _: addresses[0], introspected=lambda _: "http://asked.example.com/")
+    of = discovered()
     held: list[int] = []
     for number in range(10):
         assert isinstance(by.exchange(exchanging(of, TokenTarget("primary", str(number) * 1000))), Prepared)
@@ -136,8 +137,9 @@ def test_what_requests_have_in_common_goes_with_their_issuers_and_addresses(monk
     found = by.exchange(request)
     assert isinstance(found, Prepared)
     assert found.endpoint.host == "two.example.com"
+    assert isinstance(by.introspection(IntrospectionRequest(of, Secret("s"))), Prepared)
     by.use_issuers({})
-    assert holders("two.example.com\r\n", by) == []
+    assert holders("two.example.com\r\n", by) == holders("asked.example.com\r\n", by) == []
     by.exchange(request)  # one in progress
     assert holders("two.example.com\r\n", by) == []
 
