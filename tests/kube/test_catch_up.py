@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from exchanger.kube.catch_up import COLLECT_S, LIST_AGAIN_S, LIST_EVERY_S, CatchUp
+from exchanger.kube.catch_up import COLLECT_S, LIST_EVERY_S, CatchUp
 from exchanger.kube.list_watch import ApiFailure, Deleted, FailureKind, Item, Key, Page, Put
 from exchanger.kube.settings import ReflectorSettings
 from exchanger.kube.source import UNSAID_S
@@ -61,17 +61,6 @@ async def test_a_denial_whose_host_another_namespace_is_granted_now_is_never_ope
             assert isinstance(record.snapshots[-1].match("x.example.com", "/", "GET"), DenyEntry)
         assert record.snapshots[-1].settled is None
         nursery.cancel_scope.cancel()
-
-
-async def test_what_tightens_while_the_watch_is_late_takes_effect_at_once(cluster: Cluster, autojump_clock: MockClock) -> None:
-    cluster.put("b", "q", deny("/b"))
-    async with following(cluster) as followed:
-        cluster.server.late["configmaps"] = 5.0
-        cluster.put("c", "p")
-        unlabel(cluster)
-        await trio.sleep(0.5)
-        cluster.put_namespace("b")
-        await followed.record.until(lambda: followed.record.denies("/b"), 0.1)
 
 
 async def test_withdrawals_that_wait_are_reported_only_after_a_while(cluster: Cluster, autojump_clock: MockClock) -> None:
@@ -209,16 +198,6 @@ async def test_a_replaced_namespace_is_current_once_its_old_objects_are_gone(aut
         assert made.catch_up.is_replaced("n")
         made.apply(Deleted(Key("n", "a"), "31"))
         assert not made.catch_up.is_replaced("n")
-        assert not made.is_behind()
-
-
-async def test_an_object_that_stays_missing_leads_to_another_list(autojump_clock: MockClock) -> None:
-    async with behind(versions(20, b=15)) as made:
-        await trio.sleep(LIST_AGAIN_S + 1)
-        assert len(made.lister.asked) == 2
-        assert made.is_behind()
-        made.lister.page = versions(50)
-        await trio.sleep(LIST_AGAIN_S + 1)
         assert not made.is_behind()
 
 

@@ -10,7 +10,7 @@ from trio.testing import MockClock
 from exchanger.kube.settings import ReflectorSettings
 from exchanger.kube.store import ListBounds
 from tests.kube.fake_api_server import Initial, Verb
-from tests.kube.reflecting import GONE, Scene
+from tests.kube.reflecting import Scene
 
 
 async def test_the_first_state_is_one_replacement(scene: Scene, autojump_clock: MockClock) -> None:
@@ -62,17 +62,6 @@ async def test_a_server_that_never_ends_initial_events_is_listed_after_ten_secon
         await started.wait()
         assert trio.current_time() == pytest.approx(10.0)
         assert scene.observer.calls == [("replaced", "a")]
-
-
-@pytest.mark.parametrize("initial", [Initial.REFUSED, Initial.IGNORED])
-async def test_the_fall_back_is_remembered(autojump_clock: MockClock, initial: Initial) -> None:
-    scene = Scene()
-    scene.server.initial = initial
-    async with scene.running():
-        scene.server.cut(GONE)
-        await trio.sleep(1.0)
-        assert [request.initial_events for request in scene.requests(Verb.WATCH)] == [True, False, False]
-        assert len(scene.observer.replacements) == 2
 
 
 async def test_initial_events_that_never_stop_are_bounded(autojump_clock: MockClock) -> None:

@@ -1,4 +1,4 @@
-"""What the reflector makes of a watch: of its events and its end, and while the server is away or silent.
+"""What the reflector makes of a watch: of its events and its end, while the server is away or silent, and when its store went back.
 
 Names in docstrings are those of client-go's cases (tools/cache/reflector_test.go and others).
 """
@@ -86,15 +86,6 @@ async def test_server_errors_in_a_row_lead_to_a_list(scene: Scene, autojump_cloc
         assert len(scene.observer.failures) == 3
 
 
-async def test_server_errors_with_events_between_them_are_not_in_a_row(scene: Scene, autojump_clock: MockClock) -> None:
-    async with scene.running():
-        for number in range(6):
-            scene.maps.put("a", str(number))
-            await trio.sleep(100.0)
-            scene.server.cut(BROKEN)
-        assert len(scene.observer.replacements) == 1
-
-
 async def test_the_back_off_begins_anew_after_a_short_watch_with_events(scene: Scene, autojump_clock: MockClock) -> None:
     failure = ApiFailure(FailureKind.UNAUTHORIZED, 401)
 
@@ -115,3 +106,29 @@ async def test_the_back_off_begins_anew_after_a_short_watch_with_events(scene: S
         scene.server.cut(failure)
         await trio.sleep(0.1)
         assert 0.8 <= last_wait() <= 1.6
+
+
+async def test_a_restored_store_is_noticed_although_the_server_is_silent(scene: Scene, autojump_clock: MockClock) -> None:
+    """The watch at the old, higher version would be silent for ever."""
+    scene.maps.put("a", "1")
+    async with scene.running():
+        scene.maps.put("a", "2")
+        scene.maps.put("a", "3")
+        await trio.sleep(1.0)
+        scene.server.restore(101)
+        scene.maps.put("c", "never told")
+        await trio.sleep(76.0)
+        assert scene.observer.values() == {"a": "1", "c": "never told"}
+        assert scene.observer.connections == [True, False]
+        await trio.sleep(40.0)
+        assert scene.observer.connections == [True, False, True]
+
+
+async def test_an_equal_comparison_is_not_reported(scene: Scene, autojump_clock: MockClock) -> None:
+    """TestReflectorResync has no counterpart: what is known is not told again."""
+    scene.maps.put("a", "1")
+    async with scene.running():
+        await trio.sleep(HOUR)
+        assert 4 <= len(scene.requests(Verb.LIST, since=400.0)) <= 7
+        assert scene.observer.calls == [("replaced", "a")]
+        assert len(scene.observer.lists) == 1

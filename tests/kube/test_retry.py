@@ -81,7 +81,7 @@ def test_a_list_of_everything_begins_anew() -> None:
         (settings_for(30.0), None, 108.0, True),  # where watches are short anyway, an end is enough
     ],
 )
-def test_a_watch_that_ends_well_is_a_sign_of_life_and_ends_doubt_if_it_spoke_before(
+def test_a_watch_that_ends_well_is_alive_and_trusted_if_it_spoke(
     settings: ReflectorSettings, spoken: float | None, ended: float, is_over: bool
 ) -> None:
     health = WatchHealth(settings)

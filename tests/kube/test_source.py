@@ -145,27 +145,6 @@ def test_no_other_failure_is_about_rights(kind: FailureKind) -> None:
     assert missing_right("configmaps", "", ApiFailure(kind, 401, CLUSTER.format("configmaps", "list"))) == ""
 
 
-async def test_documents_that_go_one_by_one_are_counted_together(autojump_clock: MockClock) -> None:
-    cluster, told = Cluster(), list[Notices]()
-    cluster.put_namespace("a")
-    for number in range(3):
-        cluster.put("a", f"p{number}", deny(f"/{number}"))
-    async with following(cluster) as followed:
-        followed.source.on_notices = told.append
-        for number in range(3):
-            cluster.delete("a", f"p{number}")
-            await trio.sleep(10.0)
-        (nothing,) = told[-1].listed
-        assert "3 that were in force are gone" in nothing.text
-        cluster.put("a", "p", deny())
-        await trio.sleep(10.0)
-        assert not told[-1].count
-        cluster.delete("a", "p")
-        await trio.sleep(10.0)
-        (nothing,) = told[-1].listed
-        assert "1 that were in force are gone" in nothing.text
-
-
 def granting(hosts: str) -> Grants:
     found = read_grants(f"version: v1\ngrants: [{{namespaceSelector: policy, hosts: [h, {hosts}]}}]", has_labels=True)
     assert isinstance(found, Grants)
