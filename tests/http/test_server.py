@@ -12,6 +12,7 @@ from exchanger.http.limits import HttpLimits
 from exchanger.http.message import Handler, Request, Response
 from exchanger.http.names import Authority, is_loopback, names_of, read_host
 from exchanger.http.server import LARGE_BODY, LINGER_S, HttpServer, Route, Upgrade
+from tests.steps import MOST_CALLS, counted_steps
 
 CANARY = "canary-7f3d"
 GET = b"GET /echo HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -358,28 +359,18 @@ def test_read_host_splits_the_port_and_names_include_the_listen_address() -> Non
     assert names_of("", frozenset()) == frozenset()
 
 
-class Steps(trio.abc.Instrument):
-    """Counts the steps of all tasks."""
-
-    count = 0
-
-    def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        self.count += 1
-
-
 async def test_a_body_in_many_small_chunks_lets_others_have_their_turns() -> None:
     """One read of it holds thousands of chunks."""
-    server, steps = HttpServer(route, attrs.evolve(LIMITS, body_bytes=16_384)), Steps()
+    server = HttpServer(route, attrs.evolve(LIMITS, body_bytes=16_384))
     async with trio.open_nursery() as nursery:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         await nursery.start(server.run, listeners)
         client = await trio.open_tcp_stream(*listeners[0].socket.getsockname()[:2])
         await client.send_all(b"POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
         await trio.testing.wait_all_tasks_blocked()
-        trio.lowlevel.add_instrument(steps)
-        await client.send_all(b"1\r\nx\r\n" * 8000 + b"0\r\n\r\n")
-        assert (await client.receive_some(200)).startswith(b"HTTP/1.1 200")
-        trio.lowlevel.remove_instrument(steps)
-        assert steps.count > 8000 / 64
+        with counted_steps() as steps:
+            await client.send_all(b"1\r\nx\r\n" * 8000 + b"0\r\n\r\n")
+            assert (await client.receive_some(200)).startswith(b"HTTP/1.1 200")
+        assert max(steps.most.values()) < MOST_CALLS, steps.most
         await client.aclose()
         nursery.cancel_scope.cancel()
