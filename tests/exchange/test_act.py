@@ -128,6 +128,19 @@ async def test_an_actor_token_received_after_its_caller_left_serves_the_next(aut
     assert (endpoint.given, endpoint.exchanges) == (1, [("next", "1")])
 
 
+async def test_an_exchange_refused_at_once_fails_at_once_beside_an_actor_token(autojump_clock: MockClock) -> None:
+    site, kinds = answering_actors(lambda _: issued(expires_in=300), response(b"", 503)), list[ErrorKind]()
+    issuer = acting(limits=CallLimits(4, breaker=True)).issuer
+    async with world(site.serve, issuers=[issuer]) as it:
+        for number in range(60):
+            outcome = await exchange(it.client, attrs.evolve(acting(f"subject-{number}"), issuer=issuer))
+            assert isinstance(outcome, ExchangeFailure)
+            kinds.append(outcome.kind)
+            await trio.sleep(0.1)
+        assert kinds.count(ErrorKind.BREAKER_OPEN) == 60 - len(exchanged(site)) > 0
+        assert len(asked(site)) == 1
+
+
 async def test_the_deadline_of_a_caller_counts_while_it_waits(autojump_clock: MockClock) -> None:
     site = answering_actors(lambda _: b"")
     async with world(site.serve) as it:

@@ -151,7 +151,7 @@ class SharedLevel:
         ``digests`` has one name for each of ``keys``, in order. This takes ``FIND_S`` at most.
         """
         store, keys = self._store, self.keys
-        if store is None or len(digests) != len(keys) or self._finding >= MAX_FINDS:
+        if store is None or len(digests) != len(keys):
             return EmptyLookup.MISS
         self._finding += 1
         try:
