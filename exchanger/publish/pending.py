@@ -135,7 +135,8 @@ class Pending:
     # By namespace, with their numbers, the oldest first; and those that ``take_blocked`` has not returned yet.
     _removals: dict[str, dict[Source, int]] = attrs.field(factory=dict, init=False, repr=False)
     _new_removals: dict[Source, None] = attrs.field(factory=dict, init=False, repr=False)
-    # The numbers of texts that were removed before they had been read, until their sources have a newer document or none.
+    # The oldest text of a source that was removed before it had been read, or removal that was replaced before its document was gone, by
+    # number, until the source has a newer document or none.
     _owed: dict[Source, int] = attrs.field(factory=dict, init=False, repr=False)
     queues: dict[Lane, _Queue] = attrs.field(factory=lambda: {lane: _Queue() for lane in Lane}, init=False, repr=False)
 
@@ -165,7 +166,10 @@ class Pending:
         if again and self.concerns(source):
             return
         before = self._waiting.get(source.namespace, {}).get(source)
-        _discard(self._removals, source)
+        removal = self._removals.get(source.namespace, {}).get(source)
+        if removal is not None:
+            self._owed.setdefault(source, removal)  # the document of before is still there
+            _discard(self._removals, source)
         self._new_removals.pop(source, None)
         self.count += 1
         if text is None:

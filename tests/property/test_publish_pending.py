@@ -79,14 +79,19 @@ class Reader:
         # The texts that have not been read, by source: the numbers of their changes. By lane, the last change when texts were taken.
         self.unread: dict[Source, list[int]] = {}
         self.taken_at: dict[Lane, int] = {}
-        # The oldest of those that were removed, until the document is.
+        # The oldest of those that were removed, or of removals that were replaced, until there is a newer document or none.
         self.removed: dict[Source, int] = {}
+        # The removals that wait.
+        self.removals: dict[Source, int] = {}
         self.number = 0
 
     def put(self, source: Source, text: DocumentText | None) -> None:
         self.number += 1
         self.wanted[source] = self.number, text
+        if source in self.removals:
+            self.removed.setdefault(source, self.removals.pop(source))
         if text is None:
+            self.removals[source] = self.number
             for number in self.unread.pop(source, []):
                 self.removed.setdefault(source, number)
         else:
@@ -126,6 +131,7 @@ class Reader:
             assert not earlier, "an entry that moved here is not read yet"
             self.documents.pop(source, None)
             self.removed.pop(source, None)
+            del self.removals[source]
         blocked = self.pending.take_blocked().keys()
         assert not blocked & removals.keys()
         assert all(self.wanted[source][1] is None for source in blocked)

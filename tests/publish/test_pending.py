@@ -191,3 +191,23 @@ def test_many_removals_of_a_namespace_are_taken_together(pending: Pending) -> No
     put(pending, "a/p500", "b/p500")
     assert len(removed(pending)) == 2 * 999
     assert take(pending) == ["a/p500", "b/p500"]
+
+
+@pytest.mark.parametrize("later", [LARGE, None])
+def test_a_removal_that_is_replaced_counts_until_its_document_is_newer(pending: Pending, later: Text | None) -> None:
+    put(pending, "a/q")
+    done(pending, *take(pending))
+    put(pending, "a/p", text=LARGE)
+    put(pending, "a/q", text=None)
+    removal = pending.count
+    put(pending, "a/r", text=LARGE)
+    put(pending, "a/q", text=later)
+    for place in ("a/p", "a/r"):
+        assert not pending.is_read_until(removal, ())
+        assert removed(pending) == []
+        assert take(pending, Lane.HEAVY) == [place]
+        done(pending, place)
+    assert not pending.is_read_until(removal, ())
+    assert removed(pending) == ["a/q"][: later is None]
+    done(pending, *take(pending, Lane.HEAVY))
+    assert pending.is_read_until(removal, ())
