@@ -36,11 +36,6 @@ def lists_of(cluster: Cluster) -> list[Request]:
     return [request for request in cluster.server.requests if request.versions]
 
 
-def delete(cluster: Cluster) -> None:
-    cluster.delete("a", "p")
-    cluster.delete_namespace("a")
-
-
 def unlabel(cluster: Cluster) -> None:
     cluster.put_namespace("a", {})
 

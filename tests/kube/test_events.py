@@ -11,13 +11,10 @@ import trio.testing
 from exchanger.kube.event_writer import TRIES, EventWriter
 from exchanger.kube.events import BURST, PAUSE_S, RETRY_S, PolicyEvents, PolicyEventsSettings
 from exchanger.kube.list_watch import ApiFailure, FailureKind
-from exchanger.policy.conflicts import MAX_CONFLICTS, STEP
-from exchanger.policy.documents.document import parse_document
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.selection import Text, advance
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.publish.conflict_watch import ConflictIndex, Conflicts
 from exchanger.values.entry import Source
 from tests.kube.cluster import deny
 from tests.kube.telling import EXISTS, NO_VERSION, REFUSED, FakeEvents, stage
@@ -40,76 +37,55 @@ def grants(hosts: str, *, enforced: bool = True) -> Grants:
     return found
 
 
-def told(name: str, *reasons: str) -> Events:
-    """Return one Event for each of ``reasons``, in short: invalid, conflict, refused or ok, with its count where that is not one."""
+def told(**reasons: str) -> Events:
+    """Return an Event for each of the reasons of each document, in short: invalid, conflict, refused or ok, with a count above one."""
     names = {"invalid": "InvalidPolicy", "conflict": "ConflictingPolicy", "ok": "PolicyActive", "refused": "PolicyRefused"}
-    return [(name, names[reason.rstrip("23456789")], int(reason[-1]) if reason[-1].isdigit() else 1) for reason in reasons]
+    return [
+        (name, names[reason.rstrip("23456789")], int(reason[-1]) if reason[-1].isdigit() else 1)
+        for name, all_reasons in reasons.items()
+        for reason in all_reasons.split()
+    ]
 
 
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        pytest.param([{"good": deny("/good"), "bad": NO_VERSION}], told("bad", "invalid"), id="invalid"),
-        pytest.param([{"bad": NO_VERSION}, {"bad": deny()}], told("bad", "invalid", "ok"), id="repaired"),
-        pytest.param([{"good": deny()}, {"good": deny("/b")}, {"good": None}], [], id="nothing was ever wrong"),
-        pytest.param(
-            [{"bad": NO_VERSION}, {"bad": deny()}, {"bad": NO_VERSION}, {"bad": deny()}, {"bad": NO_VERSION}],
-            told("bad", "invalid3", "ok2"),
-            id="counted",
-        ),
-        pytest.param([{"one": deny(), "two": deny()}], told("one", "conflict") + told("two", "conflict"), id="both sides"),
-        pytest.param([{"one": deny()}, {"two": deny()}], told("one", "conflict") + told("two", "conflict"), id="no change that conflicts"),
-        pytest.param(
-            [{"one": deny(), "two": deny()}, {"one": None}],
-            told("one", "conflict") + told("two", "conflict", "ok"),
-            id="one side is gone, and there is nobody to tell",
-        ),
-        pytest.param(
-            [{"one": deny(), "two": deny()}, {"one": None}, {"one": deny()}, {"one": deny("/elsewhere")}],
-            told("one", "conflict2", "ok") + told("two", "conflict2", "ok2"),
-            id="conflicts return",
-        ),
-        pytest.param(
-            [{"one": deny(), "two": deny(), "three": deny()}, {"three": None}, {"two": None}],
-            told("one", "conflict", "conflict", "ok") + told("three", "conflict") + told("two", "conflict", "conflict"),
-            id="the end of one of two conflicts is not the end",
-        ),
-        pytest.param(
-            [{"one": deny(), "two": deny()}, {"one": NO_VERSION}, {"one": deny("/elsewhere")}],
-            told("one", "conflict", "invalid", "ok") + told("two", "conflict", "ok"),
-            id="the end of a conflict is not news for an invalid document",
-        ),
-        pytest.param(
-            [{"one": deny(), "two": deny()}, {"one": NO_VERSION}, {"one": deny()}],
-            told("one", "conflict2", "invalid") + told("two", "conflict2", "ok"),
-            id="a conflict that returns when the document is valid again",
-        ),
-        pytest.param(
-            [{"one": deny()[:-1] + ", {action: deny}]", "two": deny()}],
-            told("one", "conflict", "invalid") + told("two", "conflict"),
-            id="invalid and in conflict",
-        ),
-        pytest.param(
-            [{"bad": NO_VERSION}, {"bad": None}, {"bad": deny()}],
-            told("bad", "invalid", "ok"),
-            id="a new document of the name has no past",
-        ),
-        pytest.param([{}, {"new": deny()}, {"new": deny("/b")}], told("new", "ok"), id="new"),
-        pytest.param([{}, {"new": NO_VERSION}, {"new": deny()}, {"new": deny("/b")}], told("new", "invalid", "ok"), id="new and invalid"),
-        pytest.param(
-            [{"one": deny()}, {"two": deny()}, {"one": None}],
-            told("one", "conflict") + told("two", "conflict", "ok"),
-            id="new and in conflict",
-        ),
-        pytest.param([{}, {"new": deny()}, {"new": None}, {"new": deny()}], told("new", "ok2"), id="new, and new again"),
-        pytest.param([{"p": OUTSIDE}, {"p": deny()}], told("p", "refused", "ok"), id="refused, and moved inside"),
-        pytest.param(
-            [{"p": OUTSIDE}, {"p": NO_VERSION}, {"p": deny()}], told("p", "refused", "invalid", "ok"), id="refused, broken, mended"
-        ),
-        pytest.param([{"p": OUTSIDE[:-1] + ", {action: deny}]"}], told("p", "invalid", "refused"), id="invalid and refused"),
-        pytest.param([{"p": OUTSIDE}, {"p": None}], told("p", "refused"), id="refused, and gone: there is nobody to tell"),
-    ],
-)
+A, B = deny(), deny("/b")
+BAD: Final[Change] = {"bad": NO_VERSION}
+BOTH: Final[Change] = {"one": A, "two": A}
+# By what is told: changes, and the Events that come of them.
+HISTORIES: Final[dict[str, tuple[list[Change], Events]]] = {
+    "invalid": ([{"good": B, "bad": NO_VERSION}], told(bad="invalid")),
+    "repaired": ([BAD, {"bad": A}], told(bad="invalid ok")),
+    "nothing was ever wrong": ([{"good": A}, {"good": B}, {"good": None}], []),
+    "counted": ([BAD, {"bad": A}, BAD, {"bad": A}, BAD], told(bad="invalid3 ok2")),
+    "both sides": ([BOTH], told(one="conflict", two="conflict")),
+    "no change that conflicts": ([{"one": A}, {"two": A}], told(one="conflict", two="conflict")),
+    "one side is gone, and there is nobody to tell": ([BOTH, {"one": None}], told(one="conflict", two="conflict ok")),
+    "conflicts return": ([BOTH, {"one": None}, {"one": A}, {"one": B}], told(one="conflict2 ok", two="conflict2 ok2")),
+    "the end of one of two conflicts is not the end": (
+        [{**BOTH, "three": A}, {"three": None}, {"two": None}],
+        told(one="conflict conflict ok", three="conflict", two="conflict conflict"),
+    ),
+    "the end of a conflict is not news for an invalid document": (
+        [BOTH, {"one": NO_VERSION}, {"one": B}],
+        told(one="conflict invalid ok", two="conflict ok"),
+    ),
+    "a conflict that returns when the document is valid again": (
+        [BOTH, {"one": NO_VERSION}, {"one": A}],
+        told(one="conflict2 invalid", two="conflict2 ok"),
+    ),
+    "invalid and in conflict": ([{"one": A[:-1] + ", {action: deny}]", "two": A}], told(one="conflict invalid", two="conflict")),
+    "a new document of the name has no past": ([BAD, {"bad": None}, {"bad": A}], told(bad="invalid ok")),
+    "new": ([{}, {"new": A}, {"new": B}], told(new="ok")),
+    "new and invalid": ([{}, {"new": NO_VERSION}, {"new": A}, {"new": B}], told(new="invalid ok")),
+    "new and in conflict": ([{"one": A}, {"two": A}, {"one": None}], told(one="conflict", two="conflict ok")),
+    "new, and new again": ([{}, {"new": A}, {"new": None}, {"new": A}], told(new="ok2")),
+    "refused, and moved inside": ([{"p": OUTSIDE}, {"p": A}], told(p="refused ok")),
+    "refused, broken, mended": ([{"p": OUTSIDE}, {"p": NO_VERSION}, {"p": A}], told(p="refused invalid ok")),
+    "invalid and refused": ([{"p": OUTSIDE[:-1] + ", {action: deny}]"}], told(p="invalid refused")),
+    "refused, and gone: there is nobody to tell": ([{"p": OUTSIDE}, {"p": None}], told(p="refused")),
+}
+
+
+@pytest.mark.parametrize(("changes", "expected"), HISTORIES.values(), ids=HISTORIES)
 async def test_authors_learn_of_changes(autojump_clock: trio.testing.MockClock, changes: Sequence[Change], expected: Events) -> None:
     async with stage() as it:
         it.grants = grants("h")
@@ -139,7 +115,7 @@ async def test_grants_that_change_are_told_once(autojump_clock: trio.testing.Moc
         it.grants = grants("h, z", enforced=enforced)
         it.read_all_again()
         await it.settle()
-        assert it.server.said() == told("p", "refused", "ok")
+        assert it.server.said() == told(p="refused ok")
 
 
 @pytest.mark.parametrize(("successor", "uids"), [(NO_VERSION, ["first", "second"]), (deny(), ["first", "second"])])
@@ -170,7 +146,7 @@ async def test_an_event_whose_answers_were_all_lost_is_contradicted(autojump_clo
         lost = False
         it.put(bad=deny())
         await trio.sleep(60)
-        assert server.said() == told("bad", "invalid", "ok")
+        assert server.said() == told(bad="invalid ok")
 
 
 async def test_events_have_messages_and_the_times_of_their_changes(autojump_clock: trio.testing.MockClock) -> None:
@@ -197,7 +173,7 @@ async def test_changes_before_the_start_are_reported(autojump_clock: trio.testin
         await nursery.start(events.run)
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
-    assert server.said() == told("bad", "invalid")
+    assert server.said() == told(bad="invalid")
 
 
 @pytest.mark.parametrize("after", [deny("/elsewhere"), None])
@@ -210,7 +186,7 @@ async def test_an_end_is_not_reported_if_its_beginning_was_not(autojump_clock: t
         assert it.events.pending == 3
         it.put(one=after, worse=after and deny("/w"))
         await trio.sleep(200)
-        assert it.server.said() == told("bad", "invalid")
+        assert it.server.said() == told(bad="invalid")
 
 
 async def test_a_problem_does_not_wait_behind_new_policies(autojump_clock: trio.testing.MockClock) -> None:
@@ -254,7 +230,7 @@ async def test_a_missing_right_to_write_events_pauses_the_namespace_after_one_re
         it.put(bad=NO_VERSION)
         it.put_in("other", bad=NO_VERSION)
         await trio.sleep(1)
-        assert (it.server.said(), it.missing) == (told("bad", "invalid"), [])  # the other namespace has its own
+        assert (it.server.said(), it.missing) == (told(bad="invalid"), [])  # the other namespace has its own
         it.put(bad="version: v3", worse=NO_VERSION)
         await trio.sleep(RETRY_S)
         assert len(it.server.requests) == 3
@@ -265,7 +241,7 @@ async def test_a_missing_right_to_write_events_pauses_the_namespace_after_one_re
         assert it.missing == ["needs create and patch on events in the namespace team"]
         it.server.failing = lambda _method, _path: None
         await trio.sleep(PAUSE_S)
-        assert sorted(it.server.said()) == [*told("bad", "invalid"), *told("bad", "invalid"), *told("worse", "invalid")]
+        assert sorted(it.server.said()) == told(bad="invalid invalid", worse="invalid")
         it.server.failing = lambda _method, _path: NO_RIGHT
         it.put(bad=deny())
         await trio.sleep(RETRY_S + 1)
@@ -283,7 +259,7 @@ async def test_one_failure_is_tried_again(autojump_clock: trio.testing.MockClock
         it.put(bad=NO_VERSION)
         await trio.sleep(60)
         assert [at for at, _, _ in it.server.requests] == [pytest.approx(0.0), pytest.approx(wait)]
-        assert (it.server.said(), it.missing) == (told("bad", "invalid"), [])
+        assert (it.server.said(), it.missing) == (told(bad="invalid"), [])
 
 
 @pytest.mark.parametrize("answer", [NO_RIGHT, QUOTA], ids=["forbidden", "dropped"])
@@ -327,7 +303,7 @@ async def test_a_server_that_fails_is_tried_a_few_times(
         it.server.failing, it.server.hanging = lambda _method, _path: None, False
         it.put(worse=NO_VERSION)
         await it.settle()
-        assert it.server.said() == told("worse", "invalid")
+        assert it.server.said() == told(worse="invalid")
 
 
 @pytest.mark.parametrize(("counting", "requests"), [(EXISTS, 5), (REFUSED, 8)], ids=["another instance counts", "a lost request"])
@@ -343,15 +319,3 @@ async def test_only_a_conflict_with_another_instance_that_counts_is_no_failure(
         it.put(bad=NO_VERSION)
         await trio.sleep(60)
         assert (len(it.server.requests), next(patches, "no more")) == (requests, "no more")
-
-
-def test_conflicts_are_looked_for_in_steps() -> None:
-    def looked(modulus: int) -> tuple[ConflictIndex, list[tuple[Source, Conflicts] | None]]:
-        entries = ", ".join(f"{{match: {{host: h, pathPrefix: /{number % modulus}}}, action: deny}}" for number in range(5 * STEP))
-        source, watch = Source("team", "a"), ConflictIndex()
-        snapshot = PolicySnapshot.EMPTY.changed({source: parse_document(source, f"version: v1\nentries: [{entries}]", frozenset())})
-        return watch, list(watch.look(snapshot, {source}))
-
-    assert looked(5 * STEP)[1] == [None] * 6
-    watch, _ = looked(10)
-    assert [len(conflicts) for conflicts in watch.known.values()] == [MAX_CONFLICTS]

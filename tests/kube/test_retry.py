@@ -65,14 +65,6 @@ def test_silence_adds_up_over_watches_until_one_speaks() -> None:
     assert (health.quiet, health.silence, health.last) == (0.0, 75.0, 310.0)
 
 
-def test_a_list_of_everything_begins_anew() -> None:
-    health = WatchHealth(ReflectorSettings())
-    health.accepted(0.0)
-    health.left(70.0)
-    health.listed(71.0)
-    assert (health.quiet, health.last) == (0.0, 71.0)
-
-
 @pytest.mark.parametrize(
     ("settings", "spoken", "ended", "is_over"),
     [
