@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import ngh2
 import pytest
 
 from tests.grpc.frames import (
@@ -29,7 +28,6 @@ from tests.grpc.frames import (
 from tests.grpc.peer import ECHO, Pair, framed, head, pair
 from tests.grpc.test_connection import STREAM, table
 
-CALM = ngh2.ErrorCode.ENHANCE_YOUR_CALM
 # RFC 9218 section 7.1.
 PRIORITY_UPDATE = 0x10
 

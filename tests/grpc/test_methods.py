@@ -17,7 +17,7 @@ from tests.grpc.peer import Answer, framed, head
 from tests.grpc.services import Texts, text
 from tests.grpc.serving import Client, serving
 
-UPPER, SPLIT, JOIN, ECHO, FLOOD = (b"/test.Texts/" + name for name in (b"Upper", b"Split", b"Join", b"Echo", b"Flood"))
+UPPER, FLOOD = b"/test.Texts/Upper", b"/test.Texts/Flood"
 
 
 def values(answer: Answer) -> list[str]:

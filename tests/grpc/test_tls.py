@@ -207,20 +207,6 @@ class TestHandshakesThatDoNotEnd:
             peer.socket.close()
             assert served.failures == ["timeout"]
 
-    async def test_silence_after_the_handshake_is_not_a_failed_handshake(self, site: Site, mock_clock: MockClock) -> None:
-        async with serving(routes(), tls=site.files.settings()) as served:
-            peer = begun(served, site.client())
-            await wait_all_tasks_blocked()
-            peer.receive()
-            await wait_all_tasks_blocked()
-            assert served.server.handshakes == (1, 0)
-            mock_clock.jump(11)
-            await wait_all_tasks_blocked()
-            mock_clock.jump(1.1)  # it does not close
-            await wait_all_tasks_blocked()
-            assert served.server.connections == 0
-            assert served.failures == []
-
     async def test_a_probe_of_the_port_is_not_a_failed_handshake(self, site: Site) -> None:
         async with serving(routes(), tls=site.files.settings()) as served:
             served.open(served.tls_port).close()

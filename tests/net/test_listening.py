@@ -85,12 +85,6 @@ async def test_a_connection_without_room_or_that_broke_already_is_closed() -> No
             assert far.recv(1) == b""
 
 
-async def test_a_broken_listener_is_a_fault() -> None:
-    async with transports_of(Listener(OSError(errno.EINVAL, "not listening")), pytest.fail) as transports:
-        with pytest.raises(OSError, match="not listening"):
-            await anext(transports)
-
-
 async def test_a_machine_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
     real = listening.listen_at
 
