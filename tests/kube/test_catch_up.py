@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from exchanger.kube.catch_up import COLLECT_S, LIST_EVERY_S, CatchUp
+from exchanger.kube.catch_up import COLLECT_S, LIST_AGAIN_S, LIST_EVERY_S, CatchUp
 from exchanger.kube.list_watch import ApiFailure, Deleted, FailureKind, Item, Key, Page, Put
 from exchanger.kube.settings import ReflectorSettings
 from exchanger.kube.source import UNSAID_S
@@ -193,6 +193,16 @@ async def test_a_replaced_namespace_is_current_once_its_old_objects_are_gone(aut
         assert made.catch_up.is_replaced("n")
         made.apply(Deleted(Key("n", "a"), "31"))
         assert not made.catch_up.is_replaced("n")
+        assert not made.is_behind()
+
+
+async def test_an_object_that_stays_missing_leads_to_another_list(autojump_clock: MockClock) -> None:
+    async with behind(versions(20, b=15)) as made:
+        await trio.sleep(LIST_AGAIN_S + 1)
+        assert len(made.lister.asked) == 2
+        assert made.is_behind()
+        made.lister.page = versions(50)
+        await trio.sleep(LIST_AGAIN_S + 1)
         assert not made.is_behind()
 
 
