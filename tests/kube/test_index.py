@@ -69,16 +69,6 @@ def test_namespaces_that_make_no_difference_cost_nothing() -> None:
     assert not made.index.changed
 
 
-def test_a_config_map_without_the_key_is_a_document_without_text() -> None:
-    made = filled()
-    made.tell(PutConfigMap(config_map("a", "p", None)))
-    assert made.take().keys() == {Source("a", "p")}
-    assert isinstance(found := made.passed_on[Source("a", "p")], Text)
-    assert found.text is None
-    made.tell(PutConfigMap(config_map("a", "p", "canary")))
-    assert "canary" not in repr(made.index)
-
-
 def test_a_namespace_without_config_maps_leaves_nothing_behind() -> None:
     made = filled()
     made.tell(DeleteNamespace("a"))
