@@ -160,6 +160,10 @@ def rsa_pem(bits: int) -> str:
 
 def test_a_key_of_4096_bits_fits_into_the_longest_block() -> None:
     assert len(rsa_pem(4104).replace("\n", "\r\n")) < MAX_BLOCK
+    for length, reason in ((MAX_BLOCK, "must be a private key"), (MAX_BLOCK + 1, "is too long")):
+        found = load_key("-----BEGIN PRIVATE KEY-----".ljust(length, "A"), SigningAlgorithm.RS256)
+        assert isinstance(found, KeyProblem)
+        assert found.reason.startswith(reason)
 
 
 @pytest.mark.parametrize("algorithm", SigningAlgorithm)
