@@ -16,12 +16,12 @@ from exchanger.exchange.cache.keys import derive
 from exchanger.exchange.cache.sealed_token import StoredToken
 from exchanger.exchange.cache.settings import SharedSettings
 from exchanger.exchange.cache.shared_level import FIND_S, HURRY_S
-from exchanger.exchange.cache.token_cache import TokenCache
+from exchanger.exchange.cache.token_cache import SWEEP_S, TokenCache
 from exchanger.exchange.cache.write_queue import MAX_QUEUED, Job, WriteQueue
 from exchanger.net.network import SYSTEM
 from exchanger.values.issuer import CachePolicy, Credentials, Issuer
 from exchanger.values.secret import Secret
-from tests.exchange.cache.examples import HOST, START, found, issuer, refusal, request, running, token, until
+from tests.exchange.cache.examples import HOST, POLICY, START, found, issuer, refusal, request, running, token, until
 from tests.exchange.cache.fake_store import Server, key_line, shared_settings
 from tests.lines import Lines
 from tests.waiting import at_once
@@ -353,6 +353,19 @@ async def test_refusals_of_tokens_that_were_never_kept_bring_none_back(
         server.values.update(values)  # as if a removal had come late
         for replica_ in (one, other):
             assert await found(replica_, request()) is None
+
+
+async def test_a_refusal_outlives_an_earlier_one(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with two(tmp_path) as (server, one, _):
+        values = dict(server.values)
+        for subject, seconds in (("early", POLICY.max_ttl - 10), ("late", SWEEP_S + 15)):
+            one.keep(request(subject), token())
+            await trio.sleep(SOON)
+            values = dict(server.values)
+            one.refused(request(subject), refusal())
+            await trio.sleep(seconds)
+        server.values.update(values)  # as if a removal had come late
+        assert await found(one, request("late")) is None
 
 
 def forget_the_key(cache: TokenCache) -> None:
