@@ -9,11 +9,15 @@ import trio
 from structlog.testing import capture_logs
 from trio.testing import wait_all_tasks_blocked
 
+from exchanger.decision.check import finish
+from exchanger.decision.outcome import ExchangePending, Outcome
 from exchanger.exchange.verify import SubjectTokenVerifier
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.typing import Ticket, TokenExchanger
+from exchanger.values.entry import ExchangeEntry
 from exchanger.values.issuer import Issuer, SubjectRules
 from exchanger.values.token import ExchangedToken, TokenOutcome, TokenRequest
+from tests.decision.examples import snapshot
 from tests.jwt.issuer import ISSUER, KEYS, NOW, jwk
 from tests.lines import Lines
 from tests.oauth.fakes import HTTP, ISSUED, World, kept, token_request, world
@@ -56,26 +60,14 @@ class Waiting:
 @final
 @attrs.define(eq=False)
 class Behind:
-    """Implements ``TokenExchanger``: every exchange succeeds, at once or when it is let ``land``."""
+    """Implements ``TokenExchanger``: every exchange succeeds at once."""
 
-    at_once: bool = True
     begun: list[TokenRequest] = attrs.field(factory=list)
-    waiting: list[Waiting] = attrs.field(factory=list)
 
     def begin(self, request: TokenRequest, deadline: float, done: Callable[[TokenOutcome], None], /) -> TokenOutcome | Ticket:
-        del deadline
+        del deadline, done
         self.begun.append(request)
-        if self.at_once:
-            return ISSUED
-        ticket = Waiting(done)
-        self.waiting.append(ticket)
-        return ticket
-
-    def land(self, outcome: TokenOutcome = ISSUED) -> None:
-        waiting, self.waiting = self.waiting, []
-        for ticket in waiting:
-            if not ticket.left:
-                ticket.done(outcome)
+        return ISSUED
 
 
 @final
@@ -138,3 +130,10 @@ async def guarded(
 
 def passed(outcome: TokenOutcome) -> bool:
     return isinstance(outcome, ExchangedToken) and outcome.subject is not None and not outcome.subject.refusal
+
+
+def answer_to(request: TokenRequest, outcome: TokenOutcome, realm: str = "") -> Outcome:
+    """Return what a caller gets when its exchange ends so."""
+    entry = snapshot().match("api.example.com", "/orders", "GET")
+    assert isinstance(entry, ExchangeEntry)
+    return finish(ExchangePending(entry, request, realm), outcome)

@@ -155,15 +155,6 @@ def call(breaker: Breaker, health: EndpointHealth, now: float, retry_after: floa
     return admission is not None
 
 
-def opened(now: float = 1000.0, retry_after: float | None = None, *, caller: int | None = None) -> Breaker:
-    breaker = Breaker()
-    for _ in range(MIN_CALLS):
-        assert not breaker.is_open
-        assert call(breaker, BAD, now, retry_after, caller=caller)
-    assert breaker.is_open
-    return breaker
-
-
 @given(st.lists(st.tuples(st.floats(0.0, 9.0), st.integers(0, 50), st.sampled_from([None, 60.0])), max_size=60))
 def test_one_caller_never_opens_it_while_another_is_served_now_and_then(steps: list[tuple[float, int, float | None]]) -> None:
     """However often it tries: its token may be one that the endpoint cannot cope with, or whose rate it limits."""
@@ -244,7 +235,9 @@ def test_recovery_is_seen_within_five_seconds(
 
 @pytest.mark.parametrize("callers", [FEW_CALLERS, 10_000])
 def test_an_endpoint_that_answers_probes_only_is_called_less_and_less(callers: int) -> None:
-    breaker, calls = opened(), 0
+    breaker, calls = Breaker(), 0
+    while not breaker.is_open:
+        call(breaker, BAD, 1000.0)
     for tick in range(60_000):  # a minute, a thousand calls a second
         now = 1000.0 + tick / 1000
         admission = breaker.admit(now, tick % callers)

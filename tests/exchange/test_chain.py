@@ -12,14 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.decision.check import finish
-from exchanger.decision.outcome import Deny, ExchangePending
+from exchanger.decision.outcome import Deny
 from exchanger.exchange.cache.token_cache import TokenCache
 from exchanger.exchange.chain import Chain
 from exchanger.exchange.limit import BREAKER_OPEN
 from exchanger.exchange.stage import Done
 from exchanger.oauth.token_request import EncodedRequest, encode_request
-from exchanger.values.entry import ExchangeEntry
 from exchanger.values.issuer import (
     ID_JAG,
     ID_TOKEN,
@@ -34,7 +32,6 @@ from exchanger.values.issuer import (
 )
 from exchanger.values.secret import Secret
 from exchanger.values.token import ACCESS_TOKEN_TYPE, Cache, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
-from tests.decision.examples import snapshot
 from tests.exchange.chains import (
     AUDIENCE,
     BEARER,
@@ -51,6 +48,7 @@ from tests.exchange.chains import (
     reusing,
     use,
 )
+from tests.exchange.examples import answer_to
 from tests.jwt.issuer import NOW, token
 from tests.oauth.fakes import CONTRACT, GRANT, RESTED, Peer, exchange, response, success, world
 from tests.oauth.published import ENDS
@@ -223,11 +221,21 @@ async def test_a_refusal_of_the_first_issuer_has_its_own_code_and_error(style: E
 
 
 def answered(outcome: TokenOutcome, style: ErrorStyle = ErrorStyle.REFERENCE) -> Deny:
-    entry = snapshot().match("api.example.com", "/orders", "GET")
-    assert isinstance(entry, ExchangeEntry)
-    denied = finish(ExchangePending(entry, asking(chained(errors=style))), outcome)
+    denied = answer_to(asking(chained(errors=style)), outcome)
     assert isinstance(denied, Deny)
     return denied
+
+
+async def test_step_up_of_the_first_issuer_reaches_the_client(autojump_clock: MockClock) -> None:
+    issuers = Issuers(always(refusing("insufficient_user_authentication", acr_values="mfa", max_age=60)))
+    async with world(issuers.site.serve) as it:
+        outcome = await exchange(it.client, asking())
+    assert code_of(outcome) == "TXE-2007"
+    denied = answered(outcome, ErrorStyle.STRICT)
+    assert denied.status == 401
+    (challenge,) = (value for name, value in denied.headers if name == "WWW-Authenticate")
+    assert 'error="insufficient_user_authentication"' in challenge
+    assert 'acr_values="mfa"' in challenge
 
 
 @pytest.mark.parametrize(
@@ -274,6 +282,19 @@ async def test_the_breaker_and_the_limit_of_each_issuer_count_its_own_leg(autoju
         assert (code_of(outcome), leg_of(outcome)) == (BREAKER_OPEN.diagnostic.value, ("idp", True))
         assert {limits.name: limits.is_open for limits in it.client.limits} == {"idp": True, "chat": False}
     assert issuers.counts[0] < 20
+
+
+async def test_one_caller_does_not_open_the_second_breaker_with_ever_new_assertions(autojump_clock: MockClock) -> None:
+    issuers = Issuers()
+    second = chained(limits=CallLimits(breaker=True))
+    async with world(issuers.site.serve) as it:
+        use(it, second)
+        for number in range(12):
+            await exchange(it.client, asking(second, f"good-{number}"))
+        issuers.second = always(response(b"", 503))
+        for _ in range(60):
+            await exchange(it.client, asking(second, "mallory"))
+        assert not any(limits.is_open for limits in it.client.limits)
 
 
 # What is kept
@@ -433,8 +454,13 @@ async def test_only_the_first_issuer_of_a_chain_introspects_the_callers_token(au
 PATIENT = attrs.evolve(CONTRACT, request_timeout=3.0, response_header_timeout=3.0)
 
 
-@given(first=st.floats(0.0, 6.0), second=st.floats(0.0, 6.0), allowed=st.floats(0.5, 6.0))
-def test_both_legs_share_one_time(first: float, second: float, allowed: float) -> None:
+@given(first=st.floats(0.0, 6.0), second=st.floats(0.0, 6.0), allowed=st.floats(0.5, 6.0), leaves=st.floats(0.0, 7.0))
+def test_both_legs_share_one_time_and_whoever_leaves_leaves_nothing(first: float, second: float, allowed: float, leaves: float) -> None:
+    async def leaving() -> None:
+        with trio.move_on_after(leaves):
+            await taking(first, second, allowed)
+
+    trio.run(leaving, clock=MockClock(autojump_threshold=0))  # the world asserts that nothing is open or in progress
     took, outcome, counts = trio.run(taking, first, second, allowed, clock=MockClock(autojump_threshold=0))
     limit = min(allowed, PATIENT.request_timeout)
     assert took <= limit + 1e-6
@@ -481,18 +507,6 @@ def test_with_no_time_left_the_second_issuer_is_not_asked() -> None:
         assert isinstance(outcome, ExchangedToken | ExchangeFailure)
         assert (code_of(outcome), leg_of(outcome)) == (code, ("idp", code != ""))
         assert [request.issuer.name for request in begun] == (["idp"] if code else ["idp", "chat"])
-
-
-@given(st.data())
-def test_cutting_either_leg_anywhere_leaves_nothing_behind(data: st.DataObject) -> None:
-    delay = st.floats(0.0, 3.0)
-    first, second, leave = data.draw(delay), data.draw(delay), data.draw(st.floats(0.0, 7.0))
-
-    async def cut() -> None:
-        with trio.move_on_after(leave):
-            await taking(first, second, 5.0)
-
-    trio.run(cut, clock=MockClock(autojump_threshold=0))  # the world asserts that nothing is open or in progress
 
 
 # The assertion is a secret

@@ -14,15 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.decision.check import finish
-from exchanger.decision.outcome import Deny, ExchangePending
+from exchanger.decision.outcome import Deny
 from exchanger.errors import Diagnostic
 from exchanger.exchange import introspect as introspect_module
 from exchanger.exchange.call import OVERLOADED
 from exchanger.exchange.introspect import ASK_AGAIN_S, VerdictCache
 from exchanger.jwt import base64url
 from exchanger.jwt.compact import looks_like_jwt
-from exchanger.values.entry import ExchangeEntry
 from exchanger.values.issuer import CachePolicy, CallLimits, Credentials, ErrorStyle, IntrospectionRules, Issuer, SubjectRules
 from exchanger.values.secret import Secret
 from exchanger.values.token import (
@@ -35,9 +33,8 @@ from exchanger.values.token import (
     TokenHistory,
     TokenOutcome,
 )
-from tests.decision.examples import snapshot
 from tests.examples import examples
-from tests.exchange.examples import KEYS_URI, asking, gated, published
+from tests.exchange.examples import KEYS_URI, answer_to, asking, gated, published
 from tests.jwt.issuer import ISSUER, NOW, token
 from tests.oauth.fakes import HTTP, Peer, World, exchange, response, success, world
 from tests.oauth.published import OPENID, Site, discovered, metadata
@@ -148,9 +145,7 @@ def passed(outcome: TokenOutcome) -> bool:
 def told(outcome: TokenOutcome) -> tuple[Diagnostic, int]:
     """Return the code, and the status that callers get, whatever their profile says of errors."""
     assert isinstance(outcome, ExchangeFailure), outcome
-    entry = snapshot().match("api.example.com", "/orders", "GET")
-    assert isinstance(entry, ExchangeEntry)
-    told = {finish(ExchangePending(entry, asking("s", gated(errors=style)), "realm"), outcome) for style in ErrorStyle}
+    told = {answer_to(asking("s", gated(errors=style)), outcome, "realm") for style in ErrorStyle}
     (answer,) = told
     assert isinstance(answer, Deny)
     names = [name for name, _ in answer.headers]
@@ -159,6 +154,7 @@ def told(outcome: TokenOutcome) -> tuple[Diagnostic, int]:
 
 
 INACTIVE: Final = (Diagnostic.SUBJECT_INACTIVE, 401)
+TOO_LATE: Final = (Diagnostic.INTROSPECTION_UNAVAILABLE, 504)
 UNAVAILABLE: Final = (Diagnostic.INTROSPECTION_UNAVAILABLE, 503)
 
 
@@ -278,6 +274,20 @@ async def test_equal_tokens_share_a_question_and_those_who_leave_leave_nothing(a
         assert it.issuer.asked == ["opaque", "other"]  # its answer was learnt although nobody waited
         assert it.it.client.questions.under_way == {}
         assert it.issuer.exchanged == ["opaque"]
+
+
+async def test_question_and_exchange_share_the_time(autojump_clock: MockClock) -> None:
+    async with introspecting() as it:
+        it.issuer.active["opaque"], it.issuer.slow = {}, 1.5
+        it.issuer.site.token = lambda fields: b"" if "grant_type" in fields else it.issuer.token(fields)
+        for allowed in (0.5, 2.0):
+            began = trio.current_time()
+            outcome = await it.ask("opaque", began + allowed)
+            assert isinstance(outcome, ExchangeFailure)
+            assert outcome.too_late
+            assert trio.current_time() == pytest.approx(began + allowed)
+            if allowed < it.issuer.slow:
+                assert told(outcome) == TOO_LATE
 
 
 NO_ANSWERS: Final = {

@@ -15,9 +15,6 @@ import trio
 import trustme
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.decision.check import finish
-from exchanger.decision.outcome import ExchangePending
-from exchanger.values.entry import ExchangeEntry
 from exchanger.values.issuer import (
     ActorCredentials,
     ActorToken,
@@ -35,8 +32,7 @@ from exchanger.values.issuer import (
 )
 from exchanger.values.secret import Secret
 from exchanger.values.token import TokenOutcome
-from tests.decision.examples import snapshot
-from tests.exchange.examples import RULES, asking, guarded, published
+from tests.exchange.examples import RULES, answer_to, asking, guarded, published
 from tests.jwt.issuer import P256, jwk, pem, token
 from tests.net.certificates import client_certificate
 from tests.oauth.fakes import CONTRACT, ClientGoneError, exchange, response
@@ -91,9 +87,7 @@ def close(_fields: Mapping[str, str]) -> bytes:
 
 def shown(outcome: TokenOutcome, issuer: Issuer) -> str:
     """All that may be seen of an outcome."""
-    entry = snapshot().match("api.example.com", "/orders", "GET")
-    assert isinstance(entry, ExchangeEntry)
-    told = [finish(ExchangePending(entry, asking("subject", attrs.evolve(issuer, errors=style)), "realm"), outcome) for style in ErrorStyle]
+    told = [answer_to(asking("subject", attrs.evolve(issuer, errors=style)), outcome, "realm") for style in ErrorStyle]
     return repr((outcome, getattr(outcome, "body", ""), getattr(outcome, "www_authenticate", ""), told)) + str(outcome)
 
 

@@ -101,20 +101,13 @@ WRONG_ANSWERS: Final[dict[str, tuple[bytes, Diagnostic]]] = {
     "nothing": (b"", Diagnostic.REQUEST_FAILED),
     "101": (b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n", Diagnostic.REQUEST_FAILED),
     "not HTTP": (ECHO + b"\r\n\r\n", Diagnostic.REQUEST_FAILED),
-    "TLS": (b"\x16\x03\x01\x02\x00", Diagnostic.REQUEST_FAILED),
     "long header": (OK + b"X: " + b"x" * 200_000, Diagnostic.REQUEST_FAILED),
-    "many headers": (OK + b"X: y\r\n" * 50_000, Diagnostic.REQUEST_FAILED),
     "many interim responses": (b"HTTP/1.1 100 Continue\r\n\r\n" * 5_000, Diagnostic.REQUEST_FAILED),
-    "nine interim responses": (b"HTTP/1.1 100 Continue\r\n\r\n" * 9 + response(success()), Diagnostic.REQUEST_FAILED),
-    "two lengths": (OK + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nok", Diagnostic.REQUEST_FAILED),
-    "negative length": (OK + b"Content-Length: -1\r\n\r\n", Diagnostic.REQUEST_FAILED),
     "control character": (OK + ECHO + b"\x00: x\r\nX: \x00\r\n\r\n", Diagnostic.REQUEST_FAILED),
     # Bodies that break off.
     "short body": (response(success(NEW))[:-1], Diagnostic.READ_RESPONSE),
     "long chunk line": (CHUNKED + b"2;" + b"x" * 100_000, Diagnostic.READ_RESPONSE),
     "bad chunk line": (CHUNKED + ECHO + b"\r\n", Diagnostic.READ_RESPONSE),
-    "short chunk": (CHUNKED + b"5\r\nabc", Diagnostic.READ_RESPONSE),
-    "huge chunk": (CHUNKED + b"ffffffffffffffffffffff\r\n", Diagnostic.READ_RESPONSE),
 }
 ENDINGS: Final[dict[str, tuple[Script, Diagnostic | None]]] = {
     "success": (answering(response(success(NEW))), None),

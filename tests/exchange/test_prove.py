@@ -9,18 +9,17 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.decision.check import finish
-from exchanger.decision.outcome import Allow, Deny, ExchangePending
+from exchanger.decision.outcome import Allow, Deny
 from exchanger.exchange.jwks_cache import UNKNOWN_KEY_S
 from exchanger.exchange.prove import JudgedPassage
 from exchanger.net.network import SYSTEM
 from exchanger.net.timers import NEVER
 from exchanger.telemetry.decision_log import decision_line
-from exchanger.values.entry import ExchangeEntry, TokenTarget
+from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import ActorCredentials, ActorRule, CachePolicy, ErrorStyle, Grant, IssuedTokenRules, Issuer
 from exchanger.values.token import ACCESS_TOKEN_TYPE, Cache, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
-from tests.decision.examples import snapshot
-from tests.exchange.examples import published
+from tests.exchange.chains import code_of
+from tests.exchange.examples import answer_to, published
 from tests.jwt.issuer import NOW, STRANGER, claims, raw, token
 from tests.oauth.fakes import World, exchange, response, token_request, world
 from tests.oauth.published import ISSUER, Site
@@ -51,10 +50,6 @@ def issuing(*tokens: str, **more: object) -> Site:
         return response(json.dumps(members).encode())
 
     return Site(token=issue)
-
-
-def code_of(outcome: TokenOutcome) -> str:
-    return outcome.diagnostic.value if isinstance(outcome, ExchangeFailure) else ""
 
 
 def use(it: World, issuer: Issuer) -> None:
@@ -107,13 +102,6 @@ async def test_the_issued_actor_is_compared_with_the_services_own_actor_token(ru
             assert not isinstance(outcome, ExchangedToken) or outcome.actor_token is None
 
 
-async def test_each_refused_token_is_counted_beside_its_call(autojump_clock: MockClock) -> None:
-    site = issuing(FOREIGN)
-    async with world(site.serve) as it:
-        await it.exchange_all(*[asking(profile())] * 3)
-        assert [(one.kind and one.kind.value, one.http_status) for one in it.observer.records] == [(None, 200), ("issued_for_others", 200)]
-
-
 async def test_a_renewal_that_fails_its_proof_leaves_the_kept_token(autojump_clock: MockClock) -> None:
     issuer = profile(cache=CachePolicy(60.0, 10))
     site = issuing(HONEST, FOREIGN)
@@ -139,10 +127,9 @@ async def test_what_callers_and_operators_learn(style: ErrorStyle, autojump_cloc
     request = asking(profile(errors=style))
     site = issuing(FOREIGN)
     async with world(site.serve) as it:
-        failure = await exchange(it.client, request)
-    entry = snapshot().match("api.example.com", "/orders", "GET")
-    assert isinstance(entry, ExchangeEntry)
-    denied = finish(ExchangePending(entry, request), failure)
+        failure, *_ = await it.exchange_all(*[request] * 3)
+        assert [(one.kind and one.kind.value, one.http_status) for one in it.observer.records] == [(None, 200), ("issued_for_others", 200)]
+    denied = answer_to(request, failure)
     assert isinstance(denied, Deny)
     assert denied.status == (502 if style is ErrorStyle.STRICT else 500)
     assert "TXE-3006" in denied.body
@@ -159,7 +146,7 @@ async def test_what_callers_and_operators_learn(style: ErrorStyle, autojump_cloc
         "detail": "the issued token is for an audience that was not requested",
     }
     assert "canary" not in json.dumps(line)
-    assert isinstance(finish(ExchangePending(entry, request), ExchangedToken(request.subject_token)), Allow)
+    assert isinstance(answer_to(request, ExchangedToken(request.subject_token)), Allow)
 
 
 async def test_a_signature_is_verified_by_the_keys_of_the_issuer(autojump_clock: MockClock) -> None:
@@ -173,6 +160,16 @@ async def test_a_signature_is_verified_by_the_keys_of_the_issuer(autojump_clock:
         for expected in ("", "TXE-3008", "TXE-3008", "TXE-3006", ""):
             assert code_of(await exchange(it.client, asking(profile(SIGNED)))) == expected
         assert site.gets == [KEYS]
+
+
+async def test_keys_are_those_of_the_metadata_by_default(autojump_clock: MockClock) -> None:
+    rules = attrs.evolve(SIGNED, jwks_uri="")
+    site = issuing(HONEST)
+    site.documents["/.well-known/openid-configuration"] = response(json.dumps({"issuer": ISSUER, "jwks_uri": f"{ISSUER}{KEYS}"}).encode())
+    site.documents[KEYS] = published("p256")
+    async with world(site.serve) as it:
+        use(it, profile(rules))
+        assert code_of(await exchange(it.client, asking(profile(rules)))) == ""
 
 
 async def test_a_token_waits_for_its_keys_and_not_for_ever(autojump_clock: MockClock) -> None:

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.decision.check import finish
-from exchanger.decision.outcome import Deny, ExchangePending
+from exchanger.decision.outcome import Deny
 from exchanger.errors import Diagnostic
 from exchanger.exchange import verify as verify_module
 from exchanger.exchange.jwks_cache import TOLD_AT_ONCE, UNKNOWN_KEY_S
@@ -20,14 +19,12 @@ from exchanger.jwt.claims import LEEWAY
 from exchanger.jwt.verify import judge
 from exchanger.oauth.documents import DOCUMENT_TIMEOUT
 from exchanger.oauth.metadata import REFRESH_S
-from exchanger.values.entry import ExchangeEntry
 from exchanger.values.issuer import ActorToken, ErrorStyle, Grant, Issuer, SubjectRules
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangeFailure, SubjectVerdict, TokenOutcome
-from tests.decision.examples import snapshot
 from tests.examples import examples
-from tests.exchange.examples import RULES, Gated, asking, gated, guarded, passed, published, publishing
+from tests.exchange.examples import RULES, Gated, answer_to, asking, gated, guarded, passed, published, publishing
 from tests.jwt.issuer import CLAIMS, ISSUER, NOW, P256, STRANGER, claims, raw, token
 from tests.oauth.fakes import ISSUED, exchange, response
 from tests.oauth.published import OPENID, Site, Steady, document
@@ -56,9 +53,7 @@ def refused(outcome: TokenOutcome) -> str:
 
 
 def told_with(style: ErrorStyle, outcome: TokenOutcome) -> Deny:
-    entry = snapshot().match("api.example.com", "/orders", "GET")
-    assert isinstance(entry, ExchangeEntry)
-    told = finish(ExchangePending(entry, asking("subject", gated(errors=style)), "realm"), outcome)
+    told = answer_to(asking("subject", gated(errors=style)), outcome, "realm")
     assert isinstance(told, Deny)
     return told
 
@@ -175,6 +170,19 @@ async def test_keys_stay_known_while_they_cannot_be_fetched(autojump_clock: Mock
             it.skew -= REFRESH_S + 60
             assert passed(await exchange(it.verifier, asking(token(jti=repr(answer)))))
         assert [event for event, *_ in it.learned.taken()] == ["keys_known", "keys_failed", "keys_failed"]
+
+
+async def test_whoever_waits_is_served_by_the_first_keys(autojump_clock: MockClock) -> None:
+    async with guarded(publishing("p256")) as it:
+        it.use(gated())
+        outcomes: list[TokenOutcome] = []
+        for subject in (GOOD, token(aud="other"), token("ES256", {"kid": "new"})):
+            assert not isinstance(it.verifier.begin(asking(subject), math.inf, outcomes.append), ExchangeFailure)
+        await wait_all_tasks_blocked()
+        assert [passed(outcome) for outcome in outcomes] == [True, False, False]
+        assert refused(outcomes[1]) == "the token is for another audience"
+        assert refused(outcomes[2]) == "the token is signed by a key that its issuer does not publish"
+        assert it.fetches == 1
 
 
 async def test_a_new_key_is_not_there_while_it_cannot_be_fetched(autojump_clock: MockClock) -> None:

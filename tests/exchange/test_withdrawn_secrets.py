@@ -5,7 +5,7 @@ import secrets
 import socket
 from base64 import b64encode
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import pytest
@@ -37,7 +37,7 @@ from exchanger.values.issuer import (
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
 from exchanger.values.token import ExchangedToken, TokenRequest
-from tests.exchange.test_act import error
+from tests.exchange.chains import refusing
 from tests.jwt.issuer import P256
 from tests.oauth.fakes import exchange, response, token_request, world
 from tests.oauth.published import OPENID, Site, discovered, metadata
@@ -52,26 +52,21 @@ KINDS: Final = ("post", "basic", "previous", "assertion", "signing key", "parame
 def with_secret(kind: str, backwards: str) -> Issuer:
     secret = backwards[::-1]
     proof = Secret(secret)
-    issuer = attrs.evolve(PLAIN, name="primary", cache=CachePolicy(300, 100), limits=CallLimits(4, breaker=True))
-    match kind:
-        case "basic":
-            return attrs.evolve(issuer, auth_method=AuthMethod.CLIENT_SECRET_BASIC, credentials=Credentials("client", proof))
-        case "previous":
-            return attrs.evolve(issuer, credentials=Credentials("client", Secret("new"), 1), previous=Credentials("client", proof))
-        case "assertion":
-            return attrs.evolve(issuer, credentials=Credentials("client", Assertion(proof, AssertionType.JWT_BEARER, "subject")))
-        case "signing key":
-            return attrs.evolve(issuer, credentials=Credentials("client", SigningKey(proof, SigningAlgorithm.ES256)))
-        case "parameters":
-            return attrs.evolve(issuer, grant=Grant(parameters=(("key", secret),)))
-        case "actor token":
-            return attrs.evolve(issuer, grant=Grant(actor=ActorToken(proof, "urn:x:y", "subject")))
-        case "actor" | "refused":
-            return attrs.evolve(issuer, grant=Grant(actor=ActorCredentials("act")), credentials=Credentials("client", proof))
-        case "discovered":
-            return attrs.evolve(discovered(), credentials=Credentials("client", proof), cache=CachePolicy(300, 100))
-        case _:
-            return attrs.evolve(issuer, auth_method=AuthMethod.CLIENT_SECRET_POST, credentials=Credentials("client", proof))
+    client = Credentials("client", proof)
+    if kind == "discovered":
+        return attrs.evolve(discovered(), credentials=client, cache=CachePolicy(300, 100))
+    acting: dict[str, Any] = {"grant": Grant(actor=ActorCredentials("act")), "credentials": client}
+    has: dict[str, dict[str, Any]] = {
+        "post": {"auth_method": AuthMethod.CLIENT_SECRET_POST, "credentials": client},
+        "basic": {"auth_method": AuthMethod.CLIENT_SECRET_BASIC, "credentials": client},
+        "previous": {"credentials": Credentials("client", Secret("new"), 1), "previous": client},
+        "assertion": {"credentials": Credentials("client", Assertion(proof, AssertionType.JWT_BEARER, "subject"))},
+        "signing key": {"credentials": Credentials("client", SigningKey(proof, SigningAlgorithm.ES256))},
+        "parameters": {"grant": Grant(parameters=(("key", secret),))},
+        "actor token": {"grant": Grant(actor=ActorToken(proof, "urn:x:y", "subject"))},
+        **dict.fromkeys(("actor", "refused"), acting),
+    }
+    return attrs.evolve(PLAIN, name="primary", cache=CachePolicy(300, 100), limits=CallLimits(4, breaker=True), **has[kind])
 
 
 def backwards(kind: str) -> str:
@@ -93,7 +88,7 @@ def found(kind: str, reversed_secret: str, *roots: object) -> list[str]:
 
 def issuing(fields: Mapping[str, str]) -> bytes:
     if fields.get("client_secret") == "new" or fields.get("actor_token") == "revoked":
-        return error("invalid_client", 401)
+        return refusing("invalid_client", 401)
     kind = {"issued_token_type": "urn:ietf:params:oauth:token-type:access_token"}
     return response(json.dumps({"access_token": "issued", "token_type": "Bearer", "expires_in": 300, **kind}).encode())
 

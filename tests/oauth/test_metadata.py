@@ -51,6 +51,10 @@ async def following(site: Site, *issuers: Issuer, settings: TokenClientSettings 
             await trio.sleep(HTTP.idle_connection_timeout + 1)  # connections at rest go with it
 
 
+def test_metadata_of_an_issuer_only_one_url_parser_accepts_has_no_places() -> None:
+    assert list(_places("https://a\u2100.example")) == []
+
+
 @pytest.mark.parametrize(
     ("issuer", "places"),
     [

@@ -124,6 +124,16 @@ class TestErrors:
             http_status=status,
         )
 
+    @pytest.mark.parametrize("status", [400, 401, 403, 500])
+    @pytest.mark.parametrize("error", [*RECOGNISED, "access_denied", "server_error", "temporarily_unavailable"])
+    def test_operators_learn_a_registered_code_whatever_the_status(self, status: int, error: str) -> None:
+        assert decoded(status, json.dumps({"error": error}).encode()).oauth_error == error
+
+    @pytest.mark.parametrize("error", ["canary-token", "INVALID_GRANT", "invalid_grant ", "", None, 5, ["invalid_grant"]])
+    def test_operators_learn_no_other_code(self, error: object) -> None:
+        failure = decoded(400, json.dumps({"error": error, "error_description": "canary"}).encode())
+        assert (failure.oauth_error, failure.detail) == ("", "the token endpoint returned status 400")
+
     @pytest.mark.parametrize(
         ("status", "seen", "error", "description", "code"),
         [

@@ -102,6 +102,11 @@ async def test_each_request_has_an_assertion_of_its_own(algorithm: SigningAlgori
     assert len({proved(fields, algorithm) for _, fields in site.posts}) == 5
 
 
+async def test_a_client_assertion_defaults_to_the_token_endpoint_and_no_key_id() -> None:
+    _, (form,) = await asked(signing(key_id="", audience=""))
+    proved(form, ES256, key_id=None, audience=ENDPOINT)
+
+
 @pytest.mark.parametrize(("kind", "diagnostic"), [(JWT_TYPE, None), (ACCESS_TOKEN, Diagnostic.WRONG_ISSUED_TOKEN_TYPE)])
 async def test_a_type_that_is_asked_for_has_to_come(kind: str, diagnostic: Diagnostic | None) -> None:
     typed = response(json.dumps({"access_token": "issued-token", "token_type": "Bearer", "issued_token_type": kind}).encode())

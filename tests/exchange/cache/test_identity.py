@@ -204,6 +204,10 @@ def test_a_part_that_nobody_decided_about_is_refused() -> None:
         encoded(("a", ["b"]))
 
 
+def test_a_secret_enters_by_its_digest() -> None:
+    assert b"canary" not in encoded(issuer(secret="canary"))
+
+
 def test_rules_and_proxies_of_the_environment_shape_names_too() -> None:
     key = b"k" * 32
     names = set()
@@ -221,3 +225,9 @@ def test_rules_and_proxies_of_the_environment_shape_names_too() -> None:
         names.add(Digester(key, builder.fixed).digest(b"subject"))
 
     assert len(names) == len(caches)
+
+
+def test_what_stands_before_the_subject_cannot_be_made_a_part_of_it() -> None:
+    key = b"k" * 32
+
+    assert Digester(key, b"ab").digest(b"c") != Digester(key, b"a").digest(b"bc")

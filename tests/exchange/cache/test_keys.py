@@ -52,3 +52,4 @@ def test_derivation_is_hkdf(key: bytes, namespace: str) -> None:
     for purpose, found in (("digests", derived.for_digests()), ("seals", derived.for_seals())):
         info = f"{purpose}\0{namespace}".encode()
         assert found == HKDF(SHA256(), KEY_BYTES, FORMAT.encode(), info).derive(key)
+        assert found.hex() not in repr(derived)

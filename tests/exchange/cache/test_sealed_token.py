@@ -51,6 +51,10 @@ def test_garbage_does_not_open(value: bytes) -> None:
     assert unseal(KEY, NAME, value) is None
 
 
+def test_no_two_values_are_alike() -> None:
+    assert seal(KEY, NAME, TOKEN) != seal(KEY, NAME, TOKEN)
+
+
 def test_sealed_tokens_have_a_bounded_size() -> None:
     longest = StoredToken(Secret("x" * MAX_TOKEN_CHARS), 1.0, 1.0, 1, 1)
     value = seal(KEY, NAME, longest)

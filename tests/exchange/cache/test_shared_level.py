@@ -2,7 +2,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import attrs
 import pytest
@@ -27,17 +27,10 @@ from tests.lines import Lines
 from tests.waiting import at_once
 
 SOON: Final = 0.1
-T = TypeVar("T")
 
 
 def replica(
-    server: Server,
-    settings: SharedSettings,
-    of: Issuer | None = None,
-    *,
-    offset: float = 0.0,
-    lines: Lines | None = None,
-    wait: bool = True,
+    server: Server, settings: SharedSettings, of: Issuer | None = None, *, offset: float = 0.0, lines: Lines | None = None
 ) -> AbstractAsyncContextManager[TokenCache]:
     """Run a replica whose wall clock is ``offset`` seconds ahead of the truth."""
     wall = lambda: START + offset + trio.current_time()  # noqa: E731 - short
@@ -47,7 +40,7 @@ def replica(
     one.level.open_store = server.open
     if lines is not None:
         one.level.log = lines.logger
-    return running(one, of or issuer(), wait=wait)
+    return running(one, of or issuer())
 
 
 @asynccontextmanager
@@ -435,6 +428,18 @@ async def test_clocks_that_disagree_never_make_a_life_longer(tmp_path: Path, aut
                 last = trio.current_time()
             await trio.sleep(1.0)
         assert last < began + 95
+
+
+async def test_a_smaller_max_ttl_holds_for_what_others_kept(tmp_path: Path, autojump_clock: MockClock) -> None:
+    short = issuer(cache=CachePolicy(30.0, 10))
+    async with two(tmp_path, short) as (_, one, other):
+        one.keep(request(), token("issued", 200))
+        await trio.sleep(20)
+        assert await found(other, request(of=short)) == "issued"
+        await trio.sleep(10)
+        assert other.find(request(of=short)) is None
+        assert await found(other, request(of=short)) is None
+        assert one.find(request()) is not None
 
 
 async def test_a_value_that_lost_its_limit_is_not_believed(tmp_path: Path, autojump_clock: MockClock) -> None:
