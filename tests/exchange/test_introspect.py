@@ -414,6 +414,19 @@ async def test_what_was_active_gets_its_turn_and_no_decision(autojump_clock: Moc
         assert it.verdicts.history(it.request("known")) is TokenHistory.UNKNOWN
 
 
+async def test_a_changed_limit_applies_to_questions_at_once(autojump_clock: MockClock) -> None:
+    async with introspecting(limits=CallLimits(2)) as it:
+        it.issuer.slow = HELD_S
+        async with trio.open_nursery() as callers:
+            for number in range(4):
+                callers.start_soon(it.ask, f"made-up-{number}")
+            await trio.sleep(HELD_S / 2)
+            assert it.issuer.open == 1
+            it.use(attrs.evolve(it.profile, limits=CallLimits(8)))
+            await wait_all_tasks_blocked()
+            assert it.issuer.open == 4
+
+
 async def test_questions_and_exchanges_share_the_breaker(autojump_clock: MockClock) -> None:
     async with introspecting(limits=CallLimits(None, breaker=True)) as it:
         it.issuer.raw = lambda _: response(b"", 503)

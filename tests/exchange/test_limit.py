@@ -345,3 +345,10 @@ async def test_calls_to_the_previous_endpoint_count_when_the_endpoint_changes(au
         await wait_all_tasks_blocked()
         (limits,) = it.client.limits
         assert (it.client.in_flight, limits.queued) == ({"issuer.example.com": 2}, 2)
+
+
+async def test_a_request_without_time_is_refused_at_once() -> None:
+    async with world(silent) as it:
+        outcome = await exchange(it.client, request(), trio.current_time() - 0.001)
+        assert isinstance(outcome, ExchangeFailure)
+        assert (outcome.kind, it.client.in_flight) == (ErrorKind.TIMEOUT, {})

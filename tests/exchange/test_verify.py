@@ -22,9 +22,9 @@ from exchanger.oauth.metadata import REFRESH_S
 from exchanger.values.issuer import ActorToken, ErrorStyle, Grant, Issuer, SubjectRules
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
-from exchanger.values.token import ErrorKind, ExchangeFailure, SubjectVerdict, TokenOutcome
+from exchanger.values.token import ErrorKind, ExchangeFailure, SubjectVerdict, TokenOutcome, TokenRequest
 from tests.examples import examples
-from tests.exchange.examples import RULES, Gated, answer_to, asking, gated, guarded, passed, published, publishing
+from tests.exchange.examples import RULES, Gated, Waiting, answer_to, asking, gated, guarded, passed, published, publishing
 from tests.jwt.issuer import CLAIMS, ISSUER, NOW, P256, STRANGER, claims, raw, token
 from tests.oauth.fakes import ISSUED, exchange, response
 from tests.oauth.published import OPENID, Site, Steady, document
@@ -261,6 +261,18 @@ async def test_the_deadline_is_504_while_a_key_is_waited_for(autojump_clock: Moc
         assert [told_with(style, outcome).status for style in ErrorStyle] == [504, 504]
         assert no_keys(await exchange(it.verifier, asking(GOOD)))  # the fetch itself ends
         assert trio.current_time() == pytest.approx(began + 2 * DOCUMENT_TIMEOUT, abs=DOCUMENT_TIMEOUT)
+
+
+async def test_who_leaves_while_an_exchange_waits_behind_the_verifier_leaves_there(autojump_clock: MockClock) -> None:
+    waiting = Waiting(lambda _: None)
+
+    class Later:
+        def begin(self, _request: TokenRequest, _deadline: float, _done: Callable[[TokenOutcome], None], /) -> Waiting:
+            return waiting
+
+    async with guarded(publishing("p256"), gated(), behind=Later()) as it:
+        it.verifier.begin(asking(GOOD), math.inf, waiting.done).leave()  # type: ignore[union-attr]  # it is a ticket
+        assert waiting.left
 
 
 async def test_what_fails_behind_the_verifier_says_that_the_token_passed(autojump_clock: MockClock) -> None:
