@@ -7,6 +7,7 @@ import pytest
 import trio.testing
 
 from exchanger.codes.manifests import CONFLICT
+from exchanger.codes.policy import MISSING_FIELD
 from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, Key, Page
 from exchanger.kube.listing import ATTEMPTS, Unanswered, UnreadableNamespace
 from exchanger.kube.settings import KubernetesSettings
@@ -192,7 +193,7 @@ async def test_problems_have_their_places(autojump_clock: trio.testing.MockClock
     first, second = (await look(cluster)).policies
     assert [(problem.entry, problem.line) for problem in first.problems] == [(0, 3), (1, 4)]
     assert first.problems[0].remedy == CONFLICT.remedy
-    assert first.problems[1].remedy.endswith("the field.")
+    assert first.problems[1].remedy == MISSING_FIELD.remedy
     assert "pathPrefix with a/q entries[0]" in first.problems[0].reason
     assert "match is required" in first.problems[1].reason
     assert (first.entries, len(second.problems)) == (1, 1)
