@@ -175,6 +175,25 @@ async def test_an_attempt_outlives_its_call_and_its_connection_serves_the_next_o
         assert await it.use() == [0]
 
 
+async def test_hanging_attempts_keep_no_later_call_from_connecting(autojump_clock: MockClock) -> None:
+    """There are as many of them as there may be calls."""
+    async with connections(max_busy_per_host=2) as it:
+        plain, attempts = it.endpoint.dial, count()
+
+        async def first_two_hang(host: str, port: int) -> trio.SocketStream:
+            if next(attempts) < 2:
+                await trio.sleep_forever()
+            return await plain(host, port)
+
+        it.pool.reactor.network = attrs.evolve(SYSTEM, connect=first_two_hang)
+        for _ in range(2):
+            it.call(deadline=0.2)
+        await trio.sleep(1.0)
+        it.call(deadline=0.5)
+        await trio.sleep(0.5)
+        assert [type(outcome) for outcome in it.landed] == [NoAnswer, NoAnswer, EndpointResponse]
+
+
 async def test_a_failed_attempt_to_connect_ends_one_call_alone(autojump_clock: MockClock) -> None:
     async with connections() as it:
         plain, attempts = it.endpoint.dial, count()
