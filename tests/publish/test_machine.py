@@ -945,11 +945,12 @@ def test_grants_give_nothing_to_labels_that_the_settled_version_alone_has() -> N
     assert not isinstance(verdict(world, "/a"), ExchangeEntry)
 
 
-def test_lost_labels_end_an_exchange_at_once_although_grants_are_replaced_meanwhile() -> None:
+@pytest.mark.parametrize("enforced", [True, False])
+def test_lost_labels_end_an_exchange_at_once_although_grants_are_replaced_meanwhile(enforced: bool) -> None:
     """What the last grants but one revoke is shown until that of the next ones is known: it lacks what labels have lost."""
     other = attrs.evolve(OF_B, namespaces=frozenset({"c"}))
     world = begun({A: text_of(EXCHANGE % "/a"), OTHER: text_of(EXCHANGE % "/b")}, labels={"a": RED}, grants=Grants((BY_LABEL, OF_B)))
-    world.do(world.machine.granted(Grants((BY_LABEL,)), world.now))
+    world.do(world.machine.granted(Grants((BY_LABEL,), enforced=enforced), world.now))
     world.finish("revoke")
     world.do(world.machine.granted(Grants((BY_LABEL, other)), world.now))
     world.apply({}, {"a": BLUE})
