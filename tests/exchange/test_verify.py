@@ -25,7 +25,7 @@ from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangeFailure, SubjectVerdict, TokenOutcome, TokenRequest
 from tests.examples import examples
 from tests.exchange.examples import RULES, Gated, Waiting, answer_to, asking, gated, guarded, passed, published, publishing
-from tests.jwt.issuer import CLAIMS, ISSUER, NOW, P256, STRANGER, claims, raw, token
+from tests.jwt.issuer import CLAIMS, ISSUER, KEYS, NOW, P256, STRANGER, claims, jwk, raw, token
 from tests.oauth.fakes import ISSUED, exchange, response
 from tests.oauth.published import OPENID, Site, Steady, document
 
@@ -170,6 +170,17 @@ async def test_keys_stay_known_while_they_cannot_be_fetched(autojump_clock: Mock
             it.skew -= REFRESH_S + 60
             assert passed(await exchange(it.verifier, asking(token(jti=repr(answer)))))
         assert [event for event, *_ in it.learned.taken()] == ["keys_known", "keys_failed", "keys_failed"]
+
+
+async def test_an_algorithm_taken_from_a_key_verifies_no_more(autojump_clock: MockClock) -> None:
+    """The key is the same, so only its algorithms tell that the set is another one."""
+    site, subject = publishing("rsa"), token("RS256")
+    async with guarded(site, gated()) as it:
+        assert passed(await exchange(it.verifier, asking(subject)))
+        site.documents["/keys"] = document({"keys": [jwk(KEYS["rsa"], kid="rsa", alg="PS256")]})
+        await trio.sleep(REFRESH_S + 60)
+        it.skew -= REFRESH_S + 60
+        assert "does not publish" in refused(await exchange(it.verifier, asking(subject)))
 
 
 async def test_whoever_waits_is_served_by_the_first_keys(autojump_clock: MockClock) -> None:
