@@ -186,6 +186,12 @@ async def test_a_fault_is_a_denial_in_each_form_and_is_not_told() -> None:
         assert b"canary" not in received
 
 
+async def test_connect_is_a_denial_and_no_failure_of_the_port() -> None:
+    """Gateways may let requests pass on a 5xx."""
+    answer = await ask(port(), message(b"h:443", (b"Host", b"h:443"), method=b"CONNECT"))
+    assert (answer.status, answer.values(b"x-exchanger-status")) == (403, [b"501"])
+
+
 async def test_an_answer_that_takes_for_ever_is_given_up_as_a_denial(autojump_clock: trio.testing.MockClock) -> None:
     exchanger, records = WaitingExchanger(), Records()
     answer = await ask(port(exchanger, records), question("/envoy", b"/orders", (b"Authorization", b"Bearer wait")))
