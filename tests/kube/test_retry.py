@@ -54,6 +54,16 @@ def test_a_watch_that_is_taken_is_a_sign_unless_there_is_doubt() -> None:
     assert health.last == 10.0
 
 
+def test_after_another_silence_the_good_end_before_it_counts_no_more() -> None:
+    health = WatchHealth(ReflectorSettings())
+    health.fell_silent()
+    health.accepted(100.0)
+    health.ended(130.0)
+    assert health.accepted(131.0)
+    health.fell_silent()
+    assert not health.accepted(170.0)
+
+
 def test_silence_adds_up_over_watches_until_one_speaks() -> None:
     health = WatchHealth(ReflectorSettings())
     for began in (0.0, 100.0, 200.0):
