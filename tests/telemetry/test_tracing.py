@@ -76,6 +76,19 @@ def test_a_follower_of_a_shared_exchange_is_linked_to_its_leader() -> None:
     assert [span.link for span in encoded.spans] == [None, leader.trace]
 
 
+def test_answered_followers_that_are_not_sampled_take_no_place() -> None:
+    encoded = Encoded()
+    observer = tracing(encoded)
+    for _ in range(MAX_COALESCED):
+        place = observer.contexts.below(UNSAMPLED)
+        observer.coalesced(CoalescedRecord("h", place.trace, SAMPLED))
+        observer.decided(decided(UNSAMPLED, place))
+    last = observer.contexts.below(NO_TRACE)
+    observer.coalesced(CoalescedRecord("h", last.trace, SAMPLED))
+    observer.decided(decided(NO_TRACE, last))
+    assert [span.link for span in encoded.spans] == [SAMPLED]
+
+
 @pytest.mark.parametrize(("followers", "link"), [(MAX_COALESCED - 1, SAMPLED), (MAX_COALESCED, None)])
 def test_links_beyond_the_limit_of_pending_followers_are_left_out(followers: int, link: TraceContext | None) -> None:
     encoded = Encoded()
