@@ -19,8 +19,6 @@ from exchanger.errors import Diagnostic
 from exchanger.exchange import introspect as introspect_module
 from exchanger.exchange.call import OVERLOADED
 from exchanger.exchange.introspect import ASK_AGAIN_S, VerdictCache
-from exchanger.jwt import base64url
-from exchanger.jwt.compact import looks_like_jwt
 from exchanger.values.issuer import CachePolicy, CallLimits, Credentials, ErrorStyle, IntrospectionRules, Issuer, SubjectRules
 from exchanger.values.secret import Secret
 from exchanger.values.token import (
@@ -582,23 +580,3 @@ def test_who_passes_was_said_active_within_the_time(steps: list[tuple[str, str, 
                     assert it.kept <= 2
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
-
-
-@given(st.text(alphabet="ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", min_size=1, max_size=60), st.integers(0, 60))
-def test_an_opaque_token_with_a_dot_is_opaque(text: str, place: int) -> None:
-    found = text[:place] + "." + text[place:]
-    assert not looks_like_jwt(text)
-    assert not looks_like_jwt(found)
-
-
-@given(
-    st.sampled_from(["", " ", "=", "==", "\n", "!"]),
-    st.integers(0, 30),
-    st.sampled_from(["", ".", "..", "...", ".AA.AA.AA"]),
-    st.dictionaries(st.text(max_size=5), st.text(max_size=5), min_size=1, max_size=3),
-)
-def test_no_disguise_of_a_header_makes_a_jwt_opaque(noise: str, place: int, more: str, header: dict[str, str]) -> None:
-    """To the most lenient reader of base64url."""
-    text = base64url.encode(json.dumps(header).encode())
-    text = text[:place] + noise + text[place:]
-    assert looks_like_jwt(f"{text}.e30{more}")
