@@ -37,8 +37,9 @@ from exchanger.envoy.external_processor import ExternalProcessor
 from exchanger.envoy.health import HealthBoard, HealthService
 from exchanger.envoy.reflection import REFLECTION_SERVICES, Reflection
 from exchanger.errors import ExchangerError
-from exchanger.evaluation.evaluator import Evaluator
+from exchanger.evaluation.evaluator import DecisionObserver, Evaluator
 from exchanger.exchange.cache.token_cache import TokenCache
+from exchanger.exchange.interfaces import ExchangeObserver, Tracer
 from exchanger.exchange.pipeline import ExchangePipeline
 from exchanger.grpc.routes import Route, routes_of
 from exchanger.grpc.server import GrpcServer
@@ -55,7 +56,6 @@ from exchanger.telemetry.metrics import CHECK_BUCKETS, Gauges, HttpAuthzCounts, 
 from exchanger.telemetry.metrics_server import MetricsServer
 from exchanger.telemetry.otlp.exports import Exports
 from exchanger.telemetry.render import Stamp
-from exchanger.typing import DecisionObserver, ExchangeObserver, Tracer
 from exchanger.util.address import format_address
 from exchanger.util.output import Output
 from exchanger.values.issuer import Issuer
@@ -77,7 +77,7 @@ class StartError(ExchangerError):
 @final
 @attrs.define(eq=False)
 class Supervisor:
-    """Builds the components from their settings, over ``network``, and connects them through the Protocols of ``exchanger.typing``.
+    """Builds the components from their settings, over ``network``, and connects them through the Protocols of the rooms that use them.
 
     ``console_shows_tokens`` makes the console decode tokens. Only the demo sets it, whose tokens are worthless; no setting does.
     ``list_watches`` and ``secrets`` stand for the API server where policy comes from a cluster; ``watch`` tells of changes where it comes

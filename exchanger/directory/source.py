@@ -15,6 +15,7 @@ from exchanger.codes.manifests import UNREADABLE_FILE
 from exchanger.directory.folder import FOLDER, File, Scan, notices_of, scan
 from exchanger.errors import ExchangerError
 from exchanger.net.network import SYSTEM, Network
+from exchanger.policy.current import PolicySink
 from exchanger.policy.documents.document import Labels
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.limits import NamespaceLimits
@@ -23,7 +24,6 @@ from exchanger.policy.selection import Change, DocumentText, UnknownText, select
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.publish.machine import Machine
 from exchanger.publish.runner import Runner
-from exchanger.typing import PolicySink
 from exchanger.values.entry import UNKNOWN_NAMESPACE, Source
 from exchanger.values.notice import NO_NOTICES, Notices
 from exchanger.values.selector import Selector

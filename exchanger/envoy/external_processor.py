@@ -24,10 +24,10 @@ from exchanger.envoy.process_codec import (
 from exchanger.envoy.request_fields import RefusedRequest, with_gateway_trace
 from exchanger.evaluation.evaluator import Evaluator, WaitingRequest
 from exchanger.evaluation.fields import EMPTY_REQUEST
+from exchanger.exchange.interfaces import TokenRecall
 from exchanger.grpc.routes import CallInfo, Followed, ImmediateStream, Route
 from exchanger.net.deferred import Deferred
 from exchanger.oauth.refused_token import is_token_refused
-from exchanger.typing import TokenRecall
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
 from exchanger.values.token import Cache, TokenRequest

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, Generic, TypeVar, final
+from typing import Any, Final, Generic, Protocol, TypeVar, final
 
 import attrs
 import trio
@@ -13,10 +13,10 @@ from exchanger.decision.check import DecisionRules, begin, finish
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Exchange, ExchangePending, Filter, Outcome
 from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
+from exchanger.exchange.interfaces import Ticket, TokenExchanger, Tracer
 from exchanger.net.deferred import Deferred
 from exchanger.net.network import SYSTEM
 from exchanger.policy.current import CurrentPolicy
-from exchanger.typing import DecisionObserver, Ticket, TokenExchanger, Tracer
 from exchanger.util.frozen import changer_of, maker_of
 from exchanger.values.request import HttpRequest
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
@@ -34,6 +34,13 @@ _NOT_AUDITED: Final = transport_failure(
 _CALLER_LEFT: Final = transport_failure(
     ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED, detail="the gateway, or its client, left before the answer"
 )
+
+
+class DecisionObserver(Protocol):
+    """Learns of each answered request."""
+
+    def decided(self, record: DecisionRecord, /) -> None:
+        """Take note of ``record``; must neither block nor raise."""
 
 
 # Of every decision, and of every one with an exchange.

@@ -10,6 +10,7 @@ import trio
 from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.exchange.breaker import is_oversized
+from exchanger.exchange.interfaces import ExchangeObserver, Tracer
 from exchanger.exchange.stage import GATEWAY_TIMED_OUT, NOBODY_WAITS, STOPPING, Done
 from exchanger.net.answer import EndpointResponse
 from exchanger.net.call import CallPhase, EndpointCall, NoAnswer
@@ -19,7 +20,6 @@ from exchanger.oauth.preparation import Preparation
 from exchanger.oauth.retry_after import read_retry_after
 from exchanger.oauth.rotation import refuses_client
 from exchanger.oauth.token_response import TokenResponseRules, decode_response, rules_for
-from exchanger.typing import ExchangeObserver, Tracer
 from exchanger.util.frozen import maker_of
 from exchanger.values.issuer import ActorCredentials, Issuer
 from exchanger.values.token import (

@@ -21,10 +21,10 @@ import attrs
 
 from exchanger.decision.token_failure import inactive_subject
 from exchanger.exchange.coalesce import Coalesce
+from exchanger.exchange.interfaces import Ticket, TokenExchanger
 from exchanger.exchange.stage import NOBODY_WAITS, Done, JudgedRequest, Passage, Relay, Stage
 from exchanger.net.reactor import Reactor
 from exchanger.oauth.introspection import unavailable
-from exchanger.typing import Ticket, TokenExchanger
 from exchanger.values.issuer import Issuer
 from exchanger.values.token import (
     ErrorKind,

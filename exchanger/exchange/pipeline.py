@@ -20,6 +20,7 @@ from exchanger.exchange.cache.token_cache import TokenCache
 from exchanger.exchange.call import Calls
 from exchanger.exchange.chain import Chain
 from exchanger.exchange.coalesce import Coalesce
+from exchanger.exchange.interfaces import ExchangeObserver, Ticket, Tracer
 from exchanger.exchange.introspect import Introspect, VerdictCache
 from exchanger.exchange.limit import IssuerLimits, Limit
 from exchanger.exchange.memory import Memory
@@ -39,7 +40,6 @@ from exchanger.oauth.metadata import Metadata
 from exchanger.oauth.preparation import Preparation
 from exchanger.oauth.rotation import Rotations
 from exchanger.oauth.settings import TokenClientSettings
-from exchanger.typing import ExchangeObserver, Ticket, Tracer
 from exchanger.values.issuer import ClientCertificate, Issuer
 from exchanger.values.proxy import Proxy
 from exchanger.values.token import IntrospectionRequest, TokenOutcome, TokenRequest

@@ -7,6 +7,7 @@ from typing import Self, final
 import attrs
 import trio
 
+from exchanger.exchange.interfaces import ExchangeObserver
 from exchanger.exchange.jwks_cache import JwksCache, JwksCaches, KeySource
 from exchanger.exchange.stage import Done, Passage, Relay, Stage
 from exchanger.jwt.refusal import TokenRefused
@@ -15,7 +16,6 @@ from exchanger.net.reactor import Reactor
 from exchanger.net.timers import NEVER
 from exchanger.oauth.documents import Documents
 from exchanger.oauth.issued_token import ID_JAG_TYPES, NO_KEYS, UNSIGNED, IssuedFault, is_opaque, judge_issued, mismatch, unreadable
-from exchanger.typing import ExchangeObserver
 from exchanger.values.issuer import IssuedTokenRules, Issuer
 from exchanger.values.token import ExchangedToken, ExchangeFailure, ExchangeRecord, TokenOutcome, TokenRequest
 

@@ -17,7 +17,7 @@ import attrs
 
 from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
-from exchanger.typing import Ticket, TokenExchanger
+from exchanger.exchange.interfaces import Ticket, TokenExchanger
 from exchanger.util.frozen import changer_of
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, SubjectVerdict, TokenOutcome, TokenRequest
 

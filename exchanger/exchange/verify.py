@@ -15,6 +15,7 @@ import trio
 
 from exchanger.decision.token_failure import subject_refusal, transport_failure
 from exchanger.errors import Diagnostic
+from exchanger.exchange.interfaces import Ticket, TokenExchanger
 from exchanger.exchange.jwks_cache import JwksCache, JwksCaches, KeySource
 from exchanger.exchange.stage import JudgedRequest
 from exchanger.jwt.claims import SubjectPolicy
@@ -25,7 +26,6 @@ from exchanger.net.network import SYSTEM
 from exchanger.net.reactor import Reactor
 from exchanger.net.timers import NEVER
 from exchanger.oauth.documents import Documents
-from exchanger.typing import Ticket, TokenExchanger
 from exchanger.values.issuer import Issuer
 from exchanger.values.token import ErrorKind, ExchangeFailure, SubjectVerdict, TokenOutcome, TokenRequest
 

@@ -23,13 +23,13 @@ from exchanger.kube.refetch import Refetch
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.ungranted import Ungranted
 from exchanger.net.network import SYSTEM, Network
+from exchanger.policy.current import PolicySink
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.notices import not_enabled, of_snapshot
 from exchanger.policy.selection import Change, ConfigMap, DocumentText, Namespace
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.publish.machine import Machine
 from exchanger.publish.runner import Runner
-from exchanger.typing import PolicySink
 from exchanger.values.entry import Source
 from exchanger.values.notice import Notices
 

@@ -4,12 +4,19 @@ Must not know: where versions come from, or what follows from a decision.
 """
 
 from collections.abc import Callable
-from typing import final
+from typing import Protocol, final
 
 import attrs
 
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
 from exchanger.values.notice import NO_NOTICES, Notices
+
+
+class PolicySink(Protocol):
+    """Takes each new version of the policy."""
+
+    def publish(self, snapshot: PolicySnapshot, /) -> None:
+        """Put ``snapshot`` in force for every request that begins from now on."""
 
 
 @final

@@ -11,9 +11,9 @@ from trio.testing import wait_all_tasks_blocked
 
 from exchanger.decision.check import finish
 from exchanger.decision.outcome import ExchangePending, Outcome
+from exchanger.exchange.interfaces import Ticket, TokenExchanger
 from exchanger.exchange.verify import SubjectTokenVerifier
 from exchanger.oauth.settings import TokenClientSettings
-from exchanger.typing import Ticket, TokenExchanger
 from exchanger.values.entry import ExchangeEntry
 from exchanger.values.issuer import Issuer, SubjectRules
 from exchanger.values.token import ExchangedToken, TokenOutcome, TokenRequest

@@ -10,10 +10,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from exchanger.decision.token_failure import transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.exchange.coalesce import TOLD_AT_ONCE
+from exchanger.exchange.interfaces import Ticket, TokenExchanger
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.oauth.token_request import EncodedRequest, encode_request
 from exchanger.telemetry.trace_context import TraceContexts
-from exchanger.typing import Ticket, TokenExchanger
 from exchanger.values.issuer import Credentials
 from exchanger.values.secret import Secret
 from exchanger.values.token import Cache, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest

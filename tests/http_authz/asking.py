@@ -11,12 +11,12 @@ import trio
 import trio.testing
 
 from exchanger.evaluation.evaluator import Evaluator
+from exchanger.exchange.interfaces import TokenExchanger
 from exchanger.http_authz.server import HttpAuthz
 from exchanger.http_authz.settings import HttpAuthzSettings
 from exchanger.net.reactor import Reactor
 from exchanger.net.tcp import SocketTransport
 from exchanger.policy.current import CurrentPolicy
-from exchanger.typing import TokenExchanger
 from tests.decision.examples import RULES, snapshot
 from tests.envoy.exchangers import FakeExchanger
 from tests.envoy.test_authorization import Records

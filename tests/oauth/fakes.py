@@ -15,6 +15,7 @@ import attrs
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from exchanger.exchange.interfaces import ExchangeObserver, TokenExchanger, Tracer
 from exchanger.exchange.pipeline import ExchangePipeline
 from exchanger.net.call import EndpointCall
 from exchanger.net.concurrency import ConcurrencyLimit
@@ -22,7 +23,6 @@ from exchanger.net.network import SYSTEM, Connect
 from exchanger.net.reactor import Reactor
 from exchanger.net.tls.client import client_tls_context
 from exchanger.oauth.settings import TokenClientSettings
-from exchanger.typing import ExchangeObserver, TokenExchanger, Tracer
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import AuthMethod, Credentials, Issuer
 from exchanger.values.secret import Secret

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.errors import Diagnostic
+from exchanger.exchange.interfaces import Ticket
 from exchanger.exchange.verify import SubjectTokenVerifier
 from exchanger.jwt.claims import SubjectPolicy
 from exchanger.jwt.verify import Unverified, VerifiedClaims, judge, read_token
 from exchanger.net.network import SYSTEM
 from exchanger.telemetry.trace_context import TraceContexts
-from exchanger.typing import Ticket
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import CachePolicy, CallLimits, Credentials, IntrospectionRules, Issuer, SubjectRules
 from exchanger.values.secret import Secret

@@ -1,20 +1,11 @@
-"""The Protocols through which rooms meet; the supervisor joins the two sides."""
+"""What the pipeline offers to those who decide requests, and what it tells those who observe it."""
 
 from collections.abc import Callable
 from typing import Protocol
 
-from exchanger.decision.outcome import DecisionRecord
-from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.secret import Secret
 from exchanger.values.token import CoalescedRecord, ExchangeRecord, TokenOutcome, TokenRequest
 from exchanger.values.trace import SpanContext, TraceContext
-
-
-class PolicySink(Protocol):
-    """Takes each new version of the policy."""
-
-    def publish(self, snapshot: PolicySnapshot, /) -> None:
-        """Put ``snapshot`` in force for every request that begins from now on."""
 
 
 class Ticket(Protocol):
@@ -42,13 +33,6 @@ class TokenRecall(Protocol):
 
     def upstream_answered(self, request: TokenRequest, token: Secret, /, *, refused: bool) -> None:
         """The upstream has refused or accepted ``token``, which was kept for ``request``."""
-
-
-class DecisionObserver(Protocol):
-    """Learns of each answered request."""
-
-    def decided(self, record: DecisionRecord, /) -> None:
-        """Take note of ``record``; must neither block nor raise."""
 
 
 class ExchangeObserver(Protocol):
