@@ -28,8 +28,6 @@ OUTSIDE: Final = {
     "helm/exchanger-demo/README.md": "reference/demo-chart.md",
     **{name: f"project/{name}" for name in ("CHANGELOG.md", "CONTRIBUTING.md", "NOTES.md", "SECURITY.md")},
 }
-# Pointers left where pages used to be, for links from outside.
-MOVED: Final = frozenset({"docs/upgrade.md", "docs/security.md", "docs/install/README.md"})
 LINK: Final = re.compile(r"\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?!\w+:)([^)#\s]*)(#[^)\s]*)?\)")
 SUMMARY_CHARS: Final = 160
 DIAGRAM: Final = re.compile(r"<!-- diagram: ([a-z-]+), ([^\n]+) -->\n```mermaid\n(.*?)```\n", re.DOTALL)
@@ -45,7 +43,7 @@ def places() -> dict[Path, str]:
     """Return where on the site each file goes."""
     found = {ROOT / path: place for path, place in OUTSIDE.items()}
     for path in sorted(DOCS.rglob("*")):
-        if path.is_file() and path not in found and str(path.relative_to(ROOT)) not in MOVED:
+        if path.is_file() and path not in found:
             found[path] = re.sub(r"README\.md$", "index.md", str(path.relative_to(DOCS)))
     return found
 
