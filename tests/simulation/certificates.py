@@ -21,6 +21,7 @@ from tests.simulation.tls import AUTHORITY, Secured, certificate, client_context
 ORDERS: Final = ("certificate first", "key first")
 DAMAGES: Final = ("another key", "in pieces", "empty", "deleted", "garbage")
 CERTIFICATE_FAULTS: Final = (*ORDERS, *DAMAGES)
+_FILES: Final = ("certificate", "key", "authorities")
 # Seconds after which files that stay are in force at the latest: a look each second, in a thread.
 _PROMPT: Final = 1.1
 # Connections a second that look at the certificate, and the seconds within which they know all.
@@ -83,10 +84,8 @@ class Certificates(Part):
     looks: list[Look] = attrs.field(factory=list, init=False)
     # What the files say together from a time on (seconds); ``None``: nothing of use.
     _contents: list[tuple[float, Identity | None]] = attrs.field(factory=list, init=False)
-    # Whose certificate and key the files have, "" if that is none, and which authorities.
-    _certificate: str = attrs.field(default="", init=False)
-    _key: str = attrs.field(default="", init=False)
-    _trusted: frozenset[str] | None = attrs.field(default=None, init=False)
+    # Whose certificate and key the files have, and which authorities, in this order; "" if that is none.
+    _held: dict[str, str | frozenset[str]] = attrs.field(factory=lambda: dict.fromkeys(_FILES, ""), init=False)
     # What all files are to say.
     _wanted: Identity = attrs.field(init=False)
     _versions: int = attrs.field(default=0, init=False)
@@ -112,7 +111,7 @@ class Certificates(Part):
     def environment(self) -> dict[str, str]:
         self._write_all()
         names = ("GRPC_TLS_CERT_FILE", "GRPC_TLS_KEY_FILE", "GRPC_TLS_CLIENT_CA_FILE")
-        return {name: str(self._path(file)) for name, file in zip(names, ("certificate", "key", "authorities"), strict=True)}
+        return {name: str(self._path(file)) for name, file in zip(names, _FILES, strict=True)}
 
     def storm(self, every: Every) -> None:
         every(self.plan.certificates, self._rotate, "rotation of certificates")
@@ -140,29 +139,30 @@ class Certificates(Part):
             new.write_bytes(text)
             new.replace(path)
 
-    def _put_certificate(self) -> None:
-        self._certificate = self._wanted.name
-        self._put("certificate", certificate(self._certificate, AUTHORITY), self.chance.choice(["", "in place"]))
+    def _whole(self, file: str) -> bytes:
+        """Return what a file is to say."""
+        match file:
+            case "certificate":
+                return certificate(self._wanted.name, AUTHORITY)
+            case "key":
+                return private_key(self._wanted.name)
+            case _:
+                return b"".join(map(certificate, sorted(self._wanted.trusted)))
 
-    def _put_key(self) -> None:
-        self._key = self._wanted.name
-        self._put("key", private_key(self._key), self.chance.choice(["", "in place"]))
-
-    def _put_authorities(self) -> None:
-        self._trusted = self._wanted.trusted
-        self._put("authorities", b"".join(map(certificate, sorted(self._trusted))), self.chance.choice(["", "in place"]))
+    def _write(self, file: str) -> None:
+        self._held[file] = self._wanted.trusted if file == "authorities" else self._wanted.name
+        self._put(file, self._whole(file), self.chance.choice(["", "in place"]))
 
     def _write_all(self) -> None:
         self._versions += 1
-        self._put_certificate()
-        self._put_key()
-        self._put_authorities()
+        for file in _FILES:
+            self._write(file)
         self._remember()
 
     def _remember(self) -> None:
-        fits = self._certificate and self._certificate == self._key and self._trusted is not None
-        now = Identity(self._certificate, self._trusted or frozenset()) if fits else None
-        self.kernel.tell("the service's certificate", "is", self._certificate or "none", self._key or "none", *sorted(self._trusted or ()))
+        named, key, trusted = self._held.values()
+        now = Identity(named, trusted) if isinstance(named, str) and isinstance(trusted, frozenset) and named == key != "" else None
+        self.kernel.tell("the service's certificate", "is", named or "none", key or "none", *sorted(trusted))
         self._contents.append((self.kernel.now, now))
 
     def _some(self, kinds: tuple[str, ...]) -> str:
@@ -174,17 +174,17 @@ class Certificates(Part):
         if self.chance.random() < 0.4:
             trusted = frozenset({_ALWAYS, *(other for other in _OTHERS if self.chance.random() < 0.5)})
             self._wanted = attrs.evolve(self._wanted, trusted=trusted)
-            self._put_authorities()
+            self._write("authorities")
         else:
             self._wanted = attrs.evolve(self._wanted, name=f"service {len(self._contents)}")
             self._versions += 1
             order = self._some(ORDERS) if self.chance.random() < 0.7 else ""
-            first, second = (self._put_key, self._put_certificate) if order == "key first" else (self._put_certificate, self._put_key)
-            first()
+            first, second = ("key", "certificate") if order == "key first" else ("certificate", "key")
+            self._write(first)
             if order:
                 self.kernel.after(self.chance.choice([0.1, 1.0, 5.0]), self._finish, self._versions)
             else:
-                second()
+                self._write(second)
         self._remember()
 
     def _finish(self, version: int) -> None:
@@ -196,12 +196,8 @@ class Certificates(Part):
         if not (how := self._some(DAMAGES)):
             return
         self._versions += 1
-        file = "key" if how == "another key" else self.chance.choice(["certificate", "key", "authorities"])
-        whole = {
-            "certificate": certificate(self._wanted.name, AUTHORITY),
-            "key": private_key(self._wanted.name),
-            "authorities": b"".join(map(certificate, sorted(self._wanted.trusted))),
-        }[file]
+        file = "key" if how == "another key" else self.chance.choice(_FILES)
+        whole = self._whole(file)
         if how == "another key":
             text = private_key("somebody else")
         elif how == "in pieces":  # without the end of the first block, so that none of it is whole
@@ -209,13 +205,7 @@ class Certificates(Part):
         else:
             text = b"" if how == "empty" else b"-----BEGIN CERTIFICATE-----\nbm9uc2Vuc2U=\n-----END CERTIFICATE-----\n"
         self._put(file, text, "deleted" if how == "deleted" else "in place")
-        match file:
-            case "certificate":
-                self._certificate = ""
-            case "key":
-                self._key = ""
-            case _:
-                self._trusted = None
+        self._held[file] = ""
         self._remember()
         self.kernel.after(self.chance.choice([0.1, 1.0, 5.0]), self._finish, self._versions)
 

@@ -36,11 +36,6 @@ _CLIENT_OF_THE_FIRST: Final = "client-of-the-first"
 _LONG: Final = 10_000_000
 # Seconds before a question in which the assertion for it may have been issued: it shared a call.
 _SHARED: Final = 10.0
-# Seconds for which a call may wait, and an open breaker refuse others, so that what happened since then to the first issuer may be why an
-# exchange fails: as for the only issuer of others.
-_LONGEST_CALL: Final = 10.0
-_BREAKER: Final = 20.0
-_BREAKER_OPEN: Final = "TXE-1006"
 # Seconds that two calls, one after the other, and their connections may take.
 _TWO_CALLS: Final = 0.3
 
@@ -48,15 +43,12 @@ _TWO_CALLS: Final = 0.3
 @final
 @attrs.define(eq=False)
 class Chain(Part):
-    """Puts the issuer ``FIRST`` before those that are ``chained``. In a share of assertions it tells a falsehood.
-
-    ``told``: when each falsehood left (seconds), for whose second issuer, about which caller's
-    token, and its code. ``wrong``: what issuers got that is not for them.
+    """Puts the issuer ``FIRST`` before those that are ``chained``. In a share of assertions it tells a falsehood. ``told`` has their second
+    issuers, ``wrong`` what issuers got that is not for them.
     """
 
     needs = "chained"
     chained: frozenset[str] = attrs.field(init=False)
-    told: list[tuple[float, str, str, str]] = attrs.field(factory=list, init=False)
     _used: dict[str, Call] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -146,21 +138,12 @@ class Chain(Part):
     def excuses(self, issuer: str, question: Question, code: str, /) -> bool:
         if issuer not in self.chained:
             return False
-        since, wanted = question.asked - _SHARED, (issuer, question.token, code)
-        if any(since <= at <= question.answered and wanted == (name, subject, told) for at, name, subject, told in self.told):
+        if self.was_told(issuer, question, code, _SHARED) or (question.patience < _TWO_CALLS and code in {"", "TXE-1003"}):
             return True
-        if question.patience < _TWO_CALLS and code in {"", "TXE-1003"}:
-            return True
-        since = question.asked - _LONGEST_CALL
-        if code == _BREAKER_OPEN:
-            since = min(question.asked, self.world.quiet) - _BREAKER
         return any(
-            one.begins <= question.answered
-            and one.ends >= since
-            and one.subject in {"", question.token}
             # Of the issuer's faults, one alone has a code that falsehoods have, too.
-            and (code not in FALSEHOODS.values() or (code, one.kind) == ("TXE-3004", "no type"))
-            for one in self.first.troubles
+            code not in FALSEHOODS.values() or (code, kind) == ("TXE-3004", "no type")
+            for kind in self.first.struck(question, question.since(code, self.world.quiet))
         )
 
 

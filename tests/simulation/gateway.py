@@ -25,6 +25,12 @@ CLOSED: Final = "the service closed the connection"
 RESET: Final = "the service reset the connection"
 LOST: Final = (CLOSED, RESET)
 TIMED_OUT: Final = "the gateway's time is up"
+BREAKER_OPEN: Final = "TXE-1006"
+# Seconds for which a call to an issuer may wait, and less where its gateway does: what happened to the issuer since then may be why it
+# failed. The same for one that an open breaker refuses: its longest window, and two of its longest pauses.
+_LONGEST_CALL: Final = 10.0
+_SHORTER_CALL: Final = 4.0
+_BREAKER: Final = 20.0
 # Of a message's length and its compression (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md).
 _PREFIX: Final = 5
 
@@ -71,6 +77,14 @@ class Question:
     gone: str = ""
     status: str = ""
     reply: Reply | None = None
+
+    def since(self, code: str, quiet: float) -> float:
+        """Return since when (seconds) things may have happened that an exchange with this ``code`` failed from. A breaker closes by what
+        is asked, so what the storm has left, which is over at ``quiet``, counts until somebody asks again.
+        """
+        if code == BREAKER_OPEN:
+            return min(self.asked, quiet) - _BREAKER
+        return self.asked - (_LONGEST_CALL if self.patience > 1.0 else _SHORTER_CALL)
 
     @property
     def host(self) -> str:

@@ -15,7 +15,7 @@ from exchanger.jwt.claims import LEEWAY
 from tests.simulation.gateway import Question
 from tests.simulation.issuer import Issued, SimulatedIssuer
 from tests.simulation.kernel import EPOCH
-from tests.simulation.network import Conversation, Remote
+from tests.simulation.network import HttpConversation, Remote
 from tests.simulation.part import Every, Part
 
 if TYPE_CHECKING:
@@ -155,21 +155,11 @@ class IdentityProvider(Part):
 
 @final
 @attrs.define(eq=False)
-class _Conversation(Conversation):
+class _Conversation(HttpConversation):
     provider: IdentityProvider
-    _codec: h11.Connection = attrs.field(factory=lambda: h11.Connection(h11.SERVER), init=False)
 
-    def received(self, data: bytes) -> None:
-        if self.over:
-            return
-        self._codec.receive_data(data)
-        while (event := self._codec.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
-            if isinstance(event, h11.Request):
-                profile = event.target.decode().rpartition("/")[2]
-                self.provider.kernel.after(self.provider.chance.uniform(0.001, 0.05), self._answer, profile)
-            elif isinstance(event, h11.ConnectionClosed):
-                self.end()
-                return
+    def asked(self) -> None:
+        self.provider.kernel.after(self.provider.chance.uniform(0.001, 0.05), self._answer, self.target.rpartition("/")[2])
 
     def _answer(self, profile: str) -> None:
         provider = self.provider
@@ -180,13 +170,12 @@ class _Conversation(Conversation):
             return
         body = json.dumps({"keys": [key.published() for key in provider.keys]}).encode()
         fields = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), ("Cache-Control", "max-age=300")]
-        events: list[Any] = [h11.Response(status_code=200, headers=fields), h11.Data(data=body), h11.EndOfMessage()]
-        self.remote.write(b"".join(self._codec.send(event) or b"" for event in events))
+        self.remote.write(self.response(200, fields, body))
         names = frozenset(key.name for key in provider.keys)
         provider.fetches.setdefault(profile, []).append((provider.kernel.now, names))
         provider.kernel.tell(HOST, "publishes", profile, sorted(names))
-        if self._codec.our_state is h11.DONE:
-            self._codec.start_next_cycle()
+        if self.codec.our_state is h11.DONE:
+            self.codec.start_next_cycle()
 
 
 def _encoded(data: bytes) -> str:

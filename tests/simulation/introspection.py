@@ -43,14 +43,10 @@ _TWO_CALLS: Final = 0.3
 @final
 @attrs.define(eq=False)
 class Introspection(Part):
-    """Gives each user a new token after the old one is ``revoked`` (token: seconds). Issuers say odd things in a share of the responses.
-
-    ``said``: when something odd left (seconds), whose issuer's, of which token, and the code.
-    """
+    """Gives each user a new token after the old one is ``revoked`` (token: seconds). Issuers say odd things in a share of the responses."""
 
     needs = "introspected"
     revoked: dict[str, float] = attrs.field(factory=dict, init=False)
-    said: list[tuple[float, str, str, str]] = attrs.field(factory=list, init=False)
     _sessions: dict[int, int] = attrs.field(factory=dict, init=False)
     # Until when each token lasts (seconds).
     _ends: dict[str, float] = attrs.field(factory=dict, init=False)
@@ -100,7 +96,7 @@ class Introspection(Part):
         )
         if odd:
             self.kernel.tell(issuer.name, "says something odd:", odd)
-            self.said.append((self.kernel.now, issuer.name, token, ODDITIES[odd]))
+            self.told.append((self.kernel.now, issuer.name, token, ODDITIES[odd]))
         honest: dict[str, object] = {"active": True, "aud": self.chance.choice([AUDIENCE, [AUDIENCE, "z"]])}
         if (end := self._end(token)) < float("inf"):
             honest["exp"] = self.kernel.wall() + end - self.kernel.now
@@ -115,9 +111,7 @@ class Introspection(Part):
             return True
         if code == INACTIVE and self._end(question.token) <= question.answered + _A_SECOND:
             return True
-        since = question.asked - _SHARED - (_ASK_AGAIN if code == INACTIVE else 0.0)
-        wanted = issuer, question.token, code
-        return any(since <= at <= question.answered and wanted == (name, token, told) for at, name, token, told in self.said)
+        return self.was_told(issuer, question, code, _SHARED + (_ASK_AGAIN if code == INACTIVE else 0.0))
 
     def accuses(self, _issuer: str, question: Question, _issued: Issued, /) -> Iterator[str]:
         revoked = self.revoked.get(question.token)

@@ -3,7 +3,7 @@
 import json
 import ssl
 from base64 import b64decode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from random import Random
 from typing import Final, final
@@ -17,8 +17,9 @@ from cryptography import x509
 from exchanger.decision.check import TOKEN_EXCHANGE_GRANT
 from exchanger.values.issuer import ID_JAG
 from exchanger.values.token import ACCESS_TOKEN_TYPE
+from tests.simulation.gateway import Question
 from tests.simulation.kernel import Kernel
-from tests.simulation.network import Connection, Conversation, Peer, Remote
+from tests.simulation.network import Connection, Conversation, HttpConversation, Peer, Remote
 from tests.simulation.tls import Secured
 
 
@@ -179,6 +180,12 @@ class SimulatedIssuer:
         """Remember why exchanges may fail for so long."""
         self.troubles.append(Trouble(self.kernel.now, self.kernel.now + seconds, kind))
 
+    def struck(self, question: Question, since: float) -> Iterator[str]:
+        """Yield the kinds of trouble since then that may be why an exchange for ``question`` failed."""
+        for one in self.troubles:
+            if one.begins <= question.answered and one.ends >= since and one.subject in {"", question.token}:
+                yield one.kind
+
     def refuses(self) -> str:
         kind = self.strikes(*CONNECT_FAULTS)
         if kind:
@@ -316,47 +323,30 @@ class Call:
 
 @final
 @attrs.define(eq=False)
-class Http1(Conversation):
+class Http1(HttpConversation):
     """One connection over HTTP/1.1."""
 
     issuer: SimulatedIssuer
     requests: int = attrs.field(default=0, init=False)
-    _codec: h11.Connection = attrs.field(factory=lambda: h11.Connection(h11.SERVER), init=False)
-    _body: bytes = attrs.field(default=b"", init=False)
-    _head: tuple[str, str] = attrs.field(default=("", ""), init=False)
 
     def received(self, data: bytes) -> None:
-        if self.over:
-            return
         try:
-            self._codec.receive_data(data)
-            self._read()
+            super().received(data)
         except h11.RemoteProtocolError:
             self.end(abort=True)
 
-    def _read(self) -> None:
-        while (event := self._codec.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
-            if isinstance(event, h11.Request):
-                self._body = b""
-                self._head = event.target.decode(), dict(event.headers).get(b"authorization", b"").decode()
-            elif isinstance(event, h11.Data):
-                self._body += bytes(event.data)
-            elif isinstance(event, h11.EndOfMessage):
-                self.issuer.asked(self._body, Call(self, *self._head))
-            elif isinstance(event, h11.ConnectionClosed):
-                self.end()
-                return
+    def asked(self) -> None:
+        assert self.head is not None
+        self.issuer.asked(self.body, Call(self, self.target, dict(self.head.headers).get(b"authorization", b"").decode()))
 
     def respond(self, _stream: int, status: int, body: bytes, fault: str, fields: tuple[tuple[str, str], ...]) -> None:
-        chance, kernel, codec = self.issuer.chance, self.issuer.kernel, self._codec
+        chance, kernel = self.issuer.chance, self.issuer.kernel
         length = ("Transfer-Encoding", "chunked") if fault == "chunks" else ("Content-Length", str(len(body)))
-        head = h11.Response(status_code=status, headers=[("Content-Type", "application/json"), length, *fields])
         cut = chance.randrange(len(body) + 1)
         said = b""
         if fault == "interim":
-            said += codec.send(h11.InformationalResponse(status_code=103, headers=[])) or b""
-        for event in (head, h11.Data(data=body[:cut]), h11.Data(data=body[cut:]), h11.EndOfMessage()):
-            said += codec.send(event) or b""
+            said += self.codec.send(h11.InformationalResponse(status_code=103, headers=[])) or b""
+        said += self.response(status, [("Content-Type", "application/json"), length, *fields], body[:cut], body[cut:])
         if fault == "cut":
             self.remote.write(said[: chance.randrange(1, len(said))])
             self.end()
@@ -380,8 +370,8 @@ class Http1(Conversation):
     def _next(self, said: bytes) -> None:
         """Be ready for another request, or for what happens to a connection in between."""
         chance, kernel = self.issuer.chance, self.issuer.kernel
-        if self._codec.our_state is h11.DONE:
-            self._codec.start_next_cycle()
+        if self.codec.our_state is h11.DONE:
+            self.codec.start_next_cycle()
         match self.issuer.strikes(*IDLE_FAULTS):
             case "surplus" if said:
                 kernel.after(chance.uniform(0.0, _LATE_SURPLUS if self.issuer.single_use else _SURPLUS_WITHIN), self._again, said)
@@ -389,14 +379,14 @@ class Http1(Conversation):
                 kernel.after(chance.uniform(0.0, 3.0), self._idle_end, b"")
             case "408 while idle":
                 kernel.after(chance.uniform(0.0, 3.0), self._idle_end, b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
-        self._read()
+        self.read()
 
     def _again(self, said: bytes) -> None:
         if not self.over:
             self.remote.write(said)
 
     def _idle_end(self, said: bytes) -> None:
-        if not self.over and self._codec.our_state is h11.IDLE:
+        if not self.over and self.codec.our_state is h11.IDLE:
             self.issuer.trouble("closed while idle", 0.3)  # a request may be on its way
             self.remote.write(said)
             self.end()

@@ -10,7 +10,7 @@ from exchanger.values.entry import AllowEntry, DenyEntry, ExchangeEntry
 from tests.property.policy_model import CLOSED, DISPUTED, UNMATCHED, Answer
 from tests.simulation.audit import SLOW
 from tests.simulation.chain import FIRST
-from tests.simulation.gateway import LEFT, LOST, TIMED_OUT, Question, Reply
+from tests.simulation.gateway import BREAKER_OPEN, LEFT, LOST, TIMED_OUT, Question, Reply
 from tests.simulation.grammar import Request
 from tests.simulation.introspection import INACTIVE, UNAVAILABLE
 from tests.simulation.issuer import SLOW as LATE_IN_TIME
@@ -20,11 +20,6 @@ from tests.simulation.plan import WAYS
 from tests.simulation.proof import CODES
 from tests.simulation.world import World
 
-# Seconds for which a call to an issuer may wait, so that what happened to the issuer since then may be why it failed.
-_LONGEST_CALL: Final = 10.0
-# The same for a call that an open breaker refuses: its longest window, and two of its longest pauses. It closes by what is asked, so what
-# the storm has left counts until somebody asks again.
-_BREAKER: Final = 20.0
 # The part of its life for which another replica takes a token from the store, less what it may take itself.
 _SHAREABLE: Final = 0.9
 # Seconds until a token is in the store.
@@ -242,16 +237,11 @@ def _key_in_doubt(world: World, profile: str, question: Question) -> bool:
 
 
 def _in_trouble(world: World, name: str, question: Question, body: str) -> bool:
-    since = question.asked - (_LONGEST_CALL if question.patience > 1.0 else 4.0)
-    if "TXE-1006" in body:
-        since = min(question.asked, world.quiet) - _BREAKER
+    code = _code(body)
     return any(
-        one.begins <= question.answered
-        and one.ends >= since
-        and one.subject in {"", question.token}
-        and (one.kind != LATE_IN_TIME or "TXE-1006" in body or _time_was_up(world, question))
-        for one in world.issuers[name].troubles
-    ) or any(part.excuses(name, question, _code(body)) for part in world.parts)
+        kind != LATE_IN_TIME or code == BREAKER_OPEN or _time_was_up(world, question)
+        for kind in world.issuers[name].struck(question, question.since(code, world.quiet))
+    ) or any(part.excuses(name, question, code) for part in world.parts)
 
 
 def _code(body: str) -> str:

@@ -13,6 +13,7 @@ from random import Random
 from typing import Any, Final, Protocol, cast, final
 
 import attrs
+import h11
 import trio
 
 from exchanger.net.network import Network
@@ -268,6 +269,49 @@ class Conversation:
         if not self.over:
             self.over = True
             (self.remote.abort if abort else self.remote.close)()
+
+
+@attrs.define(eq=False)
+class HttpConversation(Conversation):
+    """A peer that is asked over HTTP/1.1: the ``head`` and the ``body`` of the newest request."""
+
+    codec: h11.Connection = attrs.field(factory=lambda: h11.Connection(h11.SERVER), init=False)
+    head: h11.Request | None = attrs.field(default=None, init=False)
+    body: bytes = attrs.field(default=b"", init=False)
+
+    def received(self, data: bytes) -> None:
+        if not self.over:
+            self.codec.receive_data(data)
+            self.read()
+
+    def read(self) -> None:
+        """Read what has arrived."""
+        while (event := self.codec.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
+            if isinstance(event, h11.Request):
+                self.head, self.body = event, b""
+            elif isinstance(event, h11.Data):
+                self.body += bytes(event.data)
+            elif isinstance(event, h11.EndOfMessage):
+                self.asked()
+            elif isinstance(event, h11.ConnectionClosed):
+                self.end()
+                return
+
+    def asked(self) -> None:
+        """A request is there."""
+        raise NotImplementedError
+
+    @property
+    def target(self) -> str:
+        """What the newest request is about."""
+        assert self.head is not None
+        return self.head.target.decode()
+
+    def response(self, status: int, fields: list[tuple[str, str]], *bodies: bytes) -> bytes:
+        """Return the bytes of a response."""
+        head = h11.Response(status_code=status, headers=fields)
+        events = (head, *(h11.Data(data=body) for body in bodies), h11.EndOfMessage())
+        return b"".join(self.codec.send(event) or b"" for event in events)
 
 
 @final

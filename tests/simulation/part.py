@@ -42,6 +42,9 @@ class Part:
     # What does not hold, each once.
     wrong: dict[str, None] = attrs.field(factory=dict, init=False)
 
+    # What was said that an exchange fails from: when (seconds), by or for which issuer, about whose token, and the code.
+    told: list[tuple[float, str, str, str]] = attrs.field(factory=list, init=False)
+
     needs: ClassVar[str] = ""
     # All parts there are, by their names. A class that gets slots is made twice.
     kinds: ClassVar[dict[str, type["Part"]]] = {}
@@ -60,6 +63,11 @@ class Part:
     def complain(self, what: str) -> None:
         """Remember that something does not hold."""
         self.wrong.setdefault(what)
+
+    def was_told(self, issuer: str, question: Question, code: str, before: float) -> bool:
+        """Return whether this was said while a question waited, or so many seconds ``before``, to one whose call it shares."""
+        said = ([issuer, question.token, code] == what for at, *what in self.told if question.asked - before <= at <= question.answered)
+        return any(said)
 
     @property
     def kernel(self) -> Kernel:

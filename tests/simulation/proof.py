@@ -42,11 +42,10 @@ _SHARED: Final = 10.0
 class Proof(Part):
     """Has the service compare tokens with requests, and lies in a share of them. Some tokens end before the response says.
 
-    ``told``: when each lie left (seconds), whose issuer's, for whom, and its code. ``ends``: the same of each token, with its ``exp``.
+    ``ends``: when each token left (seconds), whose issuer's, for whom, and its ``exp``.
     """
 
     needs = "proven"
-    told: list[tuple[float, str, str, str]] = attrs.field(factory=list, init=False)
     ends: list[tuple[float, str, str, float]] = attrs.field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -92,15 +91,12 @@ class Proof(Part):
 
     def excuses(self, issuer: str, question: Question, code: str) -> bool:
         since, who = question.asked - _SHARED, (issuer, question.token)
-        lied = code in CODES and any(
-            since <= at <= question.answered and (*who, code) == (name, subject, told) for at, name, subject, told in self.told
-        )
         # The wall clock may be set, or the answer take so long that the token has ended when it arrives.
         ended = code == _ENDED and any(
             since <= at <= question.answered and who == (name, subject) and until <= self.kernel.wall()
             for at, name, subject, until in self.ends
         )
-        return lied or ended
+        return ended or (code in CODES and self.was_told(issuer, question, code, _SHARED))
 
 
 def _wrong(lie: str, issued: Issued) -> dict[str, object]:

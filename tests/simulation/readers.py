@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Final, final
 
 import attrs
-import h11
 import trio
 
 from exchanger._proto.opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
@@ -17,7 +16,7 @@ from exchanger.telemetry import metrics_server
 from exchanger.telemetry.log_writer import PATIENCE_S
 from exchanger.util.output import MANY_BYTES
 from tests.simulation.kernel import START, Kernel
-from tests.simulation.network import Conversation, Peer, Remote
+from tests.simulation.network import Conversation, HttpConversation, Peer, Remote
 from tests.simulation.part import CANARY, SECRET, Every, Part
 
 COLLECTOR: Final = "collector.example.com"
@@ -258,36 +257,21 @@ _LEFT: Final = 30.0
 
 @final
 @attrs.define(eq=False)
-class _Collector(Conversation):
+class _Collector(HttpConversation):
     """One connection to the collector, for one message."""
 
     readers: Readers
-    _codec: h11.Connection = attrs.field(factory=lambda: h11.Connection(h11.SERVER), init=False)
-    _target: bytes = attrs.field(default=b"", init=False)
-    _body: bytearray = attrs.field(factory=bytearray, init=False)
 
-    def received(self, data: bytes) -> None:
-        if self.over:
-            return
-        self._codec.receive_data(data)
-        while (event := self._codec.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
-            if isinstance(event, h11.Request):
-                self._target = event.target
-            elif isinstance(event, h11.Data):
-                self._body += event.data
-            elif isinstance(event, h11.EndOfMessage):
-                readers = self.readers
-                fault = readers.strikes(POST_FAULTS, readers.plan.badly_read)
-                wait = readers.chance.uniform(0.5, 4.0) if fault == "late" else readers.chance.uniform(0.001, 0.05)
-                readers.kernel.after(wait, self._answer, fault)
-            elif isinstance(event, h11.ConnectionClosed):
-                self.end()
-                return
+    def asked(self) -> None:
+        readers = self.readers
+        fault = readers.strikes(POST_FAULTS, readers.plan.badly_read)
+        wait = readers.chance.uniform(0.5, 4.0) if fault == "late" else readers.chance.uniform(0.001, 0.05)
+        readers.kernel.after(wait, self._answer, fault)
 
     def _answer(self, fault: str) -> None:
-        readers, body = self.readers, bytes(self._body)
-        if _SECRET.search(body):
-            readers.complain(f"a secret is exported to {self._target.decode()}")
+        readers = self.readers
+        if _SECRET.search(self.body):
+            readers.complain(f"a secret is exported to {self.target}")
         if self.over or fault == "mute":
             return
         if fault == "reset":
@@ -297,19 +281,18 @@ class _Collector(Conversation):
             self.remote.write(readers.chance.randbytes(100))
             self.end()
             return
-        answer = self._take(body, rejected=fault == "rejected") if fault in {"", "late", "rejected", "cut"} else b""
+        answer = self._take(rejected=fault == "rejected") if fault in {"", "late", "rejected", "cut"} else b""
         status = int(fault) if fault in {"503", "429", "400"} else 200
         fields = [("Content-Length", str(len(answer)))] + ([("Retry-After", "1")] if fault == "429" else [])
-        events: list[Any] = [h11.Response(status_code=status, headers=fields), h11.Data(data=answer), h11.EndOfMessage()]
-        said = b"".join(self._codec.send(event) or b"" for event in events)
+        said = self.response(status, fields, answer)
         self.remote.write(said[: readers.chance.randrange(len(said))] if fault == "cut" else said)
         self.end()
 
-    def _take(self, body: bytes, *, rejected: bool) -> bytes:
+    def _take(self, *, rejected: bool) -> bytes:
         """Take spans, or all but one of them, and return what the answer says."""
-        if self._target != b"/v1/traces":
+        if self.target != "/v1/traces":
             return b""
-        request = ExportTraceServiceRequest.FromString(body)
+        request = ExportTraceServiceRequest.FromString(self.body)
         spans = [span for one in request.resource_spans for scope in one.scope_spans for span in scope.spans]
         self.readers.spans.update(span.span_id for span in spans[rejected:] if span.kind == Span.SPAN_KIND_SERVER)
         answer = ExportTraceServiceResponse()

@@ -17,7 +17,7 @@ from exchanger.issuers.secrets import SecretName
 from exchanger.issuers.state import ROTATION_GRACE_S
 from exchanger.util.follow_file import SETTLE_S
 from tests.simulation.cluster import PROMPT, READ_ONLY, Cluster
-from tests.simulation.gateway import Question
+from tests.simulation.gateway import BREAKER_OPEN, Question
 from tests.simulation.issuer import Client, Issued, SimulatedIssuer
 from tests.simulation.kernel import Kernel
 from tests.simulation.part import CANARY, Every, Part
@@ -40,8 +40,6 @@ _SECRETS_POLL: Final = 12.5
 _OVERLAP: Final = 5.0
 # Seconds that a request may be on its way to the issuer: it waits for a connection, and for the calls before it.
 _ON_ITS_WAY: Final = 10.0
-# Seconds for which an open breaker may refuse calls since the last one that failed.
-_BREAKER: Final = 20.0
 
 # The authority of clients that have certificates.
 _CLIENTS: Final = "clients of issuers"
@@ -470,10 +468,10 @@ class Rotation(Part):
 
     def excuses(self, issuer: str, question: Question, code: str) -> bool:
         account = self.accounts[issuer]
-        begins = question.asked - (_BREAKER if code == "TXE-1006" else _ON_ITS_WAY if question.patience > 1.0 else 4.0)
+        begins = question.since(code, self.world.quiet)
         for clients in account.file.in_force(issuer, begins, question.answered):
             refused = [account.refuses(client, begins, question.answered) for client in clients]
-            slow = question.answered - question.asked > 0.9 * question.patience or code == "TXE-1006"
+            slow = question.answered - question.asked > 0.9 * question.patience or code == BREAKER_OPEN
             if all(refused) or (refused[0] and slow):
                 return True
         return False
