@@ -157,6 +157,8 @@ class Plan:
     folder_faults: frozenset[str] = _drawn(frozenset(FOLDER_FAULTS), some_of(FOLDER_FAULTS))
     # Settings of the wall clock. SIGTERM in the middle of the storm.
     jumps: float = _drawn(0.0, in_some(1 / 3, 0.5))
+    # How often the name of an issuer is unknown for a while.
+    unnamed: float = _drawn(0.0, a_storm(0.15, 1.0, 3.0))
     terminated: bool = _drawn(False, in_some(0.25))
     # Changes of the service's own credentials, whether some are in Secrets, or are keys and certificates, and how files and Secrets are
     # spoiled.
@@ -282,7 +284,8 @@ def _agreeing(known: dict[str, Any]) -> dict[str, Any]:
         if (known[name] > _LEAST.get(name, 0) if not isinstance(known[name], frozenset) else bool(known[name])) == (name == condition):
             known |= {other: _LEAST.get(other, type(known[other])()) for other in names.split()}
     if known["verified"]:
-        known |= {"storm": 1200.0, "rate": 1.0, "edits": 0.01, "outages": 0.002, "jumps": known["jumps"] / 10}
+        known |= {"storm": 1200.0, "rate": 1.0, "edits": 0.01, "outages": 0.002}
+        known |= {name: known[name] / 10 for name in ("jumps", "unnamed")}
     if known["crowds"]:
         known |= {"storm": min(known["storm"], 5.0), "rate": min(known["rate"], 5.0)}
     if known["jumps"]:  # the ends of what a store gives again, and of callers' tokens, are by the wall clock

@@ -499,6 +499,20 @@ PLANTED: Final = {
         "await self._lame_duck.run(self.settings.shutdown_grace / 4)",
         "await trio.lowlevel.checkpoint()",
     ),
+    "unknown-name-escapes": Planted(
+        "a name that cannot be resolved ends more than the attempt to connect",
+        "exchanger.net.dial",
+        """(proxy.host, proxy.port)))
+            except OSError as error:""",
+        """(proxy.host, proxy.port)))
+            except ConnectionError as error:""",
+    ),
+    "denial-quotes-the-token": Planted(
+        "a failed exchange tells its caller which token was refused",
+        "exchanger.decision.check",
+        "denied = _refused(entry, outcome)",
+        "denied = attrs.evolve(_refused(entry, outcome), body=outcome.body + pending.token_request.subject_token.reveal())",
+    ),
     "free-permit-wakes-nobody": Planted(
         "whoever waits for a permit does not get one that becomes free",
         "exchanger.net.concurrency",

@@ -25,7 +25,7 @@ FOUND_BY: Final = {
     "row-kept-after-reset": 13,
     "deadline-without-margin": 2084,
     "kept-past-its-end": 176,
-    "one-caller-opens-the-breaker": 55,
+    "one-caller-opens-the-breaker": 820,
     "unreadable-closes-nothing": 13,
     "what-has-no-room-closes-nothing": 136,
     "size-has-no-limit": 136,
@@ -90,6 +90,8 @@ FOUND_BY: Final = {
     "drain-waits-for-nobody": 30,
     "draining-closes": 30,
     "listeners-close-at-once": 106,
+    "unknown-name-escapes": 109,
+    "denial-quotes-the-token": 13,
     "free-permit-wakes-nobody": 26,
 }
 
