@@ -13,88 +13,6 @@ from tests.simulation.plan import Plan, shrunk
 from tests.simulation.planted import PLANTED
 from tests.tiers import mostly_full
 
-# A seed by which each bug is found.
-FOUND_BY: Final = {
-    "reuse-without-quarantine": 198,
-    "assertion-is-sent-again": 153,
-    "assertion-of-any-client": 139,
-    "assertion-for-anybody": 139,
-    "caller-is-not-in-the-key": 168,
-    "key-without-scope": 15,
-    "leader-takes-followers-along": 90,
-    "row-kept-after-reset": 13,
-    "deadline-without-margin": 2084,
-    "kept-past-its-end": 176,
-    "one-caller-opens-the-breaker": 820,
-    "unreadable-closes-nothing": 13,
-    "what-has-no-room-closes-nothing": 136,
-    "size-has-no-limit": 136,
-    "invalid-entry-closes-nothing": 13,
-    "withdrawal-opens-what-others-close": 13,
-    "mended-document-stays-closed": 61,
-    "denial-is-lost-beside-a-change": 25,
-    "quota-opens": 8,
-    "granted-on-any-host": 54,
-    "closes-outside-its-grants": 8,
-    "verdict-outlives-its-key": 5,
-    "deletions-are-lost": 15,
-    "list-of-another-kind-counts": 1610,
-    "event-of-another-kind-counts": 164,
-    "waiter-without-deadline": 140,
-    "nothing-is-held-back": 5541,
-    "late-config-maps-are-not-waited-for": 325,
-    "shared-although-single-use": 27,
-    "another-endpoint-sees-the-credentials": 16,
-    "refusal-of-new-credentials-is-final": 1377,
-    "exchange-without-end": 1,
-    "stream-overtakes": 195,
-    "empty-file-withdraws": 118,
-    "missing-folder-withdraws": 92,
-    "unreadable-file-withdraws": 148,
-    "grants-give-once": 9,
-    "unusable-grants-grant-everything": 111,
-    "shared-by-all-users": 200,
-    "stored-in-clear": 195,
-    "born-again-from-the-store": 97,
-    "store-is-waited-for": 2291,
-    "replicas-find-nothing": 70,
-    "verdict-outlives-its-time": 120,
-    "active-is-any-word": 179,
-    "second-signal-is-ignored": 105,
-    "log-holds-the-loop": 88,
-    "lost-spans-do-not-count": 2346,
-    "viewer-stays": 126,
-    "who-leaves-leaves-no-record": 139,
-    "former-authorities-are-trusted": 36,
-    "certificate-is-read-once": 83,
-    "half-a-pair-ends-the-service": 36,
-    "secret-is-read-once": 196,
-    "polled-secret-is-read-once": 98,
-    "anothers-key-signs": 143,
-    "refused-token-stays": 163,
-    "refusal-takes-all": 133,
-    "kept-without-proof": 93,
-    "one-good-audience-is-enough": 126,
-    "only-the-response-tells-the-scope": 93,
-    "told-twice": 857,
-    "gone-history-is-watched-on": 134,
-    "outage-is-final": 25,
-    "cache-without-bound": 18,
-    "reads-to-the-end-in-one-turn": 9,
-    "reads-policies-in-one-turn": 41,
-    "handed-out-without-a-line": 93,
-    "torn-line-counts": 2,
-    "unwritten-refusals-are-forgotten": 24,
-    "one-loss-counts-for-all": 511,
-    "lines-left-at-the-end-do-not-count": 218,
-    "drain-waits-for-nobody": 30,
-    "draining-closes": 30,
-    "listeners-close-at-once": 106,
-    "unknown-name-escapes": 109,
-    "denial-quotes-the-token": 13,
-    "free-permit-wakes-nobody": 26,
-}
-
 # Seeds that complained, and what was wrong then.
 COMPLAINED: Final = {
     194: "policies had entries with the action allow, which no grants file granted",
@@ -111,9 +29,9 @@ QUICK_BUGS: Final = (
     "granted-on-any-host",
     "handed-out-without-a-line",
 )
-# All seeds in ``FOUND_BY``, those of the quick tier first. What a process imports takes as long as most seeds, which it forks for each.
-_QUICK_SEEDS: Final = sorted({FOUND_BY[name] for name in QUICK_BUGS})
-_OTHER_SEEDS: Final = sorted({*FOUND_BY.values()} - {*_QUICK_SEEDS})
+# All seeds of bugs, those of the quick tier first. What a process imports takes as long as most seeds, which it forks for each.
+_QUICK_SEEDS: Final = sorted({PLANTED[name].seed for name in QUICK_BUGS})
+_OTHER_SEEDS: Final = sorted({bug.seed for bug in PLANTED.values()} - {*_QUICK_SEEDS})
 WITHOUT_BUGS: Final = [",".join(map(str, seeds)) for seeds in (_QUICK_SEEDS, *(_OTHER_SEEDS[start::6] for start in range(6)))]
 
 
@@ -139,7 +57,7 @@ def test_seeds_that_complained_hold() -> None:
 @pytest.mark.planted
 @pytest.mark.parametrize("name", mostly_full(PLANTED, QUICK_BUGS))
 def test_planted_bugs_are_found(name: str) -> None:
-    seed = FOUND_BY[name]
+    seed = PLANTED[name].seed
     told = simulated("--planted", name, "--seed", str(seed))
     assert told.returncode == 1, told.stdout + told.stderr
     assert f"seed {seed}: " in told.stdout
