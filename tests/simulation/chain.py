@@ -3,7 +3,7 @@
 Each request that any issuer gets is judged: an assertion is for one of them alone, and the caller's token for those that assert nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, final
 
 import attrs
@@ -14,24 +14,26 @@ from tests.simulation.gateway import Question
 from tests.simulation.issuer import Call, Issued, SimulatedIssuer
 from tests.simulation.kernel import START
 from tests.simulation.part import CANARY, Part
-from tests.simulation.proof import signed
+from tests.simulation.proof import Claims, signed, without_gaps
 
 # The issuer that asserts, of which certificates know and policies do not.
 FIRST: Final = "issuer-7"
-# What may be wrong with an assertion, and the code with which it is not sent on.
-FALSEHOODS: Final = {
-    "audience": "TXE-3006",
-    "one audience more": "TXE-3006",
-    "client": "TXE-3006",
-    "client of the first": "TXE-3006",
-    "type": "TXE-3006",
-    "over": "TXE-3008",
-    "no end": "TXE-3008",
-    "opaque": "TXE-3008",
-    "kind": "TXE-3004",
-}
 _CLIENT: Final = "client"
 _CLIENT_OF_THE_FIRST: Final = "client-of-the-first"
+_OTHER: Final = "http://other.example.com"
+# What may be wrong with an assertion, the code with which it is not sent on, and the claims in place of right ones.
+FALSEHOODS: Final[dict[str, tuple[str, Callable[[Issued], Claims]]]] = {
+    "audience": ("TXE-3006", lambda _: {"aud": _OTHER}),
+    "one audience more": ("TXE-3006", lambda issued: {"aud": [issued.audience, _OTHER]}),
+    "client": ("TXE-3006", lambda _: {"client_id": "client-of-somebody-else"}),
+    "client of the first": ("TXE-3006", lambda _: {"client_id": _CLIENT_OF_THE_FIRST}),
+    "type": ("TXE-3006", lambda _: {}),
+    "over": ("TXE-3008", lambda _: {"exp": 1}),
+    "no end": ("TXE-3008", lambda _: {"exp": ...}),
+    "opaque": ("TXE-3008", lambda _: {}),
+    "kind": ("TXE-3004", lambda _: {}),
+}
+_CODES: Final = frozenset(code for code, _ in FALSEHOODS.values())
 # Seconds for which an assertion says that it is valid, more than the wall clock is set by.
 _LONG: Final = 10_000_000
 # Seconds before a question in which the assertion for it may have been issued: it shared a call.
@@ -75,10 +77,8 @@ class Chain(Part):
     def _assert(self, issuer: SimulatedIssuer, issued: Issued, number: int) -> tuple[str, dict[str, object], Issued]:
         """Return an assertion, what the response says of it, and what is known of it."""
         chance = self.chance
-        falsehood = ""
-        if self.plan.falsehoods and not self.quiet and chance.random() < self.plan.falsely:
-            falsehood = chance.choice(sorted(self.plan.falsehoods))
-        claims: dict[str, object] = {
+        falsehood = self.some(self.plan.falsehoods, self.plan.falsely)
+        claims: Claims = {
             "iss": _audience(issuer),
             "sub": issued.subject,
             "aud": chance.choice([issued.audience, [issued.audience]]),
@@ -87,14 +87,15 @@ class Chain(Part):
             "jti": f"{issuer.name}-{number}-{chance.getrandbits(48):012x}",
             "scope": issued.scope,
         }
-        claims = {name: value for name, value in (claims | _wrong(falsehood, issued)).items() if value is not ...}
-        assertion = signed(claims, typ="JWT" if falsehood == "type" else "oauth-id-jag+jwt")
-        if falsehood == "opaque":
-            assertion = f"{issuer.name}-{number}-opaque"
         if falsehood:
             self.kernel.tell(issuer.name, "tells a falsehood about", falsehood)
             name = next((name for name in self.chained if _audience(self.world.issuers[name]) == issued.audience), "")
-            self.told.append((self.kernel.now, name, issued.subject, FALSEHOODS[falsehood]))
+            code, wrong = FALSEHOODS[falsehood]
+            self.told.append((self.kernel.now, name, issued.subject, code))
+            claims = without_gaps(claims | wrong(issued))
+        assertion = signed(claims, typ="JWT" if falsehood == "type" else "oauth-id-jag+jwt")
+        if falsehood == "opaque":
+            assertion = f"{issuer.name}-{number}-opaque"
         said: dict[str, object] = {
             "issued_token_type": ACCESS_TOKEN_TYPE if falsehood == "kind" else ID_JAG,
             "token_type": chance.choice(["N_A", "Bearer"]),
@@ -142,23 +143,10 @@ class Chain(Part):
             return True
         return any(
             # Of the issuer's faults, one alone has a code that falsehoods have, too.
-            code not in FALSEHOODS.values() or (code, kind) == ("TXE-3004", "no type")
+            code not in _CODES or (code, kind) == ("TXE-3004", "no type")
             for kind in self.first.struck(question, question.since(code, self.world.quiet))
         )
 
 
 def _audience(issuer: SimulatedIssuer) -> str:
     return f"http://{issuer.host}"
-
-
-def _wrong(falsehood: str, issued: Issued) -> dict[str, object]:
-    """Return the claims that a falsehood puts in the place of right ones; ``...`` leaves one out."""
-    wrong: dict[str, dict[str, object]] = {
-        "audience": {"aud": "http://other.example.com"},
-        "one audience more": {"aud": [issued.audience, "http://other.example.com"]},
-        "client": {"client_id": "client-of-somebody-else"},
-        "client of the first": {"client_id": _CLIENT_OF_THE_FIRST},
-        "over": {"exp": 1},
-        "no end": {"exp": ...},
-    }
-    return wrong.get(falsehood, {})

@@ -14,17 +14,17 @@ from tests.simulation.part import CANARY, Every, Part
 
 INACTIVE: Final = "TXE-4003"
 UNAVAILABLE: Final = "TXE-4004"
-# What else an issuer may say of an active token, and the code that the service then gives.
-ODDITIES: Final = {
-    "text": INACTIVE,
-    "number": INACTIVE,
-    "null": INACTIVE,
-    "another type": INACTIVE,
-    "another audience": INACTIVE,
-    "over": INACTIVE,
-    "two words": UNAVAILABLE,
-    "list": UNAVAILABLE,
-    "HTML": UNAVAILABLE,
+# What else an issuer may say of an active token, the code that the service then gives, and the odd members, or all of the response.
+ODDITIES: Final[dict[str, tuple[str, dict[str, object] | bytes]]] = {
+    "text": (INACTIVE, {"active": "true"}),
+    "number": (INACTIVE, {"active": 1}),
+    "null": (INACTIVE, {"active": None}),
+    "another type": (INACTIVE, {"token_type": "mac"}),
+    "another audience": (INACTIVE, {"aud": "z"}),
+    "over": (INACTIVE, {"exp": 1}),
+    "two words": (UNAVAILABLE, b'{"active": true, "aud": "gateway", "active": true}'),
+    "list": (UNAVAILABLE, b"[true]"),
+    "HTML": (UNAVAILABLE, b"<html>sign in</html>"),
 }
 AUDIENCE: Final = "gateway"
 # Seconds for which a verdict counts, and for which an inactive token is not asked about again.
@@ -91,18 +91,15 @@ class Introspection(Part):
     def _answer(self, issuer: SimulatedIssuer, token: str) -> bytes:
         if token in self.revoked:
             return json.dumps({"active": self.chance.choice([False, False, "false"]), "aud": AUDIENCE}).encode()
-        odd = (
-            self.chance.choice(sorted(self.plan.odd)) if self.plan.odd and not self.quiet and self.chance.random() < self.plan.oddly else ""
-        )
+        odd = self.some(self.plan.odd, self.plan.oddly)
+        code, said = ODDITIES[odd] if odd else ("", {})
         if odd:
             self.kernel.tell(issuer.name, "says something odd:", odd)
-            self.told.append((self.kernel.now, issuer.name, token, ODDITIES[odd]))
+            self.told.append((self.kernel.now, issuer.name, token, code))
         honest: dict[str, object] = {"active": True, "aud": self.chance.choice([AUDIENCE, [AUDIENCE, "z"]])}
         if (end := self._end(token)) < float("inf"):
             honest["exp"] = self.kernel.wall() + end - self.kernel.now
-        if odd in {"two words", "list", "HTML"}:
-            return {"two words": b'{"active": true, "aud": "gateway", "active": true}', "list": b"[true]"}.get(odd, b"<html>sign in</html>")
-        return json.dumps(honest | _odd(odd)).encode()
+        return said if isinstance(said, bytes) else json.dumps(honest | said).encode()
 
     def excuses(self, issuer: str, question: Question, code: str, /) -> bool:
         if question.patience < _TWO_CALLS and code in {"", "TXE-1003", UNAVAILABLE}:
@@ -123,15 +120,3 @@ class Introspection(Part):
 
 def _named(user: int, session: int) -> str:
     return f"{CANARY}-user-{user}-{session}"
-
-
-def _odd(odd: str) -> dict[str, object]:
-    wrong: dict[str, dict[str, object]] = {
-        "text": {"active": "true"},
-        "number": {"active": 1},
-        "null": {"active": None},
-        "another type": {"token_type": "mac"},
-        "another audience": {"aud": "z"},
-        "over": {"exp": 1},
-    }
-    return wrong.get(odd, {})

@@ -1,7 +1,7 @@
 """What a world is put together from, beside its gateways, issuers and policy."""
 
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, Self
 
@@ -63,6 +63,10 @@ class Part:
     def complain(self, what: str) -> None:
         """Remember that something does not hold."""
         self.wrong.setdefault(what)
+
+    def some(self, kinds: Collection[str], share: float) -> str:
+        """Return one of these kinds in a share of the cases, but none in the quiet, and otherwise ""."""
+        return self.chance.choice(sorted(kinds)) if kinds and not self.quiet and self.chance.random() < share else ""
 
     def was_told(self, issuer: str, question: Question, code: str, before: float) -> bool:
         """Return whether this was said while a question waited, or so many seconds ``before``, to one whose call it shares."""

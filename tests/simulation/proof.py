@@ -2,7 +2,7 @@
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, final
 
 import attrs
@@ -11,28 +11,29 @@ from tests.simulation.gateway import Question
 from tests.simulation.issuer import Issued, SimulatedIssuer
 from tests.simulation.part import CANARY, Part
 
-# What may be wrong with a token, and the code with which it is refused.
-LIES: Final = {
-    "issuer": "TXE-3006",
-    "audience": "TXE-3006",
-    "another audience": "TXE-3006",
-    "no audience": "TXE-3006",
-    "subject": "TXE-3006",
-    "no subject": "TXE-3006",
-    "scope": "TXE-3007",
-    "scp": "TXE-3007",
-    "scope of the response": "TXE-3007",
-    "lifetime": "TXE-3007",
-    "no end": "TXE-3007",
-    "opaque": "TXE-3008",
-    "two audiences": "TXE-3008",
-    "number": "TXE-3008",
-}
-_ENDED: Final = "TXE-3008"
-CODES: Final = frozenset(LIES.values())
+Claims = dict[str, object]
 # Seconds for which the longest honest token is valid, and more than the wall clock is set back by.
 _LONGEST: Final = "600s"
 _TOO_LONG: Final = 10_000
+# What may be wrong with a token, the code with which it is refused, and the claims in place of right ones; ``...`` leaves one out.
+LIES: Final[dict[str, tuple[str, Callable[[Issued], Claims]]]] = {
+    "issuer": ("TXE-3006", lambda _: {"iss": "http://other.example.com"}),
+    "audience": ("TXE-3006", lambda _: {"aud": "z"}),
+    "another audience": ("TXE-3006", lambda issued: {"aud": [issued.audience, "z"]}),
+    "no audience": ("TXE-3006", lambda _: {"aud": ...}),
+    "subject": ("TXE-3006", lambda _: {"sub": f"{CANARY}-somebody-else"}),
+    "no subject": ("TXE-3006", lambda _: {"sub": ...}),
+    "scope": ("TXE-3007", lambda issued: {"scope": f"{issued.scope} admin"}),
+    "scp": ("TXE-3007", lambda issued: {"scp": [issued.scope, "admin"]}),
+    "scope of the response": ("TXE-3007", lambda _: {}),
+    "lifetime": ("TXE-3007", lambda issued: {"exp": issued.until + _TOO_LONG}),
+    "no end": ("TXE-3007", lambda _: {"exp": ...}),
+    "opaque": ("TXE-3008", lambda _: {}),
+    "two audiences": ("TXE-3008", lambda _: {}),
+    "number": ("TXE-3008", lambda issued: {"aud": [issued.audience, 1]}),
+}
+_ENDED: Final = "TXE-3008"
+CODES: Final = frozenset(code for code, _ in LIES.values())
 # Seconds before a question in which the token that it gets may have been issued: it shared a call.
 _SHARED: Final = 10.0
 
@@ -66,10 +67,10 @@ class Proof(Part):
     def _write(self, issuer: SimulatedIssuer, issued: Issued, number: int) -> tuple[str, dict[str, object], Issued]:
         """Return a token, what the response says of it, and what is known of it."""
         chance = self.chance
-        lie = chance.choice(sorted(self.plan.lies)) if self.plan.lies and not self.quiet and chance.random() < self.plan.lying else ""
+        lie = self.some(self.plan.lies, self.plan.lying)
         if not self.plan.jumps and chance.random() < 0.2:
             issued = attrs.evolve(issued, lifetime=issued.lifetime / 2, until=issued.until - issued.lifetime / 2)
-        claims: dict[str, object] = {
+        claims: Claims = {
             "iss": f"http://{issuer.host}",
             "sub": claims_of(issued.subject)["sub"],
             "aud": chance.choice([issued.audience, [issued.audience]]),
@@ -79,14 +80,15 @@ class Proof(Part):
         if chance.random() < 0.7:
             claims |= chance.choice([{"scope": issued.scope}, {"scp": [issued.scope, "openid"]}, {"scope": "openid", "scp": issued.scope}])
         said: dict[str, object] = chance.choice([{}, {"scope": issued.scope}])
-        claims = {name: value for name, value in (claims | _wrong(lie, issued)).items() if value is not ...}
+        if lie:
+            self.kernel.tell(issuer.name, "lies about", lie)
+            code, wrong = LIES[lie]
+            self.told.append((self.kernel.now, issuer.name, issued.subject, code))
+            claims = without_gaps(claims | wrong(issued))
         if lie == "scope of the response":
             said = {"scope": f"{issued.scope} admin"}
         token = f"{issuer.name}-{number}-opaque" if lie == "opaque" else signed(claims, '"aud":"z"' if lie == "two audiences" else "")
         self.ends.append((self.kernel.now, issuer.name, issued.subject, issued.until))
-        if lie:
-            self.kernel.tell(issuer.name, "lies about", lie)
-            self.told.append((self.kernel.now, issuer.name, issued.subject, LIES[lie]))
         return token, said, attrs.evolve(issued, lie=lie or issued.lie)
 
     def excuses(self, issuer: str, question: Question, code: str) -> bool:
@@ -99,22 +101,9 @@ class Proof(Part):
         return ended or (code in CODES and self.was_told(issuer, question, code, _SHARED))
 
 
-def _wrong(lie: str, issued: Issued) -> dict[str, object]:
-    """Return the claims that a lie puts in the place of right ones; ``...`` leaves one out."""
-    wrong: dict[str, dict[str, object]] = {
-        "issuer": {"iss": "http://other.example.com"},
-        "audience": {"aud": "z"},
-        "another audience": {"aud": [issued.audience, "z"]},
-        "no audience": {"aud": ...},
-        "number": {"aud": [issued.audience, 1]},
-        "subject": {"sub": f"{CANARY}-somebody-else"},
-        "no subject": {"sub": ...},
-        "scope": {"scope": f"{issued.scope} admin"},
-        "scp": {"scp": [issued.scope, "admin"]},
-        "lifetime": {"exp": issued.until + _TOO_LONG},
-        "no end": {"exp": ...},
-    }
-    return wrong.get(lie, {})
+def without_gaps(claims: Claims) -> Claims:
+    """Return the claims but for those that are ``...``."""
+    return {name: value for name, value in claims.items() if value is not ...}
 
 
 def signed(claims: Mapping[str, object], more: str = "", typ: str = "JWT") -> str:

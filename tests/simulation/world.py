@@ -304,7 +304,10 @@ class World:
 
     def _signal(self, life: Life) -> None:
         again = life.terminated < float("inf")
-        setattr(life, "hurried" if again else "terminated", self.kernel.now)
+        if again:  # and perhaps once more, if no other life has begun
+            life.hurried = min(life.hurried, self.kernel.now)
+        else:
+            life.terminated = self.kernel.now
         self.kernel.tell("service", "gets", "SIGTERM", *(["again"] if again else []))
         signal.raise_signal(signal.SIGTERM)
 
