@@ -147,14 +147,14 @@ class AuditDisk(Part):
             missing += counted["allow_exchange"] - granted
         if missing != lost:
             yield f"{missing} lines of the audit log are missing, {lost} are counted as lost"
-        got = [one for one in self.world.answered if one.reply is not None]
-        refusals = Counter(one.reply.body[at:][:8] for one in got if one.reply is not None and (at := one.reply.body.find("TXE-")) >= 0)
+        refusals = Counter(one.reply.code for one in self.world.answered if one.reply is not None and one.reply.code)
         if (refusals - told).total() > lost:
             yield from (f"{count} refusals with {code} are not in the audit log" for code, count in (refusals - told).items())
-        yield from self._tokens_without_a_line([one for one in got if one.reply is not None and one.reply.tokens], lost)
+        yield from self._tokens_without_a_line(lost)
 
-    def _tokens_without_a_line(self, allowed: list[Question], lost: int) -> Iterator[str]:
+    def _tokens_without_a_line(self, lost: int) -> Iterator[str]:
         """Where it is required, the n-th token for a host must not be answered before the n-th line about that host is written."""
+        allowed = [one for one in self.world.answered if one.reply is not None and one.reply.tokens]
         for host in sorted({one.host for one in allowed}):
             written = sorted(at for at, line in self.lines if line["event"] == "exchange.granted" and line["host"] == host)
             heard = sorted(one.answered for one in allowed if one.host == host)

@@ -6,7 +6,6 @@ from typing import final
 import attrs
 
 from tests.simulation.gateway import Question
-from tests.simulation.kernel import START
 from tests.simulation.part import SECRET, Part
 
 
@@ -18,4 +17,4 @@ class Bodies(Part):
     def ended(self, question: Question, /) -> None:
         body = question.reply.body if question.reply is not None else ""
         if re.search(SECRET, body.encode()):
-            self.complain(f"a secret in the body for {question.host}{question.path} at {question.asked - START:.6f}: {body}")
+            self.complain(f"a secret in the body {body!r}: {question}")

@@ -116,7 +116,7 @@ class Processing(Gateway):
     def _time_is_up(self, question: Question) -> None:
         stream = self.streams.get(question.stream)
         if stream is not None and question in stream.waiting:
-            self.kernel.tell(self.name, "waits no more for", f"user-{question.user}", question.host + question.path)
+            self.kernel.tell(self.name, "waits no more for", question.named)
             self._give_up(stream, question, TIMED_OUT)
 
     def _heard(self, stream: Stream) -> None:

@@ -39,7 +39,7 @@ class Forwarding(Gateway):
         """Ask a question, over a connection that is there, or a new one."""
         connection = self._idle.pop() if self._idle else self._opens()
         question.door, question.stream = self.door, connection.number
-        self.kernel.tell(self.name, "asks", f"user-{question.user}", question.host + question.path, question.patience)
+        self.kernel.tell(self.name, "asks", question.named, question.patience)
         self._busy[connection.number] = connection
         stream = self.streams[connection.number] = Stream(connection.number)
         stream.waiting.append(question)
@@ -64,7 +64,7 @@ class Forwarding(Gateway):
     def _give_up_if_waiting(self, question: Question, does: str, why: str) -> None:
         connection = self._busy.get(question.stream)
         if connection is not None and connection.question is question:
-            self.kernel.tell(self.name, does, f"user-{question.user}", question.host + question.path)
+            self.kernel.tell(self.name, does, question.named)
             self._end(connection, why, abort=self._chance.random() < 0.5)
 
     def _end(self, connection: "_Connection", why: str, *, abort: bool) -> None:

@@ -13,7 +13,7 @@ import ngh2
 
 from exchanger.values.text import loggable_path
 from tests.simulation.grammar import Request
-from tests.simulation.kernel import Kernel
+from tests.simulation.kernel import START, Kernel
 from tests.simulation.network import Connection, SimulatedNetwork
 from tests.simulation.tls import Secured
 
@@ -47,6 +47,11 @@ class Reply:
     decision: str
     body: str = ""
     tokens: tuple[str, ...] = ()
+
+    @property
+    def code(self) -> str:
+        """The code of the failure that the body tells of, "" if it tells of none."""
+        return self.body[at:][:8] if (at := self.body.find("TXE-")) >= 0 else ""
 
 
 @final
@@ -85,6 +90,16 @@ class Question:
         if code == BREAKER_OPEN:
             return min(self.asked, quiet) - _BREAKER
         return self.asked - (_LONGEST_CALL if self.patience > 1.0 else _SHORTER_CALL)
+
+    def __str__(self) -> str:
+        """Return who asked for what, when and where, as complaints say it."""
+        what = self.request.method, self.host + self.request.path, *self.request.fields
+        return f"user-{self.user} for {' '.join(map(str, what))} at {self.asked - START:.6f} by {self.door}"
+
+    @property
+    def named(self) -> str:
+        """Who asks for what, as the trace says it."""
+        return f"user-{self.user} {self.host}{self.path}"
 
     @property
     def host(self) -> str:
@@ -153,7 +168,7 @@ class Gateway:
             return
         self._connect()
         question.door, question.waits = self.door, isinstance(self.remote, Secured) and not self.remote.shown
-        self.kernel.tell(self.name, "asks", f"user-{question.user}", question.host + question.path, question.patience)
+        self.kernel.tell(self.name, "asks", question.named, question.patience)
         self._ask(question)
         self._flush()
 
@@ -161,7 +176,7 @@ class Gateway:
         """The gateway's own client has left."""
         stream = self.streams.get(question.stream)
         if stream is not None and question in stream.waiting:
-            self.kernel.tell(self.name, "leaves", f"user-{question.user}", question.host + question.path)
+            self.kernel.tell(self.name, "leaves", question.named)
             self._give_up(stream, question, LEFT)
 
     def release(self) -> None:
@@ -263,7 +278,7 @@ class Gateway:
 
     def _answered(self, question: Question, status: str, message: bytes, reply: Reply | None) -> None:
         question.status, question.reply = status, reply
-        self.kernel.tell(self.name, "hears", f"user-{question.user}", question.host + question.path, status, message)
+        self.kernel.tell(self.name, "hears", question.named, status, message)
         self._end_of(question)
 
     def ended(self) -> None:

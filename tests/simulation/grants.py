@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from random import Random
 from typing import TYPE_CHECKING, Any, Final, final
 
 import attrs
@@ -44,7 +43,6 @@ class PlatformTeam(Part):
 
     needs = "granted"
     versions: list[Version] = attrs.field(factory=list, init=False)
-    _denials: Random = attrs.field(init=False)
     _places: GrantsModel = attrs.field(init=False)
     _busy: float = attrs.field(default=0.0, init=False)
     _left: dict[tuple[int, PolicyDocument], list[model.Part]] = attrs.field(factory=dict, init=False)
@@ -52,7 +50,6 @@ class PlatformTeam(Part):
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         self.world.authors.grants = self
-        self._denials = self.kernel.random("baseline")
         self._places = GrantsModel((*self.world.authors.hosts, "unheard-of.example.com", "unheard.of"), (*PATHS, *_BESIDE))
 
     @property
@@ -108,7 +105,7 @@ class PlatformTeam(Part):
                     )
                 )
             found.append(NamespaceGrant(frozenset({name}), None, (MOVING_HOST,)))
-        denials, named = self._denials, [*self.world.authors.hosts, "*.example.com"]
+        denials, named = self.kernel.stream("baseline"), [*self.world.authors.hosts, "*.example.com"]
         count = denials.choice([0, 0, 1, 2])
         return Version(tuple(found), tuple((denials.choice(named), denials.choice(PATHS)) for _ in range(count)))
 

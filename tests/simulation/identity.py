@@ -3,7 +3,6 @@
 import json
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
-from random import Random
 from typing import TYPE_CHECKING, Any, Final, Self, final
 
 import attrs
@@ -68,12 +67,10 @@ class IdentityProvider(Part):
     _tokens: dict[tuple[int, str], str] = attrs.field(factory=dict, init=False)
     # The ``exp`` of each token.
     _ends: dict[str, float] = attrs.field(factory=dict, init=False)
-    _lives: Random = attrs.field(init=False)
     _all: list[Key] = attrs.field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
-        self._lives = self.kernel.random("ends of users' tokens")
         self.rotate()
 
     @classmethod
@@ -106,12 +103,11 @@ class IdentityProvider(Part):
 
     def token(self, user: int) -> tuple[str, str]:
         """Return a user's token, and the name of its key: nearly always the newest, sometimes one on its way out, or gone."""
+        lives = self.kernel.stream("ends of users' tokens")
         key = self._all[-1] if self.chance.random() < 0.8 else self.chance.choice(self._all[-3:])
         end = self._ends.get(self._tokens.get((user, key.name), ""), 0.0)
-        if end <= self.kernel.wall() and (not end or self.quiet or self._lives.random() < _RENEWED):
-            end = (
-                round(self.kernel.wall() + self._lives.uniform(*_LASTS)) if self.plan.short_lived and not self.quiet else EPOCH + _LIFETIME
-            )
+        if end <= self.kernel.wall() and (not end or self.quiet or lives.random() < _RENEWED):
+            end = round(self.kernel.wall() + lives.uniform(*_LASTS)) if self.plan.short_lived and not self.quiet else EPOCH + _LIFETIME
             claims = {"iss": f"http://{HOST}", "aud": AUDIENCE, "sub": f"user-{user}", "iat": EPOCH - _LIFETIME, "exp": end}
             said = ".".join(_encoded(json.dumps(part).encode()) for part in ({"alg": "EdDSA", "kid": key.name, "typ": "JWT"}, claims))
             self._tokens[user, key.name] = token = f"{said}.{_encoded(key.secret.sign(said.encode()))}"

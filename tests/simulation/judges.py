@@ -15,7 +15,6 @@ from tests.simulation.grammar import Request
 from tests.simulation.introspection import INACTIVE, UNAVAILABLE
 from tests.simulation.issuer import SLOW as LATE_IN_TIME
 from tests.simulation.issuer import Issued, SimulatedIssuer
-from tests.simulation.kernel import START
 from tests.simulation.plan import WAYS
 from tests.simulation.proof import CODES
 from tests.simulation.world import World
@@ -55,12 +54,6 @@ _SHARED: Final = 10.0
 Judge = Callable[[World], Iterator[str]]
 
 
-def _who(question: Question) -> str:
-    about = question.request
-    what = about.method, about.host + about.path, *about.fields
-    return f"user-{question.user} for {' '.join(map(str, what))} at {question.asked - START:.6f} by {question.door}"
-
-
 def in_time(world: World) -> Iterator[str]:
     """Yield questions whose answer comes late, or not within the gateway's time."""
     for question in world.questions:
@@ -68,24 +61,24 @@ def in_time(world: World) -> Iterator[str]:
         if question.gone == TIMED_OUT:
             yield from _not_answered(world, question)
         elif question.gone in LOST and not _may_be_lost(world, question):
-            yield f"{question.gone}, although it was not ending: {_who(question)}"
+            yield f"{question.gone}, although it was not ending: {question}"
         elif not question.gone and took > question.patience:
-            yield f"late by {took - question.patience:.6f} s: {_who(question)}"
+            yield f"late by {took - question.patience:.6f} s: {question}"
         elif (
             not question.gone
             and took > _OWN_LIMIT + (_CROWD if world.plan.crowds else 0.0)
             and question.door != "ext_authz"
             and question.ahead is None
         ):
-            yield f"answered after {took:.6f} s: {_who(question)}"
+            yield f"answered after {took:.6f} s: {question}"
 
 
 def _not_answered(world: World, question: Question) -> Iterator[str]:
     """Judge a gateway that waits in vain for as long as the service does not know. With ext_proc, a stream is answered in its order."""
     if question.patience > _OWN_LIMIT and question.ahead is None:
-        yield f"no answer in {question.patience} s: {_who(question)}"
+        yield f"no answer in {question.patience} s: {question}"
     elif not _has_no_time(world, question) and not any(_is_held_up(world, one) for one in _with_those_ahead(question)):
-        yield f"no answer in {question.patience} s, without a reason: {_who(question)}"
+        yield f"no answer in {question.patience} s, without a reason: {question}"
 
 
 def _with_those_ahead(question: Question | None) -> Iterator[Question]:
@@ -114,7 +107,7 @@ def answers(world: World) -> Iterator[str]:
     for question in world.answered:
         if question.status != "0":
             if not world.was_cut(question.asked, question.answered):
-                yield f"gRPC status {question.status}: {_who(question)}"
+                yield f"gRPC status {question.status}: {question}"
             continue
         said = list(_said(world, question))
         if found := list(_judged(world, question, said)):
@@ -126,14 +119,14 @@ def answers(world: World) -> Iterator[str]:
 def _judged(world: World, question: Question, said: list[Answer]) -> Iterator[str]:
     match question.reply:
         case None:
-            yield f"answered, but not what was asked: {_who(question)}"
+            yield f"answered, but not what was asked: {question}"
         case Reply(0, tokens=(token,)):
             yield from _allowed(world, question, token, [one for one in said if isinstance(one, ExchangeEntry)])
         case Reply(0, tokens=()):
             if not any(map(_passes, said)):
-                yield f"passed unchanged, which no version allows: {_who(question)}"
+                yield f"passed unchanged, which no version allows: {question}"
         case Reply(0, tokens=tokens):
-            yield f"{len(tokens)} tokens: {_who(question)}"
+            yield f"{len(tokens)} tokens: {question}"
         case reply:
             yield from _denied(world, question, reply, said)
 
@@ -155,62 +148,61 @@ def _issued(world: World, header: str) -> tuple[SimulatedIssuer, Issued] | None:
 
 def _allowed(world: World, question: Question, header: str, entries: list[ExchangeEntry]) -> Iterator[str]:
     if (by := _issued(world, header)) is None:
-        yield f"a token that nobody issued, {header!r}: {_who(question)}"
+        yield f"a token that nobody issued, {header!r}: {question}"
         return
     found, issued = by
     for part in world.parts:
-        yield from (f"{accusation}: {_who(question)}" for accusation in part.accuses(found.name, question, issued))
+        yield from (f"{accusation}: {question}" for accusation in part.accuses(found.name, question, issued))
     if issued.lie:
-        yield f"a token that is wrong in its {issued.lie}: {_who(question)}"
+        yield f"a token that is wrong in its {issued.lie}: {question}"
     if issued.subject != question.token:
-        yield f"another user's token, that of {issued.subject}: {_who(question)}"
+        yield f"another user's token, that of {issued.subject}: {question}"
     if world.plan.verified and world.identity.known_to_be_gone(found.name, question.key, question.asked - _FETCHED):
-        yield f"a token of {question.key}, which was removed: {_who(question)}"
+        yield f"a token of {question.key}, which was removed: {question}"
     targets = {(entry.target.issuer_ref, entry.target.scope, *(entry.target.audiences or ("",))) for entry in entries}
     if (found.name, issued.scope, issued.audience) not in targets:
-        yield f"a token for {(found.name, issued.scope, issued.audience)}, where policy says {sorted(targets)}: {_who(question)}"
+        yield f"a token for {(found.name, issued.scope, issued.audience)}, where policy says {sorted(targets)}: {question}"
     # The service sees when a token arrives, and counts from the request by the steady clock alone.
     until = issued.until + sum(seconds for at, seconds in world.jumps if seconds > 0 and 0 <= at - issued.at < _ON_ITS_WAY)
     if question.asked > issued.at + issued.lifetime or min(question.walls) > until:
-        yield f"a token of {question.asked - issued.at:.3f} s before, that ends after {issued.lifetime} s: {_who(question)}"
+        yield f"a token of {question.asked - issued.at:.3f} s before, that ends after {issued.lifetime} s: {question}"
     if not world.plan.cache and issued.at < question.asked - _SHARED:
-        yield f"a token of {question.asked - issued.at:.3f} s before, where none is kept: {_who(question)}"
+        yield f"a token of {question.asked - issued.at:.3f} s before, where none is kept: {question}"
 
 
 def _denied(world: World, question: Question, reply: Reply, said: list[Answer]) -> Iterator[str]:
-    status, body = reply.status, reply.body
-    if "TXE-" in body:
+    if reply.code:
         yield from _failed(world, question, reply, [one.target.issuer_ref for one in said if isinstance(one, ExchangeEntry)])
-    elif "policy_denied" in body:
+    elif "policy_denied" in reply.body:
         if not any(isinstance(one, DenyEntry) for one in said):
-            yield f"denied, which no version does: {_who(question)}"
+            yield f"denied, which no version does: {question}"
     elif not any(one in (CLOSED, DISPUTED) for one in said) and len({str(one) for one in said}) < 2 and world.has_policy(question.asked):
-        yield f"closed, which no version is ({status} {body}): {_who(question)}"
+        yield f"closed, which no version is ({reply.status} {reply.body}): {question}"
 
 
 def _failed(world: World, question: Question, reply: Reply, issuers: list[str]) -> Iterator[str]:
     """Judge a failed exchange with one of ``issuers``, which policy may have asked."""
-    status, body = reply.status, reply.body
+    code, said = reply.code, f"{reply.status} {reply.body}"
     if not issuers:
-        yield f"an exchange failed that no version asks for ({body}): {_who(question)}"
-    elif "TXE-4001" in body:
+        yield f"an exchange failed that no version asks for ({said}): {question}"
+    elif code == "TXE-4001":
         if not world.identity.has_ended(question) and not any(_key_in_doubt(world, name, question) for name in issuers):
-            yield f"a good token is refused ({status} {body}): {_who(question)}"
-    elif "TXE-4002" in body:
+            yield f"a good token is refused ({said}): {question}"
+    elif code == "TXE-4002":
         if not any(abs(at - question.asked) < _KEYS_LATE for at in world.identity.troubles):
-            yield f"the keys were there ({status} {body}): {_who(question)}"
-    elif _code(body) in CODES or INACTIVE in body:
-        if not any(part.excuses(name, question, _code(body)) for part in world.parts for name in issuers):
-            yield f"the token that was asked for is refused ({status} {body}): {_who(question)}"
-    elif not any(_in_trouble(world, name, question, body) for name in issuers) and not _may_wait(world, question, issuers, body):
-        yield f"denied without a reason ({status} {body}): {_who(question)}"
+            yield f"the keys were there ({said}): {question}"
+    elif code in {*CODES, INACTIVE}:
+        if not any(part.excuses(name, question, code) for part in world.parts for name in issuers):
+            yield f"the token that was asked for is refused ({said}): {question}"
+    elif not any(_in_trouble(world, name, question, code) for name in issuers) and not _may_wait(world, question, issuers, code):
+        yield f"denied without a reason ({said}): {question}"
 
 
-def _may_wait(world: World, question: Question, issuers: list[str], body: str) -> bool:
+def _may_wait(world: World, question: Question, issuers: list[str], code: str) -> bool:
     """Tell whether the turn of an exchange may have come too late, or not, because one of its ``issuers`` had all the calls it may have."""
     plan, permits = world.plan, world.plan.permits
-    refused = "TXE-1007" in body or UNAVAILABLE in body
-    if not permits or not (refused or not body or _time_was_up(world, question)):
+    refused = code in {"TXE-1007", UNAVAILABLE}
+    if not permits or not (refused or not code or _time_was_up(world, question)):
         return False
     since = question.answered - (_REFUSED_AT_ONCE if refused and question.ahead is None else _LONGEST_SHARED)
     around = plan.links.connecting[1] + WAYS * plan.links.delay[1]
@@ -236,16 +228,11 @@ def _key_in_doubt(world: World, profile: str, question: Question) -> bool:
     return question.asked < since + 1.0 or not all(name in names for at, names in fetches if at >= since)
 
 
-def _in_trouble(world: World, name: str, question: Question, body: str) -> bool:
-    code = _code(body)
+def _in_trouble(world: World, name: str, question: Question, code: str) -> bool:
     return any(
         kind != LATE_IN_TIME or code == BREAKER_OPEN or _time_was_up(world, question)
         for kind in world.issuers[name].struck(question, question.since(code, world.quiet))
     ) or any(part.excuses(name, question, code) for part in world.parts)
-
-
-def _code(body: str) -> str:
-    return body[at:][:8] if (at := body.find("TXE-")) >= 0 else ""
 
 
 def ends(world: World) -> Iterator[str]:
@@ -256,7 +243,7 @@ def ends(world: World) -> Iterator[str]:
     end = max((life.ended for life in world.lives), default=0.0)
     for question in world.questions:
         if not question.answered and question.asked <= end:  # who asks later has no time left to hear that nobody is there
-            yield f"never answered: {_who(question)}"
+            yield f"never answered: {question}"
     again = sum(issuer.carried_again for issuer in world.issuers.values())
     if again and world.plan.single_use:
         yield f"{again} requests over connections that had carried one before, where none is used again"
@@ -281,7 +268,7 @@ def recovers(world: World) -> Iterator[str]:
                 continue
             passed = question.reply is not None and question.reply.status == 0
             if passed != (_passes(said) or isinstance(said, ExchangeEntry)):
-                yield f"not recovered, {said if isinstance(said, str) else type(said).__name__} expected: {_who(question)}"
+                yield f"not recovered, {said if isinstance(said, str) else type(said).__name__} expected: {question}"
 
 
 def shares(world: World) -> Iterator[str]:
@@ -296,7 +283,7 @@ def shares(world: World) -> Iterator[str]:
                 continue  # see ``answers``
             issued, (before, since) = by[1], kept.get(asked, (by[1], question.asked))
             if since + _STORED < question.asked < min(before.at + _SHAREABLE * before.kept - 1.0, issued.at):
-                yield f"not shared: {_who(question)}"
+                yield f"not shared: {question}"
             if issued.at > world.quiet + _RECONNECTED:  # before, there may have been no store
                 kept[asked] = issued, question.answered
 
@@ -320,7 +307,7 @@ def records(world: World) -> Iterator[str]:
 def _each_has_its_line(world: World, decided: list[dict[str, Any]], lost: int) -> Iterator[str]:
     lines = Counter((line["host"], line["path"], line["decision"], line.get("diagnostic", "")) for line in decided)
     replies = [(one, one.reply) for one in world.answered if one.reply is not None]
-    heard = Counter((one.host, one.path, reply.decision, _code(reply.body)) for one, reply in replies if reply.decision)
+    heard = Counter((one.host, one.path, reply.decision, reply.code) for one, reply in replies if reply.decision)
     unnamed = Counter((one.host, one.path) for one, reply in replies if not reply.decision)
     # The service has seen each of these, so it has a line, too; and there is none for what nobody has asked.
     left = Counter((one.host, one.path) for one in world.questions if one.gone and _was_seen(world, one))

@@ -97,13 +97,14 @@ class Kernel(trio.abc.Clock):
 
     def strike(self, who: str, kinds: Collection[str], often: float) -> str:
         """Return the fault of these kinds that strikes ``who`` now, or "". Each kind has a stream, so that another one changes little."""
-        if not kinds or self._stream(f"faults of {who}").random() >= often:
+        if not kinds or self.stream(f"faults of {who}").random() >= often:
             return ""
-        kind = min(kinds, key=lambda kind: self._stream(f"{kind} of {who}").random())
+        kind = min(kinds, key=lambda kind: self.stream(f"{kind} of {who}").random())
         self.tell(who, "fault", kind)
         return kind
 
-    def _stream(self, purpose: str) -> Random:
+    def stream(self, purpose: str) -> Random:
+        """Return the source for a purpose, which goes on where it was left."""
         if purpose not in self._streams:
             self._streams[purpose] = self.random(purpose)
         return self._streams[purpose]

@@ -82,12 +82,9 @@ class Authors:
     _texts: Texts = attrs.field(factory=dict, init=False)
     _joined: set[str] = attrs.field(factory=set, init=False)
     _denial: tuple[str, str] = attrs.field(default=("", ""), init=False)
-    _mover: Random = attrs.field(init=False)
-    _slips: Random = attrs.field(init=False)
     _grammar: Grammar = attrs.field(init=False)
     # What gateways ask about.
     requests: list[Request] = attrs.field(init=False)
-    _delays: Random = attrs.field(init=False)
     # What is still being written, and how often each ConfigMap was.
     _late: Texts = attrs.field(factory=dict, init=False)
     _writes: Counter[tuple[str, str]] = attrs.field(factory=Counter, init=False)
@@ -97,9 +94,7 @@ class Authors:
     _answers: dict[tuple[int, int, Request, frozenset[str], frozenset[Named]], Answer] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.chance, self._mover = self.kernel.random("authors"), self.kernel.random("movers")
-        self._slips = self.kernel.random("slips of authors")
-        self._delays = self.kernel.random("late watches")
+        self.chance = self.kernel.random("authors")
         self._grammar = Grammar(self.plan.grammar, {kind: self.kernel.random(f"grammar {kind}") for kind in GRAMMAR})
         self.requests = self._grammar.requests(self.hosts, PATHS)
 
@@ -136,12 +131,13 @@ class Authors:
 
     def move(self) -> None:
         """Move the denial to another ConfigMap, which has it first; or let a namespace leave, or come back."""
-        namespace = self._mover.choice(self.names)
-        if namespace != self._denial[0] and self._mover.random() < 0.5:
+        chance = self.kernel.stream("movers")
+        namespace = chance.choice(self.names)
+        if namespace != self._denial[0] and chance.random() < 0.5:
             (self._leave if namespace in self._joined else self._join)(namespace)
             self._remember()
             return
-        left, self._denial = self._denial, (namespace, self._mover.choice(MOVING))
+        left, self._denial = self._denial, (namespace, chance.choice(MOVING))
         if left == self._denial:
             return
         self._put(*self._denial, _DENIAL)
@@ -149,7 +145,7 @@ class Authors:
         if namespace not in self._joined:
             self._join(namespace)
             self._remember()
-        if left[0] != namespace and self._mover.random() < 0.5:
+        if left[0] != namespace and chance.random() < 0.5:
             self._leave(left[0])
             self._remember()
         self._delete(*left)
@@ -213,7 +209,7 @@ class Authors:
 
     def _text(self, namespace: str, name: str) -> str:
         """Return a document with an entry for some of its paths, sometimes of another namespace's host or another document's path."""
-        chance, entries = self.chance, []
+        chance, slips, entries = self.chance, self.kernel.stream("slips of authors"), []
         for path in CONFIG_MAPS[name] if chance.random() < 0.9 else PATHS:
             host = f"{chance.choice(self.names) if chance.random() < 0.1 else namespace}.example.com"
             match = {"host": host, "pathPrefix": path}
@@ -228,9 +224,9 @@ class Authors:
             elif kind < 0.75:
                 entries.append({"match": match, "action": "deny"})
                 self._grammar.entry(entries[-1])
-            if entries and self._slips.random() < self.plan.slips:
-                _spoil(entries[-1], self._slips.choice(SLIPS))
-        long = self._slips.choice([300, 700]) if self.plan.room and self.plan.kib == 1 else 0  # so that some exceed it
+            if entries and slips.random() < self.plan.slips:
+                _spoil(entries[-1], slips.choice(SLIPS))
+        long = slips.choice([300, 700]) if self.plan.room and self.plan.kib == 1 else 0  # so that some exceed it
         return json.dumps({"version": "v1", "entries": entries}).ljust(long)
 
     def strike(self) -> None:
@@ -243,7 +239,7 @@ class Authors:
     def delay(self) -> None:
         """Let what happens to ConfigMaps arrive late for a while."""
         if isinstance(self.place, Cluster):
-            late, seconds = self.place.delay(self._delays)
+            late, seconds = self.place.delay(self.kernel.stream("late watches"))
             self.kernel.tell("policies", "late", late, seconds)
             self.outages.append((self.kernel.now, self.kernel.now + seconds, "late"))
 

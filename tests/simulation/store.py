@@ -2,7 +2,6 @@
 
 import base64
 import re
-from random import Random
 from typing import Final, final
 
 import attrs
@@ -44,14 +43,9 @@ class SimulatedStore(Part):
     former: dict[bytes, list[bytes]] = attrs.field(factory=dict, init=False)
     _peers: list["_Commands"] = attrs.field(factory=list, init=False)
     _gone_until: float = attrs.field(default=0.0, init=False)
-    _rotating: Random = attrs.field(init=False)
     _keys: list[int] = attrs.field(factory=lambda: [0], init=False)
     _passwords: list[tuple[float, str]] = attrs.field(factory=lambda: [(0.0, f"{CANARY}-password")], init=False)
     _busy: float = attrs.field(default=0.0, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        super().__attrs_post_init__()
-        self._rotating = self.kernel.random("keys of the store")
 
     # What the world asks of a part.
 
@@ -68,7 +62,7 @@ class SimulatedStore(Part):
 
     def storm(self, every: Every) -> None:
         every(10 * self.plan.store_often, self._outage, "store")
-        if self._rotating.random() < _ROTATE:
+        if self.kernel.stream("keys of the store").random() < _ROTATE:
             every(_ROTATIONS, self._rotate, "keys of the store")
 
     def heal(self) -> None:
@@ -83,7 +77,7 @@ class SimulatedStore(Part):
         if self.kernel.now < self._busy:
             return
         self._busy = self.kernel.now + _FOLLOWED
-        chance = self._rotating
+        chance = self.kernel.stream("keys of the store")
         if chance.random() < 0.3:
             self._passwords.append((self.kernel.now, f"{CANARY}-password-{len(self._passwords)}"))
             work, name = self._write_password, "store-password"

@@ -137,7 +137,7 @@ class Upstreams(Part):
             later = [other for other in every if other.question.asked > one.known and self.world.born(other.question.answered) == life]
             following = min(later, key=lambda other: other.question.asked, default=None)
             if following is not None and following.token == one.token:
-                yield f"served again although it was refused at {one.refused - START:.6f}: {_who(following)}"
+                yield f"served again although it was refused at {one.refused - START:.6f}: {following.question}"
 
     def _gone(self, every: list[Heard]) -> Iterator[str]:
         """Judge each token that another one replaces while it is young: it was refused, and not within a minute of the one before."""
@@ -156,13 +156,9 @@ class Upstreams(Part):
                 continue
             refusals = [one for one in same if one.refused < answered]
             if not refusals:
-                yield f"a token went that nobody had refused, {same[0].token}: {_who(next_one)}"
+                yield f"a token went that nobody had refused, {same[0].token}: {next_one.question}"
                 continue
             since = max(min(one.known, answered) for one in refusals) - went.get(life, -_NEVER)
             if since < _PAUSE:
-                yield f"a token went {since:.3f} s after the one before: {_who(next_one)}"
+                yield f"a token went {since:.3f} s after the one before: {next_one.question}"
             went[life] = min(one.refused for one in refusals)
-
-
-def _who(one: Heard) -> str:
-    return f"user-{one.question.user} for {one.question.host}{one.question.path} at {one.question.asked - START:.6f}"
