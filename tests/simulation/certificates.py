@@ -11,6 +11,7 @@ from typing import Final, final
 import attrs
 import ngh2
 
+from tests.simulation.files import put
 from tests.simulation.gateway import TLS_PORT
 from tests.simulation.kernel import START, Kernel
 from tests.simulation.network import Remote
@@ -128,17 +129,6 @@ class Certificates(Part):
     def _path(self, file: str) -> Path:
         return self.world.folder / f"service-{file}.pem"
 
-    def _put(self, file: str, text: bytes, how: str = "") -> None:
-        path = self._path(file)
-        if how == "deleted":
-            path.unlink(missing_ok=True)
-        elif how == "in place":
-            path.write_bytes(text)
-        else:
-            new = path.with_suffix(".new")
-            new.write_bytes(text)
-            new.replace(path)
-
     def _whole(self, file: str) -> bytes:
         """Return what a file is to say."""
         match file:
@@ -151,7 +141,7 @@ class Certificates(Part):
 
     def _write(self, file: str) -> None:
         self._held[file] = self._wanted.trusted if file == "authorities" else self._wanted.name
-        self._put(file, self._whole(file), self.chance.choice(["", "in place"]))
+        put(self._path(file), self._whole(file), self.chance.choice(["", "in place"]), len(self._contents))
 
     def _write_all(self) -> None:
         self._versions += 1
@@ -204,7 +194,7 @@ class Certificates(Part):
             text = whole[: self.chance.randrange(whole.index(b"-----END"))]
         else:
             text = b"" if how == "empty" else b"-----BEGIN CERTIFICATE-----\nbm9uc2Vuc2U=\n-----END CERTIFICATE-----\n"
-        self._put(file, text, "deleted" if how == "deleted" else "in place")
+        put(self._path(file), text, "deleted" if how == "deleted" else "in place", len(self._contents))
         self._held[file] = ""
         self._remember()
         self.kernel.after(self.chance.choice([0.1, 1.0, 5.0]), self._finish, self._versions)

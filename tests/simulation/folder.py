@@ -1,7 +1,6 @@
 """A folder of manifests, as editors, scripts and kubelet write it, and what tells the service of changes."""
 
 import json
-import os
 import shutil
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -12,6 +11,7 @@ import attrs
 import trio
 
 from exchanger.directory.source import RESCAN_S
+from tests.simulation.files import clear, put
 from tests.simulation.kernel import Kernel
 
 # How files are written, and what happens to them, to the folder, and to its notifications.
@@ -72,7 +72,7 @@ class Folder:
             if self.mounted:
                 self._mount()
             else:
-                self._clear(self._home / self._names.pop(key))
+                clear(self._home / self._names.pop(key))
             self._notify()
 
     def _some(self, kinds: tuple[str, ...]) -> str:
@@ -94,8 +94,8 @@ class Folder:
         elif how == "in pieces" and key in self._names and self.kernel.now > self._whole[key] + self.prompt:
             # The service has read this file: of one that is new to it and half written, nothing stays in force.
             seconds = self.chance.choice([0.05, 1.0, 3.0])
-            self._clear(path := self._home / self._names[key])
-            path.write_text("" if self.chance.random() < 0.5 else said[: self.chance.randrange(len(said))])
+            text = "" if self.chance.random() < 0.5 else said[: self.chance.randrange(len(said))]
+            put(self._home / self._names[key], text.encode(), how, self._number)
             self._whole[key] = self.kernel.now + seconds
             self.kernel.after(seconds, self._complete, key, version)
         else:
@@ -113,29 +113,10 @@ class Folder:
         self._whole[key] = self.kernel.now
         before = self._names.get(key, f"{key}.yaml")
         name = f"{key}-{self._number}.json" if how == "another name" else before
-        path = self._home / name
-        if how == "in place":
-            self._clear(path)
-            path.write_text(self._texts[key])
-        else:
-            new = self._home / f".{key}.{self._number}"
-            new.write_text(self._texts[key])
-            if how == "symlink":
-                link = self._home / f".{key}.{self._number}.link"
-                link.symlink_to(new.name)
-                new = link
-            if path.is_dir():
-                path.rmdir()
-            new.replace(path)
+        put(self._home / name, self._texts[key].encode(), how, self._number)
         self._names[key] = name
         if name != before:  # after the new one is there
-            self._clear(self._home / before)
-
-    def _clear(self, path: Path) -> None:
-        if path.is_dir() and not path.is_symlink():
-            path.rmdir()
-        else:
-            path.unlink(missing_ok=True)
+            clear(self._home / before)
 
     def _mount(self) -> None:
         """Let all files change at once, as kubelet does: a new hidden folder, the link to it, then links to its files."""
@@ -171,15 +152,8 @@ class Folder:
             case "unreadable" | "empty":
                 key = chance.choice(known)
                 for one in known if kind == "empty" else [key]:  # all are empty, as where a disk was full
-                    self._clear(path := self._home / self._names[one])
-                    if kind == "empty":
-                        path.touch()
-                    elif (what := chance.choice(["folder", "dangling", "pipe"])) == "folder":
-                        path.mkdir()
-                    elif what == "dangling":
-                        path.symlink_to("nowhere")
-                    else:
-                        os.mkfifo(path)
+                    how = "in place" if kind == "empty" else chance.choice(["folder", "dangling", "pipe"])
+                    put(self._home / self._names[one], b"", how, self._number)
                     self.kernel.after(seconds, self._complete, one, self._count(one))
                 self._notify()
                 return kind, 0.0

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from random import Random
 from typing import Any, Final, final
 
 import attrs
@@ -49,9 +50,11 @@ class Introspection(Part):
     _sessions: dict[int, int] = attrs.field(factory=dict, init=False)
     # Until when each token lasts (seconds).
     _ends: dict[str, float] = attrs.field(factory=dict, init=False)
+    _lives: Random = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
+        self._lives = self.kernel.random("ends of callers' tokens")
         for issuer in self.world.issuers.values():
             issuer.introspects = self._answer
 
@@ -65,9 +68,7 @@ class Introspection(Part):
 
     def token(self, user: int) -> tuple[str, str]:
         session = self._sessions.get(user, 0)
-        if self._end(_named(user, session)) < self.kernel.now and (
-            self.quiet or self.kernel.stream("ends of callers' tokens").random() < _RENEWED
-        ):
+        if self._end(_named(user, session)) < self.kernel.now and (self.quiet or self._lives.random() < _RENEWED):
             self._sessions[user] = session = session + 1
         if session and not self.quiet and self.chance.random() < 0.2:
             session -= 1
@@ -76,9 +77,7 @@ class Introspection(Part):
     def _end(self, token: str) -> float:
         """Return when a token ends, which begins at its first use."""
         if token not in self._ends:
-            lasts = (
-                self.kernel.stream("ends of callers' tokens").uniform(*_LASTS) if self.plan.short_lived and not self.quiet else float("inf")
-            )
+            lasts = self._lives.uniform(*_LASTS) if self.plan.short_lived and not self.quiet else float("inf")
             self._ends[token] = self.kernel.now + lasts
         return self._ends[token]
 

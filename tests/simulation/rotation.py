@@ -17,6 +17,7 @@ from exchanger.issuers.secrets import SecretName
 from exchanger.issuers.state import ROTATION_GRACE_S
 from exchanger.util.follow_file import SETTLE_S
 from tests.simulation.cluster import PROMPT, READ_ONLY, Cluster
+from tests.simulation.files import put
 from tests.simulation.gateway import BREAKER_OPEN, Question
 from tests.simulation.issuer import Client, Issued, SimulatedIssuer
 from tests.simulation.kernel import Kernel
@@ -142,24 +143,7 @@ class FollowedFile:
         self.contents.append(Content(self.kernel.now, clients))
 
     def _store(self, text: str, how: str) -> None:
-        path, number = self.path, len(self.contents)
-        if path.is_dir() and not path.is_symlink():
-            path.rmdir()
-        if how in {"in place", "in pieces"} and not path.is_symlink():
-            path.write_text(text)
-        elif how in {"deleted", "folder", "dangling"}:
-            path.unlink(missing_ok=True)
-            if how == "folder":
-                path.mkdir()
-            elif how == "dangling":
-                path.symlink_to(path.with_name("nowhere"))
-        else:
-            new, name = path.with_name(f".{path.name}.{number}"), path.with_name(f".{path.name}.{number}.new")
-            new.write_text(text)
-            if how == "symlink":
-                name.symlink_to(new)
-                new = name
-            new.replace(path)
+        put(self.path, text.encode(), how, len(self.contents))
 
     def in_force(self, issuer: str, begins: float, ends: float) -> Iterator[tuple[Client, ...]]:
         """Yield the clients that the service may have tried for an issuer, the newest first, between two times."""
