@@ -280,12 +280,10 @@ class SimulatedIssuer:
         body: dict[str, object] = {
             "access_token": token,
             "token_type": "mac" if fault == "other type" else "Bearer",
-            "issued_token_type": ACCESS_TOKEN_TYPE,
+            "issued_token_type": ID_JAG if fault == "assertion" else ACCESS_TOKEN_TYPE,
             "expires_in": lifetime,
             **more,
         }
-        if fault == "assertion":
-            body["issued_token_type"] = ID_JAG
         left_out = {"no type": "issued_token_type", "no lifetime": "expires_in"}.get(fault, "")
         return json.dumps({name: value for name, value in body.items() if name != left_out}).encode()
 
