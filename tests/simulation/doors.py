@@ -126,7 +126,7 @@ class Processing(Gateway):
             if isinstance(one, str):
                 assert answer.WhichOneof("response") == one, f"{one} is answered by {answer}"
                 if one == "response_headers" and self.upstreams is not None and stream.awaits is not None:
-                    self.upstreams.is_known(stream.awaits)
+                    self.upstreams.known[stream.awaits] = self.kernel.now
                     stream.awaits = None
             else:
                 self._answered(one, "0", message, _of_process(answer))

@@ -91,15 +91,12 @@ class IdentityProvider(Part):
         key = Key(f"key-{len(self._all) + 1}", Ed25519PrivateKey.from_private_bytes(self.chance.randbytes(32)))
         self.keys.append(key)
         self._all.append(key)
-        self._changed("gets", key)
+        self.kernel.tell(HOST, "gets", key.name)
 
     def _remove(self, key: Key) -> None:
         if key in self.keys:
             self.keys.remove(key)
-            self._changed("loses", key)
-
-    def _changed(self, what: str, key: Key) -> None:
-        self.kernel.tell(HOST, what, key.name)
+            self.kernel.tell(HOST, "loses", key.name)
 
     def token(self, user: int) -> tuple[str, str]:
         """Return a user's token, and the name of its key: nearly always the newest, sometimes one on its way out, or gone."""
@@ -141,13 +138,6 @@ class IdentityProvider(Part):
     def connected(self, remote: Remote) -> "_Conversation":
         return _Conversation(remote, self)
 
-    def fails(self) -> bool:
-        """Draw whether a request for the keys fails."""
-        failed = not self.quiet and self.chance.random() < self.plan.often
-        if failed:
-            self.troubles.append(self.kernel.now)
-        return failed
-
 
 @final
 @attrs.define(eq=False)
@@ -161,7 +151,8 @@ class _Conversation(HttpConversation):
         provider = self.provider
         if self.over:
             return
-        if provider.fails():
+        if not provider.quiet and provider.chance.random() < provider.plan.often:
+            provider.troubles.append(provider.kernel.now)
             self.end(abort=True)
             return
         body = json.dumps({"keys": [key.published() for key in provider.keys]}).encode()

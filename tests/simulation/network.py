@@ -110,7 +110,8 @@ class Socket:
 
     def changed(self) -> None:
         """Let those who wait for it look again."""
-        self.world.moved(self)
+        if (task := self.world.waiting.get(self.fd)) is not None:
+            task.moved()
         if self.selector is not None:
             self.selector.changed(self)
 
@@ -481,11 +482,6 @@ class SimulatedNetwork:
     def part(self, size: int) -> int:
         """Draw how many of ``size`` bytes a call takes."""
         return self.chance.randrange(1, size) if size > 1 and self.chance.random() < self.links.part else size
-
-    def moved(self, socket: Socket) -> None:
-        """Something has changed about ``socket``."""
-        if (task := self.waiting.get(socket.fd)) is not None:
-            task.moved()
 
     def enter(self, port: int, peer: Peer | None, name: str) -> Remote:
         """Connect a peer to the service; what is not listened on is lost a moment later."""

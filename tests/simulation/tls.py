@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.simulation.network import Peer, Remote
 
-# The authority that everybody trusts, unless a part of the world says otherwise.
+# The authority that everybody trusts, unless a part of the world says otherwise, and whose own certificate all issuers have.
 AUTHORITY: Final = "issuers of a simulation"
 _HOSTS: Final = 8
 
@@ -64,14 +64,9 @@ def _named(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
 
 
-def authority() -> bytes:
-    """Return the certificate of ``AUTHORITY``, which all issuers have."""
-    return certificate(AUTHORITY)
-
-
 def _certificate(path: Path) -> Path:
     """Write the certificate with its key."""
-    path.write_bytes(authority() + private_key(AUTHORITY))
+    path.write_bytes(certificate(AUTHORITY) + private_key(AUTHORITY))
     return path
 
 
@@ -89,7 +84,7 @@ def client_context(identity: Path | None = None) -> ssl.SSLContext:
     """Return what a gateway has, which shows the certificate in the file ``identity``."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False  # its address is no name
-    context.load_verify_locations(cadata=authority().decode())
+    context.load_verify_locations(cadata=certificate(AUTHORITY).decode())
     context.set_alpn_protocols(["h2"])
     if identity is not None:
         context.load_cert_chain(identity)

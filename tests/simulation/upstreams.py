@@ -62,7 +62,10 @@ class Heard:
 @final
 @attrs.define(eq=False)
 class Upstreams(Part):
-    """From time to time, tokens that were issued before are no longer trusted: one issuer's, or one caller's."""
+    """From time to time, tokens that were issued before are no longer trusted: one issuer's, or one caller's.
+
+    ``refused``: when the upstream of a question refused its token, ``known``: when the service had answered to that response (seconds).
+    """
 
     needs = "refusals"
     refused: dict[Question, float] = attrs.field(factory=dict, init=False)
@@ -101,10 +104,6 @@ class Upstreams(Part):
         self.kernel.tell("upstreams", "respond", token, status)
         headers = request_headers([(":status", "", status.encode()), *((name, "", value.encode()) for name, value in fields)])
         return ProcessingRequest(response_headers=headers.request_headers).SerializeToString()
-
-    def is_known(self, question: Question) -> None:
-        """The service has answered the headers of the response."""
-        self.known[question] = self.kernel.now
 
     # What must hold.
 

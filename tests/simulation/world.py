@@ -41,7 +41,7 @@ from tests.simulation.plan import Plan
 from tests.simulation.policy import Authors
 from tests.simulation.proof import signed
 from tests.simulation.readers import Lines
-from tests.simulation.tls import authority, client_context, listening, server_context
+from tests.simulation.tls import AUTHORITY, certificate, client_context, listening, server_context
 from tests.simulation.upstreams import Upstreams
 from tests.waiting import until
 
@@ -112,13 +112,10 @@ class World:
     _users: Random = attrs.field(init=False)
     _restarts: Random = attrs.field(init=False)
     _logs: AsyncExitStack = attrs.field(init=False)
-    _watchers: Random = attrs.field(init=False)
-    _again: Random = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         plan, kernel = self.plan, self.kernel
-        self._users, self._watchers = kernel.random("users"), kernel.random("watchers")
-        self._restarts, self._again = kernel.random("lives"), kernel.random("questions that are asked again")
+        self._users, self._restarts = kernel.random("users"), kernel.random("lives")
         self.network = SimulatedNetwork(kernel, plan.links)
         policies = Folder(kernel, self.folder / "policies", plan.folder_faults, plan.mounted) if plan.folder else None
         self.authors = Authors(kernel, plan, policies or Cluster(kernel, plan.cluster_faults, plan.strange))
@@ -185,7 +182,7 @@ class World:
 
     def environment(self) -> dict[str, str]:
         """Write the files that the service reads, and return its variables."""
-        (self.folder / "authorities.pem").write_bytes(authority())
+        (self.folder / "authorities.pem").write_bytes(certificate(AUTHORITY))
         self.path_of_profiles.write_text(self.profiles())
         environment = {
             "GRPC_HOST": "127.0.0.1",
@@ -408,12 +405,12 @@ class World:
 
     def one_of_many_asks(self, gateway: Gateway, alike: bool) -> None:
         """Ask as one user for one thing, or as anybody for anything, by this gateway."""
-        chance, users, requests = self._watchers, self.plan.users, self.authors.requests
+        chance, users, requests = self.kernel.stream("watchers"), self.plan.users, self.authors.requests
         user, request = (users - 1, requests[0]) if alike else (chance.randrange(users), chance.choice(requests))
         self._ask(user, request, gateway, 2.0)
 
     def _watch_the_denial(self) -> None:
-        chance = self._watchers
+        chance = self.kernel.stream("watchers")
         self._ask(chance.randrange(self.plan.users), Request(MOVING_HOST, chance.choice(PATHS)), chance.choice(self.gateways), 1.0)
 
     def _ask(self, user: int, request: Request, gateway: Gateway, patience: float, tries: int = 1) -> None:
@@ -438,12 +435,13 @@ class World:
             part.ended(question)
         if not question.gone:
             self.answered.append(question)
+        chance = self.kernel.stream("questions that are asked again")
         failed = question.reply is None or question.reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-        if failed and question.gone != LEFT and question.tries < _TRIES and self._again.random() < self.plan.retries:
+        if failed and question.gone != LEFT and question.tries < _TRIES and chance.random() < self.plan.retries:
             able = [gateway for gateway in self.gateways if not gateway.drained]
             if able:
-                about = question.user, question.request, self._again.choice(able), question.patience
-                self.kernel.after(self._again.uniform(0.0, _RETRY_WITHIN), self._ask, *about, question.tries + 1)
+                about = question.user, question.request, chance.choice(able), question.patience
+                self.kernel.after(chance.uniform(0.0, _RETRY_WITHIN), self._ask, *about, question.tries + 1)
 
     @property
     def decisions(self) -> Counter[str]:
