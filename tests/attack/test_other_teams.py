@@ -1,4 +1,7 @@
-"""HEAD and headers behind a real Envoy: a deny holds for HEAD, and what one team writes refuses nothing that another one decides."""
+"""HEAD and headers behind a real Envoy: a deny holds, and what one team writes refuses nothing that another one decides.
+
+Envoy passes blanks around a header's value on from HTTP/2; upstreams remove them.
+"""
 
 from collections.abc import Generator
 from pathlib import Path
@@ -26,6 +29,8 @@ entries:
   - match: {host: "*.example.com", pathPrefix: /, methods: [HEAD]}
     action: deny
   - match: {host: "*.example.com", pathPrefix: /, methods: [GET], headers: [{name: user_agent, value: x}]}
+    action: deny
+  - match: {host: mcp.example.com, pathPrefix: /, headers: [{name: Mcp-Name, value: delete_order}]}
     action: deny
 """
 DENIED: Final = 403
@@ -57,3 +62,11 @@ def test_every_team_gets_its_own_decisions(ports: tuple[int, int], tmp_path: Pat
     with gateway(tmp_path, *ports, mode, {}, normalised=False) as port:
         found = {(method, host, path): ask(port, path, method, host, (b"user-agent", b"curl")) for method, host, path in ANSWERS}
     assert found == ANSWERS
+
+
+@pytest.mark.parametrize("mode", FilterMode)
+def test_what_servers_remove_from_a_header_bypasses_no_denial(ports: tuple[int, int], tmp_path: Path, mode: FilterMode) -> None:
+    with gateway(tmp_path, *ports, mode, {}, normalised=False) as port:
+        values = (b"delete_order", b"delete_order ", b"\tdelete_order", b"delete_order\x85", b"delete_order \xa0")
+        found = [ask(port, b"/x", b"GET", b"mcp.example.com", (b"mcp-name", value)) for value in values]
+    assert found == [DENIED, 400, 400, 400, 400]

@@ -38,6 +38,8 @@ def encoded(text: bytes, scheme: str = "base64") -> str:
         ((("mcp-name", "delete_order"), ("accept", "a, b"), ("accept", "c")), DELETE),  # no entry names this one
         ((("mcp-name", "delete_order"), ("mcp-name", "delete_order")), AMBIGUOUS_HEADER),
         ((("mcp-name", "delete_order, x"),), AMBIGUOUS_HEADER),
+        ((("mcp-name", "delete_order "),), AMBIGUOUS_HEADER),
+        ((("mcp-name", "delete_order\udc85"),), AMBIGUOUS_HEADER),  # a byte that Python's servers take for a blank
         ((("mcp_name", "delete_order"),), AMBIGUOUS_HEADER),
         ((("mcp-name", "x"), ("Mcp_Name", "x")), AMBIGUOUS_HEADER),
         ((("mcp-name", encoded(b"delete_order")),), DELETE),
@@ -66,6 +68,7 @@ def test_a_mark_for_an_unknown_byte_is_no_value() -> None:
     entry = deny("/mcp", index=3, headers=(("x-name", "a!"),))
     assert found(("x-name", "a!"), entries=(entry, exchange("/", index=1)), raw=False) == AMBIGUOUS_HEADER
     assert found(("x-name", "b!"), entries=(entry, PLAIN), raw=False) == PLAIN
+    assert found(("x-name", "b !"), entries=(entry, PLAIN), raw=False) == AMBIGUOUS_HEADER
     assert found(("x-name", "a!"), entries=(entry,)) == entry
 
 

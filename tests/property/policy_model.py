@@ -31,6 +31,7 @@ METHODS = ("GET", "HEAD", "PUT", "POST")
 QUERIES = ("", "?", "?a", "?/../b//%61")
 HEADER_NAMES = ("x-a", "x_a", "x-b")
 HEADER_VALUES = ("1", "2")
+DOUBTFUL = ("1,2", " 1", "1\t", "1\udc85")
 # What may come before a plain path, so that servers rewrite it, or cannot read it; ``!`` is a character beyond ASCII.
 ODDITIES = ("", "/a/..", "/", "/%61", "/b;x", "/a!", "/!", "//x", "/%zz")
 
@@ -67,10 +68,10 @@ def has(area: MatchScope, fields: Fields) -> bool:
 
 
 def in_doubt(area: MatchScope, fields: Fields) -> bool:
-    """Tell whether a header that ``area`` names comes twice, with a comma, or under a name that differs in ``_`` and ``-``."""
+    """Tell whether a header that ``area`` names comes twice, with a doubtful value, or under a name that differs in ``_`` and ``-``."""
     for name, _ in area.headers:
         alike = [(known.lower(), value) for known, value in fields if known.lower().replace("_", "-") == name.replace("_", "-")]
-        if len(alike) > 1 or any(known != name or "," in value for known, value in alike):
+        if len(alike) > 1 or any(known != name or value in DOUBTFUL for known, value in alike):
             return True
     return False
 
