@@ -33,6 +33,8 @@ MAX_FILES: Final = 20_000
 MAX_DEPTH: Final = 16
 # Files of any kind and folders; a folder with more was not meant for manifests, and listing it takes a good part of a second.
 MAX_ENTRIES: Final = 100_000
+# Scans for one state at most: of a folder that changes during each, the last one counts.
+MAX_SCANS: Final = 5
 # A file that changed so recently may change again without a sign of it: file systems keep times in steps of up to 2 s (FAT).
 YOUNG_S: Final = 2.0
 # The root of a volume has it, and only root may list it.
@@ -51,8 +53,8 @@ Signature = tuple[int, int, int, int, int]
 class File:
     """One file: its manifests when it last was readable (``None``: never), and its current problem.
 
-    ``signature`` is its state when it was read, ``None`` if it must be read again; ``digest`` is that of its bytes. ``unreadable`` has the
-    code and the line of a problem in its content.
+    ``signature`` is its state when it was read, ``None`` if that failed; ``digest`` is that of its bytes. ``unreadable`` has the code and
+    the line of a problem in its content. ``young``: it must be read again, since it may change without another signature.
     """
 
     signature: Signature | None
@@ -60,6 +62,7 @@ class File:
     problem: str | None = None
     digest: bytes = attrs.field(default=b"", repr=False)
     unreadable: UnreadableFile | None = attrs.field(default=None, repr=False)
+    young: bool = attrs.field(default=False, eq=False, repr=False)
 
     @property
     def has_objects(self) -> bool:
@@ -117,7 +120,20 @@ class CrowdedError(Exception):
 
 
 def scan(root: Path, before: Scan, wall: Callable[[], float] = SYSTEM.wall) -> Scan:
-    """Return the state of the folder; files that did not change since ``before`` are not read again."""
+    """Return the state of the folder; files that did not change since ``before`` are not read again.
+
+    Files that change during a scan may be of different moments: a denial that moves from a file that is read late to one that was read
+    early would be in neither. So a state that differs counts once the next scan finds the same.
+    """
+    found = _scan_once(root, before, wall)
+    for _ in range(MAX_SCANS - 1):
+        if found == before:
+            break
+        before, found = found, _scan_once(root, found, wall)
+    return found
+
+
+def _scan_once(root: Path, before: Scan, wall: Callable[[], float]) -> Scan:
     known = {**dict(before.leaving), **dict(before.files)}
     others: list[str] = []
     try:
@@ -192,15 +208,15 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def _look(path: Path, before: File | None, wall: Callable[[], float]) -> File:
     """Return ``before`` if the file did not change, else its state now; its last manifests stay while it cannot be read."""
     try:
-        if before is not None and before.signature is not None and before.signature == _signature(path.stat()):
+        if before is not None and not before.young and before.signature == _signature(path.stat()):
             return before
-        data, signature = _read(path, wall)
+        data, signature, young = _read(path, wall)
     except OSError as error:
         return File(None, None if before is None else before.manifests, unreadable(error))
     digest = hashlib.sha256(data).digest()
     if before is not None and before.digest == digest:
-        return attrs.evolve(before, signature=signature)
-    said = File(signature, None if before is None else before.manifests, digest=digest)
+        return attrs.evolve(before, signature=signature, young=young)
+    said = File(signature, None if before is None else before.manifests, digest=digest, young=young)
     return _understood(data, said, is_json=path.suffix == ".json")
 
 
@@ -215,8 +231,8 @@ def _understood(data: bytes, file: File, *, is_json: bool) -> File:
     return attrs.evolve(file, manifests=found)
 
 
-def _read(path: Path, wall: Callable[[], float]) -> tuple[bytes, Signature | None]:
-    """Return the bytes of a file and its signature from before they were read.
+def _read(path: Path, wall: Callable[[], float]) -> tuple[bytes, Signature, bool]:
+    """Return the bytes of a file, its signature from before they were read, and whether it is young.
 
     Raises:
         OSError: it cannot be read, or is not a file: a pipe would keep its reader waiting.
@@ -224,7 +240,7 @@ def _read(path: Path, wall: Callable[[], float]) -> tuple[bytes, Signature | Non
     with open_regular(path) as file:
         status = os.fstat(file.fileno())
         young = abs(wall() - status.st_ctime) < YOUNG_S
-        return file.read(MAX_FILE_BYTES + 1), None if young else _signature(status)
+        return file.read(MAX_FILE_BYTES + 1), _signature(status), young
 
 
 def _signature(status: os.stat_result) -> Signature:

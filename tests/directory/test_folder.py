@@ -89,11 +89,11 @@ def test_an_unchanged_file_is_not_read_again(tmp_path: Path, monkeypatch: pytest
 def test_a_young_file_is_read_again_but_understood_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.yaml").write_text(namespace("a"))
     first = scan(tmp_path, Scan())
-    assert first.files[0][1].signature is None
+    assert first.files[0][1].young
     monkeypatch.setattr("exchanger.directory.folder.read_manifests", _refused)
     monkeypatch.setattr("exchanger.directory.folder.YOUNG_S", 0.0)
     second = scan(tmp_path, first)
-    assert second.files[0][1].signature is not None
+    assert not second.files[0][1].young
     assert second.files[0][1].manifests is first.files[0][1].manifests
 
 

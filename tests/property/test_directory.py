@@ -4,9 +4,13 @@ It knows nothing of files that are gone, unless they went while there was one th
 
 "An unreadable file at the start closes everything; later it keeps what it said": so the way by which a folder came to its state shows only
 in files that are unreadable now, and a scan that goes on from an earlier one is a fresh scan everywhere else.
+
+What moves to another file while files are read, and is written there first, is in the result.
 """
 
 import tempfile
+import time
+from itertools import count
 from pathlib import Path
 
 import attrs
@@ -18,11 +22,13 @@ from exchanger.directory.manifest import Manifest, UnreadableFile, objects_of, r
 from exchanger.policy.selection import PolicyObject
 
 NAMES = ("a.yaml", "b.yml", "sub/c.yaml")
+NOTHING = "# nothing\n"
+MOVED = "apiVersion: v1\nkind: Namespace\nmetadata: {name: one}\n"
 READABLE = (
-    "apiVersion: v1\nkind: Namespace\nmetadata: {name: one}\n",
+    MOVED,
     "apiVersion: v1\nkind: Namespace\nmetadata: {name: two}\n",
     "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: p, namespace: one}\ndata: {config.yaml: text}\n",
-    "# nothing\n",
+    NOTHING,
 )
 UNREADABLE = ("kind: [", "a: 1\na: 2\n", "text")
 EMPTY = ""
@@ -127,3 +133,28 @@ def test_a_scan_knows_what_each_file_said_last(sequence: list[Edit]) -> None:
         fresh = dict(scan(root, Scan()).files)
         readable = {name for name, file in scanned.files if file.problem is None}
         assert {name: objects(fresh[name].manifests) for name in readable} == {name: said[name] for name in readable}
+
+
+@given(names, st.lists(st.tuples(st.integers(0, 12), names), max_size=3))
+def test_what_moves_between_files_during_a_scan_is_not_missed(place: str, moves: list[tuple[int, str]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root, reads = Path(folder), count()
+        (root / "sub").mkdir()
+
+        def replace(name: str, text: str) -> None:
+            (root / "new").write_text(text)
+            (root / "new").replace(root / name)
+
+        def move() -> float:
+            nonlocal place
+            number = next(reads)
+            for to in (name for at, name in moves if at == number and name != place):
+                replace(to, MOVED)
+                replace(place, NOTHING)
+                place = to
+            return time.time()
+
+        for name in NAMES:
+            replace(name, MOVED if name == place else NOTHING)
+        before = scan(root, Scan())
+        assert set(scan(root, before, move).manifests()) == set(before.manifests())
