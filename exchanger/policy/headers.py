@@ -2,8 +2,8 @@
 
 A header must not be a way around an entry. So if an entry that otherwise matches names a header, the request must leave no doubt about its
 value: it occurs at most once, without a comma, and no other name differs from it only in ``_`` and ``-``, since some servers treat these as
-equal (RFC 3875 section 4.1.18, https://www.rfc-editor.org/rfc/rfc3875#section-4.1.18). Nor may it have blanks around it, which Envoy passes
-on from HTTP/2 and servers remove, or bytes that are not UTF-8, of which servers remove some.
+equal (RFC 3875 section 4.1.18, https://www.rfc-editor.org/rfc/rfc3875#section-4.1.18). It has no leading or trailing spaces, which
+Envoy forwards from HTTP/2 and servers remove, and no bytes that are not UTF-8, some of which servers remove as well.
 
 Must not know: hosts, paths, or documents.
 """
@@ -17,7 +17,7 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.policy.path import certain_part
+from exchanger.policy.path import certain_part, find_surrogate
 from exchanger.util.frozen import quickly_made
 from exchanger.values.entry import HeaderMatch
 from exchanger.values.request import HeaderFields
@@ -35,7 +35,6 @@ TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110 section 5.6.2
 # Headers that other parts of a match cover, and those that do not belong in a policy.
 FORBIDDEN: Final = frozenset({"authorization", "cookie", "host"})
 _is_token: Final = re.compile(TOKEN).fullmatch
-_find_surrogate: Final = re.compile(r"[\ud800-\udfff]").search
 _find_control: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]").search
 
 # The Model Context Protocol sends values that are not plain ASCII as =?base64?…?= (Streamable HTTP, "Standard headers").
@@ -147,7 +146,7 @@ class RequestHeaders:
         name, value = came
         masked = not self._given.raw and "!" in value
         certain = certain_part(value) if masked else value
-        if "," in value or certain != certain.strip() or _find_surrogate(value):
+        if "," in value or certain != certain.strip() or find_surrogate(value):
             return _Doubt.DOUBT
         if key.startswith(_PROTOCOL) and (encoded := _is_encoded(value)):
             decoded = _decoded(encoded[2]) if encoded[1] == "base64" else None

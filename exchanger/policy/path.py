@@ -35,7 +35,7 @@ _is_plain_with_query: Final = re.compile(_PLAIN + r"(?:\?[!-\"$-~]*+)?").fullmat
 
 _find_unprintable: Final = re.compile(r"[\x00-\x20\x7f-\x9f]").search  # control characters, space and DEL
 _find_control: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]").search  # what an escape must not decode to; an escaped space is common in names
-_find_surrogate: Final = re.compile(r"[\ud800-\udfff]").search  # bytes that were not UTF-8, or half a character
+find_surrogate: Final = re.compile(r"[\ud800-\udfff]").search  # bytes that were not UTF-8, or half a character
 _PARAMETERS: Final = re.compile(r";[^/]*+")
 # A host follows "//" at the beginning (RFC 3986 section 4.2, https://www.rfc-editor.org/rfc/rfc3986#section-4.2). Servers that read a path
 # with a URL parser lose it. WHATWG parsers see one after any number of slashes.
@@ -120,7 +120,7 @@ def _malformed(path: str) -> MalformedPath | None:
         return MalformedPath.UNPRINTABLE
     if len(path) > MAX_ODD_PATH:
         return MalformedPath.TOO_LONG
-    return MalformedPath.NOT_UTF8 if _find_surrogate(path) else None
+    return MalformedPath.NOT_UTF8 if find_surrogate(path) else None
 
 
 def is_plain(part: str) -> bool:

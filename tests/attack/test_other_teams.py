@@ -1,6 +1,6 @@
 """HEAD and headers behind a real Envoy: a deny holds, and what one team writes refuses nothing that another one decides.
 
-Envoy passes blanks around a header's value on from HTTP/2; upstreams remove them.
+Envoy forwards leading and trailing spaces of a header's value from HTTP/2; upstreams remove them.
 """
 
 from collections.abc import Generator
