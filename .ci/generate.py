@@ -38,9 +38,9 @@ from generate_proto import GenerationError, generate  # noqa: E402 - beside this
 
 from exchanger.app.settings import known_variables  # noqa: E402 - of this checkout
 from exchanger.app.variable_names import OF_A_SERVICE, OF_GRPC, PREFIXES  # noqa: E402
-from exchanger.codes.code import Code, Example  # noqa: E402
-from exchanger.codes.registry import CODES  # noqa: E402
-from exchanger.tools.schemas import SCHEMAS  # noqa: E402
+from exchanger.commands.schemas import SCHEMAS  # noqa: E402
+from exchanger.model.codes.code import Code, Example  # noqa: E402
+from exchanger.model.codes.registry import CODES  # noqa: E402
 from exchanger.util.json_schema import as_text  # noqa: E402
 
 DOCS: Final = ROOT / "docs"
@@ -87,7 +87,7 @@ INTRODUCTIONS: Final = {"POL-22": "[Limits](limits.md) has the numbers, what cou
 HEAD: Final = """\
 # Codes
 
-<!-- written by .ci/generate.py from exchanger/codes -->
+<!-- written by .ci/generate.py from exchanger/model/codes -->
 
 Every problem has a code, which never changes its meaning: `POL-…` of policies, grants, issuer profiles and the manifests around them,
 `TXE-…` of failed token exchanges. Events, log lines, the console, `exchanger status` and [`exchanger check`](../how-to/check-policies.md)
@@ -156,7 +156,7 @@ def admission_help() -> Texts:
         "Variables of exchanger serve that mean the same here:",
         *_variables(named),
     ]
-    return {ROOT / "exchanger" / "admission" / "help.txt": "\n".join(lines) + "\n"}
+    return {ROOT / "exchanger" / "app" / "admission" / "help.txt": "\n".join(lines) + "\n"}
 
 
 def _sections(page: str) -> list[str]:
@@ -332,14 +332,14 @@ GATEWAYS: Final[Mapping[str, Mapping[str, str]]] = {
 
 
 def gateways() -> Texts:
-    """Return the guides with the configurations in ``exchanger/demo/gateways``."""
+    """Return the guides with the configurations in ``exchanger/commands/demo/gateways``."""
     return {DOCS / "how-to" / "install" / page: _configured(page, blocks) for page, blocks in GATEWAYS.items()}
 
 
 def _configured(page: str, blocks: Mapping[str, str]) -> str:
     made = (DOCS / "how-to" / "install" / page).read_text()
     for mark, name in blocks.items():
-        text = (ROOT / "exchanger" / "demo" / "gateways" / name).read_text()
+        text = (ROOT / "exchanger" / "commands" / "demo" / "gateways" / name).read_text()
         before, begin, rest = made.partition(f"<!-- {mark} -->\n```")
         language, _, rest = rest.partition("\n")
         _, end, after = rest.partition("\n```\n")

@@ -15,7 +15,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Final
 
-from exchanger.codes.registry import CODES
+from exchanger.model.codes.registry import CODES
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PAGES: Final = ROOT / "build" / "pages"

@@ -48,7 +48,7 @@ from service_load import (  # beside this file
     service,
 )
 
-from exchanger.demo.envoy import bootstrap, find_envoy
+from exchanger.commands.demo.envoy import bootstrap, find_envoy
 
 HERE: Final = Path(__file__).resolve().parent
 CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "exchanger" / "bench"

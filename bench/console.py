@@ -33,25 +33,25 @@ import ngh2
 import trio
 
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
-from exchanger.console.access import ConsoleSettings
-from exchanger.console.api import ConsoleFacts
-from exchanger.console.broadcast import Totals
-from exchanger.console.console import Console, Sources
-from exchanger.console.feed import Feed
-from exchanger.decision.check import DecisionRules
-from exchanger.decision.outcome import DecisionRecord
-from exchanger.envoy.authorization import CHECK_PATH, Authorization
-from exchanger.evaluation.evaluator import Evaluator
-from exchanger.grpc.routes import CallInfo
-from exchanger.grpc.server import GrpcServer, ServerSettings
+from exchanger.authz.decision.check import DecisionRules
+from exchanger.authz.decision.outcome import DecisionRecord
+from exchanger.authz.envoy.authorization import CHECK_PATH, Authorization
+from exchanger.authz.evaluation.evaluator import Evaluator
+from exchanger.model.entry import Source
+from exchanger.model.token import TokenOutcome, TokenRequest
+from exchanger.net.grpc.routes import CallInfo
+from exchanger.net.grpc.server import GrpcServer, ServerSettings
 from exchanger.net.reactor import Reactor
+from exchanger.operations.console.access import ConsoleSettings
+from exchanger.operations.console.api import ConsoleFacts
+from exchanger.operations.console.broadcast import Totals
+from exchanger.operations.console.console import Console, Sources
+from exchanger.operations.console.feed import Feed
+from exchanger.operations.telemetry.decision_log import decision_line
+from exchanger.operations.telemetry.metrics import Gauges, Metrics
 from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.documents.document import parse_document
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.telemetry.decision_log import decision_line
-from exchanger.telemetry.metrics import Gauges, Metrics
-from exchanger.values.entry import Source
-from exchanger.values.token import TokenOutcome, TokenRequest
 
 ORDERS: Final = Source("team", "orders")
 POLICY: Final = """

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import trio
 
-from exchanger.grpc.routes import CallInfo, Immediate
-from exchanger.grpc.server import GrpcServer, ServerSettings
+from exchanger.net.grpc.routes import CallInfo, Immediate
+from exchanger.net.grpc.server import GrpcServer, ServerSettings
 from exchanger.net.reactor import Reactor
 from exchanger.net.tls.settings import TlsSettings
 

@@ -17,11 +17,11 @@ import trio
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from exchanger.kube.api.client import ClusterConfigSource, connect
-from exchanger.kube.api.resource import PolicyListWatches
-from tests.kube.cluster import Record, deny
-from tests.kube.control_plane import ADMIN_TOKEN, ControlPlane, find_programs, running
-from tests.kube.test_source_control_plane import settings
+from exchanger.sources.kube.api.client import ClusterConfigSource, connect
+from exchanger.sources.kube.api.resource import PolicyListWatches
+from tests.sources.kube.cluster import Record, deny
+from tests.sources.kube.control_plane import ADMIN_TOKEN, ControlPlane, find_programs, running
+from tests.sources.kube.test_source_control_plane import settings
 
 
 async def follow(plane: ControlPlane, edits: int, many: int) -> None:

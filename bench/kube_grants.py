@@ -22,14 +22,14 @@ import trio
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from exchanger.app.grants_file import GrantsFile, GrantsSettings
-from exchanger.kube.api.client import ClusterConfigSource, connect
-from exchanger.kube.api.resource import PolicyListWatches
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
-from tests.kube.admin import NAMESPACE_LABELS
-from tests.kube.cluster import Record
-from tests.kube.control_plane import ADMIN_TOKEN, ControlPlane, find_programs, running
-from tests.kube.test_source_control_plane import settings
+from exchanger.sources.kube.api.client import ClusterConfigSource, connect
+from exchanger.sources.kube.api.resource import PolicyListWatches
+from tests.sources.kube.admin import NAMESPACE_LABELS
+from tests.sources.kube.cluster import Record
+from tests.sources.kube.control_plane import ADMIN_TOKEN, ControlPlane, find_programs, running
+from tests.sources.kube.test_source_control_plane import settings
 
 GRANTS: Final = "version: v1\ngrants: [{{namespaceSelector: team, hosts: ['{{label:team}}.example.com'{more}]}}]\n"
 NARROW: Final = GRANTS.format(more="")

@@ -43,7 +43,7 @@ from hypothesis import Phase, settings
 # What is mutated, and the tests that must notice.
 ROOMS: Final = {
     "policy": (
-        ["exchanger/policy"],
+        ["exchanger/policy/**/*.py"],
         [
             *(f"tests/{room}" for room in ("policy", "decision", "check", "codes", "schemas", "status")),
             *(f"tests/property/test_{room}*.py" for room in ("policy", "values", "tools_check")),
@@ -57,62 +57,72 @@ ROOMS: Final = {
         ],
     ),
     "yaml": (
-        ["exchanger/yaml"],
-        ["tests/yaml", "tests/policy/documents", "tests/schemas", "tests/codes", "tests/property/test_policy_reading.py"],
+        ["exchanger/formats/yaml/*.py"],
+        ["tests/formats/yaml", "tests/policy/documents", "tests/schemas", "tests/model/codes", "tests/property/test_policy_reading.py"],
     ),
     "decision": (
-        ["exchanger/decision"],
+        ["exchanger/authz/decision/*.py", "exchanger/model/bearer.py", "exchanger/model/token_failure.py"],
         [
-            "tests/decision",
-            "tests/envoy",
-            "tests/telemetry/test_decision_log.py",
+            "tests/authz/decision",
+            "tests/authz/envoy",
+            "tests/operations/telemetry/test_decision_log.py",
             *(f"tests/property/test_{room}.py" for room in ("decision", "envoy")),
         ],
     ),
     "oauth": (
-        ["exchanger/oauth"],
+        ["exchanger/exchange/oauth/*.py"],
         [
-            "tests/oauth",
             "tests/exchange",
-            "tests/decision/test_strict.py",
+            "tests/authz/decision/test_strict.py",
             *(f"tests/property/test_{room}*.py" for room in ("exchange", "oauth")),
         ],
     ),
     "exchange": (
-        ["exchanger/exchange"],
+        ["exchanger/exchange/*.py", "exchanger/exchange/cache/*.py"],
         ["tests/exchange", *(f"tests/property/test_{room}*.py" for room in ("exchange", "oauth", "net_pool", "jwt"))],
     ),
     "net": (
-        ["exchanger/net"],
-        ["tests/net", "tests/exchange", "tests/grpc/test_tls.py", *(f"tests/property/test_{room}*.py" for room in ("net", "grpc_tls"))],
+        ["exchanger/net/*.py", "exchanger/net/http2/*.py", "exchanger/net/tls/*.py"],
+        ["tests/net", "tests/exchange", *(f"tests/property/test_{room}*.py" for room in ("net", "grpc_tls"))],
     ),
     "jwt": (
-        ["exchanger/jwt"],
+        ["exchanger/formats/jwt/*.py"],
         [
-            "tests/jwt",
+            "tests/formats/jwt",
             "tests/exchange/test_verify.py",
-            "tests/oauth/test_issued_token.py",
-            "tests/scenarios/test_tokens.py",
+            "tests/exchange/oauth/test_issued_token.py",
+            "tests/commands/scenarios/test_tokens.py",
             "tests/property/test_jwt.py",
         ],
     ),
-    "tools": (["exchanger/tools"], ["tests/author_tools", "tests/check", "tests/codes", "tests/schemas", "tests/property/test_tools*.py"]),
+    "tools": (
+        ["exchanger/commands/*.py", "exchanger/commands/check/*.py"],
+        ["tests/commands/test_*.py", "tests/commands/check", "tests/model/codes", "tests/schemas", "tests/property/test_tools*.py"],
+    ),
     "offline": (
-        ["exchanger/offline", "exchanger/tools/policies.py", "exchanger/status/survey.py", "exchanger/status/command.py"],
-        ["tests/author_tools", "tests/status", "tests/playground", "tests/property/test_tools.py"],
+        [
+            "exchanger/commands/offline/*.py",
+            "exchanger/commands/policies.py",
+            "exchanger/commands/status/survey.py",
+            "exchanger/commands/status/command.py",
+        ],
+        ["tests/commands/test_*.py", "tests/commands/status", "tests/commands/playground", "tests/property/test_tools.py"],
     ),
-    "publish": (["exchanger/publish"], ["tests/publish", "tests/property/test_publish_*.py"]),
-    "kube": (["exchanger/kube"], ["tests/kube", "tests/property/test_kube_*.py"]),
+    "publish": (["exchanger/sources/publish/*.py"], ["tests/sources/publish", "tests/property/test_publish_*.py"]),
+    "kube": (["exchanger/sources/kube/**/*.py"], ["tests/sources/kube", "tests/property/test_kube_*.py"]),
     "grpc": (
-        ["exchanger/grpc"],
-        ["tests/grpc", "tests/envoy", *(f"tests/property/test_{room}*.py" for room in ("grpc", "envoy"))],
+        ["exchanger/net/grpc/*.py"],
+        ["tests/net/grpc", "tests/authz/envoy", *(f"tests/property/test_{room}*.py" for room in ("grpc", "envoy"))],
     ),
-    "envoy": (["exchanger/envoy"], ["tests/envoy", "tests/property/test_envoy.py"]),
-    "http_authz": (["exchanger/http_authz"], ["tests/http_authz", "tests/property/test_http_authz.py"]),
-    "audit": (["exchanger/audit"], ["tests/audit", "tests/app/test_settings.py"]),
-    "issuers": (["exchanger/issuers"], ["tests/issuers", "tests/check/test_command.py", "tests/property/test_issuers*.py"]),
-    "grpc-connection": (["exchanger/grpc/connection.py"], ["tests/grpc", "tests/property/test_grpc*.py"]),
-    "kube-reflector": (["exchanger/kube/reflector.py"], ["tests/kube", "tests/property/test_kube_*.py"]),
+    "envoy": (["exchanger/authz/envoy/*.py"], ["tests/authz/envoy", "tests/property/test_envoy.py"]),
+    "http_authz": (["exchanger/authz/http_authz/*.py"], ["tests/authz/http_authz", "tests/property/test_http_authz.py"]),
+    "audit": (["exchanger/authz/audit/*.py"], ["tests/authz/audit", "tests/app/test_settings.py"]),
+    "issuers": (
+        ["exchanger/exchange/issuers/*.py"],
+        ["tests/exchange/issuers", "tests/commands/check/test_command.py", "tests/property/test_issuers*.py"],
+    ),
+    "grpc-connection": (["exchanger/net/grpc/connection.py"], ["tests/net/grpc", "tests/property/test_grpc*.py"]),
+    "kube-reflector": (["exchanger/sources/kube/reflector.py"], ["tests/sources/kube", "tests/property/test_kube_*.py"]),
 }
 # A mutant may loop or wait for ever. What a test may take, in seconds and in multiples of what it takes without a mutation.
 CPU_S: Final = 5.0
@@ -488,7 +498,7 @@ def score(name: str, count: int, seeds: list[int], jobs: int, folder: Path) -> b
     start = time.monotonic()
     sources, patterns = ROOMS[name]
     tests = [str(path) for pattern in patterns for path in sorted(Path().glob(pattern))]
-    files = [path for source in sources for path in (sorted(Path(source).rglob("*.py")) or [Path(source)])]
+    files = [path for source in sources for path in sorted(Path().glob(source))]
     possible = [mutant for file in files for mutant in mutants(file)]
     samples = {seed: random.Random(seed).sample(possible, min(count, len(possible))) for seed in seeds}  # noqa: S311 - no secret
     sample = list(dict.fromkeys(mutant for drawn in samples.values() for mutant in drawn))

@@ -15,16 +15,16 @@ from typing import Final
 import attrs
 import trio
 
-from exchanger.admission.judgement import KnownPolicy, judge
+from exchanger.app.admission.judgement import KnownPolicy, judge
+from exchanger.model.entry import DenyEntry, Source
+from exchanger.model.selector import parse_selector
+from exchanger.model.verdict import NoMatch
 from exchanger.policy.grants.allowance import Grants, NamespaceGrant
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.selection import Change, DocumentText, Text
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.publish.machine import Machine
-from exchanger.publish.runner import Runner
-from exchanger.values.entry import DenyEntry, Source
-from exchanger.values.selector import parse_selector
-from exchanger.values.verdict import NoMatch
+from exchanger.sources.publish.machine import Machine
+from exchanger.sources.publish.runner import Runner
 
 BROKEN: Final = "version: v2"
 MIB: Final = 1024 * 1024

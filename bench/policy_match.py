@@ -9,12 +9,7 @@ from functools import partial
 
 import attrs
 
-from exchanger.policy.documents.document import PolicyDocument, parse_document
-from exchanger.policy.grants.allowance import NO_GRANTS
-from exchanger.policy.limits import NamespaceLimits
-from exchanger.policy.path import read_path
-from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import (
+from exchanger.model.entry import (
     BASELINE,
     EVERYWHERE,
     DenyEntry,
@@ -26,7 +21,12 @@ from exchanger.values.entry import (
     Source,
     TokenTarget,
 )
-from exchanger.values.request import HeaderFields
+from exchanger.model.request import HeaderFields
+from exchanger.policy.documents.document import PolicyDocument, parse_document
+from exchanger.policy.grants.allowance import NO_GRANTS
+from exchanger.policy.limits import NamespaceLimits
+from exchanger.policy.path import read_path
+from exchanger.policy.snapshot import PolicySnapshot
 
 SIZES = (10, 10_000, 100_000)  # entries
 ENTRIES_A_DOCUMENT = 10

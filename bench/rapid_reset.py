@@ -23,8 +23,8 @@ from typing import Final
 import ngh2
 import trio
 
-from exchanger.grpc.routes import CallInfo, Immediate, Route, Streaming, StreamMethod, UnaryMethod
-from exchanger.grpc.server import GrpcServer, ServerSettings, ServerUsage
+from exchanger.net.grpc.routes import CallInfo, Immediate, Route, Streaming, StreamMethod, UnaryMethod
+from exchanger.net.grpc.server import GrpcServer, ServerSettings, ServerUsage
 from exchanger.net.reactor import Reactor
 
 NOW: Final = b"/bench.Echo/Now"

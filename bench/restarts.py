@@ -16,7 +16,7 @@ import trio
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from exchanger.demo.envoy import FilterMode
+from exchanger.commands.demo.envoy import FilterMode
 from tests.e2e.churn import Load, restarts_under_load, rotations_under_load
 
 

@@ -22,9 +22,9 @@ import trio
 
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
 from exchanger._proto.grpc.health.v1.health_pb2 import HealthCheckResponse
-from exchanger.grpc.client import CallAnswered
-from exchanger.health.command import ask
-from exchanger.health.options import HealthOptions
+from exchanger.commands.health.command import ask
+from exchanger.commands.health.options import HealthOptions
+from exchanger.net.grpc.client import CallAnswered
 
 CHECK: Final = "/envoy.service.auth.v3.Authorization/Check"
 HOST: Final = "api.example.com"

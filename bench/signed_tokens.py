@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from jwt.algorithms import get_default_algorithms
 
-from exchanger.jwt.claims import SubjectPolicy
-from exchanger.jwt.keys import KeySet, read_key_set
-from exchanger.jwt.refusal import TokenRefused
-from exchanger.jwt.signing import LoadedKey, load_key, sign_assertion
-from exchanger.jwt.verify import VerifiedClaims, judge, read_token
-from exchanger.values.issuer import SigningAlgorithm
+from exchanger.formats.jwt.claims import SubjectPolicy
+from exchanger.formats.jwt.keys import KeySet, read_key_set
+from exchanger.formats.jwt.refusal import TokenRefused
+from exchanger.formats.jwt.signing import LoadedKey, load_key, sign_assertion
+from exchanger.formats.jwt.verify import VerifiedClaims, judge, read_token
+from exchanger.model.issuer import SigningAlgorithm
 
 NOW: Final = 1_700_000_000.0
 POLICY: Final = SubjectPolicy(("https://issuer.example.com",), ("gateway",), has_actor=False)

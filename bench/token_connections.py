@@ -26,14 +26,14 @@ import attrs
 import trio
 from trio.testing import MockClock
 
+from exchanger.exchange.oauth.settings import TokenClientSettings
 from exchanger.exchange.pipeline import ExchangePipeline
+from exchanger.model.entry import TokenTarget
+from exchanger.model.issuer import AuthMethod, Credentials, Issuer
+from exchanger.model.secret import Secret
+from exchanger.model.token import ACCESS_TOKEN_TYPE, CoalescedRecord, ExchangedToken, ExchangeRecord, TokenOutcome, TokenRequest
 from exchanger.net.network import SYSTEM, Connect
 from exchanger.net.reactor import Reactor
-from exchanger.oauth.settings import TokenClientSettings
-from exchanger.values.entry import TokenTarget
-from exchanger.values.issuer import AuthMethod, Credentials, Issuer
-from exchanger.values.secret import Secret
-from exchanger.values.token import ACCESS_TOKEN_TYPE, CoalescedRecord, ExchangedToken, ExchangeRecord, TokenOutcome, TokenRequest
 
 BODY: Final = b'{"access_token":"%b","token_type":"Bearer","issued_token_type":"%b"}' % (b"t" * 900, ACCESS_TOKEN_TYPE.encode())
 ANSWER: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)

@@ -20,9 +20,9 @@ from typing import Any, Final, NoReturn, final
 import attrs
 
 from exchanger import __version__
-from exchanger.errors import leaves
-from exchanger.util.arguments import WrongArgumentsError, did_you_mean, one_of, refuse, unexpected
-from exchanger.util.terminal import BROKEN_PIPE, drop_output, flush_output, no_room, prepare_output
+from exchanger.commands.arguments import WrongArgumentsError, did_you_mean, one_of, refuse, unexpected
+from exchanger.commands.terminal import BROKEN_PIPE, drop_output, flush_output, no_room, prepare_output
+from exchanger.model.errors import leaves
 from exchanger.util.text import bounded
 
 _FAILED: Final = 1
@@ -170,7 +170,7 @@ def _serve(namespace: argparse.Namespace) -> int:
 
 
 def _admission(_namespace: argparse.Namespace) -> int:
-    from exchanger.admission.process import run_admission
+    from exchanger.app.admission.process import run_admission
 
     return run_admission()
 
@@ -178,8 +178,8 @@ def _admission(_namespace: argparse.Namespace) -> int:
 def _status(namespace: argparse.Namespace) -> int:
     import trio
 
-    from exchanger.status.command import run_status
-    from exchanger.status.options import options_of
+    from exchanger.commands.status.command import run_status
+    from exchanger.commands.status.options import options_of
 
     return trio.run(run_status, options_of(namespace))
 
@@ -187,8 +187,8 @@ def _status(namespace: argparse.Namespace) -> int:
 def _health(namespace: argparse.Namespace) -> int:
     import trio
 
-    from exchanger.health.command import run_health
-    from exchanger.health.options import options_of
+    from exchanger.commands.health.command import run_health
+    from exchanger.commands.health.options import options_of
 
     options = options_of(namespace, os.environ)
     refuse(options.problems())
@@ -196,21 +196,21 @@ def _health(namespace: argparse.Namespace) -> int:
 
 
 def _check(namespace: argparse.Namespace) -> int:
-    from exchanger.tools.check.command import run_check
-    from exchanger.tools.check.options import options_of
+    from exchanger.commands.check.command import run_check
+    from exchanger.commands.check.options import options_of
 
     return run_check(options_of(namespace))
 
 
 def _add_schema(parser: argparse.ArgumentParser) -> None:
-    from exchanger.tools.schemas import SCHEMAS
+    from exchanger.commands.schemas import SCHEMAS
 
     names = tuple(SCHEMAS)
     parser.add_argument("name", type=one_of(*names), metavar="DOCUMENT", help=f"one of {', '.join(names)}")
 
 
 def _schema(namespace: argparse.Namespace) -> int:
-    from exchanger.tools.schemas import SCHEMAS
+    from exchanger.commands.schemas import SCHEMAS
     from exchanger.util.json_schema import as_text
 
     print(as_text(SCHEMAS[namespace.name]()), end="")
@@ -222,7 +222,7 @@ def _add_code(parser: argparse.ArgumentParser) -> None:
 
 
 def _code(namespace: argparse.Namespace) -> int:
-    from exchanger.tools.code_text import run_code
+    from exchanger.commands.code_text import run_code
 
     return run_code(namespace.code)
 
@@ -254,8 +254,8 @@ def _pre_stop_sleep(namespace: argparse.Namespace) -> int:
 def _demo(namespace: argparse.Namespace) -> int:
     import trio
 
-    from exchanger.demo.command import run_demo
-    from exchanger.demo.options import options_of
+    from exchanger.commands.demo.command import run_demo
+    from exchanger.commands.demo.options import options_of
 
     options = options_of(namespace)
     refuse(options.problems())
@@ -265,8 +265,8 @@ def _demo(namespace: argparse.Namespace) -> int:
 def _scenarios(namespace: argparse.Namespace) -> int:
     import trio
 
-    from exchanger.scenarios.command import option_problems, run_scenarios
-    from exchanger.scenarios.options import options_of
+    from exchanger.commands.scenarios.command import option_problems, run_scenarios
+    from exchanger.commands.scenarios.options import options_of
 
     options = options_of(namespace)
     refuse(option_problems(options, os.environ))
@@ -274,7 +274,7 @@ def _scenarios(namespace: argparse.Namespace) -> int:
 
 
 def _fake_token_endpoint(namespace: argparse.Namespace) -> int:
-    from exchanger.demo.token_command import run
+    from exchanger.commands.demo.token_command import run
 
     return run(namespace, os.environ)
 
@@ -282,7 +282,7 @@ def _fake_token_endpoint(namespace: argparse.Namespace) -> int:
 def _echo(namespace: argparse.Namespace) -> int:
     import trio
 
-    from exchanger.demo.servers import echo, run_server
+    from exchanger.commands.demo.servers import echo, run_server
 
     return trio.run(run_server, "echo", echo, namespace.address, os.environ)
 
@@ -318,33 +318,33 @@ COMMANDS: Final[Mapping[str, Command]] = {
         _admission,
         examples=("admission",),
         statuses=_SERVED,
-        more="admission/help.txt",
+        more="app/admission/help.txt",
     ),
     "init": Command(
         "write a policy, an issuer profile and tests to start from",
-        _later("exchanger.tools.init", "run"),
-        _later("exchanger.tools.init", "add_arguments"),
+        _later("exchanger.commands.init", "run"),
+        _later("exchanger.commands.init", "add_arguments"),
         ("init rest", "init mcp policies --host mcp.example.com --namespace team-a"),
         ("the files are written", "they cannot be written", "the arguments are wrong, or a file exists"),
     ),
     "status": Command(
         "show policies as the service sees them, and what is wrong with them",
         _status,
-        _later("exchanger.status.options", "add_arguments"),
+        _later("exchanger.commands.status.options", "add_arguments"),
         ("status --issuers issuers.yaml --grants grants.yaml", "status --directory policies", "status --service http://127.0.0.1:3002"),
         ("no problems", "a policy has a problem, or there is none", "what was asked cannot be read, or a setting is wrong"),
     ),
     "check": Command(
         "report every problem in policy manifests, with its location",
         _check,
-        _later("exchanger.tools.check.options", "add_arguments"),
+        _later("exchanger.commands.check.options", "add_arguments"),
         ("check policies --issuers issuers.yaml", "check - --format github", "check policies --suggest"),
         ("nothing is wrong", "a problem or a warning", "wrong arguments, a missing path, or no policy at the paths"),
     ),
     "explain": Command(
         "explain how a request is decided",
-        _later("exchanger.tools.explain", "explain"),
-        _later("exchanger.tools.options", "add_explain"),
+        _later("exchanger.commands.explain", "explain"),
+        _later("exchanger.commands.options", "add_explain"),
         (
             "explain GET https://orders.example.com/orders/1 --policy policies",
             "explain POST https://orders.example.com/mcp -H 'Mcp-Name: drop' --cluster",
@@ -353,22 +353,22 @@ COMMANDS: Final[Mapping[str, Command]] = {
     ),
     "test": Command(
         "check that requests get the expected decisions",
-        _later("exchanger.tools.testing", "test"),
-        _later("exchanger.tools.options", "add_test"),
+        _later("exchanger.commands.testing", "test"),
+        _later("exchanger.commands.options", "add_test"),
         ("test tests.yaml --policy policies --issuers issuers.yaml",),
         ("every test passes", "a test fails", "wrong arguments, or a file that cannot be used"),
     ),
     "diff": Command(
         "show which requests another version of the policies decides differently",
-        _later("exchanger.tools.diff", "diff"),
-        _later("exchanger.tools.options", "add_diff"),
+        _later("exchanger.commands.diff", "diff"),
+        _later("exchanger.commands.options", "add_diff"),
         ("diff policies proposed",),
         ("no decision differs", "a decision differs", "wrong arguments, or a file that cannot be used"),
     ),
     "audit": Command(
         "show who acted for whom, from an audit log",
-        _later("exchanger.tools.audit", "run"),
-        _later("exchanger.tools.audit", "add_arguments"),
+        _later("exchanger.commands.audit", "run"),
+        _later("exchanger.commands.audit", "add_arguments"),
         (
             "audit /var/log/audit.log --since 1h",
             "audit audit.log --policy team-orders/orders --json",
@@ -379,7 +379,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "health": Command(
         "check gRPC health (for exec probes)",
         _health,
-        _later("exchanger.health.options", "add_arguments"),
+        _later("exchanger.commands.health.options", "add_arguments"),
         ("health",),
         ("SERVING", "anything else", "the arguments are wrong"),
     ),
@@ -402,28 +402,28 @@ DEMO_COMMANDS: Final[Mapping[str, Command]] = {
     "demo": Command(
         "run the service locally behind a real Envoy, with a token endpoint and an upstream",
         _demo,
-        _later("exchanger.demo.options", "add_arguments"),
+        _later("exchanger.commands.demo.options", "add_arguments"),
         ("demo", "demo --check"),
         ("stopped by Ctrl-C, or every scenario passed", "a part or a scenario failed", "the arguments are wrong"),
     ),
     "scenarios": Command(
         "run the demo's scenarios, or your own, against any gateway",
         _scenarios,
-        _later("exchanger.scenarios.options", "add_arguments"),
+        _later("exchanger.commands.scenarios.options", "add_arguments"),
         ("scenarios --list",),
         ("every scenario passed", "a scenario failed, or none could run", "the arguments or a file are wrong"),
     ),
     "fake-token-endpoint": Command(
         "run only the demo's token endpoint; it issues made-up tokens and protects nothing",
         _fake_token_endpoint,
-        _later("exchanger.demo.token_command", "add_arguments"),
+        _later("exchanger.commands.demo.token_command", "add_arguments"),
         ("fake-token-endpoint",),
         _PART_SERVED,
     ),
     "echo": Command(
         "run only the demo's upstream, which echoes each request",
         _echo,
-        _later("exchanger.demo.servers", "add_arguments"),
+        _later("exchanger.commands.demo.servers", "add_arguments"),
         ("echo",),
         _PART_SERVED,
     ),
@@ -432,4 +432,4 @@ DEMO_COMMANDS: Final[Mapping[str, Command]] = {
 
 def available_commands() -> dict[str, Command]:
     """Return the commands of this installation."""
-    return {**COMMANDS, **(DEMO_COMMANDS if importlib.util.find_spec("exchanger.demo") else {})}
+    return {**COMMANDS, **(DEMO_COMMANDS if importlib.util.find_spec("exchanger.commands.demo") else {})}

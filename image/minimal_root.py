@@ -30,7 +30,7 @@ from typing import Final
 # Name of the distribution that changes with each version.
 APPLICATION: Final = "exchanger"
 # The packages of that distribution that only the demo's commands use. Without them, the program does not offer these commands.
-DEMO: Final = ("exchanger/demo", "exchanger/playground", "exchanger/scenarios")
+DEMO: Final = ("exchanger/commands/demo", "exchanger/commands/playground", "exchanger/commands/scenarios")
 # User and group that images without a shell use by custom; any other works too.
 USER: Final = 65532
 

@@ -17,12 +17,12 @@ from typing import Final
 
 import trio
 
-from exchanger.scenarios.builtin import SCENARIOS
-from exchanger.scenarios.options import ScenariosOptions, add_arguments, options_of
-from exchanger.scenarios.runner import run_scenario
-from exchanger.scenarios.scenario import OneRequest
-from exchanger.scenarios.target import UNSIGNED_SUBJECTS, Gateway, ScenarioTarget
-from exchanger.scenarios.tokens import make_subjects
+from exchanger.commands.scenarios.builtin import SCENARIOS
+from exchanger.commands.scenarios.options import ScenariosOptions, add_arguments, options_of
+from exchanger.commands.scenarios.runner import run_scenario
+from exchanger.commands.scenarios.scenario import OneRequest
+from exchanger.commands.scenarios.target import UNSIGNED_SUBJECTS, Gateway, ScenarioTarget
+from exchanger.commands.scenarios.tokens import make_subjects
 from exchanger.util.duration import parse_duration
 
 SINGLE: Final = tuple(scenario for scenario in SCENARIOS if isinstance(scenario, OneRequest) and not scenario.call.grants)

@@ -27,7 +27,7 @@ from tests.examples import register_profiles
 from tests.tools import what_tools_would_add
 
 if TYPE_CHECKING:
-    from tests.kube.control_plane import ControlPlane
+    from tests.sources.kube.control_plane import ControlPlane
 
 # What the tests' environment does not bring. Tests with such a part are also marked ``tool``: without it, they are skipped.
 TOOL: Final = frozenset(
@@ -81,7 +81,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 # long, and have a process of their own.
 SHARING: Final = {
     "image": re.compile(r"tests/image/"),
-    "outages": re.compile(r"tests/kube/test_service\.py"),
+    "outages": re.compile(r"tests/sources/kube/test_service\.py"),
     "control plane": re.compile(r"tests/(.*_control_plane|helm/test_rendered_service)\.py"),
 }
 
@@ -123,8 +123,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
 
 @pytest.fixture(scope="session")
 def shared_control_plane(tmp_path_factory: pytest.TempPathFactory) -> "Generator[ControlPlane]":
-    """One control plane for all tests of a process. Tests take the fixture ``control_plane`` of ``tests/kube``."""
-    from tests.kube.control_plane import find_programs, running
+    """One control plane for all tests of a process. Tests take the fixture ``control_plane`` of ``tests/sources/kube``."""
+    from tests.sources.kube.control_plane import find_programs, running
 
     programs = find_programs()
     if programs is None:

@@ -1,7 +1,7 @@
 """Credentials as most tests need them: with a client secret."""
 
-from exchanger.values.issuer import Credentials
-from exchanger.values.secret import Secret
+from exchanger.model.issuer import Credentials
+from exchanger.model.secret import Secret
 
 
 def client_secret(credentials: Credentials) -> Secret:

@@ -14,7 +14,7 @@ import pytest
 
 from exchanger import __version__, cli
 from exchanger.app.settings import known_variables
-from exchanger.codes.registry import CODES
+from exchanger.model.codes.registry import CODES
 from tests.tiers import mostly_full
 
 COMMANDS = tuple(cli.available_commands())
@@ -199,7 +199,16 @@ def test_closed_output_is_no_fault(arguments: list[str]) -> None:
 
 
 def test_a_probe_loads_no_more_than_it_needs() -> None:
-    heavy = {"exchanger.policy", "exchanger.telemetry", "exchanger.demo", "httpx", "kubernetes", "rich", "structlog", "yaml"}
+    heavy = {
+        "exchanger.policy",
+        "exchanger.operations.telemetry",
+        "exchanger.commands.demo",
+        "httpx",
+        "kubernetes",
+        "rich",
+        "structlog",
+        "yaml",
+    }
     call = "cli.main(['health', '--address', '127.0.0.1:1'])"
     code = f"import sys; from exchanger import cli; {call}; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run((sys.executable, "-c", code), capture_output=True, text=True, check=True, timeout=60)

@@ -14,9 +14,9 @@ from typing import Any, Final, Generic, TypeVar, Union, get_args, get_origin, ge
 import attrs
 import pytest
 
-from exchanger.values.secret import Secret
+from exchanger.model.secret import Secret
 
-ROOMS: Final = ("exchanger.values", "exchanger.policy", "exchanger.decision")
+ROOMS: Final = ("exchanger.model", "exchanger.policy", "exchanger.authz.decision")
 SCALARS: Final = frozenset({str, int, float, bool, bytes, type(None), Secret})
 
 K = TypeVar("K")

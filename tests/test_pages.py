@@ -10,12 +10,12 @@ from typing import Final
 import pytest
 import yaml
 
+from exchanger.authz.decision.outcome import DecisionReason
 from exchanger.cli import available_commands, parse
-from exchanger.decision.outcome import DecisionReason
-from exchanger.errors import Diagnostic
+from exchanger.model.entry import Source
+from exchanger.model.errors import Diagnostic
+from exchanger.model.token import Cache, ErrorKind
 from exchanger.policy.documents.document import parse_document
-from exchanger.values.entry import Source
-from exchanger.values.token import Cache, ErrorKind
 from tests.monitoring.exported import exported
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -130,7 +130,7 @@ def test_the_reference_has_every_log_event() -> None:
 
 
 def test_the_reference_has_every_field_of_a_decision_and_no_other() -> None:
-    source = (ROOT / "exchanger" / "telemetry" / "decision_log.py").read_text().partition("# Fields that differ between")[0]
+    source = (ROOT / "exchanger" / "operations" / "telemetry" / "decision_log.py").read_text().partition("# Fields that differ between")[0]
     made = set(re.findall(r'(?:line\["|^ {8}")([a-z_]+)"', source, re.MULTILINE)) - {"subject_token", "exchanged_token"}
     made |= {f"{side}_{name}" for side in ("requested", "issued") for name in ("iss", "aud", "scope")}
     table = (REFERENCE / "log-events.md").read_text().partition("## Decisions")[2].partition("\n## ")[0]

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exchanger.model.text import PATH_LIMIT
 from exchanger.util.text import MAX_QUOTED
-from exchanger.values.text import PATH_LIMIT
 from tests.patterns import (
     ANCHORED,
     FOLDERS,

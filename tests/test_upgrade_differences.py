@@ -13,15 +13,15 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from exchanger.app.settings import read_settings
-from exchanger.decision.outcome import DecisionReason
-from exchanger.errors import ConfigurationError
+from exchanger.authz.decision.outcome import DecisionReason
+from exchanger.model.entry import DenyEntry, ExchangeEntry, Source
+from exchanger.model.errors import ConfigurationError
+from exchanger.model.verdict import Ambiguous, NoMatch
+from exchanger.operations.telemetry.metrics import Metrics
 from exchanger.policy.documents.document import parse_document
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.telemetry.metrics import Metrics
-from exchanger.values.entry import DenyEntry, ExchangeEntry, Source
-from exchanger.values.verdict import Ambiguous, NoMatch
+from tests.operations.telemetry.gauges import SOMETHING
 from tests.property.strategies_policy import snapshot_of
-from tests.telemetry.gauges import SOMETHING
 from tests.test_upgrade_reference import METRICS, PAGE, ROOT
 
 TEXT: Final = PAGE.read_text()

@@ -14,8 +14,8 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from exchanger.app.settings import read_settings
-from exchanger.telemetry.metrics import Metrics
-from tests.telemetry.gauges import SOMETHING
+from exchanger.operations.telemetry.metrics import Metrics
+from tests.operations.telemetry.gauges import SOMETHING
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PAGE: Final = ROOT / "docs" / "how-to" / "upgrade.md"

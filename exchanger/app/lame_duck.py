@@ -6,7 +6,7 @@ from typing import Final, final
 import attrs
 import trio
 
-from exchanger.envoy.health import LIVENESS
+from exchanger.authz.envoy.health import LIVENESS
 
 # Seconds: some intervals of a gateway's quick health checks, and what follows. In Kubernetes, the pre-stop sleep comes before.
 FADE_S: Final = 3.0

@@ -14,12 +14,12 @@ import attrs
 from exchanger import __version__
 from exchanger.app.environment import Environment
 from exchanger.app.variable_names import Notes
-from exchanger.http.names import is_loopback
+from exchanger.model.secret import Secret
+from exchanger.net.http.names import is_loopback
 from exchanger.net.why import why_unusable
-from exchanger.telemetry.otlp.post import tls_context
-from exchanger.telemetry.otlp.settings import MetricsExportSettings, OtlpSettings, Protocol, Target, TracesSettings
-from exchanger.telemetry.trace_context import Sampler, SamplingSettings
-from exchanger.values.secret import Secret
+from exchanger.operations.telemetry.otlp.post import tls_context
+from exchanger.operations.telemetry.otlp.settings import MetricsExportSettings, OtlpSettings, Protocol, Target, TracesSettings
+from exchanger.operations.telemetry.trace_context import Sampler, SamplingSettings
 
 DEFAULT_ENDPOINTS: Final = {Protocol.HTTP_PROTOBUF: "http://localhost:4318", Protocol.GRPC: "http://localhost:4317"}
 SERVICE_NAME: Final = "exchanger"

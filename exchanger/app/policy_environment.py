@@ -8,14 +8,14 @@ import attrs
 from exchanger.app.environment import Environment
 from exchanger.app.grants_file import GrantsSettings
 from exchanger.app.variable_names import Notes
-from exchanger.directory.source import DirectorySettings
-from exchanger.kube.namespaces_file import read_namespaces
-from exchanger.kube.settings import KubernetesSettings, parse_namespaces
+from exchanger.model.selector import Selector, parse_selector
 from exchanger.policy.limits import NamespaceLimits
+from exchanger.sources.directory.source import DirectorySettings
+from exchanger.sources.kube.namespaces_file import read_namespaces
+from exchanger.sources.kube.settings import KubernetesSettings, parse_namespaces
 from exchanger.util.duration import parse_duration
 from exchanger.util.regular_file import UnusableFile
 from exchanger.util.shown import shown_file
-from exchanger.values.selector import Selector, parse_selector
 
 _POLICY_LABEL: Final = "ext-authz-token-exchange.magneticflux.net/enabled=true"
 _NAMESPACE_LABEL: Final = "ext-authz-token-exchange.magneticflux.net/policy=enabled"

@@ -5,14 +5,14 @@ from typing import Final, final
 import attrs
 import structlog
 
-from exchanger.codes.problem import hinted_reason
+from exchanger.model.codes.problem import hinted_reason
+from exchanger.model.entry import Source
+from exchanger.model.notice import Notices
+from exchanger.model.text import DETAIL_LIMIT, POLICY_LIMIT
 from exchanger.policy.conflicts import named
 from exchanger.policy.selection import Change
-from exchanger.publish.conflict_watch import Conflicts
+from exchanger.sources.publish.conflict_watch import Conflicts
 from exchanger.util.text import printable
-from exchanger.values.entry import Source
-from exchanger.values.notice import Notices
-from exchanger.values.text import DETAIL_LIMIT, POLICY_LIMIT
 
 # Problems listed in one document's line; once these are fixed, the next ones appear.
 MAX_PROBLEMS: Final = 5

@@ -13,23 +13,23 @@ from exchanger.app.grants_file import GrantsFile
 from exchanger.app.policy_log import ConflictLog, log_notices, log_problems, log_version
 from exchanger.app.secrets import ApiSecrets, Secrets, WatchingSecrets
 from exchanger.app.settings import Settings
-from exchanger.directory.folder import FOLDER
-from exchanger.directory.source import DirectorySettings, DirectorySource, Watch, watch_folder
-from exchanger.issuers.source import IssuerSource
-from exchanger.kube.api.connection import ApiConnection
-from exchanger.kube.api.resource import PolicyListWatches
-from exchanger.kube.event_writer import EventWriter
-from exchanger.kube.events import PolicyEvents
-from exchanger.kube.namespaces_file import NamespacesFile
-from exchanger.kube.settings import KubernetesSettings
-from exchanger.kube.source import KubernetesSource, ListWatches
+from exchanger.exchange.issuers.source import IssuerSource
+from exchanger.model.entry import Source
+from exchanger.model.issuer import Issuer
+from exchanger.model.notice import Notices
 from exchanger.net.network import Network
 from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.selection import Change
-from exchanger.publish.conflict_watch import ConflictWatch
-from exchanger.values.entry import Source
-from exchanger.values.issuer import Issuer
-from exchanger.values.notice import Notices
+from exchanger.sources.directory.folder import FOLDER
+from exchanger.sources.directory.source import DirectorySettings, DirectorySource, Watch, watch_folder
+from exchanger.sources.kube.api.connection import ApiConnection
+from exchanger.sources.kube.api.resource import PolicyListWatches
+from exchanger.sources.kube.event_writer import EventWriter
+from exchanger.sources.kube.events import PolicyEvents
+from exchanger.sources.kube.namespaces_file import NamespacesFile
+from exchanger.sources.kube.settings import KubernetesSettings
+from exchanger.sources.kube.source import KubernetesSource, ListWatches
+from exchanger.sources.publish.conflict_watch import ConflictWatch
 
 _WITHOUT_CLUSTER: Final = "; to read policies from a folder, set POLICY_SOURCE=directory"
 
@@ -157,7 +157,7 @@ class PolicySync:
         if not isinstance(self.settings.policy, KubernetesSettings) or self._list_watches is not None:
             yield None
             return
-        from exchanger.kube.api.client import ClusterConfigSource, connect
+        from exchanger.sources.kube.api.client import ClusterConfigSource, connect
 
         origin = ClusterConfigSource(context=self.settings.kube_context, otherwise=_WITHOUT_CLUSTER)
         async with connect(origin, network=self._network) as connection:

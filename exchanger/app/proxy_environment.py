@@ -10,8 +10,8 @@ import attrs
 
 from exchanger.app.environment import Environment
 from exchanger.app.variable_names import Notes
+from exchanger.model.proxy import Proxy, ProxyProblem, read_proxy
 from exchanger.net.proxies import EnvironmentProxies, NoProxy
-from exchanger.values.proxy import Proxy, ProxyProblem, read_proxy
 
 SWITCH: Final = "TOKEN_ENDPOINT_PROXY_FROM_ENVIRONMENT"
 

@@ -13,13 +13,13 @@ from typing import Final, NoReturn, Protocol, final
 import attrs
 import trio
 
-from exchanger.issuers.secrets import PollingSecrets, SecretData, SecretFault, SecretName, SecretProblem, secret_data
-from exchanger.kube.api.connection import ApiConnection
-from exchanger.kube.api.decoding import Kind
-from exchanger.kube.api.resource import Resource, path_of
-from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, Key, ListWatch
-from exchanger.kube.reflector import Reflector
+from exchanger.exchange.issuers.secrets import PollingSecrets, SecretData, SecretFault, SecretName, SecretProblem, secret_data
 from exchanger.net.network import SYSTEM
+from exchanger.sources.kube.api.connection import ApiConnection
+from exchanger.sources.kube.api.decoding import Kind
+from exchanger.sources.kube.api.resource import Resource, path_of
+from exchanger.sources.kube.list_watch import ApiFailure, FailureKind, Item, Key, ListWatch
+from exchanger.sources.kube.reflector import Reflector
 
 SecretState = SecretData | SecretProblem
 Learn = Callable[[SecretState], None]

@@ -13,10 +13,10 @@ import trio
 from exchanger.app import descriptors
 from exchanger.app.settings import read_settings
 from exchanger.app.supervisor import Supervisor
-from exchanger.directory.source import DirectorySettings
-from exchanger.errors import ConfigurationError, ExchangerError, leaves
-from exchanger.issuers.profiles_file import check_references
-from exchanger.telemetry.log import logging_to_stdout
+from exchanger.exchange.issuers.profiles_file import check_references
+from exchanger.model.errors import ConfigurationError, ExchangerError, leaves
+from exchanger.operations.telemetry.log import logging_to_stdout
+from exchanger.sources.directory.source import DirectorySettings
 
 USAGE_ERROR: Final = 2
 FAILED: Final = 1

@@ -16,35 +16,35 @@ from exchanger.app.otel_environment import read_otel
 from exchanger.app.policy_environment import policy_notes, read_grants_settings, read_policy
 from exchanger.app.proxy_environment import read_proxies
 from exchanger.app.variable_names import Notes
-from exchanger.audit.identities import read_audit_keys
-from exchanger.audit.settings import OFF, AuditSettings, parse_target
-from exchanger.console.access import ConsoleSettings, parse_hosts
-from exchanger.decision.check import TOKEN_EXCHANGE_GRANT, DecisionRules
-from exchanger.directory.source import DirectorySettings
-from exchanger.errors import ConfigurationError
+from exchanger.authz.audit.identities import read_audit_keys
+from exchanger.authz.audit.settings import OFF, AuditSettings, parse_target
+from exchanger.authz.decision.check import TOKEN_EXCHANGE_GRANT, DecisionRules
+from exchanger.authz.http_authz.settings import DEFAULT_HOST, HttpAuthzSettings
 from exchanger.exchange.cache.files import read_files
 from exchanger.exchange.cache.settings import DEFAULT_NAMESPACE, SharedSettings, parse_namespace, parse_store_url, parse_username
-from exchanger.grpc.server import ServerSettings
-from exchanger.http.names import is_loopback
-from exchanger.http.token_file import check_token_file
-from exchanger.http_authz.settings import DEFAULT_HOST, HttpAuthzSettings
-from exchanger.issuers.profiles_file import check_file
-from exchanger.issuers.rules import ProfileRules
-from exchanger.issuers.source import IssuerSettings
-from exchanger.kube.settings import KubernetesSettings
+from exchanger.exchange.issuers.profiles_file import check_file
+from exchanger.exchange.issuers.rules import ProfileRules
+from exchanger.exchange.issuers.source import IssuerSettings
+from exchanger.exchange.oauth.settings import TokenClientSettings
+from exchanger.exchange.oauth.token_response import TokenResponseRules
+from exchanger.model.errors import ConfigurationError
+from exchanger.model.issuer import AuthMethod
+from exchanger.model.token import ACCESS_TOKEN_TYPE
+from exchanger.net.grpc.server import ServerSettings
+from exchanger.net.http.names import is_loopback
+from exchanger.net.http.token_file import check_token_file
 from exchanger.net.tls.certificates import check_files
 from exchanger.net.tls.settings import TlsSettings
-from exchanger.oauth.settings import TokenClientSettings
-from exchanger.oauth.token_response import TokenResponseRules
+from exchanger.operations.console.access import ConsoleSettings, parse_hosts
+from exchanger.operations.telemetry.log import LogDecisions, LogFormat, LogLevel, LogSettings
+from exchanger.operations.telemetry.metrics import MetricsSettings
+from exchanger.operations.telemetry.otlp.settings import OtlpSettings
 from exchanger.policy.snapshot import UnreadableReach
-from exchanger.telemetry.log import LogDecisions, LogFormat, LogLevel, LogSettings
-from exchanger.telemetry.metrics import MetricsSettings
-from exchanger.telemetry.otlp.settings import OtlpSettings
+from exchanger.sources.directory.source import DirectorySettings
+from exchanger.sources.kube.settings import KubernetesSettings
 from exchanger.util.address import parse_address
 from exchanger.util.regular_file import UnusableFile
 from exchanger.util.shown import shown_file
-from exchanger.values.issuer import AuthMethod
-from exchanger.values.token import ACCESS_TOKEN_TYPE
 
 _is_request_target: Final = re.compile(r"/[!\"$->@-~]*").fullmatch  # visible ASCII, and neither query nor fragment (RFC 9112 section 3.2)
 # Seconds: Kubernetes kills after 30 by default (https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination).

@@ -24,42 +24,42 @@ from exchanger.app.policy_sync import PolicySync
 from exchanger.app.secrets import Secrets
 from exchanger.app.settings import Settings
 from exchanger.app.variable_names import as_notices
-from exchanger.audit.file import AuditFile
-from exchanger.audit.log import AuditLog
-from exchanger.console.api import ConsoleFacts
-from exchanger.console.broadcast import Totals
-from exchanger.console.console import Console, Sources
-from exchanger.console.issuer_view import IssuerHealth
-from exchanger.console.policy_health import Freshness
-from exchanger.directory.source import DirectorySettings, Watch, watch_folder
-from exchanger.envoy.authorization import Authorization
-from exchanger.envoy.external_processor import ExternalProcessor
-from exchanger.envoy.health import HealthBoard, HealthService
-from exchanger.envoy.reflection import REFLECTION_SERVICES, Reflection
-from exchanger.errors import ExchangerError
-from exchanger.evaluation.evaluator import DecisionObserver, Evaluator
+from exchanger.authz.audit.file import AuditFile
+from exchanger.authz.audit.log import AuditLog
+from exchanger.authz.envoy.authorization import Authorization
+from exchanger.authz.envoy.external_processor import ExternalProcessor
+from exchanger.authz.envoy.health import HealthBoard, HealthService
+from exchanger.authz.envoy.reflection import REFLECTION_SERVICES, Reflection
+from exchanger.authz.evaluation.evaluator import DecisionObserver, Evaluator
+from exchanger.authz.http_authz.server import HttpAuthz
 from exchanger.exchange.cache.token_cache import TokenCache
 from exchanger.exchange.interfaces import ExchangeObserver, Tracer
 from exchanger.exchange.pipeline import ExchangePipeline
-from exchanger.grpc.routes import Route, routes_of
-from exchanger.grpc.server import GrpcServer
-from exchanger.http_authz.server import HttpAuthz
-from exchanger.kube.source import ListWatches
+from exchanger.model.errors import ExchangerError
+from exchanger.model.issuer import Issuer
+from exchanger.model.notice import Notices
+from exchanger.net.grpc.routes import Route, routes_of
+from exchanger.net.grpc.server import GrpcServer
 from exchanger.net.network import SYSTEM, Network
 from exchanger.net.reactor import Reactor
 from exchanger.net.tls.rotation import RotationStatistics
+from exchanger.operations.console.api import ConsoleFacts
+from exchanger.operations.console.broadcast import Totals
+from exchanger.operations.console.console import Console, Sources
+from exchanger.operations.console.issuer_view import IssuerHealth
+from exchanger.operations.console.policy_health import Freshness
+from exchanger.operations.telemetry.decision_log import decision_line
+from exchanger.operations.telemetry.log import LogDecisions, Logging
+from exchanger.operations.telemetry.metrics import CHECK_BUCKETS, Gauges, HttpAuthzCounts, Metrics
+from exchanger.operations.telemetry.metrics_server import MetricsServer
+from exchanger.operations.telemetry.otlp.exports import Exports
+from exchanger.operations.telemetry.render import Stamp
 from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.telemetry.decision_log import decision_line
-from exchanger.telemetry.log import LogDecisions, Logging
-from exchanger.telemetry.metrics import CHECK_BUCKETS, Gauges, HttpAuthzCounts, Metrics
-from exchanger.telemetry.metrics_server import MetricsServer
-from exchanger.telemetry.otlp.exports import Exports
-from exchanger.telemetry.render import Stamp
+from exchanger.sources.directory.source import DirectorySettings, Watch, watch_folder
+from exchanger.sources.kube.source import ListWatches
 from exchanger.util.address import format_address
 from exchanger.util.output import Output
-from exchanger.values.issuer import Issuer
-from exchanger.values.notice import Notices
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 SERVICES: Final = (

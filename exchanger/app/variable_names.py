@@ -6,8 +6,8 @@ from collections.abc import Set as AbstractSet
 from difflib import get_close_matches
 from typing import Final
 
+from exchanger.model.notice import Notice
 from exchanger.util.text import closest, printable
-from exchanger.values.notice import Notice
 
 # Prefixes of names meant for this service. LOG_, OTEL_ and KUBE_ are used by whole platforms: only near misses of these are reported.
 PREFIXES: Final = (

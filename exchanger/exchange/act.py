@@ -10,19 +10,19 @@ from typing import Final, Self, final
 import attrs
 import trio
 
-from exchanger.decision.token_failure import transport_failure
-from exchanger.errors import Diagnostic
 from exchanger.exchange.call import ClientTokenRequest
 from exchanger.exchange.limit import Limit
+from exchanger.exchange.oauth.preparation import Preparation
+from exchanger.exchange.oauth.rotation import refuses_client
 from exchanger.exchange.stage import STOPPING, Done, Passage, Relay
+from exchanger.model.errors import Diagnostic
+from exchanger.model.issuer import ActorCredentials, Issuer
+from exchanger.model.secret import Secret
+from exchanger.model.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+from exchanger.model.token_failure import transport_failure
 from exchanger.net.endpoint import Endpoint
 from exchanger.net.reactor import Reactor
-from exchanger.oauth.preparation import Preparation
-from exchanger.oauth.rotation import refuses_client
 from exchanger.util.frozen import changer_of
-from exchanger.values.issuer import ActorCredentials, Issuer
-from exchanger.values.secret import Secret
-from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 
 NO_ACTOR_TOKEN: Final = transport_failure(
     ErrorKind.NO_ACTOR_TOKEN, Diagnostic.NO_ACTOR_TOKEN, detail="the token endpoint returned no actor token"

@@ -16,11 +16,11 @@ from typing import Final, assert_never, final
 
 import attrs
 
-from exchanger.errors import Diagnostic
-from exchanger.oauth.retry_after import MAX_RETRY_AFTER_S
-from exchanger.oauth.token_request import form_length
-from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, IntrospectionRequest, TokenOutcome, TokenRequest
-from exchanger.values.trace import NO_TRACE
+from exchanger.exchange.oauth.retry_after import MAX_RETRY_AFTER_S
+from exchanger.exchange.oauth.token_request import form_length
+from exchanger.model.errors import Diagnostic
+from exchanger.model.token import ErrorKind, ExchangedToken, ExchangeFailure, IntrospectionRequest, TokenOutcome, TokenRequest
+from exchanger.model.trace import NO_TRACE
 
 # Whole seconds of each window: three notice an outage soon where there are many calls, even after a busy time without failures; ten have
 # enough calls where there are few. Less than three would take one lost HTTP/2 connection, which ends a hundred calls at once, for an

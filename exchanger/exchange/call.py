@@ -7,22 +7,17 @@ from typing import Final, Self, final
 import attrs
 import trio
 
-from exchanger.decision.token_failure import transport_failure
-from exchanger.errors import Diagnostic
 from exchanger.exchange.breaker import is_oversized
 from exchanger.exchange.interfaces import ExchangeObserver, Tracer
+from exchanger.exchange.oauth.introspection import decode_introspection
+from exchanger.exchange.oauth.preparation import Preparation
+from exchanger.exchange.oauth.retry_after import read_retry_after
+from exchanger.exchange.oauth.rotation import refuses_client
+from exchanger.exchange.oauth.token_response import TokenResponseRules, decode_response, rules_for
 from exchanger.exchange.stage import GATEWAY_TIMED_OUT, NOBODY_WAITS, STOPPING, Done
-from exchanger.net.answer import EndpointResponse
-from exchanger.net.call import CallPhase, EndpointCall, NoAnswer
-from exchanger.net.pool import Connections
-from exchanger.oauth.introspection import decode_introspection
-from exchanger.oauth.preparation import Preparation
-from exchanger.oauth.retry_after import read_retry_after
-from exchanger.oauth.rotation import refuses_client
-from exchanger.oauth.token_response import TokenResponseRules, decode_response, rules_for
-from exchanger.util.frozen import maker_of
-from exchanger.values.issuer import ActorCredentials, Issuer
-from exchanger.values.token import (
+from exchanger.model.errors import Diagnostic
+from exchanger.model.issuer import ActorCredentials, Issuer
+from exchanger.model.token import (
     Cache,
     ErrorKind,
     ExchangedToken,
@@ -33,7 +28,12 @@ from exchanger.values.token import (
     TokenOutcome,
     TokenRequest,
 )
-from exchanger.values.trace import SpanContext
+from exchanger.model.token_failure import transport_failure
+from exchanger.model.trace import SpanContext
+from exchanger.net.answer import EndpointResponse
+from exchanger.net.call import CallPhase, EndpointCall, NoAnswer
+from exchanger.net.pool import Connections
+from exchanger.util.frozen import maker_of
 
 OVERLOADED: Final = transport_failure(ErrorKind.OVERLOADED, Diagnostic.OVERLOADED, detail="maxInFlight reached for this issuer")
 CROWDED: Final = transport_failure(

@@ -10,16 +10,16 @@ from typing import Final, Self, final
 
 import attrs
 
-from exchanger.decision.token_failure import transport_failure, under_code
-from exchanger.errors import Diagnostic
 from exchanger.exchange.cache.token_cache import REFUSALS, TokenCache
+from exchanger.exchange.oauth.token_request import unrequestable
+from exchanger.exchange.oauth.token_response import unusable
 from exchanger.exchange.stage import GATEWAY_TIMED_OUT, Done, Passage, Relay, Stage
-from exchanger.oauth.token_request import unrequestable
-from exchanger.oauth.token_response import unusable
-from exchanger.values.entry import TokenTarget
-from exchanger.values.issuer import AssertionSource, Issuer
-from exchanger.values.secret import Secret
-from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, FirstLeg, TokenOutcome, TokenRequest
+from exchanger.model.entry import TokenTarget
+from exchanger.model.errors import Diagnostic
+from exchanger.model.issuer import AssertionSource, Issuer
+from exchanger.model.secret import Secret
+from exchanger.model.token import ErrorKind, ExchangedToken, ExchangeFailure, FirstLeg, TokenOutcome, TokenRequest
+from exchanger.model.token_failure import transport_failure, under_code
 
 _UNLINKED: Final = transport_failure(
     ErrorKind.CREATE_REQUEST, Diagnostic.CREATE_REQUEST, detail="the profile that issues the assertion is not in force"

@@ -6,13 +6,13 @@ from typing import Final, Generic, TypeVar, final
 import attrs
 import trio
 
-from exchanger.decision.token_failure import transport_failure
-from exchanger.errors import Diagnostic
 from exchanger.exchange.interfaces import ExchangeObserver
 from exchanger.exchange.stage import GATEWAY_TIMED_OUT, STOPPING, Done, Passage, Stage
+from exchanger.model.errors import Diagnostic
+from exchanger.model.token import Cache, CoalescedRecord, ErrorKind, IntrospectionRequest, TokenOutcome, TokenRequest
+from exchanger.model.token_failure import transport_failure
 from exchanger.net.reactor import WORK_PER_CHECKPOINT, Reactor
 from exchanger.net.timers import NEVER
-from exchanger.values.token import Cache, CoalescedRecord, ErrorKind, IntrospectionRequest, TokenOutcome, TokenRequest
 
 # How many of those who wait for an exchange are answered in one turn: each answer, with its records, takes some 60 calls and 50 µs.
 TOLD_AT_ONCE: Final = 64

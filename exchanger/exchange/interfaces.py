@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from exchanger.values.secret import Secret
-from exchanger.values.token import CoalescedRecord, ExchangeRecord, TokenOutcome, TokenRequest
-from exchanger.values.trace import SpanContext, TraceContext
+from exchanger.model.secret import Secret
+from exchanger.model.token import CoalescedRecord, ExchangeRecord, TokenOutcome, TokenRequest
+from exchanger.model.trace import SpanContext, TraceContext
 
 
 class Ticket(Protocol):

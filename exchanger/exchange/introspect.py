@@ -19,14 +19,12 @@ from typing import Final, Self, TypeVar, final
 
 import attrs
 
-from exchanger.decision.token_failure import inactive_subject
 from exchanger.exchange.coalesce import Coalesce
 from exchanger.exchange.interfaces import Ticket, TokenExchanger
+from exchanger.exchange.oauth.introspection import unavailable
 from exchanger.exchange.stage import NOBODY_WAITS, Done, JudgedRequest, Passage, Relay, Stage
-from exchanger.net.reactor import Reactor
-from exchanger.oauth.introspection import unavailable
-from exchanger.values.issuer import Issuer
-from exchanger.values.token import (
+from exchanger.model.issuer import Issuer
+from exchanger.model.token import (
     ErrorKind,
     ExchangedToken,
     ExchangeFailure,
@@ -36,6 +34,8 @@ from exchanger.values.token import (
     TokenOutcome,
     TokenRequest,
 )
+from exchanger.model.token_failure import inactive_subject
+from exchanger.net.reactor import Reactor
 
 T = TypeVar("T")
 

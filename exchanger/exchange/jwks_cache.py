@@ -13,13 +13,13 @@ import attrs
 import structlog
 import trio
 
-from exchanger.jwt.keys import KeySet, KeySetProblem, key_set_in_steps
-from exchanger.oauth.documents import Documents, NotFetched
-from exchanger.oauth.metadata import REFRESH_S, RETRIES, NoMetadata, demanded_of, fetch_metadata
+from exchanger.exchange.oauth.documents import Documents, NotFetched
+from exchanger.exchange.oauth.metadata import REFRESH_S, RETRIES, NoMetadata, demanded_of, fetch_metadata
+from exchanger.formats.jwt.keys import KeySet, KeySetProblem, key_set_in_steps
+from exchanger.model.issuer import Issuer
+from exchanger.model.text import ISSUER_LIMIT
 from exchanger.util.backoff import BackOff
 from exchanger.util.text import printable
-from exchanger.values.issuer import Issuer
-from exchanger.values.text import ISSUER_LIMIT
 
 # Seconds between two fetches that are caused by an unknown key.
 UNKNOWN_KEY_S: Final = 60.0

@@ -7,16 +7,16 @@ from typing import Final, Self, final
 import attrs
 import structlog
 
-from exchanger.decision.token_failure import transport_failure
-from exchanger.errors import Diagnostic
 from exchanger.exchange.breaker import Breaker, BreakerAdmission, caller_of, health_of, is_oversized
 from exchanger.exchange.call import OVERLOADED, CallPassage, Calls, ClientTokenRequest, OAuthRequest
 from exchanger.exchange.stage import GATEWAY_TIMED_OUT, NOBODY_WAITS, Done, Passage, Relay
+from exchanger.model.errors import Diagnostic
+from exchanger.model.issuer import Issuer
+from exchanger.model.token import ErrorKind, ExchangeFailure, IntrospectionRequest, TokenHistory, TokenOutcome
+from exchanger.model.token_failure import transport_failure
 from exchanger.net.concurrency import ConcurrencyLimit, Entered
 from exchanger.net.reactor import Reactor
 from exchanger.net.timers import NEVER
-from exchanger.values.issuer import Issuer
-from exchanger.values.token import ErrorKind, ExchangeFailure, IntrospectionRequest, TokenHistory, TokenOutcome
 
 BREAKER_OPEN: Final = transport_failure(ErrorKind.BREAKER_OPEN, Diagnostic.BREAKER_OPEN, detail="the token endpoint failed too often")
 

@@ -7,7 +7,7 @@ import attrs
 from exchanger.exchange.cache.token_cache import TokenCache
 from exchanger.exchange.coalesce import Coalesce, ExchangeTicket
 from exchanger.exchange.stage import Done
-from exchanger.values.token import TokenOutcome, TokenRequest
+from exchanger.model.token import TokenOutcome, TokenRequest
 
 
 @final

@@ -24,25 +24,25 @@ from exchanger.exchange.interfaces import ExchangeObserver, Ticket, Tracer
 from exchanger.exchange.introspect import Introspect, VerdictCache
 from exchanger.exchange.limit import IssuerLimits, Limit
 from exchanger.exchange.memory import Memory
+from exchanger.exchange.oauth.documents import Documents
+from exchanger.exchange.oauth.metadata import Metadata
+from exchanger.exchange.oauth.preparation import Preparation
+from exchanger.exchange.oauth.rotation import Rotations
+from exchanger.exchange.oauth.settings import TokenClientSettings
 from exchanger.exchange.prove import Prove
 from exchanger.exchange.replicas import Replicas
 from exchanger.exchange.rotate import Rotate
 from exchanger.exchange.stage import Done
 from exchanger.exchange.verify import SubjectTokenVerifier
+from exchanger.model.issuer import ClientCertificate, Issuer
+from exchanger.model.proxy import Proxy
+from exchanger.model.token import IntrospectionRequest, TokenOutcome, TokenRequest
 from exchanger.net.dial import DialLimits
 from exchanger.net.pool import ConnectionCounts, Connections, PoolLimits
 from exchanger.net.proxies import EnvironmentProxies
 from exchanger.net.reactor import Reactor
 from exchanger.net.tls.client import client_tls_context
 from exchanger.net.tls.client_contexts import TlsContexts
-from exchanger.oauth.documents import Documents
-from exchanger.oauth.metadata import Metadata
-from exchanger.oauth.preparation import Preparation
-from exchanger.oauth.rotation import Rotations
-from exchanger.oauth.settings import TokenClientSettings
-from exchanger.values.issuer import ClientCertificate, Issuer
-from exchanger.values.proxy import Proxy
-from exchanger.values.token import IntrospectionRequest, TokenOutcome, TokenRequest
 
 
 @final

@@ -9,15 +9,24 @@ import trio
 
 from exchanger.exchange.interfaces import ExchangeObserver
 from exchanger.exchange.jwks_cache import JwksCache, JwksCaches, KeySource
+from exchanger.exchange.oauth.documents import Documents
+from exchanger.exchange.oauth.issued_token import (
+    ID_JAG_TYPES,
+    NO_KEYS,
+    UNSIGNED,
+    IssuedFault,
+    is_opaque,
+    judge_issued,
+    mismatch,
+    unreadable,
+)
 from exchanger.exchange.stage import Done, Passage, Relay, Stage
-from exchanger.jwt.refusal import TokenRefused
-from exchanger.jwt.verify import TYPES, read_token
+from exchanger.formats.jwt.refusal import TokenRefused
+from exchanger.formats.jwt.verify import TYPES, read_token
+from exchanger.model.issuer import IssuedTokenRules, Issuer
+from exchanger.model.token import ExchangedToken, ExchangeFailure, ExchangeRecord, TokenOutcome, TokenRequest
 from exchanger.net.reactor import Reactor
 from exchanger.net.timers import NEVER
-from exchanger.oauth.documents import Documents
-from exchanger.oauth.issued_token import ID_JAG_TYPES, NO_KEYS, UNSIGNED, IssuedFault, is_opaque, judge_issued, mismatch, unreadable
-from exchanger.values.issuer import IssuedTokenRules, Issuer
-from exchanger.values.token import ExchangedToken, ExchangeFailure, ExchangeRecord, TokenOutcome, TokenRequest
 
 
 @final

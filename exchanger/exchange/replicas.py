@@ -7,8 +7,8 @@ import trio
 
 from exchanger.exchange.cache.token_cache import TokenCache
 from exchanger.exchange.stage import Done, Passage, Relay, Stage
+from exchanger.model.token import ExchangedToken, TokenOutcome, TokenRequest
 from exchanger.net.reactor import Reactor
-from exchanger.values.token import ExchangedToken, TokenOutcome, TokenRequest
 
 
 @final

@@ -5,9 +5,9 @@ from typing import Generic, Self, final
 import attrs
 
 from exchanger.exchange.coalesce import R
+from exchanger.exchange.oauth.rotation import Rotations, is_answered
 from exchanger.exchange.stage import Done, Passage, Relay, Stage
-from exchanger.oauth.rotation import Rotations, is_answered
-from exchanger.values.token import TokenOutcome
+from exchanger.model.token import TokenOutcome
 
 
 @final

@@ -15,11 +15,11 @@ from typing import Final, Protocol, Self, TypeVar
 
 import attrs
 
-from exchanger.decision.token_failure import transport_failure
-from exchanger.errors import Diagnostic
 from exchanger.exchange.interfaces import Ticket, TokenExchanger
+from exchanger.model.errors import Diagnostic
+from exchanger.model.token import ErrorKind, ExchangedToken, ExchangeFailure, SubjectVerdict, TokenOutcome, TokenRequest
+from exchanger.model.token_failure import transport_failure
 from exchanger.util.frozen import changer_of
-from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, SubjectVerdict, TokenOutcome, TokenRequest
 
 # For requests outside ``run``, and for everything in progress at its end.
 STOPPING: Final = transport_failure(ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED, detail="the service is stopping")

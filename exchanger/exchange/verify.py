@@ -13,21 +13,21 @@ from typing import Final, assert_never, final
 import attrs
 import trio
 
-from exchanger.decision.token_failure import subject_refusal, transport_failure
-from exchanger.errors import Diagnostic
 from exchanger.exchange.interfaces import Ticket, TokenExchanger
 from exchanger.exchange.jwks_cache import JwksCache, JwksCaches, KeySource
+from exchanger.exchange.oauth.documents import Documents
 from exchanger.exchange.stage import JudgedRequest
-from exchanger.jwt.claims import SubjectPolicy
-from exchanger.jwt.compact import looks_like_jwt
-from exchanger.jwt.refusal import TokenRefused
-from exchanger.jwt.verify import UnknownKey, VerifiedClaims, judge, judge_issuer, read_token
+from exchanger.formats.jwt.claims import SubjectPolicy
+from exchanger.formats.jwt.compact import looks_like_jwt
+from exchanger.formats.jwt.refusal import TokenRefused
+from exchanger.formats.jwt.verify import UnknownKey, VerifiedClaims, judge, judge_issuer, read_token
+from exchanger.model.errors import Diagnostic
+from exchanger.model.issuer import Issuer
+from exchanger.model.token import ErrorKind, ExchangeFailure, SubjectVerdict, TokenOutcome, TokenRequest
+from exchanger.model.token_failure import subject_refusal, transport_failure
 from exchanger.net.network import SYSTEM
 from exchanger.net.reactor import Reactor
 from exchanger.net.timers import NEVER
-from exchanger.oauth.documents import Documents
-from exchanger.values.issuer import Issuer
-from exchanger.values.token import ErrorKind, ExchangeFailure, SubjectVerdict, TokenOutcome, TokenRequest
 
 # Verdicts that are kept: a digest and some numbers each, 400 bytes.
 MAX_VERDICTS: Final = 20_000

@@ -12,6 +12,9 @@ import attrs
 import h11
 import trio
 
+from exchanger.model.issuer import ClientCertificate, EndpointProtocol
+from exchanger.model.proxy import Proxy
+from exchanger.model.secret import Secret
 from exchanger.net.network import Network
 from exchanger.net.tcp import SocketTransport
 from exchanger.net.tls.client import ClientTlsTransport, decrypted, encrypted
@@ -19,9 +22,6 @@ from exchanger.net.tls.client_contexts import NoTlsContext, TlsContexts
 from exchanger.net.tls.layer import TlsLayer
 from exchanger.net.why import why
 from exchanger.util.address import tls_server_name
-from exchanger.values.issuer import ClientCertificate, EndpointProtocol
-from exchanger.values.proxy import Proxy
-from exchanger.values.secret import Secret
 
 # Bytes of a proxy's answer that are read, including interim responses. A usual one has less than 200.
 MAX_PROXY_ANSWER_BYTES: Final = 8 * 1024

@@ -24,6 +24,8 @@ from typing import Final, final
 import attrs
 import trio
 
+from exchanger.model.issuer import ClientCertificate, EndpointProtocol
+from exchanger.model.proxy import Proxy
 from exchanger.net.answer import EndpointResponse
 from exchanger.net.call import CallPhase, EndpointCall, NoAnswer
 from exchanger.net.concurrency import ConcurrencyLimit, Entered
@@ -36,8 +38,6 @@ from exchanger.net.quarantine import ReuseQuarantine
 from exchanger.net.reactor import Reactor
 from exchanger.net.timers import NEVER
 from exchanger.net.tls.client_contexts import TlsContexts
-from exchanger.values.issuer import ClientCertificate, EndpointProtocol
-from exchanger.values.proxy import Proxy
 
 # Concurrent calls to one host; further ones wait within their own deadline, and take turns. At 75 ms a call these are 3,400 a second,
 # which is more than one process has CPU for, and three such hosts still fit in the usual 1,024 file descriptors.

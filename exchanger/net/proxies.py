@@ -10,7 +10,7 @@ from typing import Final, Self, assert_never, final
 
 import attrs
 
-from exchanger.values.proxy import Proxy
+from exchanger.model.proxy import Proxy
 
 _CIDR: Final = re.compile(r"[0-9a-f:.]+/[0-9]{1,3}")
 

@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 
-from exchanger.errors import leaves
+from exchanger.model.errors import leaves
 
 
 def why(error: BaseException, peer: str = "the server") -> str:

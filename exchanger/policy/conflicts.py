@@ -12,8 +12,11 @@ from typing import ClassVar, Final, final
 
 import attrs
 
-from exchanger.codes.code import Code
-from exchanger.codes.manifests import CONFLICT
+from exchanger.model.codes.code import Code
+from exchanger.model.codes.manifests import CONFLICT
+from exchanger.model.entry import BASELINE, Entry, Source
+from exchanger.model.request import NO_FIELDS, HeaderFields
+from exchanger.model.verdict import Unhealthy
 from exchanger.policy import table
 from exchanger.policy.headers import RequestHeaders
 from exchanger.policy.lookup import Trace
@@ -23,9 +26,6 @@ from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.steps import Steps
 from exchanger.policy.table import Level, VirtualHost
 from exchanger.util.text import printable
-from exchanger.values.entry import BASELINE, Entry, Source
-from exchanger.values.request import NO_FIELDS, HeaderFields
-from exchanger.values.verdict import Unhealthy
 
 # Rivals of one entry that are searched for: more do not help its author, and thousands of entries may have the same place.
 MAX_RIVALS: Final = 3

@@ -8,8 +8,8 @@ from typing import Protocol, final
 
 import attrs
 
+from exchanger.model.notice import NO_NOTICES, Notices
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
-from exchanger.values.notice import NO_NOTICES, Notices
 
 
 class PolicySink(Protocol):

@@ -10,12 +10,12 @@ from typing import Final, final
 import attrs
 from rpds import HashTrieMap
 
-from exchanger.codes.manifests import DEEP_ENTRIES
-from exchanger.codes.problem import Problem
+from exchanger.model.codes.manifests import DEEP_ENTRIES
+from exchanger.model.codes.problem import Problem
+from exchanger.model.entry import FailClosedRegion, MatchScope, PathType, Source
 from exchanger.policy.grants.restriction import Routes
 from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.scope import PathSet, Route, covers_path
-from exchanger.values.entry import FailClosedRegion, MatchScope, PathType, Source
 
 # Levels that the routes of one namespace may add to a path on one host. Where entries name headers, their level counts four more, and one
 # for each combination of names.

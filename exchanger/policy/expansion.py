@@ -14,14 +14,14 @@ from typing import Final, TypeAlias, final
 import attrs
 from rpds import HashTrieMap
 
-from exchanger.codes.manifests import MANY_AREAS
-from exchanger.codes.problem import Problem
-from exchanger.policy.authority import WILDCARD
+from exchanger.model.authority import WILDCARD
+from exchanger.model.codes.manifests import MANY_AREAS
+from exchanger.model.codes.problem import Problem
+from exchanger.model.entry import AllowEntry, Claim, FailClosedRegion, MatchScope, Source
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import Allowance
 from exchanger.policy.grants.restriction import Routes, closing_paths, grants_all
 from exchanger.policy.scope import Route
-from exchanger.values.entry import AllowEntry, Claim, FailClosedRegion, MatchScope, Source
 
 MAX_EXPANDED: Final = 10_000
 # The name of the source of routes that close hosts for all documents of a namespace; no ConfigMap is called so.

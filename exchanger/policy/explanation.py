@@ -14,7 +14,11 @@ from typing import Final, TypeAlias, final
 
 import attrs
 
-from exchanger.policy.authority import WILDCARD, read_authority
+from exchanger.model.authority import WILDCARD, read_authority
+from exchanger.model.entry import BASELINE, Claim, DenyEntry, Entry, FailClosedRegion, PathType, Source
+from exchanger.model.request import NO_FIELDS, HeaderFields
+from exchanger.model.text import loggable_path
+from exchanger.model.verdict import AMBIGUOUS_HEADER, Ambiguous, Unhealthy, Verdict
 from exchanger.policy.conflicts import named
 from exchanger.policy.headers import RequestHeaders, canonical
 from exchanger.policy.interpretation import path_interpretations
@@ -23,10 +27,6 @@ from exchanger.policy.path import MalformedPath
 from exchanger.policy.scope import Route
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
 from exchanger.policy.table import CONFLICT, SEVERAL_REGIONS, Level
-from exchanger.values.entry import BASELINE, Claim, DenyEntry, Entry, FailClosedRegion, PathType, Source
-from exchanger.values.request import NO_FIELDS, HeaderFields
-from exchanger.values.text import loggable_path
-from exchanger.values.verdict import AMBIGUOUS_HEADER, Ambiguous, Unhealthy, Verdict
 
 # As many as a person reads; the nearest come first.
 MAX_CANDIDATES: Final = 50

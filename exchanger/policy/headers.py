@@ -17,10 +17,10 @@ from typing import Final, final
 
 import attrs
 
+from exchanger.model.entry import HeaderMatch
+from exchanger.model.request import HeaderFields
 from exchanger.policy.path import certain_part, find_surrogate
 from exchanger.util.frozen import quickly_made
-from exchanger.values.entry import HeaderMatch
-from exchanger.values.request import HeaderFields
 
 # Headers of one entry; the Model Context Protocol needs two or three.
 MAX_HEADERS: Final = 8

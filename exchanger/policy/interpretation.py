@@ -10,10 +10,10 @@ from typing import Final, assert_never, final
 
 import attrs
 
+from exchanger.model.entry import PathType
 from exchanger.policy.path import MAX_INTERPRETATIONS, MalformedPath, is_plain_with_query, read_path, without_markers
 from exchanger.policy.prefix import MAX_PREFIX, fold
 from exchanger.util.frozen import quickly_made
-from exchanger.values.entry import PathType
 
 # The number of ``!`` in a path that can be read; honest paths have two or three.
 MAX_MARKERS: Final = 64

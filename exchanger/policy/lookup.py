@@ -18,6 +18,18 @@ from typing import Final, TypeAlias, final
 
 import attrs
 
+from exchanger.model.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, Entry, ExchangeEntry, HeaderMatch, PathType
+from exchanger.model.request import NO_FIELDS, HeaderFields
+from exchanger.model.verdict import (
+    AMBIGUOUS_AUTHORITY,
+    AMBIGUOUS_HEADER,
+    AMBIGUOUS_PATH,
+    NO_MATCH,
+    Ambiguous,
+    NoMatch,
+    Unhealthy,
+    Verdict,
+)
 from exchanger.policy.headers import RequestHeaders
 from exchanger.policy.interpretation import (
     MAX_MARKER_WORK,
@@ -32,18 +44,6 @@ from exchanger.policy.prefix import MAX_PREFIX, fold
 from exchanger.policy.scope import PathSet, all_readings
 from exchanger.policy.steps import Steps
 from exchanger.policy.table import CONFLICT, Level, Rules, VirtualHost, VirtualHosts
-from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, Entry, ExchangeEntry, HeaderMatch, PathType
-from exchanger.values.request import NO_FIELDS, HeaderFields
-from exchanger.values.verdict import (
-    AMBIGUOUS_AUTHORITY,
-    AMBIGUOUS_HEADER,
-    AMBIGUOUS_PATH,
-    NO_MATCH,
-    Ambiguous,
-    NoMatch,
-    Unhealthy,
-    Verdict,
-)
 
 Found: TypeAlias = NoMatch | AllowEntry | ExchangeEntry | DenyEntry | Ambiguous | Unhealthy
 _NearHost: TypeAlias = tuple[str | None, VirtualHost]

@@ -10,10 +10,15 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.codes.code import Code, Severity
-from exchanger.codes.manifests import DENY_WITHOUT_SLASH
-from exchanger.codes.problem import Problem
-from exchanger.policy.authority import WILDCARD
+from exchanger.formats.yaml.nodes import Mapping, Sequence, field
+from exchanger.formats.yaml.reader import read_nodes
+from exchanger.model.authority import WILDCARD
+from exchanger.model.codes.code import Code, Severity
+from exchanger.model.codes.manifests import DENY_WITHOUT_SLASH
+from exchanger.model.codes.problem import Problem
+from exchanger.model.entry import BASELINE, AllowEntry, DenyEntry, Entry, ExchangeEntry, PathType
+from exchanger.model.request import HeaderFields
+from exchanger.model.verdict import NO_MATCH
 from exchanger.policy.conflicts import named
 from exchanger.policy.documents.accepted import comments_in, is_accepted
 from exchanger.policy.documents.style import style_of, style_of_match
@@ -21,11 +26,6 @@ from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.namespace import EffectiveDocument
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import bounded, quoted
-from exchanger.values.entry import BASELINE, AllowEntry, DenyEntry, Entry, ExchangeEntry, PathType
-from exchanger.values.request import HeaderFields
-from exchanger.values.verdict import NO_MATCH
-from exchanger.yaml.nodes import Mapping, Sequence, field
-from exchanger.yaml.reader import read_nodes
 
 # Methods of one entry for which it is asked who decides.
 MAX_METHODS: Final = 16

@@ -12,10 +12,11 @@ from typing import Final, TypeAlias, TypeVar, final
 import attrs
 from rpds import HashTrieMap
 
-from exchanger.codes.code import Code
-from exchanger.codes.grants import PARTLY_OUTSIDE_GRANTS
-from exchanger.codes.manifests import DEEP_ENTRIES, MANY_AREAS, MANY_DOCUMENTS, MANY_ENTRIES
-from exchanger.codes.problem import Problem
+from exchanger.model.codes.code import Code
+from exchanger.model.codes.grants import PARTLY_OUTSIDE_GRANTS
+from exchanger.model.codes.manifests import DEEP_ENTRIES, MANY_AREAS, MANY_DOCUMENTS, MANY_ENTRIES
+from exchanger.model.codes.problem import Problem
+from exchanger.model.entry import AllowEntry, Claim, Entry, FailClosedRegion, MatchScope, Source
 from exchanger.policy.depth import OVER_DEPTH, HostRoutes, by_name, closing
 from exchanger.policy.documents.document import Labels, PolicyDocument, PolicyRefusal
 from exchanger.policy.expansion import EVERY_DOCUMENT, Expansion
@@ -23,7 +24,6 @@ from exchanger.policy.grants.allowance import UNLIMITED, Allowance
 from exchanger.policy.grants.restriction import PARTLY, Routes, closed_entry, closing_paths, refusals_of, routes_of
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.scope import Route
-from exchanger.values.entry import AllowEntry, Claim, Entry, FailClosedRegion, MatchScope, Source
 
 # The codes of what fails closed because of a namespace's limits.
 QUOTA_CODES: Final = frozenset({MANY_ENTRIES, MANY_AREAS, MANY_DOCUMENTS, DEEP_ENTRIES})

@@ -7,16 +7,16 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
-from exchanger.codes import manifests as codes
-from exchanger.codes.grants import GRANTED_LESS, LEFT_OUT
+from exchanger.model.codes import manifests as codes
+from exchanger.model.codes.grants import GRANTED_LESS, LEFT_OUT
+from exchanger.model.entry import Source
+from exchanger.model.notice import Notice
+from exchanger.model.selector import OneOf, Present, Selector
 from exchanger.policy.documents.document import Labels
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.selection import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Namespace
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import closest, is_near
-from exchanger.values.entry import Source
-from exchanger.values.notice import Notice
-from exchanger.values.selector import OneOf, Present, Selector
 
 # Characters of a document that are searched for the two fields that every policy begins with.
 _LOOKED_AT: Final = 64 * 1024

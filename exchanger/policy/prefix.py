@@ -18,11 +18,11 @@ from unicodedata import normalize
 
 import attrs
 
-from exchanger.codes import policy as codes
-from exchanger.codes.code import Code
+from exchanger.model.codes import policy as codes
+from exchanger.model.codes.code import Code
+from exchanger.model.entry import MatchScope
 from exchanger.policy.path import MAX_NON_ASCII_PATH, decode, decode_but_slashes, encode, has_escape, is_plain, remove_dot_segments
 from exchanger.util.text import bounded, quoted, without_secrets
-from exchanger.values.entry import MatchScope
 
 # Characters of a prefix; longer paths are legal, but no policy needs one.
 MAX_PREFIX: Final = 2048

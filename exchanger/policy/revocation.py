@@ -8,10 +8,10 @@ from typing import final
 import attrs
 from rpds import HashTrieMap
 
+from exchanger.model.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, Entry
 from exchanger.policy.grants.allowance import UNLIMITED, Allowance, missing
 from exchanger.policy.scope import is_below
 from exchanger.policy.table import VirtualHosts
-from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, Entry
 
 
 @final

@@ -11,11 +11,11 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.policy.authority import WILDCARD, wildcards_above
+from exchanger.model.authority import WILDCARD, wildcards_above
+from exchanger.model.entry import Entry, FailClosedRegion, MatchScope, PathType
 from exchanger.policy.path import is_uncertain
 from exchanger.policy.prefix import decoded_again, fold, prefix_spellings
 from exchanger.policy.trie import PathTrie
-from exchanger.values.entry import Entry, FailClosedRegion, MatchScope, PathType
 
 _EXACT: Final = 1 << 20  # more than any prefix has characters
 _ENDS_OF_SEGMENT: Final = ("", "/", "?")

@@ -8,9 +8,11 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.codes.code import Code
-from exchanger.codes.manifests import FOUND_TWICE, MANY_DOCUMENTS, UNREADABLE_FILE
-from exchanger.codes.problem import Problem
+from exchanger.model.codes.code import Code
+from exchanger.model.codes.manifests import FOUND_TWICE, MANY_DOCUMENTS, UNREADABLE_FILE
+from exchanger.model.codes.problem import Problem
+from exchanger.model.entry import FailClosedRegion, Source
+from exchanger.model.selector import Selector
 from exchanger.policy.documents.document import UNREADABLE_REACH, Labels, PolicyDocument, parse_document
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.limits import NamespaceLimits
@@ -18,8 +20,6 @@ from exchanger.policy.namespace import EffectiveDocument
 from exchanger.policy.quota import NamespaceQuota, over_quota
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import closest, printable
-from exchanger.values.entry import FailClosedRegion, Source
-from exchanger.values.selector import Selector
 
 DOCUMENT_KEY: Final = "config.yaml"
 # Every Namespace has it (https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-metadata-name).

@@ -10,7 +10,10 @@ from typing import ClassVar, assert_never, final
 import attrs
 from rpds import HashTrieMap
 
-from exchanger.policy.authority import read_authority
+from exchanger.model.authority import read_authority
+from exchanger.model.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, ExchangeEntry, Source
+from exchanger.model.request import NO_FIELDS, HeaderFields
+from exchanger.model.verdict import Ambiguous, NoMatch, Unhealthy, Verdict
 from exchanger.policy.documents.document import Labels, PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, UNLIMITED, Allowance, Grants
 from exchanger.policy.limits import NamespaceLimits
@@ -19,9 +22,6 @@ from exchanger.policy.namespace import Changes, Differences, EffectiveDocument, 
 from exchanger.policy.revocation import Revocation
 from exchanger.policy.scope import Route
 from exchanger.policy.table import VirtualHosts
-from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, ExchangeEntry, Source
-from exchanger.values.request import NO_FIELDS, HeaderFields
-from exchanger.values.verdict import Ambiguous, NoMatch, Unhealthy, Verdict
 
 
 @enum.unique

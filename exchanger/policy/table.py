@@ -9,14 +9,14 @@ from typing import Final, TypeAlias, final
 import attrs
 from rpds import HashTrieMap
 
-from exchanger.policy.authority import MAX_WILDCARD, WILDCARD, wildcards_above
+from exchanger.model.authority import MAX_WILDCARD, WILDCARD, wildcards_above
+from exchanger.model.entry import Entry, FailClosedRegion, PathType
+from exchanger.model.verdict import Unhealthy
 from exchanger.policy.headers import canonical
 from exchanger.policy.path import certain_part, is_uncertain
 from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.scope import PathSet, Route, order_of
 from exchanger.policy.trie import PathTrie
-from exchanger.values.entry import Entry, FailClosedRegion, PathType
-from exchanger.values.verdict import Unhealthy
 
 CONFLICT: Final = Unhealthy("more than one entry has this host, method and longest matching pathPrefix")
 SEVERAL_REGIONS: Final = Unhealthy("more than one invalid entry or unreadable document covers this request")

@@ -3,7 +3,7 @@ import trio
 from trio.testing import MockClock
 
 from exchanger.app.lame_duck import CHECKED_S, FADE_S, KNOWN_S, QUIET_S, LameDuck
-from exchanger.envoy.health import LIVENESS
+from exchanger.authz.envoy.health import LIVENESS
 
 
 async def duration(fade: LameDuck, longest: float = 10.0) -> float:

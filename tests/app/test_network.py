@@ -20,10 +20,10 @@ import exchanger
 from exchanger.app.settings import read_settings
 from exchanger.app.supervisor import Supervisor
 from exchanger.net.network import SYSTEM, Network
-from exchanger.telemetry.log import logging_to_stdout
+from exchanger.operations.telemetry.log import logging_to_stdout
 from tests.e2e.service import DOCUMENT, ISSUERS, NAMESPACE, config_map, environment
-from tests.kube.kubeconfig import write_kubeconfig
 from tests.ports import free_port
+from tests.sources.kube.kubeconfig import write_kubeconfig
 from tests.waiting import until
 
 PACKAGE: Final = str(Path(exchanger.__file__).parent)

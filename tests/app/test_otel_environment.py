@@ -6,8 +6,8 @@ import trustme
 
 from exchanger import __version__
 from exchanger.app.otel_environment import OtelReading, read_otel
-from exchanger.telemetry.otlp.settings import MetricsExportSettings, OtlpSettings, Protocol, Target, TracesSettings
-from exchanger.telemetry.trace_context import Sampler, SamplingSettings
+from exchanger.operations.telemetry.otlp.settings import MetricsExportSettings, OtlpSettings, Protocol, Target, TracesSettings
+from exchanger.operations.telemetry.trace_context import Sampler, SamplingSettings
 
 BOTH = {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_METRICS_EXPORTER": "otlp"}
 

@@ -7,14 +7,14 @@ import structlog
 from structlog.testing import capture_logs
 
 from exchanger.app.policy_log import MAX_LINES, MAX_PROBLEMS, MAX_WITHDRAWN, ConflictLog, log_notices, log_problems, log_version
-from exchanger.codes.problem import Problem
+from exchanger.model.codes.problem import Problem
+from exchanger.model.entry import Source
+from exchanger.model.notice import NO_NOTICES, Notice, Notices
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.selection import Change, Text, advance
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.publish.conflict_watch import ConflictIndex
-from exchanger.values.entry import Source
-from exchanger.values.notice import NO_NOTICES, Notice, Notices
+from exchanger.sources.publish.conflict_watch import ConflictIndex
 
 VALID = "version: v1"
 

@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 
 from exchanger.app.settings import Settings, read_settings
-from exchanger.errors import ConfigurationError
+from exchanger.model.errors import ConfigurationError
+from exchanger.model.proxy import Proxy
+from exchanger.model.secret import Secret
 from exchanger.net.proxies import EnvironmentProxies, NoProxy
-from exchanger.values.proxy import Proxy
-from exchanger.values.secret import Secret
 
 SWITCH = "TOKEN_ENDPOINT_PROXY_FROM_ENVIRONMENT"
 URL = "http://canary-user:canary-password@proxy.example.com:3128"

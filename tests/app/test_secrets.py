@@ -14,13 +14,22 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.app.secrets import FAILING_S, SETTLED_S, ApiSecrets, SecretState, WatchingSecrets, secret_problem
-from exchanger.issuers.secrets import FIRST_RETRY_S, JITTER, POLL_S, SecretData, SecretFault, SecretName, SecretProblem, secret_data
-from exchanger.kube.list_watch import ApiFailure, FailureKind, ListWatch
+from exchanger.exchange.issuers.secrets import (
+    FIRST_RETRY_S,
+    JITTER,
+    POLL_S,
+    SecretData,
+    SecretFault,
+    SecretName,
+    SecretProblem,
+    secret_data,
+)
+from exchanger.sources.kube.list_watch import ApiFailure, FailureKind, ListWatch
 from exchanger.util.backoff import CAP_S
 from tests.examples import examples
-from tests.kube.cluster import REFUSED
-from tests.kube.fake_api_server import FakeApiServer, FakeResource, Request, Verb
-from tests.kube.scripted_server import answer, says, serving
+from tests.sources.kube.cluster import REFUSED
+from tests.sources.kube.fake_api_server import FakeApiServer, FakeResource, Request, Verb
+from tests.sources.kube.scripted_server import answer, says, serving
 
 OAUTH = SecretName("team", "issuer-oauth")
 MISSING = SecretProblem(SecretFault.MISSING, "there is no Secret team/issuer-oauth")

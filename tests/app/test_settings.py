@@ -10,21 +10,21 @@ import pytest
 import trustme
 
 from exchanger.app.settings import Settings, known_variables, read_settings
-from exchanger.audit.identities import AuditKey
-from exchanger.audit.settings import AuditSettings
-from exchanger.console.access import ConsoleSettings
-from exchanger.errors import ConfigurationError
+from exchanger.authz.audit.identities import AuditKey
+from exchanger.authz.audit.settings import AuditSettings
+from exchanger.authz.http_authz.settings import HttpAuthzSettings
 from exchanger.exchange.cache.settings import SharedSettings, StoreAddress
-from exchanger.http_authz.settings import HttpAuthzSettings
-from exchanger.issuers.rules import ProfileRules
-from exchanger.kube.settings import KubernetesSettings
+from exchanger.exchange.issuers.rules import ProfileRules
+from exchanger.model.errors import ConfigurationError
+from exchanger.model.issuer import AuthMethod
+from exchanger.model.selector import parse_selector
 from exchanger.net.tls.settings import TlsSettings
+from exchanger.operations.console.access import ConsoleSettings
+from exchanger.operations.telemetry.log import LogDecisions, LogFormat, LogLevel
+from exchanger.operations.telemetry.otlp.settings import OtlpSettings
 from exchanger.policy.snapshot import UnreadableReach
-from exchanger.telemetry.log import LogDecisions, LogFormat, LogLevel
-from exchanger.telemetry.otlp.settings import OtlpSettings
-from exchanger.values.issuer import AuthMethod
-from exchanger.values.selector import parse_selector
-from tests.grpc.authority import Site
+from exchanger.sources.kube.settings import KubernetesSettings
+from tests.net.grpc.authority import Site
 
 PROFILES = """
 issuers:

@@ -18,17 +18,17 @@ from exchanger import cli
 from exchanger.app.policy_sync import PolicySync, SyncState
 from exchanger.app.settings import read_settings
 from exchanger.app.supervisor import StartError, Supervisor
-from exchanger.console.console import Console
-from exchanger.directory.source import DirectorySource
 from exchanger.exchange.pipeline import ExchangePipeline
-from exchanger.grpc.server import Addresses
+from exchanger.model.notice import Notice, Notices
+from exchanger.net.grpc.server import Addresses
+from exchanger.operations.console.console import Console
+from exchanger.operations.telemetry.log import logging_to_stdout
+from exchanger.operations.telemetry.metrics_server import MetricsServer
+from exchanger.operations.telemetry.otlp.exports import Exports
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.telemetry.log import logging_to_stdout
-from exchanger.telemetry.metrics_server import MetricsServer
-from exchanger.telemetry.otlp.exports import Exports
-from exchanger.values.notice import Notice, Notices
+from exchanger.sources.directory.source import DirectorySource
 from tests.e2e.service import ISSUERS, NAMESPACE, config_map, environment
-from tests.grpc.authority import Site
+from tests.net.grpc.authority import Site
 from tests.policy.examples import deny, snapshot_of
 from tests.tiers import mostly_full
 from tests.waiting import until
@@ -73,7 +73,9 @@ def test_a_fault_in_any_part_ends_the_process(
 def test_a_folder_that_vanishes_at_the_start_is_said_plainly(
     configured: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("exchanger.directory.source.scan", lambda _root, before, _wall: type(before)(problem="cannot be listed: gone"))
+    monkeypatch.setattr(
+        "exchanger.sources.directory.source.scan", lambda _root, before, _wall: type(before)(problem="cannot be listed: gone")
+    )
     assert cli.main(["serve"]) == 1
     assert "cannot be listed: gone" in capfd.readouterr().out
 

@@ -11,7 +11,7 @@ import attrs
 import trio
 
 from tests.attack.process import spawned
-from tests.grpc.frames import (
+from tests.net.grpc.frames import (
     CONTINUATION,
     DATA,
     END_HEADERS,
@@ -27,7 +27,7 @@ from tests.grpc.frames import (
     reset,
     word,
 )
-from tests.grpc.peer import framed, head
+from tests.net.grpc.peer import framed, head
 
 FLOOD_S: Final = 0.6
 CONNECTIONS: Final = 4

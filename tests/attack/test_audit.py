@@ -24,9 +24,9 @@ import attrs
 import pytest
 
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
-from exchanger.audit.refusals import MAX_A_SECOND, MAX_BYTES_A_SECOND, MAX_GROUPS
-from exchanger.tools.audit import add_arguments, audit
-from tests.audit.outputs import jwt
+from exchanger.authz.audit.refusals import MAX_A_SECOND, MAX_BYTES_A_SECOND, MAX_GROUPS
+from exchanger.commands.audit import add_arguments, audit
+from tests.authz.audit.outputs import jwt
 from tests.e2e.collector import Got, Recorder, recording, wait_until, write_issuers
 from tests.e2e.service import DOCUMENT, Service, serving
 from tests.tiers import mostly_full
@@ -35,7 +35,7 @@ MADE_UP: Final = 800
 HONEST: Final = 60
 # Requests at a time.
 CALLERS: Final = 8
-# A line, however long the texts in it: ``tests/audit/test_line.py``.
+# A line, however long the texts in it: ``tests/authz/audit/test_line.py``.
 LONGEST: Final = 40_000
 PAGE: Final = 4096
 VARIABLES: Final = {

@@ -17,24 +17,24 @@ import structlog
 import trio
 
 from exchanger.app.policy_log import log_problems, log_version
-from exchanger.kube.event_writer import EventWriter
-from exchanger.kube.events import PolicyEvents
-from exchanger.kube.list_watch import Bookmark, Item, Key, Opened, Page, Put, WatchEvent
-from exchanger.kube.settings import KubernetesSettings
-from exchanger.kube.source import KubernetesSource
+from exchanger.formats.yaml.reader import MAX_BYTES
+from exchanger.model.entry import DenyEntry, Source
+from exchanger.model.selector import parse_selector
+from exchanger.model.verdict import NoMatch, Unhealthy
 from exchanger.net.network import SYSTEM
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants, NamespaceGrant
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.quota import MAX_LISTED
 from exchanger.policy.selection import Change, ConfigMap, Namespace
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.publish.conflict_watch import ConflictWatch
-from exchanger.values.entry import DenyEntry, Source
-from exchanger.values.selector import parse_selector
-from exchanger.values.verdict import NoMatch, Unhealthy
-from exchanger.yaml.reader import MAX_BYTES
-from tests.kube.cluster import Record, deny
-from tests.kube.telling import FakeEvents
+from exchanger.sources.kube.event_writer import EventWriter
+from exchanger.sources.kube.events import PolicyEvents
+from exchanger.sources.kube.list_watch import Bookmark, Item, Key, Opened, Page, Put, WatchEvent
+from exchanger.sources.kube.settings import KubernetesSettings
+from exchanger.sources.kube.source import KubernetesSource
+from exchanger.sources.publish.conflict_watch import ConflictWatch
+from tests.sources.kube.cluster import Record, deny
+from tests.sources.kube.telling import FakeEvents
 
 T = TypeVar("T")
 

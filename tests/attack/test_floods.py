@@ -11,7 +11,7 @@ from tests.attack.process import DOCUMENT, cpu_seconds, descriptors, resident_mi
 from tests.e2e.collector import wait_until
 from tests.e2e.service import Service, serving
 
-# What all connections hold together is 256 MiB at most (``exchanger.grpc.limits``), and their headers and tasks come to it.
+# What all connections hold together is 256 MiB at most (``exchanger.net.grpc.limits``), and their headers and tasks come to it.
 MAX_GROWTH_MIB = 320
 # Connections, of a hundred that each attacker may open a second, that are not closed yet.
 MOST_AT_ONCE = 256

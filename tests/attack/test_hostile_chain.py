@@ -17,7 +17,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.attack.test_hostile_issuer import SECRET, Forge, encoded, new_key, payload, signed
-from tests.audit.outputs import jwt as unsigned
+from tests.authz.audit.outputs import jwt as unsigned
 from tests.e2e.collector import Got, Recorder, recording
 from tests.e2e.own_issuer import KEY_ID, OwnIssuer, own_issuer
 from tests.e2e.service import Service, serving

@@ -23,10 +23,10 @@ import pytest
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from tests.attack.process import resident_mib, spawned
 from tests.attack.test_hostile_issuer import SECRET
+from tests.authz.envoy.test_check_codec import check
 from tests.e2e.collector import Got, Recorder, recording
 from tests.e2e.own_issuer import OwnIssuer, own_issuer
 from tests.e2e.service import Service, serving
-from tests.envoy.test_check_codec import check
 
 AUDIENCE: Final = "gateway"
 MOST: Final = 8

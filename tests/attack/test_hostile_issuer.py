@@ -20,7 +20,7 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.audit.outputs import jwt as unsigned
+from tests.authz.audit.outputs import jwt as unsigned
 from tests.e2e.collector import Got, Recorder, recording
 from tests.e2e.own_issuer import ALGORITHM, KEY_ID, OwnIssuer, own_issuer
 from tests.e2e.service import Service, serving

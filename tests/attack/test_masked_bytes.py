@@ -18,7 +18,7 @@ import bottle  # type: ignore[import-untyped]
 import ngh2
 import pytest
 
-from exchanger.demo.envoy import FilterMode, bootstrap, envoy_command, find_envoy
+from exchanger.commands.demo.envoy import FilterMode, bootstrap, envoy_command, find_envoy
 from tests.e2e.gateway import patient_gateways
 from tests.e2e.service import Service, serving
 from tests.e2e.wsgi import wsgi_upstream

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from exchanger.demo.envoy import FilterMode
+from exchanger.commands.demo.envoy import FilterMode
 from tests.attack.test_masked_bytes import EXCHANGED, ask, bottle_upstream, gateway
 from tests.e2e.service import serving
 

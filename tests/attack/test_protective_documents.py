@@ -7,10 +7,10 @@ import json
 
 import pytest
 
+from exchanger.model.entry import ExchangeEntry, Source
+from exchanger.model.verdict import NO_MATCH, Verdict
 from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import ExchangeEntry, Source
-from exchanger.values.verdict import NO_MATCH, Verdict
 
 API = "api.example.com"
 UNRELATED = "unrelated.example.org"

@@ -15,12 +15,12 @@ import trio.testing
 
 from exchanger.app.policy_sync import PolicySync
 from exchanger.app.settings import read_settings
-from exchanger.errors import ConfigurationError
+from exchanger.model.errors import ConfigurationError
+from exchanger.model.notice import Notices
 from exchanger.net.network import SYSTEM
 from exchanger.policy.current import CurrentPolicy
-from exchanger.values.notice import Notices
 from tests.e2e.service import ISSUERS, environment
-from tests.kube.cluster import Cluster, Record, source
+from tests.sources.kube.cluster import Cluster, Record, source
 from tests.waiting import until
 
 OURS: Final = "ext-authz-token-exchange.magneticflux.net"

@@ -9,14 +9,14 @@ from typing import Final
 
 import pytest
 
-from exchanger.codes.problem import Problem
+from exchanger.model.codes.problem import Problem
+from exchanger.model.entry import DenyEntry, Source
+from exchanger.model.request import HeaderFields
+from exchanger.model.verdict import Unhealthy
 from exchanger.policy.depth import MAX_DEPTH
 from exchanger.policy.interpretation import MAX_LOOKUPS
 from exchanger.policy.selection import AnyIssuer, Text, read
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import DenyEntry, Source
-from exchanger.values.request import HeaderFields
-from exchanger.values.verdict import Unhealthy
 from tests.policy.work import counting
 
 # Seconds of CPU that a decision may take, and what fails: noise of a machine is not that large, and the attacks took 1.6 to 5.8 s.

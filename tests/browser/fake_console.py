@@ -16,16 +16,16 @@ from urllib.parse import parse_qsl
 import attrs
 import trio
 
-from exchanger.console.message import PROTECTION
-from exchanger.console.message import json_response as said
-from exchanger.console.server import LIMITS
-from exchanger.console.websocket import Handshake, read_handshake, send_messages
-from exchanger.http.message import Handler, Request, Response
-from exchanger.http.server import HttpServer, Upgrade
+from exchanger.net.http.message import Handler, Request, Response
+from exchanger.net.http.server import HttpServer, Upgrade
+from exchanger.operations.console.message import PROTECTION
+from exchanger.operations.console.message import json_response as said
+from exchanger.operations.console.server import LIMITS
+from exchanger.operations.console.websocket import Handshake, read_handshake, send_messages
 from tests.browser import made_up
 from tests.browser.made_up import Json
 
-PAGE: Final = Path(__file__).parents[2] / "exchanger" / "console" / "page"
+PAGE: Final = Path(__file__).parents[2] / "exchanger/operations/console/page"
 TYPES: Final = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",

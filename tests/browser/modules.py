@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import playwright
 
-PAGE: Final = Path(__file__).parents[2] / "exchanger" / "console" / "page"
+PAGE: Final = Path(__file__).parents[2] / "exchanger/operations/console/page"
 NODE: Final = Path(playwright.__file__).with_name("driver") / "node"
 # A line is a module, a function's text, which may use all that the module has as ``m``, and its arguments.
 RUNNER: Final = """

@@ -11,11 +11,11 @@ import attrs
 import trio
 import trustme
 
-from exchanger.demo.envoy import FilterMode
-from exchanger.demo.running import RunningDemo
-from exchanger.scenarios.answer import ScenarioAnswer
-from exchanger.scenarios.builtin import SCENARIOS
-from exchanger.scenarios.scenario import OneRequest
+from exchanger.commands.demo.envoy import FilterMode
+from exchanger.commands.demo.running import RunningDemo
+from exchanger.commands.scenarios.answer import ScenarioAnswer
+from exchanger.commands.scenarios.builtin import SCENARIOS
+from exchanger.commands.scenarios.scenario import OneRequest
 from tests.e2e.gateway import (
     SERVICE_NAME,
     Instance,

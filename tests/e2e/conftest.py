@@ -13,9 +13,9 @@ from typing import Final
 import attrs
 import pytest
 
-from exchanger.demo.envoy import FilterMode
-from exchanger.scenarios.target import UNSIGNED_SUBJECTS, Gateway, ScenarioTarget
-from exchanger.scenarios.tokens import make_subjects
+from exchanger.commands.demo.envoy import FilterMode
+from exchanger.commands.scenarios.target import UNSIGNED_SUBJECTS, Gateway, ScenarioTarget
+from exchanger.commands.scenarios.tokens import make_subjects
 from tests.e2e.gateway import PATIENT_DEMO
 from tests.e2e.service import DOCUMENT, Service, serving
 from tests.e2e.test_demo import ENDING, ROOT, WHOLE_RUN, processes_with

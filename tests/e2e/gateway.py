@@ -12,19 +12,19 @@ from unittest.mock import patch
 import attrs
 import trio
 
-from exchanger.demo.envoy import HTTP_OPTIONS, FilterMode, bootstrap, envoy_command, find_envoy
-from exchanger.demo.options import DemoOptions
-from exchanger.demo.processes import Child
-from exchanger.demo.running import Programs, RunningDemo, start_demo, wait_ready
-from exchanger.demo.servers import echo, serve_http
-from exchanger.demo.service import SERVICE_COMMAND, base_environment, service_environment
-from exchanger.http.message import Request
-from exchanger.scenarios.answer import ScenarioAnswer, answer_of
-from exchanger.scenarios.builtin import SCENARIOS
-from exchanger.scenarios.client import LOOPBACK, NoAnswerError, fetch
-from exchanger.scenarios.scenario import Scenario
-from exchanger.scenarios.target import request_of
-from exchanger.scenarios.terminal import Progress
+from exchanger.commands.demo.envoy import HTTP_OPTIONS, FilterMode, bootstrap, envoy_command, find_envoy
+from exchanger.commands.demo.options import DemoOptions
+from exchanger.commands.demo.processes import Child
+from exchanger.commands.demo.running import Programs, RunningDemo, start_demo, wait_ready
+from exchanger.commands.demo.servers import echo, serve_http
+from exchanger.commands.demo.service import SERVICE_COMMAND, base_environment, service_environment
+from exchanger.commands.scenarios.answer import ScenarioAnswer, answer_of
+from exchanger.commands.scenarios.builtin import SCENARIOS
+from exchanger.commands.scenarios.client import LOOPBACK, NoAnswerError, fetch
+from exchanger.commands.scenarios.scenario import Scenario
+from exchanger.commands.scenarios.target import request_of
+from exchanger.commands.scenarios.terminal import Progress
+from exchanger.net.http.message import Request
 from tests.ports import free_port
 
 READY_S: Final = 60.0
@@ -41,8 +41,8 @@ PATIENT_DEMO: Final = (
 import sys
 from unittest.mock import patch
 from exchanger import cli
-from exchanger.demo import command
-from exchanger.playground import policy_files
+from exchanger.commands.demo import command
+from exchanger.commands.playground import policy_files
 from tests.e2e.gateway import READY_S, patient, patient_gateways
 service = patch.object(command, "SERVICE_COMMAND", patient(command.SERVICE_COMMAND))
 with patient_gateways(), service, patch.object(policy_files, "EFFECT_S", READY_S):
@@ -63,7 +63,10 @@ def patient(service: tuple[str, ...]) -> tuple[str, ...]:
 @contextmanager
 def patient_gateways() -> Generator[None]:
     """Let ``bootstrap`` give the service more time than a person who looks at the demo would."""
-    with patch("exchanger.demo.envoy.CHECK_TIMEOUT", CHECK_TIMEOUT), patch("exchanger.demo.envoy.CONNECT_TIMEOUT", CHECK_TIMEOUT):
+    with (
+        patch("exchanger.commands.demo.envoy.CHECK_TIMEOUT", CHECK_TIMEOUT),
+        patch("exchanger.commands.demo.envoy.CONNECT_TIMEOUT", CHECK_TIMEOUT),
+    ):
         yield
 
 

@@ -15,7 +15,7 @@ from typing import Final
 
 import attrs
 
-from exchanger.demo.keycloak.realm import KeycloakAddress
+from exchanger.commands.demo.keycloak.realm import KeycloakAddress
 from tests.e2e.java import find_java_tool, running_server
 from tests.ports import free_port
 from tests.tools import provider

@@ -18,8 +18,8 @@ import grpc
 
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from exchanger._proto.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from tests.authz.envoy.test_check_codec import check
 from tests.e2e.collector import wait_until
-from tests.envoy.test_check_codec import check
 from tests.ports import free_port
 
 START_S: Final = 60.0

@@ -16,8 +16,8 @@ import trustme
 from tests.e2e.collector import recording, silent, wait_until, write_issuers
 from tests.e2e.service import Service, serving
 from tests.e2e.test_demo import ROOT
+from tests.exchange.oauth.fakes import answering, response, success
 from tests.net.connect_proxy import token_endpoint
-from tests.oauth.fakes import answering, response, success
 from tests.ports import free_port
 
 SECRETS: Final = ("canary-subject", "canary-client-secret", "canary-body")

@@ -10,9 +10,9 @@ import httpx
 import pytest
 import trio
 
-from exchanger.demo.envoy import FilterMode
-from exchanger.http.message import Request
-from exchanger.scenarios.client import fetch
+from exchanger.commands.demo.envoy import FilterMode
+from exchanger.commands.scenarios.client import fetch
+from exchanger.net.http.message import Request
 from tests.e2e.client_world import PATIENCE, Answer, read
 from tests.e2e.collector import wait_until
 from tests.e2e.gateway import READY_S, gateway_before

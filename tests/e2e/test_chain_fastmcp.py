@@ -16,10 +16,10 @@ import jwt
 import pytest
 import trio
 
-from exchanger.demo.envoy import FilterMode
-from exchanger.http.message import Request, Response
-from exchanger.jwt.unverified import claims_of
-from exchanger.scenarios.client import fetch
+from exchanger.commands.demo.envoy import FilterMode
+from exchanger.commands.scenarios.client import fetch
+from exchanger.formats.jwt.unverified import claims_of
+from exchanger.net.http.message import Request, Response
 from tests.e2e.client_world import PATIENCE, Answer, read
 from tests.e2e.collector import Got, recording, wait_until
 from tests.e2e.fastmcp import McpServer, running_fastmcp

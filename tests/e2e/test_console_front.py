@@ -13,17 +13,17 @@ import attrs
 import pytest
 import trio
 
-from exchanger.demo.processes import Child
-from exchanger.demo.service import SERVICE_COMMAND, sample_policy, service_environment, violet_policy, wrong_policy
-from exchanger.http.message import Request
-from exchanger.scenarios.builtin import SCENARIOS
-from exchanger.scenarios.client import NoAnswerError, fetch
-from tests.console.running import Peer, opening
+from exchanger.commands.demo.processes import Child
+from exchanger.commands.demo.service import SERVICE_COMMAND, sample_policy, service_environment, violet_policy, wrong_policy
+from exchanger.commands.scenarios.builtin import SCENARIOS
+from exchanger.commands.scenarios.client import NoAnswerError, fetch
+from exchanger.net.http.message import Request
+from tests.commands.scenarios.stand_in import write_sample_policy
 from tests.e2e.conftest import SharedDemo
 from tests.e2e.gateway import PATIENT_DEMO
 from tests.e2e.test_demo import ENDING, TRIES, WHOLE_RUN, demo
+from tests.operations.console.running import Peer, opening
 from tests.ports import free_port
-from tests.scenarios.stand_in import write_sample_policy
 
 pytestmark = [
     pytest.mark.envoy,

@@ -11,9 +11,9 @@ import pytest
 import trio
 import yaml
 
-from exchanger.demo.envoy import FilterMode
-from exchanger.http.message import Request
-from exchanger.scenarios.client import fetch
+from exchanger.commands.demo.envoy import FilterMode
+from exchanger.commands.scenarios.client import fetch
+from exchanger.net.http.message import Request
 from tests.e2e.collector import recording
 from tests.e2e.gateway import PATIENCE, READY_S, gateway_before
 from tests.e2e.service import DOCUMENT, Service, serving

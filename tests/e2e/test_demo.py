@@ -15,10 +15,10 @@ import attrs
 import pytest
 import trio
 
-from exchanger.demo.envoy import FilterMode
-from exchanger.demo.gateways.kinds import GatewayKind
-from exchanger.demo.reference.setup import reference_setup
-from exchanger.scenarios.builtin import SCENARIOS
+from exchanger.commands.demo.envoy import FilterMode
+from exchanger.commands.demo.gateways.kinds import GatewayKind
+from exchanger.commands.demo.reference.setup import reference_setup
+from exchanger.commands.scenarios.builtin import SCENARIOS
 from tests.tiers import mostly_full
 from tests.tools import find_tool
 

@@ -9,9 +9,9 @@ import pytest
 import trio
 
 from exchanger._proto.opentelemetry.proto.trace.v1.trace_pb2 import Span
-from exchanger.demo.envoy import FilterMode
-from exchanger.http.message import Request
-from exchanger.scenarios.client import fetch
+from exchanger.commands.demo.envoy import FilterMode
+from exchanger.commands.scenarios.client import fetch
+from exchanger.net.http.message import Request
 from tests.e2e.collector import Collector, collecting, plain
 from tests.e2e.test_demo import Demo, demo
 from tests.tiers import mostly_full

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from exchanger.demo.envoy import FilterMode
-from exchanger.scenarios.builtin import SCENARIOS
-from exchanger.scenarios.runner import Finding, run_scenario
-from exchanger.scenarios.scenario import OneRequest
+from exchanger.commands.demo.envoy import FilterMode
+from exchanger.commands.scenarios.builtin import SCENARIOS
+from exchanger.commands.scenarios.runner import Finding, run_scenario
+from exchanger.commands.scenarios.scenario import OneRequest
 from tests.e2e.churn import restarts_under_load
 from tests.e2e.conftest import SharedDemo
 

@@ -6,11 +6,11 @@ from typing import Final
 import attrs
 import pytest
 
-from exchanger.demo.envoy import FilterMode
-from exchanger.demo.setup import demo_target
-from exchanger.scenarios.builtin import SCENARIOS
-from exchanger.scenarios.runner import run_scenario
-from exchanger.scenarios.scenario import OneRequest
+from exchanger.commands.demo.envoy import FilterMode
+from exchanger.commands.demo.setup import demo_target
+from exchanger.commands.scenarios.builtin import SCENARIOS
+from exchanger.commands.scenarios.runner import run_scenario
+from exchanger.commands.scenarios.scenario import OneRequest
 from tests.e2e.churn import secured
 from tests.e2e.gateway import until_serving
 

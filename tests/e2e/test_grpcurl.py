@@ -12,16 +12,16 @@ import pytest
 import trio
 from google.protobuf.descriptor import Descriptor
 
-from exchanger.envoy.health import HealthBoard, HealthService
-from exchanger.envoy.reflection import REFLECTION_SERVICES, Reflection
-from exchanger.grpc.routes import routes_of
-from exchanger.grpc.status import StatusCode
+from exchanger.authz.envoy.health import HealthBoard, HealthService
+from exchanger.authz.envoy.reflection import REFLECTION_SERVICES, Reflection
+from exchanger.net.grpc.routes import routes_of
+from exchanger.net.grpc.status import StatusCode
 from exchanger.util.descriptor_pool import POOL
 from tests.e2e.churn import Authorities, tls_variables
 from tests.e2e.gateway import SERVICE_NAME
 from tests.e2e.grpcurl import STATUS_BASE, Target, call, command, lines, parsed, run
 from tests.e2e.service import DOCUMENT, STOP_S, Service, serving
-from tests.grpc.serving import serving as serving_routes
+from tests.net.grpc.serving import serving as serving_routes
 from tests.ports import free_port
 from tests.tools import find_tool
 

@@ -8,7 +8,7 @@ from typing import Final
 import hpack  # type: ignore[import-untyped]  # purerpc's, which has no types
 import pytest
 
-from exchanger.demo.gateways.kinds import GatewayKind
+from exchanger.commands.demo.gateways.kinds import GatewayKind
 from tests.e2e.test_http_gateways import ANSWER_S, EACH, FORGED, HOST, MASKED, PROGRAMS, SPELLINGS, Gateway, running
 
 # How each guide's gateway accepts HTTP/2 without TLS; Traefik and Envoy do so anyway.

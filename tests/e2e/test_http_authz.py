@@ -16,7 +16,7 @@ import pytest
 from tests.e2e.collector import token_endpoint, wait_until, write_issuers
 from tests.e2e.service import DOCUMENT, SLOW, STOP_S, Service, environment, serving
 from tests.e2e.test_serve import run_command
-from tests.grpc.authority import Site
+from tests.net.grpc.authority import Site
 from tests.ports import free_port
 from tests.tiers import mostly_full
 

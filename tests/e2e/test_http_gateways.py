@@ -17,10 +17,10 @@ from typing import Final
 import attrs
 import pytest
 
-from exchanger.demo.gateways.kinds import HTTP_GATEWAYS, GatewayKind, GatewayPlaces, find_program
-from exchanger.values.secret import Secret
+from exchanger.commands.demo.gateways.kinds import HTTP_GATEWAYS, GatewayKind, GatewayPlaces, find_program
+from exchanger.model.secret import Secret
 from tests.e2e.service import serving
-from tests.grpc.authority import Site
+from tests.net.grpc.authority import Site
 from tests.ports import free_port
 from tests.tiers import mostly_full
 from tests.tools import find_tool

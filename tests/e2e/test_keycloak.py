@@ -8,9 +8,9 @@ from typing import Final
 import pytest
 import trio
 
-from exchanger.demo.envoy import FilterMode
+from exchanger.commands.demo.envoy import FilterMode
+from exchanger.commands.scenarios.builtin import packaged_scenarios
 from exchanger.net.answer import EndpointResponse
-from exchanger.scenarios.builtin import packaged_scenarios
 from tests.e2e.keycloak import Keycloak, running_keycloak
 from tests.e2e.test_console_front import Front
 from tests.e2e.test_demo import ENDING, WHOLE_RUN, assert_all_is_as_expected, demo
@@ -18,7 +18,7 @@ from tests.net.http2_session import session
 
 pytestmark = [pytest.mark.keycloak, pytest.mark.envoy, pytest.mark.slow]
 
-NAMES: Final = [scenario.name for scenario in packaged_scenarios("exchanger.demo.keycloak", "scenarios.yaml")]
+NAMES: Final = [scenario.name for scenario in packaged_scenarios("exchanger.commands.demo.keycloak", "scenarios.yaml")]
 # Times as long as a demo without Keycloak may take: Java has a good part of the machine.
 LONGER: Final = 4.0
 INVALID_CLIENT: Final = b'{"error":"invalid_client","error_description":"Invalid client or Invalid client credentials"}'
@@ -49,7 +49,7 @@ async def test_every_check_is_as_expected(mode: str, keycloak: Keycloak, tmp_pat
 
 
 async def test_the_reference_scenarios_are_all_as_expected(keycloak: Keycloak, tmp_path: Path) -> None:
-    names = [scenario.name for scenario in packaged_scenarios("exchanger.demo.reference", "scenarios.yaml")]
+    names = [scenario.name for scenario in packaged_scenarios("exchanger.commands.demo.reference", "scenarios.yaml")]
     await assert_all_is_as_expected(names, tmp_path, "--scenarios", "reference", *flags(keycloak), bound=LONGER * WHOLE_RUN)
 
 

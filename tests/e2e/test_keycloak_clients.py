@@ -12,9 +12,9 @@ import pytest
 import trio
 import trustme
 
-from exchanger.demo.envoy import FilterMode
-from exchanger.http.message import Request
-from exchanger.scenarios.client import fetch
+from exchanger.commands.demo.envoy import FilterMode
+from exchanger.commands.scenarios.client import fetch
+from exchanger.net.http.message import Request
 from tests.e2e.client_world import (
     ASKING,
     CERTIFICATE,

@@ -9,8 +9,8 @@ import httpx
 import pytest
 import yaml
 
-from exchanger.demo.token_endpoint.rules import ACCESS_TOKEN_TYPE
-from exchanger.jwt.unverified import claims_of
+from exchanger.commands.demo.token_endpoint.rules import ACCESS_TOKEN_TYPE
+from exchanger.formats.jwt.unverified import claims_of
 from exchanger.policy.selection import DOCUMENT_KEY
 from tests.e2e.keycloak import ADMIN_PASSWORD, running_keycloak
 from tests.helm.chart import only, secret_texts

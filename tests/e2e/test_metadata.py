@@ -9,9 +9,9 @@ from typing import Any, Final
 import pytest
 import trio
 
-from exchanger.demo.envoy import FilterMode
-from exchanger.http.message import Request
-from exchanger.scenarios.client import fetch
+from exchanger.commands.demo.envoy import FilterMode
+from exchanger.commands.scenarios.client import fetch
+from exchanger.net.http.message import Request
 from tests.e2e.collector import recording, write_issuers
 from tests.e2e.gateway import PATIENCE, READY_S, gateway_before, with_access_log
 from tests.e2e.service import DOCUMENT, serving

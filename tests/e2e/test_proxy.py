@@ -10,8 +10,8 @@ import trustme
 
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from tests.e2e.service import DOCUMENT, SLOW, serving
+from tests.exchange.oauth.fakes import response, success
 from tests.net.connect_proxy import ConnectProxy, proxying, remembering, token_endpoint
-from tests.oauth.fakes import response, success
 from tests.tiers import mostly_full
 
 CREDENTIALS = "canary-user:canary-word"

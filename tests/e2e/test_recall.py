@@ -10,10 +10,10 @@ import attrs
 import pytest
 import trio
 
-from exchanger.demo.envoy import FilterMode, bootstrap
-from exchanger.demo.servers import serve_http
-from exchanger.http.message import Request, Response
-from exchanger.scenarios.client import LOOPBACK, fetch
+from exchanger.commands.demo.envoy import FilterMode, bootstrap
+from exchanger.commands.demo.servers import serve_http
+from exchanger.commands.scenarios.client import LOOPBACK, fetch
+from exchanger.net.http.message import Request, Response
 from tests.e2e.collector import recording
 from tests.e2e.gateway import PATIENCE, READY_S, patient_gateways, start_gateway, until_listening, with_admin
 from tests.e2e.service import DOCUMENT, Service, serving

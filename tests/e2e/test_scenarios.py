@@ -9,9 +9,9 @@ from functools import partial
 import pytest
 import trio
 
-from exchanger.scenarios.builtin import SCENARIOS
-from exchanger.scenarios.scenario import PolicyEdit
-from exchanger.scenarios.tokens import make_subjects
+from exchanger.commands.scenarios.builtin import SCENARIOS
+from exchanger.commands.scenarios.scenario import PolicyEdit
+from exchanger.commands.scenarios.tokens import make_subjects
 from tests.e2e.conftest import SharedDemo
 
 pytestmark = pytest.mark.envoy

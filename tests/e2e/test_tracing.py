@@ -17,14 +17,14 @@ import trio
 
 from exchanger._proto.grpc.reflection.v1.reflection_pb2 import ServerReflectionRequest
 from exchanger._proto.opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
-from exchanger.demo.envoy import FilterMode
-from exchanger.http.message import Request
-from exchanger.scenarios.client import fetch
+from exchanger.commands.demo.envoy import FilterMode
+from exchanger.commands.scenarios.client import fetch
+from exchanger.net.http.message import Request
 from tests.e2e.collector import Collector, Recorder, collecting, plain, silent, token_endpoint, wait_until, write_issuers
 from tests.e2e.gateway import PATIENCE, gateway_before
 from tests.e2e.service import DOCUMENT, Service, get, serving
+from tests.operations.telemetry.test_metrics import NAMES
 from tests.ports import free_port
-from tests.telemetry.test_metrics import NAMES
 from tests.tiers import mostly_full
 
 TRACED = f"""{DOCUMENT}

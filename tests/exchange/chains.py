@@ -6,8 +6,8 @@ from typing import Any, Final, final
 
 import attrs
 
-from exchanger.values.entry import TokenTarget
-from exchanger.values.issuer import (
+from exchanger.model.entry import TokenTarget
+from exchanger.model.issuer import (
     ID_JAG,
     ID_TOKEN,
     ActorToken,
@@ -20,11 +20,11 @@ from exchanger.values.issuer import (
     SubjectRules,
     in_chain,
 )
-from exchanger.values.secret import Secret
-from exchanger.values.token import ACCESS_TOKEN_TYPE, ExchangeFailure, TokenOutcome, TokenRequest
-from tests.jwt.issuer import NOW, P256, raw
-from tests.oauth.fakes import GRANT, World, response, success
-from tests.oauth.published import Site
+from exchanger.model.secret import Secret
+from exchanger.model.token import ACCESS_TOKEN_TYPE, ExchangeFailure, TokenOutcome, TokenRequest
+from tests.exchange.oauth.fakes import GRANT, World, response, success
+from tests.exchange.oauth.published import Site
+from tests.formats.jwt.issuer import NOW, P256, raw
 
 IDP: Final = "http://idp.example.com/idp"
 CHAT: Final = "http://chat.example.com/chat"

@@ -9,19 +9,19 @@ import trio
 from structlog.testing import capture_logs
 from trio.testing import wait_all_tasks_blocked
 
-from exchanger.decision.check import finish
-from exchanger.decision.outcome import ExchangePending, Outcome
+from exchanger.authz.decision.check import finish
+from exchanger.authz.decision.outcome import ExchangePending, Outcome
 from exchanger.exchange.interfaces import Ticket, TokenExchanger
+from exchanger.exchange.oauth.settings import TokenClientSettings
 from exchanger.exchange.verify import SubjectTokenVerifier
-from exchanger.oauth.settings import TokenClientSettings
-from exchanger.values.entry import ExchangeEntry
-from exchanger.values.issuer import Issuer, SubjectRules
-from exchanger.values.token import ExchangedToken, TokenOutcome, TokenRequest
-from tests.decision.examples import snapshot
-from tests.jwt.issuer import ISSUER, KEYS, NOW, jwk
+from exchanger.model.entry import ExchangeEntry
+from exchanger.model.issuer import Issuer, SubjectRules
+from exchanger.model.token import ExchangedToken, TokenOutcome, TokenRequest
+from tests.authz.decision.examples import snapshot
+from tests.exchange.oauth.fakes import HTTP, ISSUED, World, kept, token_request, world
+from tests.exchange.oauth.published import Site, Steady, document
+from tests.formats.jwt.issuer import ISSUER, KEYS, NOW, jwk
 from tests.lines import Lines
-from tests.oauth.fakes import HTTP, ISSUED, World, kept, token_request, world
-from tests.oauth.published import Site, Steady, document
 
 KEYS_URI: Final = "http://login.example.com/keys"
 RULES: Final = SubjectRules(issuers=(ISSUER,), audiences=("gateway",), jwks_uri=KEYS_URI)

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.errors import Diagnostic
-from exchanger.values.issuer import ActorCredentials, CallLimits, Credentials, Grant
-from exchanger.values.secret import Secret
-from exchanger.values.token import ACCESS_TOKEN_TYPE, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+from exchanger.model.errors import Diagnostic
+from exchanger.model.issuer import ActorCredentials, CallLimits, Credentials, Grant
+from exchanger.model.secret import Secret
+from exchanger.model.token import ACCESS_TOKEN_TYPE, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 from tests.exchange.chains import refusing
-from tests.oauth.fakes import CONTRACT, ISSUED, Peer, exchange, response, success, token_request, world
-from tests.oauth.published import OPENID, Site, discovered, metadata
+from tests.exchange.oauth.fakes import CONTRACT, ISSUED, Peer, exchange, response, success, token_request, world
+from tests.exchange.oauth.published import OPENID, Site, discovered, metadata
 from tests.reachable import holders
 
 ACTOR: Final = ActorCredentials("act")

@@ -16,19 +16,17 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.exchange.breaker import USUAL_TOKEN, USUAL_TRACE, is_oversized
 from exchanger.exchange.cache.token_cache import TokenCache
+from exchanger.model.entry import TokenTarget
+from exchanger.model.issuer import CachePolicy, CallLimits, EndpointProtocol
+from exchanger.model.secret import Secret
+from exchanger.model.token import Cache, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+from exchanger.model.trace import MAX_BAGGAGE, MAX_BAGGAGE_MEMBERS, TraceContext
 from exchanger.net.dial import PATIENCE
 from exchanger.net.endpoint import MAX_HEAD
 from exchanger.net.network import SYSTEM
 from exchanger.net.pool import MAX_BUSY_PER_HOST
-from exchanger.values.entry import TokenTarget
-from exchanger.values.issuer import CachePolicy, CallLimits, EndpointProtocol
-from exchanger.values.secret import Secret
-from exchanger.values.token import Cache, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
-from exchanger.values.trace import MAX_BAGGAGE, MAX_BAGGAGE_MEMBERS, TraceContext
 from tests.examples import examples
-from tests.net.http2_endpoint import Endpoint, own
-from tests.net.http2_peer import Server
-from tests.oauth.fakes import (
+from tests.exchange.oauth.fakes import (
     CONTRACT,
     ISSUED,
     Peer,
@@ -45,6 +43,8 @@ from tests.oauth.fakes import (
     token_request,
     world,
 )
+from tests.net.http2_endpoint import Endpoint, own
+from tests.net.http2_peer import Server
 from tests.reachable import text_held
 
 

@@ -9,8 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.decision.token_failure import transport_failure
-from exchanger.errors import Diagnostic
 from exchanger.exchange.breaker import (
     CALLER_BITS,
     CALM_S,
@@ -29,12 +27,14 @@ from exchanger.exchange.breaker import (
     caller_of,
     health_of,
 )
+from exchanger.exchange.oauth.retry_after import MAX_RETRY_AFTER_S
+from exchanger.exchange.oauth.token_response import TokenResponseRules, decode_response
+from exchanger.model.errors import Diagnostic
+from exchanger.model.secret import Secret
+from exchanger.model.token import ErrorKind, ExchangedToken, ExchangeFailure
+from exchanger.model.token_failure import transport_failure
 from exchanger.net.answer import TooLarge
-from exchanger.oauth.retry_after import MAX_RETRY_AFTER_S
-from exchanger.oauth.token_response import TokenResponseRules, decode_response
-from exchanger.values.secret import Secret
-from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure
-from tests.oauth.fakes import token_request
+from tests.exchange.oauth.fakes import token_request
 
 GOOD, BAD, UNKNOWN = EndpointHealth.GOOD, EndpointHealth.BAD, EndpointHealth.UNKNOWN
 HEALTHS = st.sampled_from(EndpointHealth)

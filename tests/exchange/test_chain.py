@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.decision.outcome import Deny
+from exchanger.authz.decision.outcome import Deny
 from exchanger.exchange.cache.token_cache import TokenCache
 from exchanger.exchange.chain import Chain
 from exchanger.exchange.limit import BREAKER_OPEN
+from exchanger.exchange.oauth.token_request import EncodedRequest, encode_request
 from exchanger.exchange.stage import Done
-from exchanger.oauth.token_request import EncodedRequest, encode_request
-from exchanger.values.issuer import (
+from exchanger.model.issuer import (
     ID_JAG,
     ID_TOKEN,
     AssertionSource,
@@ -30,8 +30,8 @@ from exchanger.values.issuer import (
     IssuedTokenRules,
     SubjectRules,
 )
-from exchanger.values.secret import Secret
-from exchanger.values.token import ACCESS_TOKEN_TYPE, Cache, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+from exchanger.model.secret import Secret
+from exchanger.model.token import ACCESS_TOKEN_TYPE, Cache, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 from tests.exchange.chains import (
     AUDIENCE,
     BEARER,
@@ -49,10 +49,10 @@ from tests.exchange.chains import (
     use,
 )
 from tests.exchange.examples import answer_to
-from tests.jwt.issuer import NOW, token
-from tests.oauth.fakes import CONTRACT, GRANT, RESTED, Peer, exchange, response, success, world
-from tests.oauth.published import ENDS
-from tests.telemetry.records import record
+from tests.exchange.oauth.fakes import CONTRACT, GRANT, RESTED, Peer, exchange, response, success, world
+from tests.exchange.oauth.published import ENDS
+from tests.formats.jwt.issuer import NOW, token
+from tests.operations.telemetry.records import record
 
 JWT_TYPE: Final = "urn:ietf:params:oauth:token-type:jwt"
 

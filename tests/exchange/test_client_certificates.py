@@ -14,17 +14,17 @@ import trio
 import trustme
 
 from exchanger.exchange.pipeline import ExchangePipeline
+from exchanger.model.issuer import ActorCredentials, ClientCertificate, Credentials, Grant
+from exchanger.model.proxy import Proxy
+from exchanger.model.secret import Secret
+from exchanger.model.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 from exchanger.net.dial import Origin
 from exchanger.net.quarantine import LEAST_QUARANTINE
 from exchanger.net.tls.client import client_tls_context
-from exchanger.values.issuer import ActorCredentials, ClientCertificate, Credentials, Grant
-from exchanger.values.proxy import Proxy
-from exchanger.values.secret import Secret
-from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+from tests.exchange.oauth.fakes import HTTP, Observer, Peer, answering, client_of, exchange, response, running, success, token_request
 from tests.net.certificates import asking, client_certificate, leaf, pem, trusting
 from tests.net.connect_proxy import ESTABLISHED, ConnectProxy, proxying, token_endpoint
 from tests.net.http2_endpoint import Endpoint, own
-from tests.oauth.fakes import HTTP, Observer, Peer, answering, client_of, exchange, response, running, success, token_request
 from tests.reachable import holders
 from tests.waiting import until
 

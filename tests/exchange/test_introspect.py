@@ -14,14 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.decision.outcome import Deny
-from exchanger.errors import Diagnostic
+from exchanger.authz.decision.outcome import Deny
 from exchanger.exchange import introspect as introspect_module
 from exchanger.exchange.call import OVERLOADED
 from exchanger.exchange.introspect import ASK_AGAIN_S, VerdictCache
-from exchanger.values.issuer import CachePolicy, CallLimits, Credentials, ErrorStyle, IntrospectionRules, Issuer, SubjectRules
-from exchanger.values.secret import Secret
-from exchanger.values.token import (
+from exchanger.model.errors import Diagnostic
+from exchanger.model.issuer import CachePolicy, CallLimits, Credentials, ErrorStyle, IntrospectionRules, Issuer, SubjectRules
+from exchanger.model.secret import Secret
+from exchanger.model.token import (
     ErrorKind,
     ExchangedToken,
     ExchangeFailure,
@@ -33,9 +33,9 @@ from exchanger.values.token import (
 )
 from tests.examples import examples
 from tests.exchange.examples import KEYS_URI, answer_to, asking, gated, published
-from tests.jwt.issuer import ISSUER, NOW, token
-from tests.oauth.fakes import HTTP, Peer, World, exchange, response, success, world
-from tests.oauth.published import OPENID, Site, discovered, metadata
+from tests.exchange.oauth.fakes import HTTP, Peer, World, exchange, response, success, world
+from tests.exchange.oauth.published import OPENID, Site, discovered, metadata
+from tests.formats.jwt.issuer import ISSUER, NOW, token
 
 ASK: Final = "/introspect"
 AT: Final = IntrospectionRules("http://issuer.example.com/introspect")

@@ -13,11 +13,11 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.exchange.cache.memory_store import CachedToken
 from exchanger.exchange.cache.token_cache import TokenCache
+from exchanger.model.issuer import CachePolicy, CallLimits, Issuer
+from exchanger.model.secret import Secret
+from exchanger.model.token import Cache, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 from exchanger.net.network import SYSTEM
-from exchanger.values.issuer import CachePolicy, CallLimits, Issuer
-from exchanger.values.secret import Secret
-from exchanger.values.token import Cache, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
-from tests.oauth.fakes import CONTRACT, Peer, World, answering, exchange, response, silent, success, token_request, world
+from tests.exchange.oauth.fakes import CONTRACT, Peer, World, answering, exchange, response, silent, success, token_request, world
 
 KEEPS = CachePolicy(max_ttl=300.0, max_entries=100)
 

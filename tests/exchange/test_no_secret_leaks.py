@@ -15,7 +15,7 @@ import trio
 import trustme
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.values.issuer import (
+from exchanger.model.issuer import (
     ActorCredentials,
     ActorToken,
     Assertion,
@@ -30,13 +30,13 @@ from exchanger.values.issuer import (
     SigningAlgorithm,
     SigningKey,
 )
-from exchanger.values.secret import Secret
-from exchanger.values.token import TokenOutcome
+from exchanger.model.secret import Secret
+from exchanger.model.token import TokenOutcome
 from tests.exchange.examples import RULES, answer_to, asking, guarded, published
-from tests.jwt.issuer import P256, jwk, pem, token
+from tests.exchange.oauth.fakes import CONTRACT, ClientGoneError, exchange, response
+from tests.exchange.oauth.published import ISSUER, OPENID, Site, document, metadata
+from tests.formats.jwt.issuer import P256, jwk, pem, token
 from tests.net.certificates import client_certificate
-from tests.oauth.fakes import CONTRACT, ClientGoneError, exchange, response
-from tests.oauth.published import ISSUER, OPENID, Site, document, metadata
 
 CERTIFICATE: Final = client_certificate(trustme.CA())
 PEM: Final = pem(P256)

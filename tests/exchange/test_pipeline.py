@@ -7,19 +7,18 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.decision.token_failure import transport_failure
-from exchanger.errors import Diagnostic
 from exchanger.exchange.coalesce import TOLD_AT_ONCE
 from exchanger.exchange.interfaces import Ticket, TokenExchanger
-from exchanger.oauth.settings import TokenClientSettings
-from exchanger.oauth.token_request import EncodedRequest, encode_request
-from exchanger.telemetry.trace_context import TraceContexts
-from exchanger.values.issuer import Credentials
-from exchanger.values.secret import Secret
-from exchanger.values.token import Cache, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
-from exchanger.values.trace import TraceContext
-from tests.net.connect_proxy import remembering
-from tests.oauth.fakes import (
+from exchanger.exchange.oauth.settings import TokenClientSettings
+from exchanger.exchange.oauth.token_request import EncodedRequest, encode_request
+from exchanger.model.errors import Diagnostic
+from exchanger.model.issuer import Credentials
+from exchanger.model.secret import Secret
+from exchanger.model.token import Cache, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+from exchanger.model.token_failure import transport_failure
+from exchanger.model.trace import TraceContext
+from exchanger.operations.telemetry.trace_context import TraceContexts
+from tests.exchange.oauth.fakes import (
     CONTRACT,
     HTTP,
     ISSUED,
@@ -38,6 +37,7 @@ from tests.oauth.fakes import (
     token_request,
     world,
 )
+from tests.net.connect_proxy import remembering
 
 
 async def test_an_exchange() -> None:

@@ -12,16 +12,15 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.decision.token_failure import transport_failure
-from exchanger.errors import Diagnostic
+from exchanger.exchange.oauth.settings import TokenClientSettings
+from exchanger.exchange.oauth.token_request import encode_request
+from exchanger.model.errors import Diagnostic
+from exchanger.model.issuer import AuthMethod, Credentials
+from exchanger.model.secret import Secret
+from exchanger.model.token import CoalescedRecord, ErrorKind, ExchangeFailure, ExchangeRecord, TokenOutcome, TokenRequest
+from exchanger.model.token_failure import transport_failure
 from exchanger.net.answer import MAX_RESPONSE_BYTES
-from exchanger.oauth.settings import TokenClientSettings
-from exchanger.oauth.token_request import encode_request
-from exchanger.values.issuer import AuthMethod, Credentials
-from exchanger.values.secret import Secret
-from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangeFailure, ExchangeRecord, TokenOutcome, TokenRequest
-from tests.net.connect_proxy import token_endpoint
-from tests.oauth.fakes import (
+from tests.exchange.oauth.fakes import (
     CONTRACT,
     HTTP,
     ISSUED,
@@ -42,6 +41,7 @@ from tests.oauth.fakes import (
     token_request,
     world,
 )
+from tests.net.connect_proxy import token_endpoint
 
 SUBJECT, SECRET, NEW = "canary-subject", "canary-secret", "canary-issued"
 BASIC = base64.b64encode(f"client:{SECRET}".encode()).decode()

@@ -8,15 +8,15 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.decision.token_failure import transport_failure
-from exchanger.errors import Diagnostic
-from exchanger.values.issuer import EndpointProtocol
-from exchanger.values.secret import Secret
-from exchanger.values.token import ErrorKind, ExchangedToken, TokenOutcome, TokenRequest
-from exchanger.values.trace import NO_TRACE, TraceContext
+from exchanger.model.errors import Diagnostic
+from exchanger.model.issuer import EndpointProtocol
+from exchanger.model.secret import Secret
+from exchanger.model.token import ErrorKind, ExchangedToken, TokenOutcome, TokenRequest
+from exchanger.model.token_failure import transport_failure
+from exchanger.model.trace import NO_TRACE, TraceContext
+from tests.exchange.oauth.fakes import CONTRACT, World, at_rest, exchange, kept, token_request, world
 from tests.net.http2_endpoint import Endpoint, own, silent
 from tests.net.http2_peer import Server
-from tests.oauth.fakes import CONTRACT, World, at_rest, exchange, kept, token_request, world
 
 
 def request(subject: str = "subject", trace: TraceContext = NO_TRACE) -> TokenRequest:

@@ -11,15 +11,15 @@ import pytest
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from exchanger.oauth.rotation import Rotations
-from exchanger.oauth.settings import TokenClientSettings
-from exchanger.oauth.token_response import TokenResponseRules
-from exchanger.values.issuer import Credentials
-from exchanger.values.secret import Secret
-from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, ExchangeRecord, TokenOutcome, TokenRequest
+from exchanger.exchange.oauth.rotation import Rotations
+from exchanger.exchange.oauth.settings import TokenClientSettings
+from exchanger.exchange.oauth.token_response import TokenResponseRules
+from exchanger.model.issuer import Credentials
+from exchanger.model.secret import Secret
+from exchanger.model.token import ErrorKind, ExchangedToken, ExchangeFailure, ExchangeRecord, TokenOutcome, TokenRequest
+from tests.exchange.oauth.fakes import HTTP, ISSUED, exchange, response, success, token_request, world
+from tests.exchange.oauth.published import Site
 from tests.lines import Lines
-from tests.oauth.fakes import HTTP, ISSUED, exchange, response, success, token_request, world
-from tests.oauth.published import Site
 
 NEW, OLD = "canary-new", "canary-old"
 PREVIOUS = Credentials("before", Secret(OLD), 0)

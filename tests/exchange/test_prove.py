@@ -9,21 +9,21 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.decision.outcome import Allow, Deny
+from exchanger.authz.decision.outcome import Allow, Deny
 from exchanger.exchange.jwks_cache import UNKNOWN_KEY_S
 from exchanger.exchange.prove import JudgedPassage
+from exchanger.model.entry import TokenTarget
+from exchanger.model.issuer import ActorCredentials, ActorRule, CachePolicy, ErrorStyle, Grant, IssuedTokenRules, Issuer
+from exchanger.model.token import ACCESS_TOKEN_TYPE, Cache, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 from exchanger.net.network import SYSTEM
 from exchanger.net.timers import NEVER
-from exchanger.telemetry.decision_log import decision_line
-from exchanger.values.entry import TokenTarget
-from exchanger.values.issuer import ActorCredentials, ActorRule, CachePolicy, ErrorStyle, Grant, IssuedTokenRules, Issuer
-from exchanger.values.token import ACCESS_TOKEN_TYPE, Cache, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+from exchanger.operations.telemetry.decision_log import decision_line
 from tests.exchange.chains import code_of
 from tests.exchange.examples import answer_to, published
-from tests.jwt.issuer import NOW, STRANGER, claims, raw, token
-from tests.oauth.fakes import World, exchange, response, token_request, world
-from tests.oauth.published import ISSUER, Site
-from tests.telemetry.records import record
+from tests.exchange.oauth.fakes import World, exchange, response, token_request, world
+from tests.exchange.oauth.published import ISSUER, Site
+from tests.formats.jwt.issuer import NOW, STRANGER, claims, raw, token
+from tests.operations.telemetry.records import record
 
 KEYS: Final = "/keys"
 RULES: Final = IssuedTokenRules(ISSUER, keys_of=ISSUER)

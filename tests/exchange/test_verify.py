@@ -11,23 +11,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.decision.outcome import Deny
-from exchanger.errors import Diagnostic
+from exchanger.authz.decision.outcome import Deny
 from exchanger.exchange import verify as verify_module
 from exchanger.exchange.jwks_cache import TOLD_AT_ONCE, UNKNOWN_KEY_S
-from exchanger.jwt.claims import LEEWAY
-from exchanger.jwt.verify import judge
-from exchanger.oauth.documents import DOCUMENT_TIMEOUT
-from exchanger.oauth.metadata import REFRESH_S
-from exchanger.values.issuer import ActorToken, ErrorStyle, Grant, Issuer, SubjectRules
-from exchanger.values.proxy import Proxy
-from exchanger.values.secret import Secret
-from exchanger.values.token import ErrorKind, ExchangeFailure, SubjectVerdict, TokenOutcome, TokenRequest
+from exchanger.exchange.oauth.documents import DOCUMENT_TIMEOUT
+from exchanger.exchange.oauth.metadata import REFRESH_S
+from exchanger.formats.jwt.claims import LEEWAY
+from exchanger.formats.jwt.verify import judge
+from exchanger.model.errors import Diagnostic
+from exchanger.model.issuer import ActorToken, ErrorStyle, Grant, Issuer, SubjectRules
+from exchanger.model.proxy import Proxy
+from exchanger.model.secret import Secret
+from exchanger.model.token import ErrorKind, ExchangeFailure, SubjectVerdict, TokenOutcome, TokenRequest
 from tests.examples import examples
 from tests.exchange.examples import RULES, Gated, Waiting, answer_to, asking, gated, guarded, passed, published, publishing
-from tests.jwt.issuer import CLAIMS, ISSUER, KEYS, NOW, P256, STRANGER, claims, jwk, raw, token
-from tests.oauth.fakes import ISSUED, exchange, response
-from tests.oauth.published import OPENID, Site, Steady, document
+from tests.exchange.oauth.fakes import ISSUED, exchange, response
+from tests.exchange.oauth.published import OPENID, Site, Steady, document
+from tests.formats.jwt.issuer import CLAIMS, ISSUER, KEYS, NOW, P256, STRANGER, claims, jwk, raw, token
 
 GOOD: Final = token()
 BY_PUBLISHED: Final = SubjectRules(issuers=("http://login.example.com",), audiences=("gateway",))

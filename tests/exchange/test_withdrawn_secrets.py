@@ -13,14 +13,7 @@ import trio
 import trio.lowlevel
 from trio.testing import MockClock
 
-from exchanger.net.concurrency import ConcurrencyLimit
-from exchanger.net.dial import Origin
-from exchanger.net.http2.client import Http2Client
-from exchanger.net.links import Http2Link
-from exchanger.net.pool import OriginPool
-from exchanger.net.quarantine import ReuseQuarantine
-from exchanger.net.tcp import SocketTransport
-from exchanger.values.issuer import (
+from exchanger.model.issuer import (
     ActorCredentials,
     ActorToken,
     Assertion,
@@ -34,13 +27,20 @@ from exchanger.values.issuer import (
     SigningAlgorithm,
     SigningKey,
 )
-from exchanger.values.proxy import Proxy
-from exchanger.values.secret import Secret
-from exchanger.values.token import ExchangedToken, TokenRequest
+from exchanger.model.proxy import Proxy
+from exchanger.model.secret import Secret
+from exchanger.model.token import ExchangedToken, TokenRequest
+from exchanger.net.concurrency import ConcurrencyLimit
+from exchanger.net.dial import Origin
+from exchanger.net.http2.client import Http2Client
+from exchanger.net.links import Http2Link
+from exchanger.net.pool import OriginPool
+from exchanger.net.quarantine import ReuseQuarantine
+from exchanger.net.tcp import SocketTransport
 from tests.exchange.chains import refusing
-from tests.jwt.issuer import P256
-from tests.oauth.fakes import exchange, response, token_request, world
-from tests.oauth.published import OPENID, Site, discovered, metadata
+from tests.exchange.oauth.fakes import exchange, response, token_request, world
+from tests.exchange.oauth.published import OPENID, Site, discovered, metadata
+from tests.formats.jwt.issuer import P256
 from tests.reachable import holders
 
 PLAIN: Final = token_request().issuer

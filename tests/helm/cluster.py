@@ -14,7 +14,7 @@ import attrs
 import yaml
 
 from tests.helm.chart import BRIEF, CHART, Manifest, run_helm
-from tests.kube.control_plane import ControlPlane
+from tests.sources.kube.control_plane import ControlPlane
 from tests.tools import find_tool
 
 # Seconds for one command; an idle machine takes less than two.

@@ -1,4 +1,4 @@
-"""Tests of charts need helm; those that install them share the control plane of ``tests/kube``."""
+"""Tests of charts need helm; those that install them share the control plane of ``tests/sources/kube``."""
 
 from pathlib import Path
 from typing import Final
@@ -6,8 +6,8 @@ from typing import Final
 import pytest
 
 from tests.helm.cluster import Cluster
-from tests.kube.conftest import control_plane
-from tests.kube.control_plane import ControlPlane
+from tests.sources.kube.conftest import control_plane
+from tests.sources.kube.control_plane import ControlPlane
 from tests.tools import find_tool
 
 __all__ = ["control_plane"]

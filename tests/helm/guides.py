@@ -13,7 +13,7 @@ from typing import Any, Final
 import attrs
 import yaml
 
-from exchanger.demo.envoy import find_envoy
+from exchanger.commands.demo.envoy import find_envoy
 
 GUIDES: Final = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "install"
 PAGES: Final = (*sorted(GUIDES.glob("*.md")), GUIDES.parent / "upgrade.md")

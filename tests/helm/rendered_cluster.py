@@ -10,17 +10,17 @@ import attrs
 import trio
 import yaml
 
-from exchanger.demo.envoy import FilterMode, bootstrap
-from exchanger.demo.processes import Child
-from exchanger.demo.setup import DemoPorts
-from exchanger.scenarios.client import LOOPBACK
-from exchanger.scenarios.tokens import make_subjects
+from exchanger.commands.demo.envoy import FilterMode, bootstrap
+from exchanger.commands.demo.processes import Child
+from exchanger.commands.demo.setup import DemoPorts
+from exchanger.commands.scenarios.client import LOOPBACK
+from exchanger.commands.scenarios.tokens import make_subjects
 from tests.e2e.gateway import patient_gateways, start_gateway, until_listening
 from tests.helm.chart import CHART, ROOT, Manifest
 from tests.helm.cluster import Cluster
 from tests.helm.rendered_kubelet import Kubelet
-from tests.kube.control_plane import ControlPlane
 from tests.ports import free_port
+from tests.sources.kube.control_plane import ControlPlane
 
 DEMO_CHART: Final = ROOT / "helm" / "exchanger-demo"
 DEMO: Final = "exchanger-demo"

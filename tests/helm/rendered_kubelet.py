@@ -20,9 +20,9 @@ from typing import Any, Final
 import attrs
 import pytest
 
-from exchanger.demo.processes import Child
+from exchanger.commands.demo.processes import Child
 from tests.helm.chart import Manifest
-from tests.kube.control_plane import ControlPlane
+from tests.sources.kube.control_plane import ControlPlane
 
 ACCOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
 # Folders in which the pods of the charts have something mounted. Upper layers lie over them, so that nothing is made in the real ones.

@@ -7,10 +7,10 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from exchanger.admission.settings import SHARED
-from exchanger.admission.webhook import PATH, UNSELECTED_PATH
+from exchanger.app.admission.settings import SHARED
+from exchanger.app.admission.webhook import PATH, UNSELECTED_PATH
+from exchanger.model.selector import parse_selector
 from exchanger.policy.selection import DOCUMENT_KEY
-from exchanger.values.selector import parse_selector
 from tests.helm.cases import CONTAINER, POD, PROFILE, look
 from tests.helm.chart import Manifest, of_kind, only, render
 from tests.helm.many import render_many

@@ -10,11 +10,11 @@ import yaml
 
 from exchanger.app import settings as service_settings
 from exchanger.app.settings import read_settings
-from exchanger.http.names import is_loopback
-from exchanger.issuers.profiles import parse_profiles
+from exchanger.exchange.issuers.profiles import parse_profiles
+from exchanger.model.issuer import CachePolicy, CallLimits
+from exchanger.net.http.names import is_loopback
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
-from exchanger.values.issuer import CachePolicy, CallLimits
 from tests.helm.cases import CONSOLE, CONSOLE_TOKEN, CONTAINER, MTLS, POD, PROFILE, SETTINGS, look
 from tests.helm.chart import ROOT, only, render, secret_texts
 from tests.helm.many import prepare

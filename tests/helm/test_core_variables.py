@@ -6,7 +6,7 @@ from typing import Any, Final
 import pytest
 
 from exchanger.app.settings import read_settings
-from exchanger.errors import ConfigurationError
+from exchanger.model.errors import ConfigurationError
 from exchanger.util.duration import parse_duration
 from tests.helm.cases import FILTER, SECURITY_POLICY
 from tests.helm.chart import Manifest, only, render

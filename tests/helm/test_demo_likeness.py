@@ -12,13 +12,13 @@ import pytest
 import trio
 import yaml
 
-from exchanger.demo.service import own_issuers, sample_policy, wrong_policy
-from exchanger.demo.token_endpoint.fake import CLIENT_SECRET, TokenEndpoint
-from exchanger.demo.token_endpoint.routes import TokenRoutes, read_routes
-from exchanger.http.message import Request
-from exchanger.jwt.unverified import claims_of
+from exchanger.commands.demo.service import own_issuers, sample_policy, wrong_policy
+from exchanger.commands.demo.token_endpoint.fake import CLIENT_SECRET, TokenEndpoint
+from exchanger.commands.demo.token_endpoint.routes import TokenRoutes, read_routes
+from exchanger.commands.scenarios.tokens import CLIENT_ID
+from exchanger.formats.jwt.unverified import claims_of
+from exchanger.net.http.message import Request
 from exchanger.policy.selection import DOCUMENT_KEY
-from exchanger.scenarios.tokens import CLIENT_ID
 from tests.helm.cases import SETTINGS, look
 from tests.helm.chart import CHART, Manifest, notes, of_kind, only, render, secret_texts, validate
 from tests.helm.rendered_cluster import DEMO, DEMO_CHART, SERVICE

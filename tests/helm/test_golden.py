@@ -13,8 +13,8 @@ import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from exchanger.admission.webhook import PATH
-from exchanger.envoy.health import LIVENESS
+from exchanger.app.admission.webhook import PATH
+from exchanger.authz.envoy.health import LIVENESS
 from exchanger.net.tls.certificates import check_files
 from exchanger.net.tls.settings import TlsSettings
 from tests.helm.cases import CONSOLE_TOKEN, CONTAINER, FILTER, GKE, GKE_SELF_SIGNED, POD, PROFILE, SETTINGS, WIRINGS, look

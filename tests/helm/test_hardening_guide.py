@@ -13,8 +13,8 @@ import attrs
 import pytest
 import yaml
 
-from exchanger.demo.envoy import bootstrap as demo_bootstrap
-from exchanger.demo.envoy import envoy_command, find_envoy
+from exchanger.commands.demo.envoy import bootstrap as demo_bootstrap
+from exchanger.commands.demo.envoy import envoy_command, find_envoy
 from tests.e2e.service import Service, serving
 from tests.e2e.wsgi import wsgi_upstream
 from tests.helm.guides import GUIDES, block, complaint, guide_config, manager

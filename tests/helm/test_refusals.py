@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from exchanger.values.selector import parse_selector
+from exchanger.model.selector import parse_selector
 from tests.helm.cases import PROFILE
 from tests.helm.many import refusals, render_many
 from tests.helm.rendered_cluster import DEMO_CHART

@@ -17,15 +17,15 @@ import pytest
 import trio
 
 from exchanger import __version__
-from exchanger.demo.envoy import FilterMode
-from exchanger.demo.setup import demo_target
-from exchanger.demo.token_endpoint.fake import CLIENT_SECRET
+from exchanger.commands.demo.envoy import FilterMode
+from exchanger.commands.demo.setup import demo_target
+from exchanger.commands.demo.token_endpoint.fake import CLIENT_SECRET
+from exchanger.commands.scenarios.answer import Exchanged, Reached, RequestedTarget, ScenarioAnswer
+from exchanger.commands.scenarios.builtin import SCENARIOS
+from exchanger.commands.scenarios.client import LOOPBACK
+from exchanger.commands.scenarios.runner import Finding, run_scenario
+from exchanger.commands.scenarios.scenario import OneRequest, PolicyEdit, Scenario
 from exchanger.policy.selection import DOCUMENT_KEY
-from exchanger.scenarios.answer import Exchanged, Reached, RequestedTarget, ScenarioAnswer
-from exchanger.scenarios.builtin import SCENARIOS
-from exchanger.scenarios.client import LOOPBACK
-from exchanger.scenarios.runner import Finding, run_scenario
-from exchanger.scenarios.scenario import OneRequest, PolicyEdit, Scenario
 from tests.helm.cluster import Cluster
 from tests.helm.rendered_cluster import DEMO, READY_S, SERVICE, Released, Running, install, running
 from tests.helm.rendered_kubelet import unshare

@@ -8,13 +8,13 @@ from typing import Any, Final
 import pytest
 import trio
 
-from exchanger.demo.envoy import FilterMode, bootstrap
-from exchanger.demo.running import RunningDemo
-from exchanger.scenarios.answer import ScenarioAnswer
-from exchanger.scenarios.builtin import SCENARIOS
-from exchanger.scenarios.client import fetch
-from exchanger.scenarios.scenario import OneRequest
-from exchanger.scenarios.target import request_of
+from exchanger.commands.demo.envoy import FilterMode, bootstrap
+from exchanger.commands.demo.running import RunningDemo
+from exchanger.commands.scenarios.answer import ScenarioAnswer
+from exchanger.commands.scenarios.builtin import SCENARIOS
+from exchanger.commands.scenarios.client import fetch
+from exchanger.commands.scenarios.scenario import OneRequest
+from exchanger.commands.scenarios.target import request_of
 from tests.e2e.gateway import CHECK_TIMEOUT, asked, gateway_config, service_cluster, staged, start_gateway, until_listening, until_serving
 from tests.helm.cases import PROFILE
 from tests.helm.chart import only, render

@@ -9,8 +9,8 @@ import pytest
 import trustme
 import yaml
 
+from exchanger.model.entry import Source
 from exchanger.policy.documents.document import parse_document
-from exchanger.values.entry import Source
 from tests.helm.cases import look
 from tests.helm.chart import CHART, only, render
 from tests.helm.guides import FENCE, GUIDES, PAGES, Block, block, blocks, complaint, guide_config, manager

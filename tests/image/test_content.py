@@ -103,20 +103,20 @@ def test_every_module_is_compiled_and_not_compared_with_its_source(image: Image)
 
 
 def test_only_the_demo_image_has_the_demo(image: Image, demo_image: Image) -> None:
-    assert not [room for room in DEMO if (packages(image) / "exchanger" / room).exists()]
-    assert (packages(demo_image) / "exchanger" / "demo" / "token_endpoint" / "fake.py").exists()
+    assert not [room for room in DEMO if (packages(image) / "exchanger" / "commands" / room).exists()]
+    assert (packages(demo_image) / "exchanger" / "commands" / "demo" / "token_endpoint" / "fake.py").exists()
     production, demo = ({path.relative_to(each.pristine) for path in each.pristine.rglob("*")} for each in (image, demo_image))
     assert production < demo
-    assert {path.parts[path.parts.index("exchanger", 3) :][:2] for path in demo - production} == {("exchanger", room) for room in DEMO}
+    assert {path.parts[path.parts.index("exchanger", 3) + 1 :][:2] for path in demo - production} == {("commands", room) for room in DEMO}
 
 
 def test_everything_that_the_program_reads_is_in_it(image: Image, demo_image: Image) -> None:
     source = ROOT / "exchanger"
     data = [path for path in source.rglob("*") if path.is_file() and path.suffix not in {".py", ".pyc"} and path.name != "py.typed"]
-    assert source / "console" / "page" / "index.html" in data
-    assert source / "scenarios" / "builtin.yaml" in data
+    assert source / "operations" / "console" / "page" / "index.html" in data
+    assert source / "commands" / "scenarios" / "builtin.yaml" in data
     for path in data:
-        holder = demo_image if path.relative_to(source).parts[0] in DEMO else image
+        holder = demo_image if path.relative_to(source).parts[:2] in {("commands", room) for room in DEMO} else image
         assert (packages(holder) / "exchanger" / path.relative_to(source)).read_bytes() == path.read_bytes()
 
 

@@ -16,21 +16,21 @@ import pytest
 import trio
 
 from exchanger import __version__
-from exchanger.demo import DemoError
-from exchanger.demo.envoy import FilterMode, find_envoy
-from exchanger.demo.options import DemoOptions
-from exchanger.demo.running import Programs, start_demo, wait_ready
-from exchanger.demo.setup import demo_target
-from exchanger.http.message import Request
-from exchanger.scenarios.builtin import SCENARIOS
-from exchanger.scenarios.client import fetch
-from exchanger.scenarios.runner import run_scenario
-from exchanger.scenarios.terminal import Progress
+from exchanger.commands.demo import DemoError
+from exchanger.commands.demo.envoy import FilterMode, find_envoy
+from exchanger.commands.demo.options import DemoOptions
+from exchanger.commands.demo.running import Programs, start_demo, wait_ready
+from exchanger.commands.demo.setup import demo_target
+from exchanger.commands.scenarios.builtin import SCENARIOS
+from exchanger.commands.scenarios.client import fetch
+from exchanger.commands.scenarios.runner import run_scenario
+from exchanger.commands.scenarios.terminal import Progress
+from exchanger.net.http.message import Request
 from tests.e2e.gateway import patient, patient_gateways
 from tests.e2e.service import ISSUERS, NAMESPACE, config_map
 from tests.image.container import Image, Volume
-from tests.kube.control_plane import ADMIN_TOKEN, find_programs, running
 from tests.ports import free_port
+from tests.sources.kube.control_plane import ADMIN_TOKEN, find_programs, running
 
 pytestmark = [pytest.mark.full, pytest.mark.image]
 
@@ -44,7 +44,7 @@ ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 IMPORT_EVERYTHING: Final = """
 import importlib, importlib.metadata, pkgutil, exchanger
 # With a Keycloak, the demo needs a JOSE library, which no image has; nothing else imports these modules.
-left_out = {"exchanger.__main__", *("exchanger.demo.keycloak." + name for name in ("client", "tokens", "verification"))}
+left_out = {"exchanger.__main__", *("exchanger.commands.demo.keycloak." + name for name in ("client", "tokens", "verification"))}
 ours = [module.name for module in pkgutil.walk_packages(exchanger.__path__, "exchanger.") if module.name not in left_out]
 for name in (*ours, *importlib.metadata.packages_distributions()):
     importlib.import_module(name)

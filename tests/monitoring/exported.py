@@ -8,13 +8,13 @@ import attrs
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from exchanger.audit.log import AuditCounts
-from exchanger.decision.outcome import Allow, DecisionReason, Deny, Result
-from exchanger.telemetry.metrics import Gauges, HttpAuthzCounts, Metrics
-from exchanger.telemetry.metrics_server import Exposed
-from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangeRecord
-from exchanger.values.trace import NO_TRACE
-from tests.telemetry.records import record
+from exchanger.authz.audit.log import AuditCounts
+from exchanger.authz.decision.outcome import Allow, DecisionReason, Deny, Result
+from exchanger.model.token import CoalescedRecord, ErrorKind, ExchangeRecord
+from exchanger.model.trace import NO_TRACE
+from exchanger.operations.telemetry.metrics import Gauges, HttpAuthzCounts, Metrics
+from exchanger.operations.telemetry.metrics_server import Exposed
+from tests.operations.telemetry.records import record
 
 HOST: Final = "issuer.example.com"
 STATUSES: Final = (None, 200, 302, 401, 503)

@@ -13,8 +13,8 @@ from typing import Final
 
 import pytest
 
-from exchanger.demo import DemoError
-from exchanger.demo.envoy import FilterMode, bootstrap, envoy_command, find_envoy
+from exchanger.commands.demo import DemoError
+from exchanger.commands.demo.envoy import FilterMode, bootstrap, envoy_command, find_envoy
 from tests.monitoring.promql import read
 from tests.monitoring.sources import dashboard_queries
 from tests.ports import free_port

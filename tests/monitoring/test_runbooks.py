@@ -8,14 +8,14 @@ from typing import Final
 
 import pytest
 
+from exchanger.authz.decision.outcome import DecisionReason, Deny
+from exchanger.authz.decision.strict import strict_answer
 from exchanger.cli import parse
-from exchanger.decision.outcome import DecisionReason, Deny
-from exchanger.decision.strict import strict_answer
-from exchanger.errors import Diagnostic
-from exchanger.telemetry.decision_log import decision_line
-from exchanger.telemetry.render import render_json
-from exchanger.values.entry import Source
-from exchanger.values.token import ErrorKind, ExchangeFailure
+from exchanger.model.entry import Source
+from exchanger.model.errors import Diagnostic
+from exchanger.model.token import ErrorKind, ExchangeFailure
+from exchanger.operations.telemetry.decision_log import decision_line
+from exchanger.operations.telemetry.render import render_json
 from tests.monitoring.exported import exported
 from tests.monitoring.pages import (
     GUIDES,
@@ -32,7 +32,7 @@ from tests.monitoring.pages import (
     variables,
 )
 from tests.monitoring.sources import ROOT, RULES, RUNBOOKS, alerts, values
-from tests.telemetry.records import record
+from tests.operations.telemetry.records import record
 from tests.test_pages import events
 
 SECTIONS: Final = ["What it means for users", "How to see it", "Likely causes, in order", "What to do", "When to escalate"]

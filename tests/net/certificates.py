@@ -6,8 +6,8 @@ from pathlib import Path
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from exchanger.values.issuer import ClientCertificate
-from exchanger.values.secret import Secret
+from exchanger.model.issuer import ClientCertificate
+from exchanger.model.secret import Secret
 
 
 def pem(authority: trustme.CA) -> str:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.grpc.authority import Site
+from tests.net.grpc.authority import Site
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import final
 import attrs
 import trio
 
-from tests.oauth.fakes import Peer, Script, serve
+from tests.exchange.oauth.fakes import Peer, Script, serve
 
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 # Answers CONNECT, and returns whether the tunnel is open.

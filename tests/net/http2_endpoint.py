@@ -5,8 +5,8 @@ from typing import final
 
 import attrs
 
+from tests.exchange.oauth.fakes import Peer, success
 from tests.net.http2_peer import JSON, Server
-from tests.oauth.fakes import Peer, success
 
 
 @final

@@ -7,6 +7,7 @@ from typing import Final, final
 import attrs
 import trio
 
+from exchanger.model.issuer import EndpointProtocol
 from exchanger.net.answer import EndpointResponse
 from exchanger.net.call import NoAnswer
 from exchanger.net.dial import DialLimits, Origin
@@ -16,7 +17,6 @@ from exchanger.net.pool import Connections, PoolLimits
 from exchanger.net.reactor import Reactor
 from exchanger.net.tls.client import client_tls_context
 from exchanger.net.tls.client_contexts import TlsContexts
-from exchanger.values.issuer import EndpointProtocol
 
 LIMIT_S: Final = 20.0  # for what takes milliseconds, unless the machine stalls
 LIMITS: Final = PoolLimits(

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 from exchanger.net.tls import certificates
 from exchanger.net.tls.certificates import Known, ServerIdentity, UnusableCertificates, check_files, load
 from exchanger.net.tls.x509 import Validity
-from tests.grpc.authority import Site, days
+from tests.net.grpc.authority import Site, days
 
 SECRET_PARTS = ("PRIVATE", "s3cret")
 FILES = ("cert", "key", "client_ca")

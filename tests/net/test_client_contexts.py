@@ -12,6 +12,8 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exchanger.model.issuer import ClientCertificate
+from exchanger.model.secret import Secret
 from exchanger.net.tls.client import client_tls_context
 from exchanger.net.tls.client_contexts import (
     MAX_OWN_CONTEXTS,
@@ -22,8 +24,6 @@ from exchanger.net.tls.client_contexts import (
     memory_file,
     private_file,
 )
-from exchanger.values.issuer import ClientCertificate
-from exchanger.values.secret import Secret
 from tests.net.certificates import client_certificate, pem
 
 NOTHING_READABLE = "the client certificate cannot be read by OpenSSL"

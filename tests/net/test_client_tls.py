@@ -17,8 +17,8 @@ from exchanger.net.tcp import StreamEndedError
 from exchanger.net.tls.client import ClientTlsTransport, decrypted, encrypted
 from exchanger.net.tls.client_contexts import TlsContexts
 from exchanger.net.tls.layer import TlsLayer
+from tests.exchange.oauth.fakes import response
 from tests.net.certificates import serving, trusting
-from tests.oauth.fakes import response
 
 SECURE = Origin(secure=True, host="issuer.example.com", port=443)
 ANSWER = response(b"")

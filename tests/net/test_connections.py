@@ -19,7 +19,7 @@ from exchanger.net.pool import ConnectionCounts, Connections, PoolLimits
 from exchanger.net.quarantine import LEAST_QUARANTINE, UNKNOWN_QUARANTINE, ReuseQuarantine
 from exchanger.net.reactor import Reactor
 from exchanger.net.tls.client_contexts import TlsContexts
-from tests.oauth.fakes import NO_TLS, MemoryEndpoint, Peer, response
+from tests.exchange.oauth.fakes import NO_TLS, MemoryEndpoint, Peer, response
 
 # Seconds that a call may take here, and with few answers the rest of a connection.
 LONGEST = 0.75

@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, memory_stream_pair
 
+from exchanger.model.issuer import EndpointProtocol
+from exchanger.model.proxy import Proxy
+from exchanger.model.secret import Secret
 from exchanger.net.dial import DialAttempt, Dialled, DialLimits, Origin, Unreachable, open_tunnel
 from exchanger.net.network import SYSTEM, Connect
 from exchanger.net.tls.client import ClientTlsTransport, client_tls_context
 from exchanger.net.tls.client_contexts import TlsContexts
-from exchanger.values.issuer import EndpointProtocol
-from exchanger.values.proxy import Proxy
-from exchanger.values.secret import Secret
-from tests.oauth.fakes import NO_TLS, Connected, connected
+from tests.exchange.oauth.fakes import NO_TLS, Connected, connected
 
 SECURE = Origin(secure=True, host="issuer.example.com", port=443)
 PROXIED = Origin(False, "issuer.example.com", 80, Proxy(False, "proxy.example.com", 3128, Secret("canary:canary")))

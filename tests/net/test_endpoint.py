@@ -3,10 +3,10 @@ from typing import Final
 
 import pytest
 
+from exchanger.exchange.oauth.settings import TokenClientSettings
+from exchanger.exchange.oauth.token_response import TokenResponseRules
 from exchanger.net.dial import Origin
 from exchanger.net.endpoint import Endpoint, EndpointProblem, read_endpoint
-from exchanger.oauth.settings import TokenClientSettings
-from exchanger.oauth.token_response import TokenResponseRules
 
 
 @pytest.mark.parametrize(

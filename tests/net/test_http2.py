@@ -11,7 +11,7 @@ from exchanger.net.http2.client import NEVER, Http2Client
 from exchanger.net.http2.head import header_fields, request_head
 from exchanger.net.http2.limits import MAX_STREAMS
 from exchanger.net.http2.response import Lost
-from tests.grpc.frames import (
+from tests.net.grpc.frames import (
     ACK,
     DATA,
     END_HEADERS,

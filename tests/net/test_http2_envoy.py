@@ -11,20 +11,20 @@ import attrs
 import pytest
 import trio
 
-from exchanger.demo.envoy import HTTP_OPTIONS, HTTP_V3, ROUTER_V3, envoy_command, find_envoy
-from exchanger.demo.processes import Child
-from exchanger.demo.servers import serve_http
-from exchanger.demo.token_endpoint.fake import CLIENT_SECRET, TokenEndpoint
-from exchanger.jwt.unverified import claims_of
-from exchanger.scenarios.tokens import CLIENT_ID, encode
-from exchanger.values.issuer import AuthMethod, Credentials, EndpointProtocol
-from exchanger.values.secret import Secret
-from exchanger.values.token import ExchangedToken, TokenRequest
-from exchanger.values.trace import TraceContext
+from exchanger.commands.demo.envoy import HTTP_OPTIONS, HTTP_V3, ROUTER_V3, envoy_command, find_envoy
+from exchanger.commands.demo.processes import Child
+from exchanger.commands.demo.servers import serve_http
+from exchanger.commands.demo.token_endpoint.fake import CLIENT_SECRET, TokenEndpoint
+from exchanger.commands.scenarios.tokens import CLIENT_ID, encode
+from exchanger.formats.jwt.unverified import claims_of
+from exchanger.model.issuer import AuthMethod, Credentials, EndpointProtocol
+from exchanger.model.secret import Secret
+from exchanger.model.token import ExchangedToken, TokenRequest
+from exchanger.model.trace import TraceContext
 from tests.e2e.gateway import until_listening
+from tests.exchange.oauth.fakes import HTTP, Observer, client_of, exchange, running, token_request
 from tests.net.certificates import write_certificate
 from tests.net.http2_session import ended, session
-from tests.oauth.fakes import HTTP, Observer, client_of, exchange, running, token_request
 from tests.ports import free_port
 
 pytestmark = pytest.mark.envoy

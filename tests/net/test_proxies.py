@@ -1,7 +1,7 @@
 import pytest
 
+from exchanger.model.proxy import Proxy
 from exchanger.net.proxies import EnvironmentProxies, NoProxy
-from exchanger.values.proxy import Proxy
 
 ONE, TWO = Proxy(False, "one.example", 1), Proxy(False, "two.example", 2)
 

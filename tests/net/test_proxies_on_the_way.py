@@ -11,18 +11,18 @@ import pytest
 import trio
 import trustme
 
-from exchanger.errors import Diagnostic
+from exchanger.exchange.oauth.settings import TokenClientSettings
 from exchanger.exchange.pipeline import ExchangePipeline
+from exchanger.model.errors import Diagnostic
+from exchanger.model.proxy import Proxy
+from exchanger.model.secret import Secret
+from exchanger.model.token import ErrorKind, ExchangeFailure, TokenRequest
 from exchanger.net.dial import MAX_PROXY_ANSWER_BYTES
 from exchanger.net.proxies import EnvironmentProxies, NoProxy
 from exchanger.net.quarantine import LEAST_QUARANTINE
-from exchanger.oauth.settings import TokenClientSettings
-from exchanger.values.proxy import Proxy
-from exchanger.values.secret import Secret
-from exchanger.values.token import ErrorKind, ExchangeFailure, TokenRequest
+from tests.exchange.oauth.fakes import HTTP, ISSUED, Observer, client_of, exchange, kept, response, running, success, token_request
 from tests.net.certificates import serving, trusting
 from tests.net.connect_proxy import ESTABLISHED, Answer, ConnectProxy, proxying, remembering, saying, token_endpoint
-from tests.oauth.fakes import HTTP, ISSUED, Observer, client_of, exchange, kept, response, running, success, token_request
 
 HOST: Final = "issuer.example.com"
 CREDENTIALS: Final = "canary-user:canary-pass:word"

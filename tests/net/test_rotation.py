@@ -10,10 +10,10 @@ from trio.testing import wait_all_tasks_blocked
 from exchanger.net.tls.certificates import CertificatesError, Known, ServerIdentity, UnusableCertificates, load
 from exchanger.net.tls.rotation import Rotation
 from exchanger.net.tls.x509 import Validity
-from tests.grpc.authority import Site
-from tests.grpc.peer import routes
-from tests.grpc.serving import serving
 from tests.lines import Lines
+from tests.net.grpc.authority import Site
+from tests.net.grpc.peer import routes
+from tests.net.grpc.serving import serving
 from tests.waiting import until
 
 POLL = 0.01

@@ -8,14 +8,14 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.grpc.connection import Connection
-from exchanger.grpc.session import Session
+from exchanger.net.grpc.connection import Connection
+from exchanger.net.grpc.session import Session
 from exchanger.net.reactor import Reactor
 from exchanger.net.tls.certificates import ServerIdentity, load
 from exchanger.net.tls.server import ServerTlsTransport, TlsPhase, peer_name
-from tests.grpc.authority import Site
-from tests.grpc.peer import Peer, routes
-from tests.grpc.tls_streams import Ends, ends
+from tests.net.grpc.authority import Site
+from tests.net.grpc.peer import Peer, routes
+from tests.net.grpc.tls_streams import Ends, ends
 
 
 def context(site: Site) -> ssl.SSLContext:

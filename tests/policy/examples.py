@@ -4,10 +4,7 @@ from typing import TypedDict, Unpack
 
 import attrs
 
-from exchanger.policy.documents.document import PolicyDocument, parse_document
-from exchanger.policy.grants.allowance import Grants, NamespaceGrant
-from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import (
+from exchanger.model.entry import (
     AllowEntry,
     Claim,
     DenyEntry,
@@ -20,6 +17,9 @@ from exchanger.values.entry import (
     Source,
     TokenTarget,
 )
+from exchanger.policy.documents.document import PolicyDocument, parse_document
+from exchanger.policy.grants.allowance import Grants, NamespaceGrant
+from exchanger.policy.snapshot import PolicySnapshot
 
 HOST = "api.example.com"
 RED = Source("red", "policy")

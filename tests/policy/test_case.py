@@ -3,9 +3,9 @@
 import attrs
 import pytest
 
+from exchanger.model.entry import Claim, DenyEntry
+from exchanger.model.verdict import AMBIGUOUS_PATH, NO_MATCH, Unhealthy
 from exchanger.policy.table import CONFLICT
-from exchanger.values.entry import Claim, DenyEntry
-from exchanger.values.verdict import AMBIGUOUS_PATH, NO_MATCH, Unhealthy
 from tests.policy.examples import BLUE, HOST, deny, exchange, region, snapshot_of
 
 ADMIN = deny("/Admin", case_insensitive=True)

@@ -4,6 +4,7 @@ from itertools import product
 
 import pytest
 
+from exchanger.model.entry import DenyEntry, FailClosedRegion, MatchScope, Source
 from exchanger.policy.conflicts import (
     MAX_CLAIMS,
     MAX_CONFLICTS,
@@ -24,7 +25,6 @@ from exchanger.policy.grants.allowance import Grants, NamespaceGrant
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.steps import Steps
 from exchanger.policy.table import CONFLICT
-from exchanger.values.entry import DenyEntry, FailClosedRegion, MatchScope, Source
 
 
 def documents(*areas: MatchScope) -> tuple[PolicySnapshot, list[DenyEntry]]:

@@ -8,15 +8,15 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from exchanger.decision.check import DecisionRules, begin
-from exchanger.decision.outcome import Deny
+from exchanger.authz.decision.check import DecisionRules, begin
+from exchanger.authz.decision.outcome import Deny
+from exchanger.model.entry import DenyEntry, ExchangeEntry, Source
+from exchanger.model.request import HeaderFields, HttpRequest
+from exchanger.model.verdict import Ambiguous, NoMatch
 from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import DenyEntry, ExchangeEntry, Source
-from exchanger.values.request import HeaderFields, HttpRequest
-from exchanger.values.verdict import Ambiguous, NoMatch
 from tests.policy.examples import with_documents
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"

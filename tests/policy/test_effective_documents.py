@@ -9,16 +9,16 @@ import attrs
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from exchanger.codes.grants import PARTLY_OUTSIDE_GRANTS
-from exchanger.codes.manifests import MANY_AREAS
+from exchanger.model.codes.grants import PARTLY_OUTSIDE_GRANTS
+from exchanger.model.codes.manifests import MANY_AREAS
+from exchanger.model.entry import EVERYWHERE, DenyEntry, FailClosedRegion, MatchScope, Source
+from exchanger.model.selector import parse_selector
+from exchanger.model.verdict import Ambiguous, NoMatch, Unhealthy
 from exchanger.policy import depth, expansion
 from exchanger.policy.documents.document import Labels, PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants, NamespaceGrant
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.snapshot import PolicySnapshot, changed_documents
-from exchanger.values.entry import EVERYWHERE, DenyEntry, FailClosedRegion, MatchScope, Source
-from exchanger.values.selector import parse_selector
-from exchanger.values.verdict import Ambiguous, NoMatch, Unhealthy
 from tests.policy.comparing import content
 from tests.policy.examples import ACTIONS, ANYTHING
 from tests.property.strategies_policy import documents, hosts, methods, odd_paths, plain_paths

@@ -2,13 +2,13 @@ import attrs
 import pytest
 from rpds import HashTrieMap
 
+from exchanger.model.entry import BASELINE, Claim, DenyEntry, MatchScope, PathType
+from exchanger.model.request import HeaderFields
+from exchanger.model.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Unhealthy
 from exchanger.policy.explanation import MAX_CANDIDATES, MAX_LOOKED_AT, Candidate, Standing, explain
 from exchanger.policy.grants.allowance import Allowance, Grants
 from exchanger.policy.revocation import Revocation
 from exchanger.policy.snapshot import UnreadableReach
-from exchanger.values.entry import BASELINE, Claim, DenyEntry, MatchScope, PathType
-from exchanger.values.request import HeaderFields
-from exchanger.values.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Unhealthy
 from tests.policy.examples import BLUE, EVERYTHING_GRANTED, HOST, deny, exchange, region, snapshot_of
 
 ORDERS = exchange("/orders")

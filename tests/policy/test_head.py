@@ -3,13 +3,13 @@
 import attrs
 import pytest
 
+from exchanger.model.entry import BASELINE, AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, MatchScope, PathType
+from exchanger.model.request import HeaderFields
+from exchanger.model.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
 from exchanger.policy.conflicts import contenders
 from exchanger.policy.explanation import Standing, explain
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
 from exchanger.policy.table import CONFLICT
-from exchanger.values.entry import BASELINE, AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, MatchScope, PathType
-from exchanger.values.request import HeaderFields
-from exchanger.values.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
 from tests.policy.examples import BLUE, HOST, RED, deny, exchange, region, snapshot_of, with_baseline
 
 GET, HEAD, PUT = (frozenset({method}) for method in ("GET", "HEAD", "PUT"))

@@ -6,13 +6,13 @@ from itertools import combinations
 import attrs
 import pytest
 
+from exchanger.model.entry import DenyEntry, Entry, PathType
+from exchanger.model.request import HeaderFields
+from exchanger.model.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, Unhealthy, Verdict
 from exchanger.policy.explanation import explain
 from exchanger.policy.headers import name_problem, value_problem
 from exchanger.policy.interpretation import MAX_LOOKUPS
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import DenyEntry, Entry, PathType
-from exchanger.values.request import HeaderFields
-from exchanger.values.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, Unhealthy, Verdict
 from tests.policy.examples import BLUE, HOST, deny, exchange, parsed, region, snapshot_of
 
 PLAIN = exchange("/mcp")

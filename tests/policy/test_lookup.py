@@ -9,6 +9,9 @@ from unittest import mock
 import attrs
 import pytest
 
+from exchanger.model.entry import BASELINE, Claim, DenyEntry, Entry, ExchangeEntry, MatchScope, PathType, TokenTarget
+from exchanger.model.request import HeaderFields
+from exchanger.model.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import Allowance, Granted
 from exchanger.policy.grants.restriction import routes_of
@@ -19,9 +22,6 @@ from exchanger.policy.scope import PathSet, Route, covers_host, covers_path, ord
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.steps import Steps
 from exchanger.policy.table import VirtualHost, VirtualHosts
-from exchanger.values.entry import BASELINE, Claim, DenyEntry, Entry, ExchangeEntry, MatchScope, PathType, TokenTarget
-from exchanger.values.request import HeaderFields
-from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
 from tests.policy.examples import BLUE, HOST, RED, Where, allow, deny, exchange, region, snapshot_of, with_baseline
 
 GET = frozenset({"GET"})

@@ -5,12 +5,12 @@ from unittest import mock
 import attrs
 import pytest
 
+from exchanger.model.entry import AllowEntry, DenyEntry, PathType
+from exchanger.model.request import HeaderFields
+from exchanger.model.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Ambiguous, Unhealthy
 from exchanger.policy.grants.allowance import NamespaceGrant
 from exchanger.policy.interpretation import MAX_MARKER_WORK, MAX_MARKERS, MAX_POSSIBLE
 from exchanger.policy.lookup import Walk
-from exchanger.values.entry import AllowEntry, DenyEntry, PathType
-from exchanger.values.request import HeaderFields
-from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Ambiguous, Unhealthy
 from tests.policy.examples import ANYTHING, BLUE, EVERYTHING_GRANTED, HOST, RED, allow, deny, exchange, region, snapshot_of, with_baseline
 
 ORDERS, ADMIN = exchange("/orders"), deny("/admin", index=1)

@@ -5,8 +5,11 @@ from unittest import mock
 import attrs
 import pytest
 
-from exchanger.codes.grants import NOT_GRANTED, OUTSIDE_GRANTS, PARTLY_OUTSIDE_GRANTS
-from exchanger.codes.manifests import DEEP_ENTRIES, MANY_AREAS, MANY_DOCUMENTS, MANY_ENTRIES
+from exchanger.model.codes.grants import NOT_GRANTED, OUTSIDE_GRANTS, PARTLY_OUTSIDE_GRANTS
+from exchanger.model.codes.manifests import DEEP_ENTRIES, MANY_AREAS, MANY_DOCUMENTS, MANY_ENTRIES
+from exchanger.model.entry import EVERYWHERE, Claim, Entry, FailClosedRegion, MatchScope, PathType, Source
+from exchanger.model.selector import parse_selector
+from exchanger.model.verdict import NO_MATCH, Unhealthy
 from exchanger.policy.depth import MAX_DEPTH
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.expansion import MAX_EXPANDED
@@ -15,9 +18,6 @@ from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.namespace import EffectiveDocument
 from exchanger.policy.scope import PathSet
 from exchanger.policy.snapshot import PolicySnapshot, changed_documents
-from exchanger.values.entry import EVERYWHERE, Claim, Entry, FailClosedRegion, MatchScope, PathType, Source
-from exchanger.values.selector import parse_selector
-from exchanger.values.verdict import NO_MATCH, Unhealthy
 from tests.policy.comparing import content
 from tests.policy.examples import ANYTHING, BLUE, HOST, RED, deny, document_of, exchange, parsed, region, with_documents, without
 

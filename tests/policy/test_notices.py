@@ -2,12 +2,12 @@
 
 import pytest
 
+from exchanger.model.entry import Source
+from exchanger.model.selector import Selector, parse_selector
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.notices import is_declined, looks_like_policy, near_label, of_config_maps, of_namespaces, of_snapshot
 from exchanger.policy.selection import ConfigMap, Namespace, Text, advance
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import Source
-from exchanger.values.selector import Selector, parse_selector
 
 DOMAIN = "ext-authz-token-exchange.magneticflux.net"
 CONFIG_MAPS = parse_selector(f"{DOMAIN}/enabled=true")

@@ -1,14 +1,14 @@
 """Which ConfigMaps of a namespace are read: the first ones by name for which there is room."""
 
-from exchanger.codes.manifests import MANY_DOCUMENTS
+from exchanger.model.codes.manifests import MANY_DOCUMENTS
+from exchanger.model.entry import DenyEntry
+from exchanger.model.selector import Selector
+from exchanger.model.verdict import NO_MATCH, Unhealthy
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.quota import MAX_LISTED, NamespaceQuota
 from exchanger.policy.selection import USUAL_LABELS, ConfigMap, Namespace, PolicyObject, advance, select
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import DenyEntry
-from exchanger.values.selector import Selector
-from exchanger.values.verdict import NO_MATCH, Unhealthy
 
 TWO = NamespaceLimits(documents=2)
 

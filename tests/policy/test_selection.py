@@ -2,6 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exchanger.model.entry import Source
+from exchanger.model.selector import parse_selector
+from exchanger.model.verdict import NoMatch, Unhealthy
 from exchanger.policy.selection import (
     ConfigMap,
     DocumentText,
@@ -15,9 +18,6 @@ from exchanger.policy.selection import (
     select,
 )
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import Source
-from exchanger.values.selector import parse_selector
-from exchanger.values.verdict import NoMatch, Unhealthy
 from tests.policy.comparing import content
 
 NAMESPACES = parse_selector("policy=enabled")

@@ -5,13 +5,13 @@ from unittest import mock
 
 import attrs
 
+from exchanger.model.entry import AllowEntry, DenyEntry, MatchScope
+from exchanger.model.request import HeaderFields
+from exchanger.model.verdict import AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
 from exchanger.policy import snapshot
 from exchanger.policy.lookup import Trace, decide_at_once
 from exchanger.policy.revocation import Revocation
 from exchanger.policy.snapshot import UnreadableReach, stricter
-from exchanger.values.entry import AllowEntry, DenyEntry, MatchScope
-from exchanger.values.request import HeaderFields
-from exchanger.values.verdict import AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
 from tests.policy.examples import BLUE, HOST, RED, deny, document_of, exchange, region, snapshot_of, with_baseline, with_documents, without
 
 # Each lets less pass than those before it.

@@ -4,11 +4,11 @@ from typing import assert_type
 import attrs
 import pytest
 
+from exchanger.model.entry import UNKNOWN_NAMESPACE, Claim, DenyEntry, PathType, Source
+from exchanger.model.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
 from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
-from exchanger.values.entry import UNKNOWN_NAMESPACE, Claim, DenyEntry, PathType, Source
-from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
 from tests.policy.examples import BLUE, HOST, RED, deny, exchange, parsed, region, snapshot_of, with_baseline, with_documents, without
 
 ORDERS, ADMIN = exchange("/orders"), deny("/admin", index=1)

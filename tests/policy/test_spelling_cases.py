@@ -8,8 +8,8 @@ from typing import Final, assert_never
 
 import pytest
 
-from exchanger.values.entry import AllowEntry, DenyEntry, ExchangeEntry
-from exchanger.values.verdict import Ambiguous, AmbiguousPart, NoMatch, Unhealthy
+from exchanger.model.entry import AllowEntry, DenyEntry, ExchangeEntry
+from exchanger.model.verdict import Ambiguous, AmbiguousPart, NoMatch, Unhealthy
 from tests.policy.examples import HOST, deny, exchange, snapshot_of
 
 POLICY = snapshot_of(exchange("/orders"), deny("/admin", index=1))

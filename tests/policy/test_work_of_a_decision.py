@@ -5,13 +5,13 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
+from exchanger.model.entry import Claim, PathType
+from exchanger.model.verdict import AMBIGUOUS_PATH, NO_MATCH, Unhealthy
 from exchanger.policy.depth import MAX_DEPTH
 from exchanger.policy.interpretation import Interpretation, path_interpretations
 from exchanger.policy.path import MAX_INTERPRETATIONS, MAX_ODD_PATH, MAX_QUERY, MalformedPath, read_path
 from exchanger.policy.prefix import MAX_PREFIX
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import Claim, PathType
-from exchanger.values.verdict import AMBIGUOUS_PATH, NO_MATCH, Unhealthy
 from tests.policy.examples import BLUE, HOST, RED, deny, document_of, exchange, region, snapshot_of, with_documents
 from tests.policy.work import Counted, counting
 from tests.property.strategies_policy import path_types

@@ -8,9 +8,9 @@ from typing import Final
 
 import attrs
 
+from exchanger.model.entry import AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NamespaceGrant
-from exchanger.values.entry import AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType
 from tests.property.policy_model import Part, begins, hosts_above
 
 _EVERYTHING: Final = NamespaceGrant(None, None, ("*",))

@@ -11,11 +11,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from exchanger.policy.documents.document import PolicyDocument
-from exchanger.policy.grants.allowance import Grants, NamespaceGrant
-from exchanger.policy.limits import NamespaceLimits
-from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
-from exchanger.values.entry import (
+from exchanger.model.entry import (
     EVERYWHERE,
     AllowEntry,
     DenyEntry,
@@ -27,8 +23,12 @@ from exchanger.values.entry import (
     Source,
     TokenTarget,
 )
-from exchanger.values.request import HeaderFields
-from exchanger.values.verdict import Ambiguous, NoMatch, Unhealthy, Verdict
+from exchanger.model.request import HeaderFields
+from exchanger.model.verdict import Ambiguous, NoMatch, Unhealthy, Verdict
+from exchanger.policy.documents.document import PolicyDocument
+from exchanger.policy.grants.allowance import Grants, NamespaceGrant
+from exchanger.policy.limits import NamespaceLimits
+from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
 from tests.policy.examples import ACTIONS, EVERYTHING_GRANTED
 from tests.property import grants_model
 from tests.property.grants_model import MODEL

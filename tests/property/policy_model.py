@@ -10,14 +10,14 @@ from operator import itemgetter
 
 import attrs
 
-from exchanger.policy.authority import read_authority
+from exchanger.model.authority import read_authority
+from exchanger.model.entry import AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.interpretation import MAX_LOOKUPS
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.path import MAX_INTERPRETATIONS, MalformedPath, read_path
 from exchanger.policy.prefix import prefix_spellings
 from exchanger.policy.snapshot import UnreadableReach
-from exchanger.values.entry import AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType
 
 # The answer is 500: a region covers the request, or entries tie.
 CLOSED = "closed"

@@ -5,8 +5,8 @@ import itertools
 import attrs
 from hypothesis import strategies as st
 
-from exchanger.grpc.routes import Immediate, ImmediateStream, Route, Streaming, StreamMethod
-from tests.grpc.peer import ECHO, Pair, Peer, echo, framed, head, pair
+from exchanger.net.grpc.routes import Immediate, ImmediateStream, Route, Streaming, StreamMethod
+from tests.net.grpc.peer import ECHO, Pair, Peer, echo, framed, head, pair
 
 STREAM = b"/test.Echo/Stream"
 LISTEN = b"/test.Echo/Listen"

@@ -4,7 +4,7 @@ import string
 
 from hypothesis import strategies as st
 
-from tests.jwt.issuer import ISSUER, KEYS, KIDS, NOW, jwk, token
+from tests.formats.jwt.issuer import ISSUER, KEYS, KIDS, NOW, jwk, token
 
 CHARACTERS = string.ascii_letters + string.digits + "-_.="
 # One token for each algorithm: signing is slow.

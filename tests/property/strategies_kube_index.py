@@ -5,12 +5,12 @@ import sys
 import attrs
 from hypothesis import strategies as st
 
-from exchanger.kube.index import EVERY_NAMESPACE, PolicyIndex
-from exchanger.kube.list_watch import Deleted, Item, Key, Put
-from exchanger.kube.store import Complete, ReflectorStore
+from exchanger.model.entry import Source
+from exchanger.model.selector import parse_selector
 from exchanger.policy.selection import NAME_LABEL, ConfigMap, DocumentText, Namespace
-from exchanger.values.entry import Source
-from exchanger.values.selector import parse_selector
+from exchanger.sources.kube.index import EVERY_NAMESPACE, PolicyIndex
+from exchanger.sources.kube.list_watch import Deleted, Item, Key, Put
+from exchanger.sources.kube.store import Complete, ReflectorStore
 
 NAMES = ("a", "b", "c")
 TEXTS = (

@@ -4,10 +4,10 @@ import json
 
 from hypothesis import strategies as st
 
-from exchanger.decision.bearer import MAX_TOKEN_LENGTH
-from exchanger.oauth.token_response import TokenResponseRules
-from exchanger.values.entry import TokenTarget
-from exchanger.values.issuer import (
+from exchanger.exchange.oauth.token_response import TokenResponseRules
+from exchanger.model.bearer import MAX_TOKEN_LENGTH
+from exchanger.model.entry import TokenTarget
+from exchanger.model.issuer import (
     ActorCredentials,
     ActorToken,
     Assertion,
@@ -24,10 +24,10 @@ from exchanger.values.issuer import (
     SigningKey,
     SubjectRules,
 )
-from exchanger.values.proxy import Proxy
-from exchanger.values.secret import Secret
-from exchanger.values.token import ACCESS_TOKEN_TYPE, TokenRequest
-from exchanger.values.trace import TraceContext
+from exchanger.model.proxy import Proxy
+from exchanger.model.secret import Secret
+from exchanger.model.token import ACCESS_TOKEN_TYPE, TokenRequest
+from exchanger.model.trace import TraceContext
 from tests.property.strategies_policy import rarely
 
 texts = st.text(max_size=40)

@@ -5,11 +5,11 @@ from typing import TypeAlias, TypeVar
 
 from hypothesis import strategies as st
 
+from exchanger.model.entry import AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType, Source, TokenTarget
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
 from exchanger.policy.table import VirtualHost
-from exchanger.values.entry import AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType, Source, TokenTarget
 from tests.policy.examples import EVERYTHING_GRANTED
 from tests.property.policy_model import DOUBTFUL, HEADER_NAMES, HEADER_VALUES, METHODS, ODDITIES, QUERIES
 

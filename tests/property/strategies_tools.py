@@ -4,17 +4,17 @@ import attrs
 from hypothesis import strategies as st
 from rpds import HashTrieMap
 
-from exchanger.decision.answer import asked_request
-from exchanger.decision.check import DecisionRules
+from exchanger.authz.decision.answer import asked_request
+from exchanger.authz.decision.check import DecisionRules
+from exchanger.commands.policies import AssembledPolicy
+from exchanger.model.entry import BASELINE, DenyEntry
+from exchanger.model.issuer import AuthMethod, Credentials, Issuer
+from exchanger.model.request import HttpRequest
+from exchanger.model.secret import Secret
 from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import Grants, NamespaceGrant
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
-from exchanger.tools.policies import AssembledPolicy
-from exchanger.values.entry import BASELINE, DenyEntry
-from exchanger.values.issuer import AuthMethod, Credentials, Issuer
-from exchanger.values.request import HttpRequest
-from exchanger.values.secret import Secret
 from tests.policy.examples import EVERYTHING_GRANTED
 from tests.property.policy_model import METHODS
 from tests.property.strategies_policy import (

@@ -13,12 +13,10 @@ import orjson
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from exchanger.admission.judgement import KnownPolicy, judge
-from exchanger.admission.review import ReviewAnswer, ReviewedChange, read_review
-from exchanger.kube.api.decoding import decode_config_map, decode_namespace
-from exchanger.kube.index import PolicyIndex
-from exchanger.kube.list_watch import Item, Key
-from exchanger.kube.store import Complete, ReflectorStore
+from exchanger.app.admission.judgement import KnownPolicy, judge
+from exchanger.app.admission.review import ReviewAnswer, ReviewedChange, read_review
+from exchanger.model.entry import Source
+from exchanger.model.selector import Selector
 from exchanger.policy import depth
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants
@@ -26,11 +24,13 @@ from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.namespace import EffectiveDocument
 from exchanger.policy.selection import Change, DocumentText, Text, advance
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import Source
-from exchanger.values.selector import Selector
-from tests.check.checking import checked
-from tests.check.checking import config_map as check_config_map
-from tests.check.checking import entries as check_entries
+from exchanger.sources.kube.api.decoding import decode_config_map, decode_namespace
+from exchanger.sources.kube.index import PolicyIndex
+from exchanger.sources.kube.list_watch import Item, Key
+from exchanger.sources.kube.store import Complete, ReflectorStore
+from tests.commands.check.checking import checked
+from tests.commands.check.checking import config_map as check_config_map
+from tests.commands.check.checking import entries as check_entries
 from tests.property import strategies_policy
 from tests.property.strategies_policy import ISSUERS
 

@@ -13,24 +13,24 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from rpds import HashTrieMap
 
-from exchanger.admission.settings import SHARED, read_admission_settings
+from exchanger.app.admission.settings import SHARED, read_admission_settings
 from exchanger.app.settings import known_variables, read_settings
 from exchanger.app.variable_names import MAX_UNKNOWN, NAME_LIMIT, unknown_variables
-from exchanger.errors import ConfigurationError
-from exchanger.issuers.profile_model import Plan
-from exchanger.issuers.profiles import read_plan
-from exchanger.issuers.profiles_file import check_file
-from exchanger.issuers.referenced_files import read_files
-from exchanger.issuers.resolve import Found, resolve
-from exchanger.issuers.rules import ProfileRules
-from exchanger.issuers.secrets import SecretFault, SecretProblem
-from exchanger.issuers.value_sources import FileSet
+from exchanger.exchange.issuers.profile_model import Plan
+from exchanger.exchange.issuers.profiles import read_plan
+from exchanger.exchange.issuers.profiles_file import check_file
+from exchanger.exchange.issuers.referenced_files import read_files
+from exchanger.exchange.issuers.resolve import Found, resolve
+from exchanger.exchange.issuers.rules import ProfileRules
+from exchanger.exchange.issuers.secrets import SecretFault, SecretProblem
+from exchanger.exchange.issuers.value_sources import FileSet
+from exchanger.model.errors import ConfigurationError
+from exchanger.model.notice import MAX_NOTICES, SUBJECT_LIMIT, TEXT_LIMIT, Notices
+from exchanger.model.selector import parse_selector
 from exchanger.policy.notices import near_label, of_config_maps, of_namespaces
 from exchanger.policy.selection import ConfigMap, Namespace
 from exchanger.util.text import distance
-from exchanger.values.notice import MAX_NOTICES, SUBJECT_LIMIT, TEXT_LIMIT, Notices
-from exchanger.values.selector import parse_selector
-from tests.issuers.fakes import PROFILES, places
+from tests.exchange.issuers.fakes import PROFILES, places
 
 # A secret in any place of the environment or of the profiles file shows in no message: somebody pastes the key, not the path of it.
 

@@ -11,35 +11,35 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
-from exchanger.console.access import ConsoleAccess
-from exchanger.console.bounded_record import MAX_REQUEST, bounded
-from exchanger.console.broadcast import FeedMessage, Subscription, decisions
-from exchanger.console.decision_json import OPAQUE, DecisionJson, decoded
-from exchanger.console.feed import KEPT, KEPT_DENIED, Feed
-from exchanger.console.guard import COOKIE, bearer_of, has_session, is_token, judged, session_of
-from exchanger.console.message import encode
-from exchanger.console.server import ConsoleServerSettings, Server
-from exchanger.console.websocket import Handshake, send_messages
-from exchanger.decision.outcome import Allow, DecisionReason, DecisionRecord, Deny, Filter, Outcome
-from exchanger.envoy.authorization import Authorization
-from exchanger.evaluation.evaluator import Evaluator
-from exchanger.grpc.routes import CallInfo
-from exchanger.http.message import Request, Response
-from exchanger.http.names import is_ours, read_host
+from exchanger.authz.decision.outcome import Allow, DecisionReason, DecisionRecord, Deny, Filter, Outcome
+from exchanger.authz.envoy.authorization import Authorization
+from exchanger.authz.evaluation.evaluator import Evaluator
+from exchanger.model.entry import Source
+from exchanger.model.request import HeaderFields, HttpRequest
+from exchanger.model.secret import Secret
+from exchanger.model.trace import TraceContext, parse_traceparent
+from exchanger.net.grpc.routes import CallInfo
+from exchanger.net.http.message import Request, Response
+from exchanger.net.http.names import is_ours, read_host
+from exchanger.operations.console.access import ConsoleAccess
+from exchanger.operations.console.bounded_record import MAX_REQUEST, bounded
+from exchanger.operations.console.broadcast import FeedMessage, Subscription, decisions
+from exchanger.operations.console.decision_json import OPAQUE, DecisionJson, decoded
+from exchanger.operations.console.feed import KEPT, KEPT_DENIED, Feed
+from exchanger.operations.console.guard import COOKIE, bearer_of, has_session, is_token, judged, session_of
+from exchanger.operations.console.message import encode
+from exchanger.operations.console.server import ConsoleServerSettings, Server
+from exchanger.operations.console.websocket import Handshake, send_messages
+from exchanger.operations.telemetry.decision_log import decision_line
+from exchanger.operations.telemetry.spans import FinishedSpan
+from exchanger.operations.telemetry.trace_context import SamplingSettings, TraceContexts
+from exchanger.operations.telemetry.tracing import SpanQueue, Tracing
 from exchanger.policy.current import CurrentPolicy
-from exchanger.telemetry.decision_log import decision_line
-from exchanger.telemetry.spans import FinishedSpan
-from exchanger.telemetry.trace_context import SamplingSettings, TraceContexts
-from exchanger.telemetry.tracing import SpanQueue, Tracing
-from exchanger.values.entry import Source
-from exchanger.values.request import HeaderFields, HttpRequest
-from exchanger.values.secret import Secret
-from exchanger.values.trace import TraceContext, parse_traceparent
-from tests.console.records import DENIED, UNMATCHED, record
-from tests.console.running import PAGE, frame, line, opening
-from tests.console.running import request as http_request
-from tests.decision.examples import RULES, snapshot
-from tests.envoy.exchangers import FakeExchanger
+from tests.authz.decision.examples import RULES, snapshot
+from tests.authz.envoy.exchangers import FakeExchanger
+from tests.operations.console.records import DENIED, UNMATCHED, record
+from tests.operations.console.running import PAGE, frame, line, opening
+from tests.operations.console.running import request as http_request
 from tests.property.test_telemetry import samplings, traceparents
 
 # Whatever a client sends, with a WebSocket or without: its connection ends or is answered, and nothing is a fault of the service.

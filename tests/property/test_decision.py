@@ -7,14 +7,14 @@ import attrs
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from exchanger.decision.check import DecisionRules, begin, finish
-from exchanger.decision.outcome import Allow, DecisionReason, Deny, ExchangePending
-from exchanger.oauth.token_response import TokenResponseRules, decode_response
+from exchanger.authz.decision.check import DecisionRules, begin, finish
+from exchanger.authz.decision.outcome import Allow, DecisionReason, Deny, ExchangePending
+from exchanger.exchange.oauth.token_response import TokenResponseRules, decode_response
+from exchanger.model.entry import ExchangeEntry
+from exchanger.model.token import ExchangedToken
 from exchanger.policy.documents.document import parse_document
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import ExchangeEntry
-from exchanger.values.token import ExchangedToken
-from tests.decision.examples import RULES, SOURCE, request, snapshot
+from tests.authz.decision.examples import RULES, SOURCE, request, snapshot
 from tests.property.strategies_policy import ISSUERS, rarely
 
 # An allow has one of three reasons: nothing matched, OPTIONS without credentials, or an exchange that succeeded.

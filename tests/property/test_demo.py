@@ -5,8 +5,8 @@ import string
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from exchanger.demo.keycloak.verification import read_keys, verify
-from tests.demo.signed import ALGORITHMS, ISSUER, NOW, SIGNER, claims
+from exchanger.commands.demo.keycloak.verification import read_keys, verify
+from tests.commands.demo.signed import ALGORITHMS, ISSUER, NOW, SIGNER, claims
 
 KEYS = read_keys(SIGNER.jwks())
 TOKENS = {alg: SIGNER.sign(claims(), alg) for alg in ALGORITHMS}

@@ -17,9 +17,9 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.directory.folder import Scan, scan
-from exchanger.directory.manifest import Manifest, UnreadableFile, objects_of, read_manifests
 from exchanger.policy.selection import PolicyObject
+from exchanger.sources.directory.folder import Scan, scan
+from exchanger.sources.directory.manifest import Manifest, UnreadableFile, objects_of, read_manifests
 
 NAMES = ("a.yaml", "b.yml", "sub/c.yaml")
 NOTHING = "# nothing\n"

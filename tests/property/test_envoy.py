@@ -22,26 +22,26 @@ from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import (
 from exchanger._proto.google.protobuf.struct_pb2 import Struct, Value
 from exchanger._proto.google.protobuf.wrappers_pb2 import BoolValue
 from exchanger._proto.google.rpc.status_pb2 import Status
-from exchanger.decision.check import MISSING_HTTP, begin
-from exchanger.decision.outcome import Allow, DecisionReason, DecisionRecord, Deny, Filter
-from exchanger.envoy.authorization import Authorization, decode_check, encode_check
-from exchanger.envoy.external_processor import PROCESS_PATH, ExternalProcessor
-from exchanger.envoy.process_codec import decode_request_headers, encode_request_headers
-from exchanger.envoy.request_fields import RefusedRequest
-from exchanger.errors import Diagnostic
-from exchanger.evaluation.evaluator import Evaluator
-from exchanger.grpc.routes import CallInfo, Followed
-from exchanger.grpc.status import GrpcError, StatusCode
+from exchanger.authz.decision.check import MISSING_HTTP, begin
+from exchanger.authz.decision.outcome import Allow, DecisionReason, DecisionRecord, Deny, Filter
+from exchanger.authz.envoy.authorization import Authorization, decode_check, encode_check
+from exchanger.authz.envoy.external_processor import PROCESS_PATH, ExternalProcessor
+from exchanger.authz.envoy.process_codec import decode_request_headers, encode_request_headers
+from exchanger.authz.envoy.request_fields import RefusedRequest
+from exchanger.authz.evaluation.evaluator import Evaluator
+from exchanger.model.errors import Diagnostic
+from exchanger.model.request import HttpRequest
+from exchanger.model.secret import Secret
+from exchanger.model.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome
 from exchanger.net.deferred import Deferred
+from exchanger.net.grpc.routes import CallInfo, Followed
+from exchanger.net.grpc.status import GrpcError, StatusCode
 from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.documents.document import PolicyDocument
-from exchanger.values.request import HttpRequest
-from exchanger.values.secret import Secret
-from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome
-from tests.decision.examples import RULES, snapshot
-from tests.envoy.exchangers import FakeExchanger, answered
-from tests.envoy.test_authorization import Records
-from tests.envoy.test_process_codec import ONLY_REQUEST_HEADERS
+from tests.authz.decision.examples import RULES, snapshot
+from tests.authz.envoy.exchangers import FakeExchanger, answered
+from tests.authz.envoy.test_authorization import Records
+from tests.authz.envoy.test_process_codec import ONLY_REQUEST_HEADERS
 from tests.examples import examples
 from tests.property.strategies_envoy import Asked, check_request, processing_requests, processing_requests_of, requests
 from tests.property.strategies_policy import documents, policies, rarely, snapshot_of

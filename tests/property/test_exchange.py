@@ -11,23 +11,22 @@ from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.errors import Diagnostic
 from exchanger.exchange.interfaces import Ticket
 from exchanger.exchange.verify import SubjectTokenVerifier
-from exchanger.jwt.claims import SubjectPolicy
-from exchanger.jwt.verify import Unverified, VerifiedClaims, judge, read_token
+from exchanger.formats.jwt.claims import SubjectPolicy
+from exchanger.formats.jwt.verify import Unverified, VerifiedClaims, judge, read_token
+from exchanger.model.entry import TokenTarget
+from exchanger.model.errors import Diagnostic
+from exchanger.model.issuer import CachePolicy, CallLimits, Credentials, IntrospectionRules, Issuer, SubjectRules
+from exchanger.model.secret import Secret
+from exchanger.model.token import Cache, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+from exchanger.model.trace import NO_TRACE, TraceContext
 from exchanger.net.network import SYSTEM
-from exchanger.telemetry.trace_context import TraceContexts
-from exchanger.values.entry import TokenTarget
-from exchanger.values.issuer import CachePolicy, CallLimits, Credentials, IntrospectionRules, Issuer, SubjectRules
-from exchanger.values.secret import Secret
-from exchanger.values.token import Cache, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
-from exchanger.values.trace import NO_TRACE, TraceContext
+from exchanger.operations.telemetry.trace_context import TraceContexts
 from tests.credentials import client_secret
 from tests.examples import examples
 from tests.exchange.examples import KEYS_URI, RULES, Waiting, asking, gated, guarded, published
-from tests.jwt.issuer import ISSUER, NOW, STRANGER, claims, raw, token
-from tests.oauth.fakes import (
+from tests.exchange.oauth.fakes import (
     CONTRACT,
     HTTP,
     ISSUED,
@@ -45,7 +44,8 @@ from tests.oauth.fakes import (
     success,
     token_request,
 )
-from tests.oauth.published import Site
+from tests.exchange.oauth.published import Site
+from tests.formats.jwt.issuer import ISSUER, NOW, STRANGER, claims, raw, token
 from tests.property.strategies_oauth import similar_requests
 
 # Law: two requests share a call if, and only if, they could not be told apart at the token endpoint.

@@ -23,11 +23,11 @@ from exchanger.exchange.cache.memory_store import ENTRY_BYTES, RENEWAL_PAUSE_S
 from exchanger.exchange.cache.recall import MAX_NAMES, PAUSE_S, RefusedTokens
 from exchanger.exchange.cache.sealed_token import unseal
 from exchanger.exchange.cache.token_cache import TokenCache
+from exchanger.model.entry import TokenTarget
+from exchanger.model.issuer import CachePolicy, Credentials, Issuer
+from exchanger.model.secret import Secret
+from exchanger.model.token import Cache, TokenRequest
 from exchanger.net.network import SYSTEM
-from exchanger.values.entry import TokenTarget
-from exchanger.values.issuer import CachePolicy, Credentials, Issuer
-from exchanger.values.secret import Secret
-from exchanger.values.token import Cache, TokenRequest
 from tests.exchange.cache.examples import HOST, POLICY, START, Clocks, cache, issuer, jwt, outage, refusal, request, running, token
 from tests.exchange.cache.fake_store import Server, shared_settings
 from tests.waiting import at_once

@@ -12,19 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from exchanger.grpc.call import Call
-from exchanger.grpc.client import UnaryCall
-from exchanger.grpc.connection import Connection
-from exchanger.grpc.framing import Deframer, frame
-from exchanger.grpc.head import encode_message, parse_timeout
-from exchanger.grpc.limits import ConnectionLimits
-from exchanger.grpc.read_buffer import ReadBuffer
-from exchanger.grpc.routes import CallInfo, Immediate, ImmediateStream, Route, Streaming, StreamMethod
+from exchanger.net.grpc.call import Call
+from exchanger.net.grpc.client import UnaryCall
+from exchanger.net.grpc.connection import Connection
+from exchanger.net.grpc.framing import Deframer, frame
+from exchanger.net.grpc.head import encode_message, parse_timeout
+from exchanger.net.grpc.limits import ConnectionLimits
+from exchanger.net.grpc.read_buffer import ReadBuffer
+from exchanger.net.grpc.routes import CallInfo, Immediate, ImmediateStream, Route, Streaming, StreamMethod
 from tests.examples import examples
-from tests.grpc.frames import CONTINUATION, DATA, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE, block, raw
-from tests.grpc.later import Pending
-from tests.grpc.peer import ECHO, Text, framed
-from tests.grpc.serving import serving
+from tests.net.grpc.frames import CONTINUATION, DATA, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE, block, raw
+from tests.net.grpc.later import Pending
+from tests.net.grpc.peer import ECHO, Text, framed
+from tests.net.grpc.serving import serving
 from tests.property.strategies_grpc import (
     CHAT,
     LISTEN,

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchanger._proto.grpc.reflection.v1.reflection_pb2 import ExtensionRequest, ServerReflectionRequest
-from exchanger.envoy.reflection import Reflection
-from exchanger.grpc.status import StatusCode
+from exchanger.authz.envoy.reflection import Reflection
+from exchanger.net.grpc.status import StatusCode
 from exchanger.util.descriptor_pool import POOL
 
 # Strategies for the reflection laws: questions that clients ask, and any others.

@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.grpc.routes import Immediate
+from exchanger.net.grpc.routes import Immediate
 from exchanger.net.tls.certificates import ServerIdentity, load
 from exchanger.net.tls.server import TlsPhase
 from exchanger.net.tls.x509 import read_certificate
 from tests.examples import examples
-from tests.grpc.authority import Site
-from tests.grpc.peer import ECHO, echo
-from tests.grpc.serving import TlsClient, serving
-from tests.grpc.tls_streams import ends
+from tests.net.grpc.authority import Site
+from tests.net.grpc.peer import ECHO, echo
+from tests.net.grpc.serving import TlsClient, serving
+from tests.net.grpc.tls_streams import ends
 from tests.property.strategies_grpc import Damage, chunks, cuts, damages
 
 # Law: whatever stands where a certificate should be is read, or refused as no certificate; it is never a fault.

@@ -7,20 +7,20 @@ from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
-from exchanger.decision.outcome import DecisionRecord, Filter
-from exchanger.envoy.authorization import Authorization
-from exchanger.evaluation.evaluator import Evaluator
-from exchanger.http_authz.server import HttpAuthz
-from exchanger.http_authz.settings import HttpAuthzSettings
+from exchanger.authz.decision.outcome import DecisionRecord, Filter
+from exchanger.authz.envoy.authorization import Authorization
+from exchanger.authz.evaluation.evaluator import Evaluator
+from exchanger.authz.http_authz.server import HttpAuthz
+from exchanger.authz.http_authz.settings import HttpAuthzSettings
+from exchanger.model.token import TokenOutcome
 from exchanger.net.reactor import Reactor
 from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.documents.document import PolicyDocument
-from exchanger.values.token import TokenOutcome
-from tests.decision.examples import RULES
-from tests.envoy.exchangers import FakeExchanger, answered
-from tests.envoy.test_authorization import Records
+from tests.authz.decision.examples import RULES
+from tests.authz.envoy.exchangers import FakeExchanger, answered
+from tests.authz.envoy.test_authorization import Records
+from tests.authz.http_authz.asking import ask, port, question, raw_answer
 from tests.examples import examples
-from tests.http_authz.asking import ask, port, question, raw_answer
 from tests.property.strategies_envoy import Asked, check_request, requests
 from tests.property.strategies_policy import documents, rarely, snapshot_of
 from tests.property.test_envoy import INFO, outcomes

@@ -11,16 +11,30 @@ from hypothesis import strategies as st
 from rpds import HashTrieMap
 from trio.testing import MockClock
 
-from exchanger.issuers.profile_model import Plan, Rejected
-from exchanger.issuers.resolve import Found, Resolved, resolve
-from exchanger.issuers.secrets import SecretData, SecretName, SecretProblem
-from exchanger.issuers.state import State
-from exchanger.issuers.value_sources import FileSet, ValueSource
-from exchanger.values.issuer import Issuer
+from exchanger.exchange.issuers.profile_model import Plan, Rejected
+from exchanger.exchange.issuers.resolve import Found, Resolved, resolve
+from exchanger.exchange.issuers.secrets import SecretData, SecretName, SecretProblem
+from exchanger.exchange.issuers.state import State
+from exchanger.exchange.issuers.value_sources import FileSet, ValueSource
+from exchanger.model.issuer import Issuer
 from tests.credentials import client_secret
 from tests.examples import examples
-from tests.issuers.fakes import FORBIDDEN, MISSING, OAUTH, World, data, file, good_plan, inline, jwt, plan_of, profiles, referring, world
-from tests.jwt.issuer import pem
+from tests.exchange.issuers.fakes import (
+    FORBIDDEN,
+    MISSING,
+    OAUTH,
+    World,
+    data,
+    file,
+    good_plan,
+    inline,
+    jwt,
+    plan_of,
+    profiles,
+    referring,
+    world,
+)
+from tests.formats.jwt.issuer import pem
 
 # Strategies for what happens to a profiles file and to Secrets, and a history of it with the issuer source following.
 #

@@ -15,24 +15,24 @@ from hypothesis import assume, event, example, given
 from hypothesis import strategies as st
 from rpds import HashTrieMap
 
-from exchanger.console.issuer_view import shown_profiles
-from exchanger.issuers.profile_model import Plan, Rejected
-from exchanger.issuers.profiles import read_plan
-from exchanger.issuers.resolve import Found, resolve
-from exchanger.issuers.rules import ProfileRules
-from exchanger.issuers.secrets import SecretData
-from exchanger.issuers.state import State
-from exchanger.issuers.value_sources import Reference, Shape, ValueSource, references
-from exchanger.oauth.client_assertion import ClientAssertions
-from exchanger.oauth.token_request import EncodedRequest, encode_client_credentials, encode_request
-from exchanger.values.entry import TokenTarget
-from exchanger.values.issuer import ActorCredentials, ClientCertificate, GrantType, Issuer, SigningKey
-from exchanger.values.secret import Secret
-from exchanger.values.token import ExchangeFailure, TokenRequest
-from exchanger.values.trace import NO_TRACE
-from tests.issuers.fakes import PROFILES, good_plan, jwt, places
-from tests.issuers.fakes import RULES as EVERYWHERE
-from tests.jwt.issuer import ED25519, P256, RSA_KEY, pem
+from exchanger.exchange.issuers.profile_model import Plan, Rejected
+from exchanger.exchange.issuers.profiles import read_plan
+from exchanger.exchange.issuers.resolve import Found, resolve
+from exchanger.exchange.issuers.rules import ProfileRules
+from exchanger.exchange.issuers.secrets import SecretData
+from exchanger.exchange.issuers.state import State
+from exchanger.exchange.issuers.value_sources import Reference, Shape, ValueSource, references
+from exchanger.exchange.oauth.client_assertion import ClientAssertions
+from exchanger.exchange.oauth.token_request import EncodedRequest, encode_client_credentials, encode_request
+from exchanger.model.entry import TokenTarget
+from exchanger.model.issuer import ActorCredentials, ClientCertificate, GrantType, Issuer, SigningKey
+from exchanger.model.secret import Secret
+from exchanger.model.token import ExchangeFailure, TokenRequest
+from exchanger.model.trace import NO_TRACE
+from exchanger.operations.console.issuer_view import shown_profiles
+from tests.exchange.issuers.fakes import PROFILES, good_plan, jwt, places
+from tests.exchange.issuers.fakes import RULES as EVERYWHERE
+from tests.formats.jwt.issuer import ED25519, P256, RSA_KEY, pem
 from tests.net.certificates import client_certificate
 from tests.property.strategies_policy import rarely
 from tests.schemas.law import anything, around

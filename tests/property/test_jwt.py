@@ -7,15 +7,15 @@ import jwt
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from exchanger.jwt import base64url
-from exchanger.jwt.algorithms import NAMES
-from exchanger.jwt.compact import looks_like_jwt
-from exchanger.jwt.keys import MAX_CANDIDATES, KeySet, KeySetProblem, read_key_set
-from exchanger.jwt.refusal import TokenRefused
-from exchanger.jwt.signing import KeyProblem, LoadedKey, load_key, sign_assertion
-from exchanger.jwt.verify import UnknownKey, VerifiedClaims
-from exchanger.values.issuer import SigningAlgorithm
-from tests.jwt.issuer import CLAIMS, ED25519, ISSUER, KEYS, NOW, P256, PrivateKey, claims, judged, jwk, pem, raw
+from exchanger.formats.jwt import base64url
+from exchanger.formats.jwt.algorithms import NAMES
+from exchanger.formats.jwt.compact import looks_like_jwt
+from exchanger.formats.jwt.keys import MAX_CANDIDATES, KeySet, KeySetProblem, read_key_set
+from exchanger.formats.jwt.refusal import TokenRefused
+from exchanger.formats.jwt.signing import KeyProblem, LoadedKey, load_key, sign_assertion
+from exchanger.formats.jwt.verify import UnknownKey, VerifiedClaims
+from exchanger.model.issuer import SigningAlgorithm
+from tests.formats.jwt.issuer import CLAIMS, ED25519, ISSUER, KEYS, NOW, P256, PrivateKey, claims, judged, jwk, pem, raw
 from tests.property.strategies_jose import CHARACTERS, TOKENS, algorithms, headers, json_values, jwks, texts
 from tests.property.strategies_jose import claims as any_claims
 

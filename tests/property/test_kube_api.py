@@ -8,7 +8,8 @@ import trio
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from exchanger.kube.api.decoding import (
+from exchanger.policy.selection import ConfigMap, Namespace
+from exchanger.sources.kube.api.decoding import (
     CONFIG_MAP,
     MAX_MESSAGE_CHARS,
     MAX_RETRY_AFTER_S,
@@ -19,12 +20,11 @@ from exchanger.kube.api.decoding import (
     read_object,
     read_page,
 )
-from exchanger.kube.api.resource import Resource
-from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, Item, Key, Page, Put
-from exchanger.policy.selection import ConfigMap, Namespace
+from exchanger.sources.kube.api.resource import Resource
+from exchanger.sources.kube.list_watch import ApiFailure, Bookmark, Deleted, Item, Key, Page, Put
 from tests.examples import examples
-from tests.kube.leftovers import nothing_left, open_sockets
-from tests.kube.scripted_server import FAST, LAST_CHUNK, WATCH_HEAD, answer, chunk, connected, event, says
+from tests.sources.kube.leftovers import nothing_left, open_sockets
+from tests.sources.kube.scripted_server import FAST, LAST_CHUNK, WATCH_HEAD, answer, chunk, connected, event, says
 
 # Law: whatever bytes an API server sends as a body, a page, an event or a failure is what comes of them, and nothing is raised.
 #

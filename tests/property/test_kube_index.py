@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exchanger.model.selector import parse_selector
 from exchanger.policy.selection import select
-from exchanger.values.selector import parse_selector
 from tests.property.strategies_kube_index import (
     CONFIG_MAP_SELECTOR,
     NAMES,

@@ -9,17 +9,17 @@ from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from exchanger.kube.list_watch import Deleted, Item, Key, Put
-from exchanger.kube.refetch import FETCH_EVERY_S, MAX_FETCHED
-from exchanger.kube.settings import KubernetesSettings
-from exchanger.kube.store import Complete, ReflectorStore
+from exchanger.model.selector import parse_selector
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.selection import ConfigMap
-from exchanger.values.selector import parse_selector
+from exchanger.sources.kube.list_watch import Deleted, Item, Key, Put
+from exchanger.sources.kube.refetch import FETCH_EVERY_S, MAX_FETCHED
+from exchanger.sources.kube.settings import KubernetesSettings
+from exchanger.sources.kube.store import Complete, ReflectorStore
 from tests.examples import examples
-from tests.kube.cluster import Cluster, Record, deny
 from tests.policy.comparing import content
+from tests.sources.kube.cluster import Cluster, Record, deny
 
 # Law: in whatever order answers to fetches and events of the watch arrive, the store ends as a fresh list.
 #

@@ -15,13 +15,13 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Put
-from exchanger.kube.reflector import Reflector
-from exchanger.kube.settings import ReflectorSettings
-from exchanger.kube.store import ListBounds
+from exchanger.sources.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Put
+from exchanger.sources.kube.reflector import Reflector
+from exchanger.sources.kube.settings import ReflectorSettings
+from exchanger.sources.kube.store import ListBounds
 from tests.examples import examples
-from tests.kube.fake_api_server import FakeApiServer, FakeResource, Initial, Request, Verb
-from tests.kube.reflecting import RecordingObserver
+from tests.sources.kube.fake_api_server import FakeApiServer, FakeResource, Initial, Request, Verb
+from tests.sources.kube.reflecting import RecordingObserver
 
 HOUR: Final = 3600.0
 # Seconds after the last fault: the longest waits that may be under way, and the longest time to the next comparison.

@@ -13,20 +13,20 @@ from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from exchanger.kube.catch_up import LIST_EVERY_S
-from exchanger.kube.list_watch import ApiFailure, FailureKind, Key
-from exchanger.kube.settings import COMPARE_S, COMPARE_SPREAD, KubernetesSettings
-from exchanger.kube.source import LOOK_S
+from exchanger.model.entry import AllowEntry, DenyEntry, Source
+from exchanger.model.selector import parse_selector
+from exchanger.model.verdict import NoMatch
 from exchanger.policy.selection import ConfigMap, Namespace, advance, select
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import AllowEntry, DenyEntry, Source
-from exchanger.values.selector import parse_selector
-from exchanger.values.verdict import NoMatch
+from exchanger.sources.kube.catch_up import LIST_EVERY_S
+from exchanger.sources.kube.list_watch import ApiFailure, FailureKind, Key
+from exchanger.sources.kube.settings import COMPARE_S, COMPARE_SPREAD, KubernetesSettings
+from exchanger.sources.kube.source import LOOK_S
 from tests.examples import examples
-from tests.kube.cluster import REFUSED, Cluster, Record, deny, source
-from tests.kube.fake_api_server import FakeApiServer, Objects, Verb
 from tests.policy.comparing import content
 from tests.property.strategies_kube_index import CONFIG_MAP_SELECTOR, NAMES, SELECTORS, config_maps, namespaces
+from tests.sources.kube.cluster import REFUSED, Cluster, Record, deny, source
+from tests.sources.kube.fake_api_server import FakeApiServer, Objects, Verb
 
 T = TypeVar("T")
 

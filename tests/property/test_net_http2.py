@@ -12,7 +12,7 @@ from exchanger.net.answer import EndpointResponse
 from exchanger.net.http2.client import Http2Client
 from exchanger.net.http2.limits import FREE_BODY_BYTES, MAX_HELD_BYTES, MAX_STREAMS
 from tests.examples import examples
-from tests.grpc.frames import DATA, HEADERS, block, raw
+from tests.net.grpc.frames import DATA, HEADERS, block, raw
 from tests.net.http2_peer import JSON, Pair, Server, usual_head
 from tests.property.strategies_grpc import Damage, chunks, cuts, damages
 

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.exchange.pipeline import ExchangePipeline
+from exchanger.model.secret import Secret
+from exchanger.model.token import ExchangedToken, TokenOutcome
 from exchanger.net.call import EndpointCall, NoAnswer
 from exchanger.net.dial import DialLimits, Origin
 from exchanger.net.endpoint import Endpoint as TokenEndpoint
@@ -21,10 +23,8 @@ from exchanger.net.proxies import NoProxy
 from exchanger.net.quarantine import LEAST_QUARANTINE
 from exchanger.net.reactor import Reactor
 from exchanger.net.tls.client_contexts import TlsContexts
-from exchanger.values.secret import Secret
-from exchanger.values.token import ExchangedToken, TokenOutcome
 from tests.examples import examples
-from tests.oauth.fakes import (
+from tests.exchange.oauth.fakes import (
     CONTRACT,
     NO_TLS,
     ClientGoneError,

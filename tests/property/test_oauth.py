@@ -11,16 +11,14 @@ import attrs
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
-from exchanger.decision.check import begin
-from exchanger.decision.outcome import ExchangePending
-from exchanger.errors import Diagnostic
-from exchanger.net.answer import TooLarge
-from exchanger.net.endpoint import Endpoint, read_endpoint
-from exchanger.oauth.issued_token import judge_issued
-from exchanger.oauth.token_request import EncodedRequest, encode_client_credentials, encode_request
-from exchanger.oauth.token_response import TokenResponseRules, decode_response
-from exchanger.values.entry import TokenTarget
-from exchanger.values.issuer import (
+from exchanger.authz.decision.check import begin
+from exchanger.authz.decision.outcome import ExchangePending
+from exchanger.exchange.oauth.issued_token import judge_issued
+from exchanger.exchange.oauth.token_request import EncodedRequest, encode_client_credentials, encode_request
+from exchanger.exchange.oauth.token_response import TokenResponseRules, decode_response
+from exchanger.model.entry import TokenTarget
+from exchanger.model.errors import Diagnostic
+from exchanger.model.issuer import (
     ActorCredentials,
     ActorRule,
     ActorToken,
@@ -35,13 +33,15 @@ from exchanger.values.issuer import (
     SigningKey,
     SubjectRules,
 )
-from exchanger.values.request import HeaderFields, HttpRequest
-from exchanger.values.secret import Secret
-from exchanger.values.token import ExchangedToken, ExchangeFailure, TokenRequest
-from tests.decision.examples import RULES, snapshot
+from exchanger.model.request import HeaderFields, HttpRequest
+from exchanger.model.secret import Secret
+from exchanger.model.token import ExchangedToken, ExchangeFailure, TokenRequest
+from exchanger.net.answer import TooLarge
+from exchanger.net.endpoint import Endpoint, read_endpoint
+from tests.authz.decision.examples import RULES, snapshot
 from tests.examples import examples
-from tests.jwt.issuer import NOW, raw
-from tests.oauth.fakes import token_request
+from tests.exchange.oauth.fakes import token_request
+from tests.formats.jwt.issuer import NOW, raw
 from tests.property.strategies_oauth import bodies, challenges, issuers, members, rules, statuses, token_requests, words
 from tests.property.strategies_policy import rarely
 

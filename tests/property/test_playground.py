@@ -8,14 +8,14 @@ import h11
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchanger.directory.folder import Scan, scan
-from exchanger.playground.lint import MAX_PROBLEMS, lint
-from exchanger.playground.requests import MalformedBody, read_name, read_run, read_send, read_text
+from exchanger.commands.playground.lint import MAX_PROBLEMS, lint
+from exchanger.commands.playground.requests import MalformedBody, read_name, read_run, read_send, read_text
+from exchanger.commands.scenarios.target import request_of
 from exchanger.policy.selection import advance, select
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.scenarios.target import request_of
+from exchanger.sources.directory.folder import Scan, scan
+from tests.commands.playground.labs import RULES, SAMPLE, YELLOW
 from tests.examples import examples
-from tests.playground.labs import RULES, SAMPLE, YELLOW
 
 # Laws: a check of an edited file never fails, points into the file, and finds wrong just what the service finds wrong when it is saved.
 

@@ -8,8 +8,12 @@ import pytest
 from hypothesis import event, example, given
 from hypothesis import strategies as st
 
+from exchanger.model.authority import read_authority
+from exchanger.model.entry import BASELINE, DenyEntry, Entry, FailClosedRegion, MatchScope, PathType, Source
+from exchanger.model.request import HeaderFields
+from exchanger.model.selector import parse_selector
+from exchanger.model.verdict import Unhealthy
 from exchanger.policy import depth
-from exchanger.policy.authority import read_authority
 from exchanger.policy.conflicts import MAX_RIVALS, alike_but_for_case, conflicts_of, conflicts_with, contenders, documents_in_conflict
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.explanation import Explanation, Standing, explain
@@ -21,10 +25,6 @@ from exchanger.policy.prefix import fold, prefix_spellings
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
 from exchanger.policy.steps import Steps
 from exchanger.policy.table import CONFLICT
-from exchanger.values.entry import BASELINE, DenyEntry, Entry, FailClosedRegion, MatchScope, PathType, Source
-from exchanger.values.request import HeaderFields
-from exchanger.values.selector import parse_selector
-from exchanger.values.verdict import Unhealthy
 from tests.property.policy_model import Fields, Model, begins, claims_of, has, hosts_above, in_doubt, parts_of
 from tests.property.strategies_policy import (
     documents,

@@ -10,17 +10,8 @@ from hypothesis import assume, event, example, given, reject
 from hypothesis import strategies as st
 from rpds import HashTrieMap
 
-from exchanger.codes.grants import NOT_GRANTED, OUTSIDE_GRANTS, PARTLY_OUTSIDE_GRANTS
-from exchanger.policy import expansion
-from exchanger.policy.documents.document import PolicyDocument
-from exchanger.policy.grants.allowance import UNLIMITED, Allowance, Grants, NamespaceGrant, paths_of
-from exchanger.policy.grants.restriction import routes_of
-from exchanger.policy.path import MalformedPath, interpretations_of, read_path
-from exchanger.policy.prefix import prefix_spellings, read_prefix
-from exchanger.policy.revocation import Revocation
-from exchanger.policy.scope import PathSet, Route
-from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
-from exchanger.values.entry import (
+from exchanger.model.codes.grants import NOT_GRANTED, OUTSIDE_GRANTS, PARTLY_OUTSIDE_GRANTS
+from exchanger.model.entry import (
     BASELINE,
     EVERYWHERE,
     AllowEntry,
@@ -33,9 +24,18 @@ from exchanger.values.entry import (
     Source,
     TokenTarget,
 )
-from exchanger.values.request import HeaderFields
-from exchanger.values.selector import parse_selector
-from exchanger.values.verdict import Ambiguous, NoMatch, Unhealthy, Verdict
+from exchanger.model.request import HeaderFields
+from exchanger.model.selector import parse_selector
+from exchanger.model.verdict import Ambiguous, NoMatch, Unhealthy, Verdict
+from exchanger.policy import expansion
+from exchanger.policy.documents.document import PolicyDocument
+from exchanger.policy.grants.allowance import UNLIMITED, Allowance, Grants, NamespaceGrant, paths_of
+from exchanger.policy.grants.restriction import routes_of
+from exchanger.policy.path import MalformedPath, interpretations_of, read_path
+from exchanger.policy.prefix import prefix_spellings, read_prefix
+from exchanger.policy.revocation import Revocation
+from exchanger.policy.scope import PathSet, Route
+from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
 from tests.policy.examples import ACTIONS, EVERYTHING_GRANTED, HOST, RED, allow, deny, exchange
 from tests.property.grants_model import HOSTS, MODEL, PATHS, PREFIXES, UNHEARD_OF, is_asked, is_on
 from tests.property.policy_fuzz import comparable, said

@@ -7,17 +7,17 @@ import attrs
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from exchanger.kube.list_watch import Item, Key
-from exchanger.kube.store import Holding
+from exchanger.model.entry import AllowEntry, DenyEntry, ExchangeEntry
+from exchanger.model.selector import Selector
+from exchanger.model.verdict import Ambiguous, Unhealthy, Verdict
 from exchanger.policy import quota as quota_module
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants, NamespaceGrant
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.quota import NamespaceQuota, over_quota
 from exchanger.policy.selection import ConfigMap, Namespace, advance, select
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import AllowEntry, DenyEntry, ExchangeEntry
-from exchanger.values.selector import Selector
-from exchanger.values.verdict import Ambiguous, Unhealthy, Verdict
+from exchanger.sources.kube.list_watch import Item, Key
+from exchanger.sources.kube.store import Holding
 from tests.examples import examples
 from tests.property.strategies_policy import ISSUERS, contents_of
 

@@ -8,16 +8,8 @@ import pytest
 from hypothesis import event, example, given
 from hypothesis import strategies as st
 
-from exchanger.policy.authority import read_authority
-from exchanger.policy.documents.document import PolicyDocument
-from exchanger.policy.grants.allowance import Grants
-from exchanger.policy.headers import RequestHeaders
-from exchanger.policy.lookup import Outcome, Request, Trace, decide, decide_at_once
-from exchanger.policy.scope import PathSet, Route, all_readings, covers, covers_host, covers_methods, covers_path
-from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
-from exchanger.policy.table import VirtualHost, VirtualHosts
-from exchanger.policy.trie import PathTrie
-from exchanger.values.entry import (
+from exchanger.model.authority import read_authority
+from exchanger.model.entry import (
     BASELINE,
     AllowEntry,
     Claim,
@@ -27,8 +19,16 @@ from exchanger.values.entry import (
     PathType,
     Source,
 )
-from exchanger.values.request import NO_FIELDS, HeaderFields
-from exchanger.values.verdict import AMBIGUOUS_HEADER, NO_MATCH, Ambiguous, Unhealthy, Verdict
+from exchanger.model.request import NO_FIELDS, HeaderFields
+from exchanger.model.verdict import AMBIGUOUS_HEADER, NO_MATCH, Ambiguous, Unhealthy, Verdict
+from exchanger.policy.documents.document import PolicyDocument
+from exchanger.policy.grants.allowance import Grants
+from exchanger.policy.headers import RequestHeaders
+from exchanger.policy.lookup import Outcome, Request, Trace, decide, decide_at_once
+from exchanger.policy.scope import PathSet, Route, all_readings, covers, covers_host, covers_methods, covers_path
+from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
+from exchanger.policy.table import VirtualHost, VirtualHosts
+from exchanger.policy.trie import PathTrie
 from tests.examples import examples
 from tests.property.policy_fuzz import differences, said
 from tests.property.policy_model import begins, claims_of, hosts_above

@@ -5,11 +5,7 @@ from collections.abc import Callable
 from hypothesis import assume, event, example, given
 from hypothesis import strategies as st
 
-from exchanger.policy.documents.document import PolicyDocument
-from exchanger.policy.path import MAX_INTERPRETATIONS, MalformedPath, interpretations_of, is_plain_with_query, read_path
-from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
-from exchanger.policy.table import CONFLICT, SEVERAL_REGIONS
-from exchanger.values.entry import (
+from exchanger.model.entry import (
     EVERYWHERE,
     AllowEntry,
     DenyEntry,
@@ -19,8 +15,12 @@ from exchanger.values.entry import (
     Source,
     TokenTarget,
 )
-from exchanger.values.request import HeaderFields
-from exchanger.values.verdict import AMBIGUOUS_PATH, NO_MATCH, Ambiguous, Unhealthy, Verdict
+from exchanger.model.request import HeaderFields
+from exchanger.model.verdict import AMBIGUOUS_PATH, NO_MATCH, Ambiguous, Unhealthy, Verdict
+from exchanger.policy.documents.document import PolicyDocument
+from exchanger.policy.path import MAX_INTERPRETATIONS, MalformedPath, interpretations_of, is_plain_with_query, read_path
+from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
+from exchanger.policy.table import CONFLICT, SEVERAL_REGIONS
 from tests.property.policy_fuzz import said
 from tests.property.policy_model import (
     CLOSED,

@@ -9,16 +9,7 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from exchanger.policy import depth
-from exchanger.policy.depth import MAX_DEPTH, closing, depth_of
-from exchanger.policy.documents.document import PolicyDocument
-from exchanger.policy.grants.allowance import NO_GRANTS, Grants, NamespaceGrant
-from exchanger.policy.grants.restriction import routes_of
-from exchanger.policy.limits import NamespaceLimits
-from exchanger.policy.scope import Route
-from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.policy.table import VirtualHosts
-from exchanger.values.entry import (
+from exchanger.model.entry import (
     EVERYWHERE,
     AllowEntry,
     Claim,
@@ -31,7 +22,16 @@ from exchanger.values.entry import (
     Source,
     TokenTarget,
 )
-from exchanger.values.verdict import NoMatch, Unhealthy
+from exchanger.model.verdict import NoMatch, Unhealthy
+from exchanger.policy import depth
+from exchanger.policy.depth import MAX_DEPTH, closing, depth_of
+from exchanger.policy.documents.document import PolicyDocument
+from exchanger.policy.grants.allowance import NO_GRANTS, Grants, NamespaceGrant
+from exchanger.policy.grants.restriction import routes_of
+from exchanger.policy.limits import NamespaceLimits
+from exchanger.policy.scope import Route
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.table import VirtualHosts
 from tests.policy.examples import EVERYTHING_GRANTED
 from tests.property.policy_fuzz import HOSTS, PATHS, said
 from tests.property.policy_model import answer, over_quota, parts_of

@@ -13,15 +13,15 @@ from yaml._yaml import Mark as CMark
 from yaml.error import Mark, MarkedYAMLError, YAMLError
 from yaml.events import Event
 
-from exchanger.policy.authority import MAX_HOSTS, MAX_TEXT, WILDCARD, is_host, normalise_policy_host, read_authority, read_host
+from exchanger.formats.yaml.reader import Pieces
+from exchanger.model.authority import MAX_HOSTS, MAX_TEXT, WILDCARD, is_host, normalise_policy_host, read_authority, read_host
+from exchanger.model.entry import Claim, DenyEntry, MatchScope, Source
+from exchanger.model.verdict import NO_MATCH
 from exchanger.policy.documents.document import UNREADABLE_REACH, PolicyDocument, entry_lines, parse_document
 from exchanger.policy.path import interpretations_of
 from exchanger.policy.prefix import MAX_PREFIX, prefix_spellings, read_prefix
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import MAX_QUOTED
-from exchanger.values.entry import Claim, DenyEntry, MatchScope, Source
-from exchanger.values.verdict import NO_MATCH
-from exchanger.yaml.reader import Pieces
 from tests.property.strategies_policy import ISSUERS, rarely
 
 # Law: any text is a policy document, and what cannot be understood of it is closed.

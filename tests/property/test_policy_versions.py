@@ -9,6 +9,10 @@ from hypothesis import event, example, given
 from hypothesis import strategies as st
 from rpds import HashTrieMap
 
+from exchanger.model.entry import BASELINE, EVERYWHERE, AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, Source
+from exchanger.model.request import HeaderFields
+from exchanger.model.selector import parse_selector
+from exchanger.model.verdict import AMBIGUOUS_AUTHORITY, NO_MATCH, Ambiguous, NoMatch, Unhealthy, Verdict
 from exchanger.policy import depth, expansion
 from exchanger.policy.documents.document import Labels, PolicyDocument
 from exchanger.policy.grants.allowance import Allowance, Grants, NamespaceGrant
@@ -16,10 +20,6 @@ from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.revocation import Revocation
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
 from exchanger.policy.table import VirtualHosts
-from exchanger.values.entry import BASELINE, EVERYWHERE, AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, Source
-from exchanger.values.request import HeaderFields
-from exchanger.values.selector import parse_selector
-from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, NO_MATCH, Ambiguous, NoMatch, Unhealthy, Verdict
 from tests.examples import examples
 from tests.policy.examples import EVERYTHING_GRANTED
 from tests.property.grants_model import HOSTS, PATHS

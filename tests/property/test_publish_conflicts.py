@@ -6,12 +6,12 @@ from hypothesis import event, example, given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from exchanger.model.entry import Source
 from exchanger.policy.conflicts import STEP, Conflict, conflicts_of
 from exchanger.policy.selection import Change, Text, advance
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.publish.conflict_watch import SLICE, ConflictIndex, Conflicts, ConflictWatch
-from exchanger.values.entry import Source
-from tests.publish.world import DENY, text_of
+from exchanger.sources.publish.conflict_watch import SLICE, ConflictIndex, Conflicts, ConflictWatch
+from tests.sources.publish.world import DENY, text_of
 
 SOURCES = [Source(namespace, name) for namespace in "ab" for name in "pq"]
 # A document of nothing, of entries of its own, or of entries that others may have too, in any order.

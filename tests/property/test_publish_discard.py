@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 from hypothesis import event, given
 from hypothesis import strategies as st
 
+from exchanger.model.entry import Source
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.namespace import Changes
 from exchanger.policy.selection import DocumentText, UnknownText, read
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.publish.discard import _pieces_of, discard
-from exchanger.values.entry import Source
-from tests.publish.world import ALLOW, DENY, EXCHANGE, FREE, ISSUERS, fresh, text_of
+from exchanger.sources.publish.discard import _pieces_of, discard
+from tests.sources.publish.world import ALLOW, DENY, EXCHANGE, FREE, ISSUERS, fresh, text_of
 
 SOURCES = [Source(namespace, name) for namespace in "abc" for name in "pq"]
 ENTRIES = [DENY % "/x", ALLOW % "/y", EXCHANGE % "/z", "{match: {host: other, pathPrefix: /}, action: deny}", "{}"]

@@ -12,19 +12,19 @@ from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 from rpds import HashTrieMap
 
+from exchanger.model.entry import DenyEntry, ExchangeEntry, MatchScope, Source
+from exchanger.model.selector import parse_selector
 from exchanger.policy.documents.document import Labels
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants, NamespaceGrant
 from exchanger.policy.revocation import Revocation
 from exchanger.policy.selection import DocumentText, Text, UnknownText
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.publish import machine as machines
-from exchanger.publish.build import Build
-from exchanger.publish.machine import HOLD_S, Machine
-from exchanger.publish.pending import LIGHT_WORK
-from exchanger.values.entry import DenyEntry, ExchangeEntry, MatchScope, Source
-from exchanger.values.selector import parse_selector
+from exchanger.sources.publish import machine as machines
+from exchanger.sources.publish.build import Build
+from exchanger.sources.publish.machine import HOLD_S, Machine
+from exchanger.sources.publish.pending import LIGHT_WORK
 from tests.examples import examples
-from tests.publish.world import (
+from tests.sources.publish.world import (
     ALLOW,
     DENY,
     EXCHANGE,

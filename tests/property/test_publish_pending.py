@@ -3,9 +3,9 @@
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from exchanger.model.entry import Source
 from exchanger.policy.selection import DocumentText, Text
-from exchanger.publish.pending import CHANGE_WORK, LIGHT_WORK, Lane, Pending
-from exchanger.values.entry import Source
+from exchanger.sources.publish.pending import CHANGE_WORK, LIGHT_WORK, Lane, Pending
 from tests.examples import examples
 
 # Law: a text waits for no more characters of another namespace than it has itself, and one text on top.

@@ -8,14 +8,14 @@ from typing import Any, Final
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exchanger.demo.token_endpoint.routes import TokenRoutes, read_routes
-from exchanger.demo.token_endpoint.rules import Refuse
-from exchanger.scenarios.answer import Exchanged, Reached, RequestedTarget, ScenarioAnswer, Upstream
-from exchanger.scenarios.expectation import ExpectedAnswer
-from exchanger.scenarios.go_format.scenario_file import GoValues
-from exchanger.scenarios.reader import MAX_PROBLEMS, UnusableScenarios, read_scenarios
-from exchanger.scenarios.scenario import EqualRequests, GatewayCall, LooseRequest, OneRequest, PolicyEdit, Scenario
-from exchanger.scenarios.tokens import Subject
+from exchanger.commands.demo.token_endpoint.routes import TokenRoutes, read_routes
+from exchanger.commands.demo.token_endpoint.rules import Refuse
+from exchanger.commands.scenarios.answer import Exchanged, Reached, RequestedTarget, ScenarioAnswer, Upstream
+from exchanger.commands.scenarios.expectation import ExpectedAnswer
+from exchanger.commands.scenarios.go_format.scenario_file import GoValues
+from exchanger.commands.scenarios.reader import MAX_PROBLEMS, UnusableScenarios, read_scenarios
+from exchanger.commands.scenarios.scenario import EqualRequests, GatewayCall, LooseRequest, OneRequest, PolicyEdit, Scenario
+from exchanger.commands.scenarios.tokens import Subject
 
 # Scenarios as they may be written down, and the file that says them: JSON, which is YAML.
 
@@ -109,7 +109,7 @@ def _answer(answer: ScenarioAnswer) -> dict[str, Any]:
 # A scenario file says exactly what it says: what is written is read, and whatever else is in it is told with line and field.
 
 
-PACKAGED: Final = (importlib.resources.files("exchanger.scenarios") / "builtin.yaml").read_text("utf-8")
+PACKAGED: Final = (importlib.resources.files("exchanger.commands.scenarios") / "builtin.yaml").read_text("utf-8")
 OPTIONAL: Final = frozenset(
     {"subject", "method", "headers", "challenges", "content_type", "body", "upstream", "scope", "resources", "audiences", "at_once", "edit"}
 )

@@ -8,22 +8,22 @@ from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from exchanger._proto.opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans
-from exchanger.decision.outcome import Allow, DecisionReason, DecisionRecord, Deny, Exchange, Filter
-from exchanger.errors import Diagnostic
-from exchanger.telemetry.clock import Clock
-from exchanger.telemetry.decision_log import decision_line, json_line
-from exchanger.telemetry.otlp.encoding import encode_span
-from exchanger.telemetry.render import render_json
-from exchanger.telemetry.spans import FinishedSpan
-from exchanger.telemetry.trace_context import Sampler, SamplingSettings, TraceContexts
-from exchanger.telemetry.tracing import SpanQueue, Tracing
-from exchanger.values.entry import Source, TokenTarget
-from exchanger.values.request import HeaderFields, HttpRequest
-from exchanger.values.secret import Secret
-from exchanger.values.token import ErrorKind, ExchangeRecord, SubjectVerdict
-from exchanger.values.trace import LARGE_MEMBER, MAX_BAGGAGE, MAX_BAGGAGE_MEMBERS, MAX_TRACESTATE, MAX_TRACESTATE_MEMBERS, TraceContext
-from tests.telemetry.clocks import Machine
-from tests.telemetry.records import ALLOWED, record
+from exchanger.authz.decision.outcome import Allow, DecisionReason, DecisionRecord, Deny, Exchange, Filter
+from exchanger.model.entry import Source, TokenTarget
+from exchanger.model.errors import Diagnostic
+from exchanger.model.request import HeaderFields, HttpRequest
+from exchanger.model.secret import Secret
+from exchanger.model.token import ErrorKind, ExchangeRecord, SubjectVerdict
+from exchanger.model.trace import LARGE_MEMBER, MAX_BAGGAGE, MAX_BAGGAGE_MEMBERS, MAX_TRACESTATE, MAX_TRACESTATE_MEMBERS, TraceContext
+from exchanger.operations.telemetry.clock import Clock
+from exchanger.operations.telemetry.decision_log import decision_line, json_line
+from exchanger.operations.telemetry.otlp.encoding import encode_span
+from exchanger.operations.telemetry.render import render_json
+from exchanger.operations.telemetry.spans import FinishedSpan
+from exchanger.operations.telemetry.trace_context import Sampler, SamplingSettings, TraceContexts
+from exchanger.operations.telemetry.tracing import SpanQueue, Tracing
+from tests.operations.telemetry.clocks import Machine
+from tests.operations.telemetry.records import ALLOWED, record
 
 # Spans of one trace lie within each other as what they tell did, whenever they are told and however slowly the clocks are read.
 

@@ -12,21 +12,26 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from exchanger.app.grants_file import GrantsSettings
-from exchanger.console.access import ConsoleAccess
-from exchanger.console.api import Api, ConsoleFacts, PolicyNow
-from exchanger.console.message import encode
-from exchanger.console.policy_view import shown_verdict
-from exchanger.decision.answer import Effect, ExplainedDecision, answer_of, asked_request, kind_of_credentials
-from exchanger.decision.check import begin
-from exchanger.decision.outcome import Deny, ExchangePending
-from exchanger.directory.manifest import UnreadableFile, objects_of, read_manifests
-from exchanger.directory.source import DirectorySettings, DirectorySource
-from exchanger.envoy.authorization import decode_check
-from exchanger.http.message import Request
-from exchanger.offline.inputs import PolicyInputs
-from exchanger.offline.rules import PolicyRules, undescribed
+from exchanger.authz.decision.answer import Effect, ExplainedDecision, answer_of, asked_request, kind_of_credentials
+from exchanger.authz.decision.check import begin
+from exchanger.authz.decision.outcome import Deny, ExchangePending
+from exchanger.authz.envoy.authorization import decode_check
+from exchanger.commands.areas import NO_HOST, PathKind
+from exchanger.commands.diff import Area, compare
+from exchanger.commands.explain import console_target, shown_question
+from exchanger.commands.offline.inputs import PolicyInputs
+from exchanger.commands.offline.rules import PolicyRules, undescribed
+from exchanger.commands.policies import AssembledPolicy, policy_of_paths, settings_of
+from exchanger.commands.question import MalformedQuestion, Question, read_question
+from exchanger.model.authority import read_authority, wildcards_above
+from exchanger.model.entry import DenyEntry, Source
+from exchanger.model.request import HttpRequest
+from exchanger.net.http.message import Request
+from exchanger.operations.console.access import ConsoleAccess
+from exchanger.operations.console.api import Api, ConsoleFacts, PolicyNow
+from exchanger.operations.console.message import encode
+from exchanger.operations.console.policy_view import shown_verdict
 from exchanger.policy import depth
-from exchanger.policy.authority import read_authority, wildcards_above
 from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
@@ -36,14 +41,9 @@ from exchanger.policy.scope import Route
 from exchanger.policy.selection import PolicyObject
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
 from exchanger.policy.table import VirtualHosts
-from exchanger.tools.areas import NO_HOST, PathKind
-from exchanger.tools.diff import Area, compare
-from exchanger.tools.explain import console_target, shown_question
-from exchanger.tools.policies import AssembledPolicy, policy_of_paths, settings_of
-from exchanger.tools.question import MalformedQuestion, Question, read_question
-from exchanger.values.entry import DenyEntry, Source
-from exchanger.values.request import HttpRequest
-from tests.author_tools.examples import ISSUERS
+from exchanger.sources.directory.manifest import UnreadableFile, objects_of, read_manifests
+from exchanger.sources.directory.source import DirectorySettings, DirectorySource
+from tests.commands.examples import ISSUERS
 from tests.examples import examples
 from tests.policy.examples import EVERYTHING_GRANTED
 from tests.property.strategies_envoy import Asked, check_request

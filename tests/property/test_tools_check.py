@@ -10,10 +10,18 @@ import pytest
 from hypothesis import assume, event, example, given, settings
 from hypothesis import strategies as st
 
-from exchanger.codes.code import Severity
-from exchanger.codes.manifests import DENY_WITHOUT_SLASH, NEAR_HOST
-from exchanger.codes.policy import UNKNOWN_FIELD, UNKNOWN_METHOD
-from exchanger.directory.manifest import UnreadableFile, objects_of, read_manifests
+from exchanger.commands.check import likely
+from exchanger.commands.check.command import run_check
+from exchanger.commands.check.files import CheckedDocument, read_file
+from exchanger.commands.check.options import CheckOptions, Format
+from exchanger.commands.check.source_map import FileText
+from exchanger.commands.check.suggest import mended, suggest
+from exchanger.formats.yaml.syntax import meant
+from exchanger.model.codes.code import Severity
+from exchanger.model.codes.manifests import DENY_WITHOUT_SLASH, NEAR_HOST
+from exchanger.model.codes.policy import UNKNOWN_FIELD, UNKNOWN_METHOD
+from exchanger.model.entry import AllowEntry, ExchangeEntry, Source
+from exchanger.model.verdict import NO_MATCH
 from exchanger.policy.documents import entry_reader
 from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.documents.method_names import REGISTERED, meant_method
@@ -23,17 +31,9 @@ from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.mistakes import mistakes_of_baseline
 from exchanger.policy.selection import AnyIssuer, ConfigMap
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.tools.check import likely
-from exchanger.tools.check.command import run_check
-from exchanger.tools.check.files import CheckedDocument, read_file
-from exchanger.tools.check.options import CheckOptions, Format
-from exchanger.tools.check.source_map import FileText
-from exchanger.tools.check.suggest import mended, suggest
+from exchanger.sources.directory.manifest import UnreadableFile, objects_of, read_manifests
 from exchanger.util.text import MAX_QUOTED, distance
-from exchanger.values.entry import AllowEntry, ExchangeEntry, Source
-from exchanger.values.verdict import NO_MATCH
-from exchanger.yaml.syntax import meant
-from tests.check.checking import LABEL, checked, codes, config_map, entries, rules
+from tests.commands.check.checking import LABEL, checked, codes, config_map, entries, rules
 from tests.examples import examples
 from tests.policy.examples import with_documents
 

@@ -11,16 +11,16 @@ import orjson
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exchanger.codes.policy import NOT_YAML
-from exchanger.codes.problem import Problem, coded, reason_of
-from exchanger.console.decision_json import DecisionJson
-from exchanger.decision.outcome import DecisionReason, Deny
+from exchanger.authz.decision.outcome import DecisionReason, Deny
+from exchanger.model.codes.policy import NOT_YAML
+from exchanger.model.codes.problem import Problem, coded, reason_of
+from exchanger.model.selector import Above, Absent, Below, NoneOf, OneOf, Present, Requirement, Selector, parse_selector
+from exchanger.model.text import HOST_LIMIT, PATH_LIMIT, loggable_host, loggable_path
+from exchanger.operations.console.decision_json import DecisionJson
+from exchanger.operations.telemetry.decision_log import decision_line
+from exchanger.operations.telemetry.render import render_json
 from exchanger.policy.path import MalformedPath, interpretations_of
-from exchanger.telemetry.decision_log import decision_line
-from exchanger.telemetry.render import render_json
-from exchanger.values.selector import Above, Absent, Below, NoneOf, OneOf, Present, Requirement, Selector, parse_selector
-from exchanger.values.text import HOST_LIMIT, PATH_LIMIT, loggable_host, loggable_path
-from tests.console.records import record
+from tests.operations.console.records import record
 
 # Strategies for label selectors and labels; few keys and values, so that selectors and labels meet.
 

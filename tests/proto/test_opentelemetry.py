@@ -12,11 +12,11 @@ import pytest
 from exchanger._proto.opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from exchanger._proto.opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from exchanger._proto.opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
-from exchanger.telemetry.otlp.encoding import ResourceAndScope, encode_span, metrics_request, traces_request
+from exchanger.operations.telemetry.otlp.encoding import ResourceAndScope, encode_span, metrics_request, traces_request
+from tests.operations.telemetry.otlp.examples import PARENT_ID, SPAN, SPAN_ID, TRACE_ID
+from tests.operations.telemetry.otlp.test_encoding import counted
 from tests.proto.ours import MESSAGES, ask, needs_witness
 from tests.proto.tree import describe
-from tests.telemetry.otlp.examples import PARENT_ID, SPAN, SPAN_ID, TRACE_ID
-from tests.telemetry.otlp.test_encoding import counted
 
 pytestmark = [pytest.mark.protoc, needs_witness]
 

@@ -10,17 +10,17 @@ import attrs
 import pytest
 import yaml
 
-from exchanger.issuers.profile_model import Plan
-from exchanger.issuers.rules import ProfileRules
-from exchanger.issuers.secrets import SecretName
-from exchanger.issuers.value_sources import Reference
+from exchanger.exchange.issuers.profile_model import Plan
+from exchanger.exchange.issuers.rules import ProfileRules
+from exchanger.exchange.issuers.secrets import SecretName
+from exchanger.exchange.issuers.value_sources import Reference
+from exchanger.model.entry import DenyEntry, ExchangeEntry, Source
+from exchanger.model.issuer import AuthMethod, Issuer
+from exchanger.model.secret import Secret
+from exchanger.model.verdict import NoMatch, Unhealthy, Verdict
 from exchanger.policy.documents.document import parse_document
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
-from exchanger.values.entry import DenyEntry, ExchangeEntry, Source
-from exchanger.values.issuer import AuthMethod, Issuer
-from exchanger.values.secret import Secret
-from exchanger.values.verdict import NoMatch, Unhealthy, Verdict
-from tests.issuers.fakes import plan_of
+from tests.exchange.issuers.fakes import plan_of
 from tests.monitoring.exported import OPEN, exported
 from tests.monitoring.promql import read
 from tests.monitoring.test_queries import ENVOY, FOREIGN, ISTIO, TARGET

@@ -5,18 +5,18 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from exchanger.codes.problem import Problem
-from exchanger.issuers.profile_model import Rejected
-from exchanger.issuers.rules import ProfileRules
-from exchanger.policy.authority import MAX_TEXT
+from exchanger.commands.cases import DECISIONS, read_cases
+from exchanger.exchange.issuers.profile_model import Rejected
+from exchanger.exchange.issuers.rules import ProfileRules
+from exchanger.model.authority import MAX_TEXT
+from exchanger.model.codes.problem import Problem
+from exchanger.model.entry import Source
 from exchanger.policy.documents.document import parse_document
 from exchanger.policy.documents.entry_reader import MAX_METADATA
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.prefix import MAX_PREFIX
-from exchanger.tools.cases import DECISIONS, read_cases
-from exchanger.values.entry import Source
-from tests.issuers.fakes import plan_of
+from tests.exchange.issuers.fakes import plan_of
 from tests.property.policy_model import METHODS
 from tests.property.strategies_policy import HOSTS, ISSUERS, rarely
 from tests.schemas.law import DocumentKind, Found, Part, around, mapping, mostly, some_texts

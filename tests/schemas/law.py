@@ -8,8 +8,8 @@ import yaml
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from exchanger.tools.schemas import SCHEMAS
-from exchanger.yaml.nodes import Mapping, Node, Scalar, ScalarKind, Sequence
+from exchanger.commands.schemas import SCHEMAS
+from exchanger.formats.yaml.nodes import Mapping, Node, Scalar, ScalarKind, Sequence
 from tests.property.strategies_policy import rarely
 
 BLANKS: Final = ["", " ", "\t", "\n", "\r\n ", "\x1c", "\x85", "\u00a0", "\u2003", "\u2028", "\ufeff", "\u200b"]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from exchanger.yaml.reader import UnreadableYaml, read_nodes
+from exchanger.formats.yaml.reader import UnreadableYaml, read_nodes
 from tests.schemas.kinds import KINDS
 from tests.schemas.law import DocumentKind, Part, instance_of, mutated
 

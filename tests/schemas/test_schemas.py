@@ -14,7 +14,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from playwright._impl._driver import compute_driver_executable
 
-from exchanger.tools.schemas import SCHEMAS
+from exchanger.commands.schemas import SCHEMAS
 from exchanger.util.json_schema import as_text
 
 ROOT: Final = Path(__file__).resolve().parents[2]

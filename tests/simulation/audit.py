@@ -9,7 +9,7 @@ from typing import Any, Final, final
 import attrs
 import trio
 
-from exchanger.audit.log import PATIENCE_S, RETRY_S, ROW_S, AuditLog
+from exchanger.authz.audit.log import PATIENCE_S, RETRY_S, ROW_S, AuditLog
 from exchanger.net.network import Network
 from tests.simulation.gateway import Question
 from tests.simulation.part import CANARY, Every, Part

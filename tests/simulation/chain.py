@@ -8,8 +8,8 @@ from typing import Any, Final, final
 
 import attrs
 
-from exchanger.values.issuer import ID_JAG
-from exchanger.values.token import ACCESS_TOKEN_TYPE
+from exchanger.model.issuer import ID_JAG
+from exchanger.model.token import ACCESS_TOKEN_TYPE
 from tests.simulation.gateway import Question
 from tests.simulation.issuer import Call, Issued, SimulatedIssuer
 from tests.simulation.kernel import START

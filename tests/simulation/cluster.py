@@ -7,16 +7,16 @@ import attrs
 import trio
 
 from exchanger.app.secrets import SecretState, decode_secret, secret_problem
-from exchanger.issuers.secrets import SecretName
-from exchanger.kube.api.resource import PolicyListWatches
-from exchanger.kube.list_watch import ApiFailure, FailureKind, Key
+from exchanger.exchange.issuers.secrets import SecretName
 from exchanger.policy.selection import ConfigMap, Namespace
-from tests.kube.fake_api_server import FakeApiServer, FakeListWatch, FakeResource, Initial, Request, Verb
+from exchanger.sources.kube.api.resource import PolicyListWatches
+from exchanger.sources.kube.list_watch import ApiFailure, FailureKind, Key
 from tests.simulation.kernel import Kernel
 from tests.simulation.kube_api import KubeApi
+from tests.sources.kube.fake_api_server import FakeApiServer, FakeListWatch, FakeResource, Initial, Request, Verb
 
 if TYPE_CHECKING:
-    from exchanger.kube.api.connection import ApiConnection
+    from exchanger.sources.kube.api.connection import ApiConnection
 
 CLUSTER_FAULTS: Final = ("down", "cut", "paused", "compacted", "buffers", "429", "forbidden", "slow")
 NAMESPACE_LABELS: Final = {"ext-authz-token-exchange.magneticflux.net/policy": "enabled"}

@@ -17,10 +17,10 @@ from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import (
     ProcessingRequest,
     ProcessingResponse,
 )
-from exchanger.envoy.authorization import CHECK_PATH
-from exchanger.envoy.external_processor import PROCESS_PATH
-from tests.envoy.test_check_codec import check
-from tests.envoy.test_process_codec import request_headers
+from exchanger.authz.envoy.authorization import CHECK_PATH
+from exchanger.authz.envoy.external_processor import PROCESS_PATH
+from tests.authz.envoy.test_check_codec import check
+from tests.authz.envoy.test_process_codec import request_headers
 from tests.simulation.gateway import TIMED_OUT, Gateway, Question, Reply, Stream
 from tests.simulation.grammar import Request
 from tests.simulation.upstreams import Upstreams

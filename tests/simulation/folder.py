@@ -10,7 +10,7 @@ from typing import Any, Final, final
 import attrs
 import trio
 
-from exchanger.directory.source import RESCAN_S
+from exchanger.sources.directory.source import RESCAN_S
 from tests.simulation.files import clear, put
 from tests.simulation.kernel import Kernel
 

@@ -6,8 +6,8 @@ from typing import Final, final
 import attrs
 import h11
 
-from tests.http_authz.asking import STATING
-from tests.http_authz.asking import question as stated
+from tests.authz.http_authz.asking import STATING
+from tests.authz.http_authz.asking import question as stated
 from tests.simulation.gateway import CLOSED, LEFT, RESET, TIMED_OUT, Gateway, Question, Reply, Stream
 from tests.simulation.network import Remote
 

@@ -11,7 +11,7 @@ from typing import ClassVar, Final, final
 import attrs
 import ngh2
 
-from exchanger.values.text import loggable_path
+from exchanger.model.text import loggable_path
 from tests.simulation.grammar import Request
 from tests.simulation.kernel import START, Kernel
 from tests.simulation.network import Connection, SimulatedNetwork

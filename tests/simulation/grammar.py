@@ -6,7 +6,7 @@ from typing import Any, Final, final
 
 import attrs
 
-from exchanger.values.entry import PathType
+from exchanger.model.entry import PathType
 from tests.property.policy_model import HEADER_NAMES, HEADER_VALUES, METHODS, ODDITIES, QUERIES
 
 GRAMMAR: Final = ("wildcards", "methods", "headers", "queries", "path types", "case", "allow", "odd paths")

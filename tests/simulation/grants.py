@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import attrs
 
+from exchanger.model.entry import BASELINE, EVERYWHERE, DenyEntry
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NamespaceGrant
-from exchanger.values.entry import BASELINE, EVERYWHERE, DenyEntry
 from tests.property import policy_model as model
 from tests.property.grants_model import GrantsModel
 from tests.simulation.grammar import MOVING_HOST, PATHS

@@ -10,7 +10,7 @@ import h11
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from exchanger.jwt.claims import LEEWAY
+from exchanger.formats.jwt.claims import LEEWAY
 from tests.simulation.gateway import Question
 from tests.simulation.issuer import Issued, SimulatedIssuer
 from tests.simulation.kernel import EPOCH

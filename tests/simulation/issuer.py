@@ -14,9 +14,9 @@ import h11
 import ngh2
 from cryptography import x509
 
-from exchanger.decision.check import TOKEN_EXCHANGE_GRANT
-from exchanger.values.issuer import ID_JAG
-from exchanger.values.token import ACCESS_TOKEN_TYPE
+from exchanger.authz.decision.check import TOKEN_EXCHANGE_GRANT
+from exchanger.model.issuer import ID_JAG
+from exchanger.model.token import ACCESS_TOKEN_TYPE
 from tests.simulation.gateway import Question
 from tests.simulation.kernel import Kernel
 from tests.simulation.network import Connection, Conversation, HttpConversation, Peer, Remote

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, Final
 
-from exchanger.audit.log import FLUSH_S
-from exchanger.values.entry import AllowEntry, DenyEntry, ExchangeEntry
+from exchanger.authz.audit.log import FLUSH_S
+from exchanger.model.entry import AllowEntry, DenyEntry, ExchangeEntry
 from tests.property.policy_model import CLOSED, DISPUTED, UNMATCHED, Answer
 from tests.simulation.audit import SLOW
 from tests.simulation.chain import FIRST

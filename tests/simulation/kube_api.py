@@ -12,7 +12,8 @@ from urllib.parse import unquote
 import attrs
 import trio
 
-from exchanger.kube.api.decoding import (
+from exchanger.policy.selection import DOCUMENT_KEY, ConfigMap, Namespace
+from exchanger.sources.kube.api.decoding import (
     CONFIG_MAP,
     CONFIG_MAP_VERSION,
     INITIAL_EVENTS_END,
@@ -23,11 +24,10 @@ from exchanger.kube.api.decoding import (
     failure_of_response,
     read_object,
 )
-from exchanger.kube.api.transport import MAX_BODY_BYTES, ApiRequest
-from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Opened, Page, Put, WatchEvent
-from exchanger.policy.selection import DOCUMENT_KEY, ConfigMap, Namespace
-from tests.kube.fake_api_server import FakeListWatch
+from exchanger.sources.kube.api.transport import MAX_BODY_BYTES, ApiRequest
+from exchanger.sources.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Opened, Page, Put, WatchEvent
 from tests.simulation.kernel import Kernel
+from tests.sources.kube.fake_api_server import FakeListWatch
 
 R = TypeVar("R")
 B = TypeVar("B")

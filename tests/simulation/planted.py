@@ -45,27 +45,27 @@ tokens that are kept are not judged
 -         if rules is None:
 +         if rules is None or request.issuer.cache is not None:
 
-# one-good-audience-is-enough 126 exchanger.oauth.issued_token
+# one-good-audience-is-enough 126 exchanger.exchange.oauth.issued_token
 a token passes its proof if one of its audiences was requested
 - if all(name in audiences for name in named):
 + if any(name in audiences for name in named):
 
-# only-the-response-tells-the-scope 93 exchanger.oauth.issued_token
+# only-the-response-tells-the-scope 93 exchanger.exchange.oauth.issued_token
 a scope in the token that was not requested passes where the response does not show it
 -     for claim in SCOPE_CLAIMS:
 +     for claim in ():
 
-# assertion-is-sent-again 153 exchanger.values.issuer
+# assertion-is-sent-again 153 exchanger.model.issuer
 assertions are kept and sent again, whatever the profile says
 - cache=first.cache if source.reuse else None
 + cache=first.cache
 
-# assertion-of-any-client 139 exchanger.oauth.issued_token
+# assertion-of-any-client 139 exchanger.exchange.oauth.issued_token
 an assertion for another client of the second issuer is sent to it
 -     if client_id != rules.client_id:
 +     if False:
 
-# assertion-for-anybody 139 exchanger.values.issuer
+# assertion-for-anybody 139 exchanger.model.issuer
 an assertion is sent to the second issuer, whatever it is for
 - audiences=(source.audience,), opaque=False, assertion=AssertionRules(client_id)
 + opaque=True
@@ -75,7 +75,7 @@ assertions are kept for all callers alike
 -     return attrs.evolve(request, issuer=issuer, target=
 +     return attrs.evolve(request, subject_token=Secret("anybody"), issuer=issuer, target=
 
-# key-without-scope 15 exchanger.values.entry
+# key-without-scope 15 exchanger.model.entry
 requests that differ in their scope alone share an exchange
 -     scope: str = ""
 +     scope: str = attrs.field(default="", eq=False)
@@ -85,13 +85,13 @@ a request that leaves ends the exchange for all who wait for it
 - if not self.tickets and not self.renews and self.passage is not None:
 + if not self.renews and self.passage is not None:
 
-# row-kept-after-reset 13 exchanger.evaluation.evaluator
+# row-kept-after-reset 13 exchanger.authz.evaluation.evaluator
 a request whose caller leaves counts as under way for ever
 -         self.evaluator.in_flight -= 1
 -         if self.ticket is not None:
 +         if self.ticket is not None:
 
-# deadline-without-margin 2084 exchanger.evaluation.evaluator
+# deadline-without-margin 2084 exchanger.authz.evaluation.evaluator
 an exchange may take until the gateway's deadline, so that its answer comes too late
 - return deadline - margin
 + return deadline
@@ -160,27 +160,27 @@ what is not granted closes paths of others
 a token stays verified when its key is removed
 -  and kept.version == kept.jwks.version
 
-# deletions-are-lost 15 exchanger.kube.store
+# deletions-are-lost 15 exchanger.sources.kube.store
 a ConfigMap that is deleted stays known
 - return (*(() if known is None else (key,)), *self._held.drop(key))
 + return ()
 
-# list-of-another-kind-counts 1610 exchanger.kube.api.decoding
+# list-of-another-kind-counts 1610 exchanger.sources.kube.api.decoding
 a list of another kind is taken for the policies, of which it has none
 - if not kind.is_list(found):
 + if False:
 
-# event-of-another-kind-counts 164 exchanger.kube.api.decoding
+# event-of-another-kind-counts 164 exchanger.sources.kube.api.decoding
 an object of another kind that is deleted withdraws the policy of its name
 - if not kind.is_object(body):
 + if False:
 
-# nothing-is-held-back 5541 exchanger.publish.machine
+# nothing-is-held-back 5541 exchanger.sources.publish.machine
 a denial that moves is missing while the feed that has its new place is behind
 - until > max((at for at, other in reported if other != feed), default=-math.inf)
 + until > -math.inf
 
-# late-config-maps-are-not-waited-for 325 exchanger.kube.catch_up
+# late-config-maps-are-not-waited-for 325 exchanger.sources.kube.catch_up
 a denial that moves is missing while ConfigMaps are late and the Namespace that it left is known to be gone
 - self._since = min(self._since, self.fell_behind_at)
 + return
@@ -202,32 +202,32 @@ an exchange takes as long as its issuer does, if nobody who waits for it has a d
 - exchange = CoalescedExchange(self, request, now + self.seconds, renews)
 + exchange = CoalescedExchange(self, request, NEVER, renews)
 
-# another-endpoint-sees-the-credentials 16 exchanger.issuers.state
+# another-endpoint-sees-the-credentials 16 exchanger.exchange.issuers.state
 the credentials from before a profile's endpoint changed are tried at the new one
 -             if moved:
 -                 previous = None
 
-# refusal-of-new-credentials-is-final 1377 exchanger.oauth.rotation
+# refusal-of-new-credentials-is-final 1377 exchanger.exchange.oauth.rotation
 the previous credentials are not tried, although the issuer does not know the new ones yet
 - return attrs.evolve(wanted, credentials=wanted.previous, previous=None) if refused else None
 + return None
 
-# empty-file-withdraws 118 exchanger.directory.folder
+# empty-file-withdraws 118 exchanger.sources.directory.folder
 the policies in a manifest are withdrawn while it is empty, as it is when a shell is about to write it
 - if file.has_objects and not data.strip():
 + if False:
 
-# missing-folder-withdraws 92 exchanger.directory.folder
+# missing-folder-withdraws 92 exchanger.sources.directory.folder
 all policies are withdrawn while the folder is away
 - return attrs.evolve(before, problem=f"cannot be listed: {error.strerror}")
 + return Scan(problem=f"cannot be listed: {error.strerror}")
 
-# unreadable-file-withdraws 148 exchanger.directory.folder
+# unreadable-file-withdraws 148 exchanger.sources.directory.folder
 the policies in a manifest are withdrawn while it cannot be read
 - return File(None, None if before is None else before.manifests, unreadable(error))
 + return File(None, (), unreadable(error))
 
-# stream-overtakes 195 exchanger.grpc.dispatcher
+# stream-overtakes 195 exchanger.net.grpc.dispatcher
 a message on a stream is answered before the one ahead of it, whose exchange is under way
 - elif type(call.route) is ImmediateStream and call.stream_id not in self._deferred:
 + elif type(call.route) is ImmediateStream:
@@ -277,7 +277,7 @@ what an issuer said of a caller's token counts until its profile changes
 +             if self.wall() < kept.expires:
 +                 verdicts.move_to_end(place)
 
-# active-is-any-word 179 exchanger.oauth.introspection
+# active-is-any-word 179 exchanger.exchange.oauth.introspection
 a token passes if its issuer says anything but false
 - if members.get("active") is not True:
 + if not members.get("active"):
@@ -288,22 +288,22 @@ a second SIGTERM does not end the drain
 -         scope.cancel()
 +         self._say_cut("a second signal arrived")
 
-# log-holds-the-loop 88 exchanger.telemetry.log_writer
+# log-holds-the-loop 88 exchanger.operations.telemetry.log_writer
 the log is written by the task that everything else waits for
 - await self._run_sync(self._write, lines, abandon_on_cancel=True, limiter=self._limiter)
 + self._write(lines)
 
-# lost-spans-do-not-count 2346 exchanger.telemetry.tracing
+# lost-spans-do-not-count 2346 exchanger.operations.telemetry.tracing
 spans for which there is no room are not counted
 -             self.dropped += 1
 -             return
 +             return
 
-# viewer-stays 126 exchanger.console.broadcast
+# viewer-stays 126 exchanger.operations.console.broadcast
 somebody who has left the console stays its subscriber
 -             self._subscribers.pop(subscription, None)
 
-# who-leaves-leaves-no-record 139 exchanger.evaluation.evaluator
+# who-leaves-leaves-no-record 139 exchanger.authz.evaluation.evaluator
 a request whose caller leaves is neither logged nor counted
 - self.finish(_CALLER_LEFT)  # for the record; the answer is not used
 + pass
@@ -329,12 +329,12 @@ what a watch tells of a Secret is not learned
 - if keys is None or self._key in keys:
 + if keys is None:
 
-# polled-secret-is-read-once 98 exchanger.issuers.secrets
+# polled-secret-is-read-once 98 exchanger.exchange.issuers.secrets
 a Secret that may be read but not watched is learned once
 -             if found != last:
 +             if last is None:
 
-# anothers-key-signs 143 exchanger.oauth.client_assertion
+# anothers-key-signs 143 exchanger.exchange.oauth.client_assertion
 assertions are signed by the key that was loaded first
 -         if key in self._loaded:
 -             return self._loaded[key]
@@ -346,7 +346,7 @@ all that is ready is served in one turn, however many requests that are
 - WORK_PER_CHECKPOINT: Final = 128
 + WORK_PER_CHECKPOINT: Final = 2**31
 
-# reads-policies-in-one-turn 41 exchanger.publish.runner
+# reads-policies-in-one-turn 41 exchanger.sources.publish.runner
 policies that arrive together are read in one turn
 - documents, costs = await self._in_thread(job.lane.value, job.run, self.cpu)
 + documents, costs = job.run(self.cpu)
@@ -370,12 +370,12 @@ a request whose time is up stays among those that its exchange answers
 -         exchange.lose(self)
 +         self.done(GATEWAY_TIMED_OUT if exchange.passage is None else exchange.passage.late)
 
-# gone-history-is-watched-on 134 exchanger.kube.retry
+# gone-history-is-watched-on 134 exchanger.sources.kube.retry
 a watch goes on although the server has forgotten its version
 - return Retry(failure, ReflectorStep.LIST, resync=True)  # what was missed, or sent, is unknown
 + return Retry(failure, ReflectorStep.PROBE)
 
-# outage-is-final 25 exchanger.kube.reflector
+# outage-is-final 25 exchanger.sources.kube.reflector
 the first failure of the API server is the last attempt for an hour
 - await self._pace.sleep(wait, retry.at_least)
 + await trio.sleep(3600.0)
@@ -385,27 +385,27 @@ an issuer's tokens are kept whatever their number
 - while len(partition.entries) > partition.max_entries:
 + while False:
 
-# handed-out-without-a-line 93 exchanger.evaluation.evaluator
+# handed-out-without-a-line 93 exchanger.authz.evaluation.evaluator
 an exchange that was waited for is answered without a look at the audit log
 - if audit is None or type(outcome) is not ExchangedToken:
 + if audit is None or type(outcome) is not None:
 
-# torn-line-counts 2 exchanger.audit.log
+# torn-line-counts 2 exchanger.authz.audit.log
 the first line of the audit log that did not fit counts as written
 - await self._tell_rows(rows[:at], written=True)
 + await self._tell_rows(rows[: at + 1], written=True)
 
-# unwritten-refusals-are-forgotten 24 exchanger.audit.log
+# unwritten-refusals-are-forgotten 24 exchanger.authz.audit.log
 refusals that could not be written are not in the audit log
 - self._refusals.put_back(refused[len(refused) - refused_lost :])
 + self._refusals.put_back([])
 
-# one-loss-counts-for-all 511 exchanger.audit.log
+# one-loss-counts-for-all 511 exchanger.authz.audit.log
 of the refusals that are left at the end, one counts as lost
 - self.lost += self._refusals.unwritten + sum(
 + self.lost += bool(self._refusals.unwritten) + sum(
 
-# lines-left-at-the-end-do-not-count 218 exchanger.telemetry.log_writer
+# lines-left-at-the-end-do-not-count 218 exchanger.operations.telemetry.log_writer
 log lines that nobody has read when the service ends are not counted
 - self._lost(len(self._lines))
 + pass
@@ -432,7 +432,7 @@ a name that cannot be resolved ends more than the attempt to connect
 + (proxy.host, proxy.port)))
 +             except ConnectionError as error:
 
-# denial-quotes-the-token 13 exchanger.decision.check
+# denial-quotes-the-token 13 exchanger.authz.decision.check
 a failed exchange tells its caller which token was refused
 - denied = _refused(entry, outcome)
 + denied = attrs.evolve(_refused(entry, outcome), body=outcome.body + pending.token_request.subject_token.reveal())

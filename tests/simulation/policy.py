@@ -9,10 +9,7 @@ from typing import Any, Final, final
 
 import attrs
 
-from exchanger.policy.documents.document import PolicyDocument
-from exchanger.policy.limits import NamespaceLimits
-from exchanger.policy.snapshot import UnreadableReach
-from exchanger.values.entry import (
+from exchanger.model.entry import (
     EVERYWHERE,
     AllowEntry,
     Claim,
@@ -24,6 +21,9 @@ from exchanger.values.entry import (
     Source,
     TokenTarget,
 )
+from exchanger.policy.documents.document import PolicyDocument
+from exchanger.policy.limits import NamespaceLimits
+from exchanger.policy.snapshot import UnreadableReach
 from tests.property.policy_model import CLOSED, Answer, decision, over_quota, parts_of, strictness
 from tests.simulation.cluster import LABELS, NAMESPACE_LABELS, RECOVERY, Cluster
 from tests.simulation.folder import Folder

@@ -12,8 +12,8 @@ import trio
 from exchanger._proto.opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
 from exchanger._proto.opentelemetry.proto.trace.v1.trace_pb2 import Span
 from exchanger.app.supervisor import Supervisor
-from exchanger.telemetry import metrics_server
-from exchanger.telemetry.log_writer import PATIENCE_S
+from exchanger.operations.telemetry import metrics_server
+from exchanger.operations.telemetry.log_writer import PATIENCE_S
 from exchanger.util.output import MANY_BYTES
 from tests.simulation.kernel import START, Kernel
 from tests.simulation.network import Conversation, HttpConversation, Peer, Remote

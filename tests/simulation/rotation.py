@@ -13,8 +13,8 @@ from typing import Any, Final, final
 
 import attrs
 
-from exchanger.issuers.secrets import SecretName
-from exchanger.issuers.state import ROTATION_GRACE_S
+from exchanger.exchange.issuers.secrets import SecretName
+from exchanger.exchange.issuers.state import ROTATION_GRACE_S
 from exchanger.util.follow_file import SETTLE_S
 from tests.simulation.cluster import PROMPT, READ_ONLY, Cluster
 from tests.simulation.files import put

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.values.entry import DenyEntry, ExchangeEntry
+from exchanger.model.entry import DenyEntry, ExchangeEntry
 from tests.property.policy_model import CLOSED, DISPUTED, UNMATCHED, Answer
 from tests.simulation.cluster import Cluster
 from tests.simulation.grammar import MOVING_HOST, PATHS, Request

@@ -8,7 +8,7 @@ from typing import Final, final
 import attrs
 
 from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
-from tests.envoy.test_process_codec import request_headers
+from tests.authz.envoy.test_process_codec import request_headers
 from tests.simulation.gateway import Question
 from tests.simulation.issuer import Issued
 from tests.simulation.kernel import START

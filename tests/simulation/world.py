@@ -22,8 +22,8 @@ import tests.simulation
 from exchanger.app.lame_duck import QUIET_S
 from exchanger.app.settings import Settings, read_settings
 from exchanger.app.supervisor import Supervisor
-from exchanger.errors import ExchangerError
-from exchanger.telemetry.log import logging_to_stdout
+from exchanger.model.errors import ExchangerError
+from exchanger.operations.telemetry.log import logging_to_stdout
 from tests.held import held, machines
 from tests.simulation.bounds import counted
 from tests.simulation.cluster import Cluster

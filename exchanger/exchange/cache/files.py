@@ -12,10 +12,10 @@ import attrs
 
 from exchanger.exchange.cache.keys import CacheKey, read_keys
 from exchanger.exchange.cache.settings import SharedSettings
+from exchanger.model.secret import Secret, secret_problem
 from exchanger.util.key_file import MAX_FILE_BYTES, KeyFileError
 from exchanger.util.regular_file import UnusableFile, read_regular
 from exchanger.util.shown import shown_file
-from exchanger.values.secret import Secret, secret_problem
 
 # Bytes of the password; stores accept any length, and access tokens of cloud providers are the longest in use.
 _MAX_PASSWORD_BYTES: Final = 16 * 1024

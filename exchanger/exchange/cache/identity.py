@@ -14,10 +14,10 @@ from typing import Final
 
 import attrs
 
-from exchanger.oauth.token_response import TokenResponseRules
-from exchanger.values.issuer import ActorToken, Assertion, AssertionSource, Credentials, Issuer, SigningKey
-from exchanger.values.secret import Secret
-from exchanger.values.token import TokenRequest
+from exchanger.exchange.oauth.token_response import TokenResponseRules
+from exchanger.model.issuer import ActorToken, Assertion, AssertionSource, Credentials, Issuer, SigningKey
+from exchanger.model.secret import Secret
+from exchanger.model.token import TokenRequest
 
 # What is not included, by class and field, with the reason.
 EXEMPT: Final[dict[type, dict[str, str]]] = {

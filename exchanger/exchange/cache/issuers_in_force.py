@@ -16,8 +16,8 @@ import attrs
 from exchanger.exchange.cache.identity import EXEMPT, Digester, MemoryNames, encoded
 from exchanger.exchange.cache.keys import FORMAT, CacheKey
 from exchanger.exchange.cache.memory_store import IssuerPartition, MemoryStore
-from exchanger.values.issuer import CachePolicy, Issuer
-from exchanger.values.token import TokenRequest
+from exchanger.model.issuer import CachePolicy, Issuer
+from exchanger.model.token import TokenRequest
 
 # Prepared shapes of requests. There are as many as policies have targets, and making one takes about 70 µs.
 MAX_BUILDERS: Final = 4096

@@ -11,8 +11,8 @@ from typing import Final, final
 
 import attrs
 
+from exchanger.model.secret import Secret
 from exchanger.util.key_file import read_key_lines
-from exchanger.values.secret import Secret
 
 # Changes when tokens stored by another version of this program cannot be used: because of their format, or of what a usable token is.
 FORMAT: Final = "exchanger token cache 1"

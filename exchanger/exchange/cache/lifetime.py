@@ -13,10 +13,10 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.jwt.compact import read_payload
-from exchanger.jwt.refusal import TokenRefused
+from exchanger.formats.jwt.compact import read_payload
+from exchanger.formats.jwt.refusal import TokenRefused
+from exchanger.formats.strict_json import outline
 from exchanger.util.frozen import maker_of, quickly_made
-from exchanger.util.strict_json import outline
 
 # Seconds, and part of its lifetime, that a token must have left: it travels to the upstream, whose clock may be ahead.
 MARGIN_S: Final = 5.0

@@ -10,7 +10,7 @@ from typing import Final, final
 import attrs
 
 from exchanger.exchange.cache.lifetime import Instant, Life
-from exchanger.values.token import ExchangedToken
+from exchanger.model.token import ExchangedToken
 
 # Bytes of all tokens together: an eighth of the memory that the chart allows, and about 30,000 tokens of a usual size.
 MAX_BYTES: Final = 64 * 1024 * 1024

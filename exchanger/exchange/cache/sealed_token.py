@@ -18,8 +18,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from exchanger.exchange.cache.keys import CacheKey
+from exchanger.model.secret import Secret
 from exchanger.net.network import SYSTEM
-from exchanger.values.secret import Secret
 
 # Characters of a token that is kept; longer ones are never passed on.
 MAX_TOKEN_CHARS: Final = 64 * 1024

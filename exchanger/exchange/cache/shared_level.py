@@ -24,13 +24,13 @@ from exchanger.exchange.cache.sealed_token import MAX_SEALED_BYTES, StoredToken,
 from exchanger.exchange.cache.settings import SharedSettings
 from exchanger.exchange.cache.store import StoreConnection, StoreFailure, Write
 from exchanger.exchange.cache.write_queue import Job, WriteQueue
+from exchanger.model.secret import Secret
 from exchanger.net.network import Network
 from exchanger.net.stream import Dial
 from exchanger.net.tls.client import client_tls_context
 from exchanger.util.backoff import BackOff, BackOffSettings
 from exchanger.util.follow_file import HANGS, FileFollower
 from exchanger.util.regular_file import UnusableFile
-from exchanger.values.secret import Secret
 
 # Seconds for a look-up: what a call to a near token endpoint takes. The store is to save time, not to cost it.
 FIND_S: Final = 0.02

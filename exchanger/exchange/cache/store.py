@@ -21,8 +21,8 @@ from coredis.typing import ResponseType
 
 from exchanger.exchange.cache.replies import Replies, reply_to
 from exchanger.exchange.cache.settings import SharedSettings
+from exchanger.model.secret import Secret
 from exchanger.net.stream import Dial, open_stream
-from exchanger.values.secret import Secret
 
 # Removes a key while it has this value, and not a longer one. Scripts are atomic
 # (https://redis.io/docs/latest/develop/programmability/eval-intro/), and no command of Redis before 8.4 compares. GETRANGE, since GET would

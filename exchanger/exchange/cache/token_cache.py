@@ -21,14 +21,14 @@ from exchanger.exchange.cache.memory_store import CachedToken, Entry, MemoryStor
 from exchanger.exchange.cache.recall import RefusedTokens
 from exchanger.exchange.cache.sealed_token import MAX_TOKEN_CHARS, StoredToken, fingerprint
 from exchanger.exchange.cache.settings import SharedSettings
+from exchanger.exchange.oauth.token_response import TokenResponseRules
+from exchanger.model.issuer import Issuer
+from exchanger.model.secret import Secret
+from exchanger.model.token import UNREADABLE_SCOPE, Cache, ExchangedToken, ExchangeFailure, TokenRequest
 from exchanger.net.network import SYSTEM, Network
 from exchanger.net.proxies import EnvironmentProxies
-from exchanger.oauth.token_response import TokenResponseRules
 from exchanger.util.frozen import changer_of
 from exchanger.util.key_file import KEY_BYTES
-from exchanger.values.issuer import Issuer
-from exchanger.values.secret import Secret
-from exchanger.values.token import UNREADABLE_SCOPE, Cache, ExchangedToken, ExchangeFailure, TokenRequest
 
 if TYPE_CHECKING:
     from exchanger.exchange.cache.shared_level import EmptyLookup, SharedLevel

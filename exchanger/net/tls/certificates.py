@@ -15,7 +15,7 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.errors import ExchangerError
+from exchanger.model.errors import ExchangerError
 from exchanger.net.network import SYSTEM
 from exchanger.net.tls.key_pair import load_key_pair
 from exchanger.net.tls.settings import TlsSettings

@@ -19,9 +19,9 @@ from typing import Final, final
 
 import attrs
 
+from exchanger.model.issuer import ClientCertificate
 from exchanger.net.tls.client import client_tls_context
 from exchanger.net.tls.key_pair import load_key_pair
-from exchanger.values.issuer import ClientCertificate
 
 # Cached contexts for issuers with their own CAs or certificate: more than a service has such issuers. Each rotation makes new ones, and one
 # that trusts the system's CAs takes 1 MB. Connections keep theirs.

@@ -4,10 +4,10 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from exchanger.codes.code import Severity
-from exchanger.codes.problem import Problem
+from exchanger.formats.yaml.reader import BREAK
+from exchanger.model.codes.code import Severity
+from exchanger.model.codes.problem import Problem
 from exchanger.policy.documents.document import PolicyDocument
-from exchanger.yaml.reader import BREAK
 
 # The YAML comment (https://yaml.org/spec/1.2.2/#66-comments) at the end of a line: codes, then perhaps the reason.
 _find_comment: Final = re.compile(r"(?:^|\s)(#[ \t]*exchanger:[ \t]*ignore)\b((?:[, \t]*POL-\d{4})*)").search

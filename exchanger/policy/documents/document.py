@@ -9,18 +9,18 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.codes import policy as codes
-from exchanger.codes.code import Code
-from exchanger.codes.grants import OUTSIDE_GRANTS
-from exchanger.codes.manifests import MISSING_DOCUMENT
-from exchanger.codes.problem import Problem
+from exchanger.formats.yaml.fields import Field, FieldType, Findings, Table, report_unknown
+from exchanger.formats.yaml.nodes import Mapping, Node, Scalar, ScalarKind, Sequence, is_null, text_of
+from exchanger.formats.yaml.reader import BREAK, MAX_BYTES, UnreadableYaml, read_nodes
+from exchanger.formats.yaml.text_rules import TextRule
+from exchanger.model.codes import policy as codes
+from exchanger.model.codes.code import Code
+from exchanger.model.codes.grants import OUTSIDE_GRANTS
+from exchanger.model.codes.manifests import MISSING_DOCUMENT
+from exchanger.model.codes.problem import Problem
+from exchanger.model.entry import EVERYWHERE, Entry, FailClosedRegion, MatchScope, Source
 from exchanger.policy.documents.entry_reader import ENTRY_FIELDS, MatchReader, read_entry
 from exchanger.util.text import bounded, quoted
-from exchanger.values.entry import EVERYWHERE, Entry, FailClosedRegion, MatchScope, Source
-from exchanger.yaml.fields import Field, FieldType, Findings, Table, report_unknown
-from exchanger.yaml.nodes import Mapping, Node, Scalar, ScalarKind, Sequence, is_null, text_of
-from exchanger.yaml.reader import BREAK, MAX_BYTES, UnreadableYaml, read_nodes
-from exchanger.yaml.text_rules import TextRule
 
 UNREADABLE_REACH: Final[MatchScope] = EVERYWHERE  # what an unreadable document closes
 VERSION: Final = "v1"

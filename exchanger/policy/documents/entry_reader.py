@@ -11,9 +11,25 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.codes import policy as codes
-from exchanger.codes.problem import reason_of
-from exchanger.policy.authority import MAX_TEXT, WILDCARD, HostReading, normalise_policy_host, read_authority, read_host
+from exchanger.formats.yaml.fields import MAX_ITEMS, Field, Fields, FieldType, Findings, Hints, Table, empty, is_surely
+from exchanger.formats.yaml.nodes import Mapping, Node, text_of
+from exchanger.formats.yaml.text_rules import EVERY_METHOD, NOT_BLANK, TextRule
+from exchanger.model.authority import MAX_TEXT, WILDCARD, HostReading, normalise_policy_host, read_authority, read_host
+from exchanger.model.codes import policy as codes
+from exchanger.model.codes.problem import reason_of
+from exchanger.model.entry import (
+    EVERYWHERE,
+    AllowEntry,
+    DenyEntry,
+    Entry,
+    ExchangeEntry,
+    FailClosedRegion,
+    HeaderMatch,
+    MatchScope,
+    PathType,
+    Source,
+    TokenTarget,
+)
 from exchanger.policy.documents.text_rules import (
     ACTION,
     ALLOW,
@@ -35,22 +51,6 @@ from exchanger.policy.headers import MAX_HEADERS, canonical, name_problem, value
 from exchanger.policy.prefix import MAX_PREFIX, PrefixReading, read_prefix
 from exchanger.util.json_schema import Schema
 from exchanger.util.text import bounded, quoted
-from exchanger.values.entry import (
-    EVERYWHERE,
-    AllowEntry,
-    DenyEntry,
-    Entry,
-    ExchangeEntry,
-    FailClosedRegion,
-    HeaderMatch,
-    MatchScope,
-    PathType,
-    Source,
-    TokenTarget,
-)
-from exchanger.yaml.fields import MAX_ITEMS, Field, Fields, FieldType, Findings, Hints, Table, empty, is_surely
-from exchanger.yaml.nodes import Mapping, Node, text_of
-from exchanger.yaml.text_rules import EVERY_METHOD, NOT_BLANK, TextRule
 
 MATCH_FIELDS: Final = Table.of(
     Field(

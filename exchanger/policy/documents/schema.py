@@ -7,10 +7,10 @@ Must not know: documents.
 
 from typing import Final
 
+from exchanger.formats.yaml.schema import BEYOND_JSON, mapping
 from exchanger.policy.documents.document import DOCUMENT_FIELDS, VERSION
 from exchanger.policy.headers import MAX_HEADERS
 from exchanger.util.json_schema import Schema, document
-from exchanger.yaml.schema import BEYOND_JSON, mapping
 
 # What the service refuses, and the schema cannot express.
 UNSAID: Final = (

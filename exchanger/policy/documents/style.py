@@ -7,15 +7,15 @@ or lists.
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from exchanger.codes import policy as codes
-from exchanger.codes.problem import Problem
-from exchanger.policy.authority import port_of, read_host
+from exchanger.formats.yaml import nodes
+from exchanger.formats.yaml.nodes import Mapping, Node, Sequence, field
+from exchanger.formats.yaml.reader import read_nodes
+from exchanger.model.authority import port_of, read_host
+from exchanger.model.codes import policy as codes
+from exchanger.model.codes.problem import Problem
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.documents.method_names import meant_method
 from exchanger.util.text import MAX_QUOTED, bounded, quoted
-from exchanger.yaml import nodes
-from exchanger.yaml.nodes import Mapping, Node, Sequence, field
-from exchanger.yaml.reader import read_nodes
 
 # Notices of one document.
 MAX_NOTICES: Final = 256

@@ -8,10 +8,10 @@ from typing import Final
 
 import attrs
 
-from exchanger.policy.authority import LITERAL, NAME, SCHEMES
+from exchanger.formats.yaml.text_rules import BLANKS, EVERY_METHOD, NOT_BLANK, TextRefusal, TextRule, any_case, literally, whole
+from exchanger.model.authority import LITERAL, NAME, SCHEMES
 from exchanger.policy.headers import FORBIDDEN, TOKEN
 from exchanger.policy.prefix import UNSEEN, Fault
-from exchanger.yaml.text_rules import BLANKS, EVERY_METHOD, NOT_BLANK, TextRefusal, TextRule, any_case, literally, whole
 
 EXCHANGE: Final = "exchange"
 DENY: Final = "deny"

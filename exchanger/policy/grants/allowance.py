@@ -12,7 +12,9 @@ from typing import Final, final
 import attrs
 from rpds import HashTrieMap
 
-from exchanger.policy.authority import WILDCARD, wildcards_above
+from exchanger.model.authority import WILDCARD, wildcards_above
+from exchanger.model.entry import DenyEntry, Entry, ExchangeEntry, MatchScope, PathType
+from exchanger.model.selector import Selector
 from exchanger.policy.documents.document import Labels
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.path import read_path
@@ -21,8 +23,6 @@ from exchanger.policy.scope import PathSet
 from exchanger.policy.table import VirtualHosts
 from exchanger.policy.trie import PathTrie
 from exchanger.util.text import bounded
-from exchanger.values.entry import DenyEntry, Entry, ExchangeEntry, MatchScope, PathType
-from exchanger.values.selector import Selector
 
 ANYTHING: Final = "*"
 DEFAULT_ACTIONS: Final = frozenset({"exchange", "deny"})

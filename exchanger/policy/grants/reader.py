@@ -9,10 +9,14 @@ from typing import Final
 
 import attrs
 
-from exchanger.codes import grants as codes
-from exchanger.codes.policy import MISSING_FIELD, WRONG_VERSION
-from exchanger.codes.problem import Problem
-from exchanger.policy.authority import WILDCARD, is_host
+from exchanger.formats.yaml.fields import FILE, Field, Fields, FieldType, Findings, Table
+from exchanger.formats.yaml.reader import UnreadableYaml, read_nodes
+from exchanger.model.authority import WILDCARD, is_host
+from exchanger.model.codes import grants as codes
+from exchanger.model.codes.policy import MISSING_FIELD, WRONG_VERSION
+from exchanger.model.codes.problem import Problem
+from exchanger.model.entry import BASELINE, DenyEntry, MatchScope
+from exchanger.model.selector import Selector, parse_selector
 from exchanger.policy.documents.document import VERSION
 from exchanger.policy.documents.entry_reader import MATCH_FIELDS, MatchReader
 from exchanger.policy.documents.text_rules import ALLOW, ANY_HOST, DENY, EXCHANGE
@@ -20,10 +24,6 @@ from exchanger.policy.grants import rules
 from exchanger.policy.grants.allowance import ANYTHING, DEFAULT_ACTIONS, PLACEHOLDER, Grants, NamespaceGrant
 from exchanger.policy.prefix import read_prefix
 from exchanger.util.text import quoted
-from exchanger.values.entry import BASELINE, DenyEntry, MatchScope
-from exchanger.values.selector import Selector, parse_selector
-from exchanger.yaml.fields import FILE, Field, Fields, FieldType, Findings, Table
-from exchanger.yaml.reader import UnreadableYaml, read_nodes
 
 # Hosts times paths, of all grants together: an unreadable document closes as many places.
 MAX_AREAS: Final = 10_000

@@ -8,14 +8,14 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from exchanger.codes.code import Code
-from exchanger.codes.grants import NOT_GRANTED, PARTLY_OUTSIDE_GRANTS
-from exchanger.codes.problem import Problem
+from exchanger.model.codes.code import Code
+from exchanger.model.codes.grants import NOT_GRANTED, PARTLY_OUTSIDE_GRANTS
+from exchanger.model.codes.problem import Problem
+from exchanger.model.entry import AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType
 from exchanger.policy.documents.document import PolicyDocument, PolicyRefusal
 from exchanger.policy.grants.allowance import UNLIMITED, Allowance, Granted, HostGrants, NearGrants, missing, paths_of
 from exchanger.policy.prefix import prefix_spellings
 from exchanger.policy.scope import PathSet, Route
-from exchanger.values.entry import AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType
 
 Routes: TypeAlias = tuple[Route, ...]
 

@@ -5,10 +5,10 @@ Must not know: how the reader reads them.
 
 from typing import Final
 
+from exchanger.formats.yaml.text_rules import BLANKS, NOT_BLANK, TextRefusal, TextRule, any_case, whole
 from exchanger.policy.documents.document import VERSION
 from exchanger.policy.documents.text_rules import ALLOW, DENY, EXCHANGE, REFUSED_IN_PREFIXES, refusal_of
 from exchanger.policy.prefix import Fault
-from exchanger.yaml.text_rules import BLANKS, NOT_BLANK, TextRefusal, TextRule, any_case, whole
 
 _LABEL: Final = r"(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _FILLED: Final = rf"\{{(?:namespace|label:{_LABEL})\}}"

@@ -5,10 +5,10 @@ Must not know: what grants lead to.
 
 from typing import Final
 
+from exchanger.formats.yaml.schema import BEYOND_JSON, mapping
 from exchanger.policy.documents.document import VERSION
 from exchanger.policy.grants.reader import GRANTS_FIELDS, MAX_AREAS
 from exchanger.util.json_schema import Schema, document
-from exchanger.yaml.schema import BEYOND_JSON, mapping
 
 # What the reader refuses, and the schema cannot express.
 UNSAID: Final = (

@@ -9,13 +9,13 @@ from typing import Any, Final, final
 import attrs
 import trio
 
-from exchanger.errors import Diagnostic
 from exchanger.exchange.cache.token_cache import TokenCache
+from exchanger.model.entry import TokenTarget
+from exchanger.model.errors import Diagnostic
+from exchanger.model.issuer import AuthMethod, CachePolicy, Credentials, Issuer
+from exchanger.model.secret import Secret
+from exchanger.model.token import Cache, ErrorKind, ExchangedToken, ExchangeFailure, TokenCall, TokenRequest
 from exchanger.net.network import SYSTEM
-from exchanger.values.entry import TokenTarget
-from exchanger.values.issuer import AuthMethod, CachePolicy, Credentials, Issuer
-from exchanger.values.secret import Secret
-from exchanger.values.token import Cache, ErrorKind, ExchangedToken, ExchangeFailure, TokenCall, TokenRequest
 from tests import waiting
 
 HOST: Final = "issuer.example.com"

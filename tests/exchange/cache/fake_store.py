@@ -13,8 +13,8 @@ import trio
 
 from exchanger.exchange.cache.settings import SharedSettings, StoreAddress
 from exchanger.exchange.cache.store import StoreFailure, Write
+from exchanger.model.secret import Secret
 from exchanger.net.stream import Dial
-from exchanger.values.secret import Secret
 
 SERVER = StoreAddress(False, "store.example.com", 6379)
 

@@ -7,10 +7,9 @@ from hypothesis import given
 
 from exchanger.exchange.cache.identity import EXEMPT, Digester, encoded
 from exchanger.exchange.cache.token_cache import TokenCache
-from exchanger.net.proxies import EnvironmentProxies, NoProxy
-from exchanger.oauth.token_response import TokenResponseRules
-from exchanger.values.entry import TokenTarget
-from exchanger.values.issuer import (
+from exchanger.exchange.oauth.token_response import TokenResponseRules
+from exchanger.model.entry import TokenTarget
+from exchanger.model.issuer import (
     ID_JAG,
     ActorCredentials,
     ActorRule,
@@ -34,10 +33,11 @@ from exchanger.values.issuer import (
     SigningKey,
     SubjectRules,
 )
-from exchanger.values.proxy import Proxy
-from exchanger.values.secret import Secret
-from exchanger.values.token import TokenRequest
-from exchanger.values.trace import TraceContext
+from exchanger.model.proxy import Proxy
+from exchanger.model.secret import Secret
+from exchanger.model.token import TokenRequest
+from exchanger.model.trace import TraceContext
+from exchanger.net.proxies import EnvironmentProxies, NoProxy
 from tests.exchange.cache.examples import Clocks, cache, issuer, request, token
 from tests.property.strategies_oauth import token_requests
 

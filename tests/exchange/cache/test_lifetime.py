@@ -8,8 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from exchanger.exchange.cache.lifetime import MARGIN_PART, MARGIN_S, UNREADABLE, Instant, UnreadableExpiry, expiry_of, plan_life
-from exchanger.jwt.compact import read_payload
-from exchanger.jwt.refusal import TokenRefused
+from exchanger.formats.jwt.compact import read_payload
+from exchanger.formats.jwt.refusal import TokenRefused
 from tests.examples import examples
 from tests.exchange.cache.examples import START, jwt
 

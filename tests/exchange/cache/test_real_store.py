@@ -14,9 +14,9 @@ import trustme
 
 from exchanger.exchange.cache.settings import SharedSettings, parse_store_url
 from exchanger.exchange.cache.token_cache import TokenCache
-from exchanger.values.issuer import CachePolicy, Issuer
-from exchanger.values.secret import Secret
-from exchanger.values.token import TokenRequest
+from exchanger.model.issuer import CachePolicy, Issuer
+from exchanger.model.secret import Secret
+from exchanger.model.token import TokenRequest
 from tests.exchange.cache import examples
 from tests.exchange.cache.examples import PATIENCE_S, POLICY, issuer, refusal, request, running, token, until
 from tests.exchange.cache.fake_store import key_line

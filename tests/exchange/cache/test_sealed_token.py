@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from exchanger.exchange.cache.keys import derive
 from exchanger.exchange.cache.sealed_token import MAX_SEALED_BYTES, MAX_TOKEN_CHARS, StoredToken, seal, unseal
-from exchanger.values.secret import Secret
+from exchanger.model.secret import Secret
 
 KEY, OTHER = derive(b"1" * 32, "n"), derive(b"2" * 32, "n")
 NAME = b"d" * 32

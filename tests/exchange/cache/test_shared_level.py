@@ -18,9 +18,9 @@ from exchanger.exchange.cache.settings import SharedSettings
 from exchanger.exchange.cache.shared_level import FIND_S, HURRY_S
 from exchanger.exchange.cache.token_cache import SWEEP_S, TokenCache
 from exchanger.exchange.cache.write_queue import MAX_QUEUED, Job, WriteQueue
+from exchanger.model.issuer import CachePolicy, Credentials, Issuer
+from exchanger.model.secret import Secret
 from exchanger.net.network import SYSTEM
-from exchanger.values.issuer import CachePolicy, Credentials, Issuer
-from exchanger.values.secret import Secret
 from tests.exchange.cache.examples import HOST, POLICY, START, found, issuer, refusal, request, running, token, until
 from tests.exchange.cache.fake_store import Server, key_line, shared_settings
 from tests.lines import Lines

@@ -15,9 +15,9 @@ import trustme
 
 from exchanger.exchange.cache.settings import SharedSettings, StoreAddress
 from exchanger.exchange.cache.store import StoreConnection, StoreFailure, Write
+from exchanger.model.secret import Secret
 from exchanger.net.network import SYSTEM
 from exchanger.net.tls.client import client_tls_context
-from exchanger.values.secret import Secret
 from tests.net.certificates import pem, serving
 
 HELLO: Final = b"%3\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n$5\r\nproto\r\n:3\r\n$2\r\nid\r\n:5\r\n"

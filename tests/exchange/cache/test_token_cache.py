@@ -7,9 +7,9 @@ from trio.testing import MockClock
 
 from exchanger.exchange.cache.sealed_token import MAX_TOKEN_CHARS
 from exchanger.exchange.cache.token_cache import SWEEP_S, TokenCache
+from exchanger.model.issuer import CachePolicy
+from exchanger.model.token import Cache, ExchangedToken
 from exchanger.net.network import SYSTEM
-from exchanger.values.issuer import CachePolicy
-from exchanger.values.token import Cache, ExchangedToken
 from tests.exchange.cache.examples import HOST, START, Clocks, cache, issuer, jwt, outage, refusal, request, token
 
 

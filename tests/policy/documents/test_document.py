@@ -1,8 +1,8 @@
 import pytest
 
+from exchanger.model.entry import DenyEntry, ExchangeEntry, FailClosedRegion, MatchScope, TokenTarget
 from exchanger.policy.documents.document import MAX_ENTRIES, MAX_REGIONS_BY_NAME, UNREADABLE_REACH, PolicyDocument, entry_lines
 from exchanger.util.text import MAX_QUOTED
-from exchanger.values.entry import DenyEntry, ExchangeEntry, FailClosedRegion, MatchScope, TokenTarget
 from tests.policy.examples import BLUE, RED, deny, exchange, parsed, region
 
 EXAMPLE = """

@@ -1,8 +1,8 @@
 import attrs
 import pytest
 
+from exchanger.model.entry import AllowEntry, Claim, DenyEntry, ExchangeEntry, FailClosedRegion, MatchScope, PathType, TokenTarget
 from exchanger.policy.documents.document import PolicyDocument
-from exchanger.values.entry import AllowEntry, Claim, DenyEntry, ExchangeEntry, FailClosedRegion, MatchScope, PathType, TokenTarget
 from tests.policy.examples import HOST, RED, parsed
 
 MATCH = "match: {host: api.example.com, pathPrefix: /orders}"

@@ -2,10 +2,10 @@
 
 import pytest
 
+from exchanger.model.entry import BASELINE, DenyEntry, MatchScope, PathType
+from exchanger.model.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, NoMatch, Unhealthy, Verdict
 from exchanger.policy.explanation import explain
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import BASELINE, DenyEntry, MatchScope, PathType
-from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, NoMatch, Unhealthy, Verdict
 from tests.policy.examples import BLUE, HOST, RED, exchange, region, snapshot_of, with_baseline
 
 INTERNAL = DenyEntry(BASELINE, 0, MatchScope("*.example.com", "/internal", None, True, PathType.SEGMENT))

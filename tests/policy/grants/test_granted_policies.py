@@ -3,14 +3,7 @@
 import attrs
 import pytest
 
-from exchanger.policy.documents.document import Labels, PolicyDocument, PolicyRefusal, parse_document
-from exchanger.policy.grants import allowance
-from exchanger.policy.grants.allowance import Grants, NamespaceGrant, common_hosts
-from exchanger.policy.grants.reader import read_grants
-from exchanger.policy.namespace import EffectiveDocument
-from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.policy.table import CONFLICT
-from exchanger.values.entry import (
+from exchanger.model.entry import (
     EVERYWHERE,
     UNKNOWN_NAMESPACE,
     Claim,
@@ -22,9 +15,16 @@ from exchanger.values.entry import (
     PathType,
     Source,
 )
-from exchanger.values.request import HeaderFields
-from exchanger.values.selector import parse_selector
-from exchanger.values.verdict import NO_MATCH, Ambiguous, Unhealthy, Verdict
+from exchanger.model.request import HeaderFields
+from exchanger.model.selector import parse_selector
+from exchanger.model.verdict import NO_MATCH, Ambiguous, Unhealthy, Verdict
+from exchanger.policy.documents.document import Labels, PolicyDocument, PolicyRefusal, parse_document
+from exchanger.policy.grants import allowance
+from exchanger.policy.grants.allowance import Grants, NamespaceGrant, common_hosts
+from exchanger.policy.grants.reader import read_grants
+from exchanger.policy.namespace import EffectiveDocument
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.table import CONFLICT
 from tests.policy.examples import ANYTHING, BLUE, HOST, RED, allow, deny, document_of, exchange, region, with_documents
 
 RED_ALONE = frozenset({"red"})

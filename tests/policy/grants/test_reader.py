@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exchanger.model.entry import BASELINE, DenyEntry, MatchScope, PathType
+from exchanger.model.selector import parse_selector
 from exchanger.policy.grants import allowance
 from exchanger.policy.grants.allowance import (
     Granted,
@@ -18,8 +20,6 @@ from exchanger.policy.grants.allowance import (
 )
 from exchanger.policy.grants.reader import MAX_AREAS, read_grants, told
 from exchanger.policy.path import read_path
-from exchanger.values.entry import BASELINE, DenyEntry, MatchScope, PathType
-from exchanger.values.selector import parse_selector
 
 _CODE = re.compile(r"POL-[0-9]{4}: ")
 

@@ -1,0 +1,1 @@
+"""The commands of ``exchanger`` other than ``serve`` and ``admission``, the offline tools for authors, and the demo."""

@@ -1,0 +1,1 @@
+"""Readers of text from outside: YAML, JSON Web Tokens, and JSON without duplicate or unknown members."""

@@ -1,1 +1,0 @@
-"""The values of the service: frozen, importable by every room, and importing no room."""

@@ -1,1 +1,0 @@
-"""Tests of explain, test and diff."""

@@ -1,0 +1,158 @@
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import pytest
+import structlog
+import trio
+
+from exchanger.model.entry import DenyEntry
+from exchanger.model.notice import Notices
+from exchanger.model.selector import parse_selector
+from exchanger.model.verdict import Unhealthy, Verdict
+from exchanger.policy.grants.allowance import Grants, NamespaceGrant
+from exchanger.policy.selection import Change
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.sources.directory.source import DirectorySettings, DirectorySource, FolderError
+from tests.e2e.service import NAMESPACE, config_map
+from tests.lines import logger_to
+
+PATIENCE_S = 30.0
+DENY = "version: v1\nentries: [{match: {host: h, pathPrefix: /a}, action: deny}]"
+
+
+@attrs.define(eq=False)
+class Watcher:
+    """Sink and observer; ``next`` waits for the next version."""
+
+    changes: list[Change] = attrs.Factory(list)
+    problems: list[str] = attrs.Factory(list)
+    repaired: list[str] = attrs.Factory(list)
+    sent: int = 0
+    _arrived: trio.Event = attrs.Factory(trio.Event)
+
+    def publish(self, snapshot: PolicySnapshot, /) -> None:
+        self.sent += 1
+
+    def published(self, change: Change) -> None:
+        self.changes.append(change)
+        self._wake()
+
+    def logged(self, line: structlog.typing.EventDict) -> None:
+        (self.problems if line["event"] == "policy.file_unreadable" else self.repaired).append(line["file"])
+        self._wake()
+
+    def _wake(self) -> None:
+        self._arrived.set()
+        self._arrived = trio.Event()
+
+    async def until(self, holds: object) -> None:
+        assert callable(holds)
+        with trio.fail_after(PATIENCE_S):
+            while not holds():
+                await self._arrived.wait()
+
+    def is_decided(self, kind: type[Verdict], host: str = "h") -> bool:
+        """Tell whether the newest version gives this kind of verdict."""
+        return isinstance(self.changes[-1].snapshot.match(host, "/a", "GET"), kind)
+
+    async def until_decided(self, kind: type[Verdict]) -> None:
+        await self.until(lambda: self.is_decided(kind))
+
+
+def source(folder: Path, watcher: Watcher) -> DirectorySource:
+    settings = DirectorySettings(
+        folder,
+        parse_selector("ext-authz-token-exchange.magneticflux.net/policy=enabled"),
+        parse_selector("ext-authz-token-exchange.magneticflux.net/enabled=true"),
+    )
+    return DirectorySource(settings, frozenset(), watcher, on_published=watcher.published, log=logger_to(watcher.logged))
+
+
+@asynccontextmanager
+async def following(folder: Path) -> AsyncGenerator[Watcher]:
+    watcher = Watcher()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(source(folder, watcher).run)
+        yield watcher
+        nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "policy"
+    _write(path, DENY)
+    return path
+
+
+async def test_the_first_version_is_complete_when_it_has_started(folder: Path) -> None:
+    async with following(folder) as watcher:
+        assert watcher.sent == len(watcher.changes) == 1
+        assert watcher.is_decided(DenyEntry)
+
+
+@pytest.mark.parametrize("link", ["mount/..data", "current"], ids=["a mounted ConfigMap", "a folder that is a link"])
+async def test_links_are_followed_to_where_they_lead(tmp_path: Path, link: str) -> None:
+    followed = tmp_path / link
+    followed.parent.mkdir(exist_ok=True)
+    for version, document in (("..1", DENY), ("..2", "version: v2")):
+        _write(followed.with_name(version), document)
+    followed.symlink_to("..1")
+    folder = followed
+    if link != "current":
+        folder = followed.parent
+        for name in ("namespace.yaml", "policy.yaml"):
+            (folder / name).symlink_to(f"..data/{name}")
+    async with following(folder) as watcher:
+        assert watcher.is_decided(DenyEntry)
+        followed.with_name("..new").symlink_to("..2")
+        followed.with_name("..new").replace(followed)
+        await watcher.until_decided(Unhealthy)
+
+
+async def test_a_folder_that_is_not_there_is_a_fault_at_the_start(tmp_path: Path) -> None:
+    watcher = Watcher()
+    with pytest.RaisesGroup(FolderError):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(source(tmp_path / "nothing", watcher).run)
+    assert watcher.sent == 0
+
+
+async def test_a_change_without_notification_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deaf(*_paths: object, **_options: object) -> object:
+        raise RuntimeError("no watches left")
+
+    monkeypatch.setattr("watchfiles.awatch", deaf)
+    async with following(folder) as watcher:
+        _replace(folder / "policy.yaml", config_map("version: v2"))
+        await watcher.until_decided(Unhealthy)
+
+
+def _replace(path: Path, text: str) -> None:
+    new = path.with_name(f".{path.name}.new")
+    new.write_text(text)
+    new.replace(path)
+
+
+def _write(folder: Path, document: str) -> None:
+    folder.mkdir()
+    (folder / "namespace.yaml").write_text(NAMESPACE)
+    (folder / "policy.yaml").write_text(config_map(document))
+
+
+async def test_grants_that_give_nothing_are_noticed_until_they_change(folder: Path) -> None:
+    watcher, told = Watcher(), list[Notices]()
+    first, replaced = (
+        Grants((NamespaceGrant(frozenset({"team"}), None, ("h", host)),))
+        for host in ("{label:team}.example.com", "{namespace}.example.com")
+    )
+    followed = attrs.evolve(source(folder, watcher), grants=first, on_notices=told.append)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(followed.run)
+        assert [notice.subject for notice in told[-1].listed] == ["Namespace team"]
+        followed.use_grants(replaced)
+        with trio.fail_after(PATIENCE_S):
+            while told[-1].count:  # noqa: ASYNC110 - on_notices has no event
+                await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
