@@ -45,7 +45,7 @@ ROOMS: Final = {
     "policy": (
         ["exchanger/policy/**/*.py"],
         [
-            *(f"tests/{room}" for room in ("policy", "decision", "check", "codes", "schemas", "status")),
+            *("tests/policy", "tests/authz/decision", "tests/commands/check", "tests/model/codes", "tests/schemas", "tests/commands/status"),
             *(f"tests/property/test_{room}*.py" for room in ("policy", "values", "tools_check")),
         ],
     ),
