@@ -1,4 +1,4 @@
-"""What users of the Go service bring along is read here, and docs/how-to/upgrade.md says of each part of that project where it is.
+"""What users of the Go service bring along is read here, and each part of that project has tests here or a reason why it is left out.
 
 The names are those of ``ext-authz-token-exchange`` 0.6.
 """
@@ -18,8 +18,9 @@ from exchanger.operations.telemetry.metrics import Metrics
 from tests.operations.telemetry.gauges import SOMETHING
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-PAGE: Final = ROOT / "docs" / "how-to" / "upgrade.md"
-SECTION: Final = PAGE.read_text().split("\n## Where everything is\n")[1]
+PAGE: Final = ROOT / "docs" / "how-to" / "move-from-go.md"
+# By subject, what a part is, with the tests that cover it or the reason why it is left out.
+PARTS: Final[dict[str, dict[str, list[str] | str]]] = yaml.safe_load((ROOT / "tests" / "reference" / "parts.yaml").read_text())
 
 VARIABLES: Final = {
     *("GRPC_PORT", "GRPC_TLS_PORT", "GRPC_TLS_CERT_FILE", "GRPC_TLS_KEY_FILE", "GRPC_LOG_HEALTH_CHECKS", "POD_NAMESPACE"),
@@ -168,18 +169,13 @@ def accepts(name: str) -> bool:
     return True
 
 
-def rows(text: str = SECTION) -> Iterator[tuple[str, str, str]]:
-    """Return what a row of the page's tables is about, where it is, and the tests that show it."""
-    for line in text.splitlines():
-        if line.startswith("| ") and not line.endswith("| here | shown by |"):
-            what, here, shown = line.removeprefix("| ").removesuffix(" |").split(" | ")
-            yield what, here, shown
+def words(text: str) -> set[str]:
+    return set(re.split(r"[,:]? ", text))
 
 
-def quoted(text: str) -> set[str]:
-    """Return what stands between backticks, and the words in it."""
-    found = re.findall(r"`([^`]+)`", text)
-    return {*found, *(word for each in found for word in each.split())}
+def parts() -> set[str]:
+    """Return the names of all parts."""
+    return set().union(*(words(part) for subject in PARTS.values() for part in subject))
 
 
 def test_every_variable_is_read() -> None:
@@ -203,41 +199,36 @@ def test_the_chart_refuses_what_the_page_says() -> None:
     assert [name for name in REFUSED if accepts(name)] == []
 
 
-def test_the_page_names_each_part_of_that_project() -> None:
-    named = quoted(SECTION)
-    parts = {*VARIABLES, *METRICS, *LIBRARY, *REFUSED, *(name for names in NAMED.values() for name in names.split())}
-    assert parts - named == set()
-    sections = {name.partition(".")[0] for name in values()}
-    assert sections - {name.partition(".")[0] for name in named} == set()
+def test_the_page_names_each_value_that_the_chart_refuses() -> None:
+    assert set(re.findall(r"`([^`\n]+)`", PAGE.read_text())) >= REFUSED
 
 
-def test_the_page_names_nothing_that_is_not_in_that_project() -> None:
+def test_each_part_of_the_go_project_is_listed() -> None:
+    listed = parts()
+    assert [name for names in NAMED.values() for name in names.split() if name not in listed] == []
+
+
+def test_no_part_is_listed_that_the_go_project_does_not_have() -> None:
     known = {*VARIABLES, *(name for names in NAMED.values() for name in names.split())}
-    for what, _, _ in rows():
-        if not what.endswith("before 0.6"):
-            named = {name for name in re.findall(r"`([^` ]+)`", what) if re.match(r"(E2E|DEMO|FAKE|TOKEN)_|scripts/|test/", name)}
-            assert named - known == set(), what
-    workflows = {what for what, _, _ in rows(SECTION.partition("\n### Workflows\n")[2].partition("\n### ")[0])}
-    assert {name for what in workflows for name in re.findall(r"`(\S+\.yml)`", what)} <= known
-    table = SECTION.partition("\n### DevSpace\n")[2].partition("\n### ")[0]
-    profiles = {name for what, _, _ in rows(table) if what.startswith("profile") for name in re.findall(r"`([^`]+)`", what)}
-    assert profiles == set(NAMED["profiles"].split())
+    for subject in PARTS.values():
+        for part in subject:
+            if not part.endswith("before 0.6"):
+                assert {name for name in words(part) if re.match(r"(E2E|DEMO|FAKE|TOKEN)_|scripts/|test/", name)} - known == set(), part
 
 
-def test_each_upgrade_row_has_existing_tests_or_a_reason_for_absence() -> None:
-    for what, here, shown in rows():
-        if shown == "–":
-            assert re.match(r"not here[:,] \S", here), what
-        else:
-            names = [name.removeprefix("`").removesuffix("`") for name in shown.split(", ")]
-            assert all(name.startswith("tests/") for name in names), what
-            assert [name for name in names if not (ROOT / name).exists()] == [], what
+def test_each_part_has_existing_tests_or_a_reason_for_absence() -> None:
+    for subject in PARTS.values():
+        for part, shown in subject.items():
+            if isinstance(shown, str):
+                assert shown, part
+            else:
+                assert shown, part
+                assert [name for name in shown if not name.startswith("tests/") or not (ROOT / name).exists()] == [], part
 
 
 def test_devspace_commands_and_profiles_of_the_go_service_exist_or_are_explained() -> None:
     config = yaml.safe_load((ROOT / "devspace.yaml").read_text())
     offered = {*config["commands"], *(profile["name"] for profile in config["profiles"])}
-    table = SECTION.partition("\n### DevSpace\n")[2].partition("\n### ")[0]
-    left_out = {name for what, here, _ in rows(table) if here.startswith("not here") for name in re.findall(r"`([^`]+)`", what)}
+    left_out = set().union(*(words(part) for part, shown in PARTS["DevSpace"].items() if isinstance(shown, str)))
     for name in (*NAMED["commands"].split(), *NAMED["profiles"].split()):
         assert (name in offered) != (name in left_out), name

@@ -1,4 +1,4 @@
-"""The blocks of YAML in the install guides and the one for upgrades, by the comment before each: ``<!-- values: NAME -->`` and the like.
+"""The blocks of YAML in the guides, by the comment before each: ``<!-- values: NAME -->`` and the like.
 
 And what a real Envoy says of the configuration in them.
 """
@@ -16,7 +16,7 @@ import yaml
 from exchanger.commands.demo.envoy import find_envoy
 
 GUIDES: Final = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "install"
-PAGES: Final = (*sorted(GUIDES.glob("*.md")), GUIDES.parent / "upgrade.md")
+PAGES: Final = (*sorted(GUIDES.glob("*.md")), GUIDES.parent / "move-from-go.md")
 BLOCK: Final = re.compile(r"^<!-- (?P<kind>[a-z]+)(?:: (?P<name>[a-z_-]+))? -->\n```yaml\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 # Where a block begins, with its language, or ends.

@@ -1,4 +1,4 @@
-"""The two values files of docs/how-to/upgrade.md, the old one and ``beside.yaml``, make a release that the old one does not notice.
+"""The two values files of docs/how-to/move-from-go.md, the old one and ``beside.yaml``, make a release that the old one does not notice.
 
 The old chart is not here. What its values name whatever a release is called, they name here too: so the old release is this chart with the
 old file alone.
