@@ -205,6 +205,7 @@ def test_the_page_names_each_value_that_the_chart_refuses() -> None:
 
 def test_each_part_of_the_go_project_is_listed() -> None:
     listed = parts()
+    assert VARIABLES - listed == set()
     assert [name for names in NAMED.values() for name in names.split() if name not in listed] == []
 
 
