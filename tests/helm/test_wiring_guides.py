@@ -44,6 +44,8 @@ READ: Final = {
     "envoy": {"ext_authz", "http_service"},  # the second one and NGINX's and Caddy's blocks in tests/e2e/test_http_gateways.py
     "traefik": {"static", "dynamic"},
     "agentgateway": {""},
+    "argocd": {"", "generated"},  # in test_gitops_guide.py, and the next
+    "flux": {""},
     **{key: {""} for key in ("issuers", "policy", "compose")},  # in tests/e2e/test_outside_kubernetes.py
     "filter": {"ext_proc", "credentials"},
     "routes": {"credentials"},
