@@ -83,7 +83,13 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert broken == []
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"`(tests/[^`]*)`", SECURITY.read_text()))))
+def proofs() -> set[str]:
+    """Return the tests and files of code that the pages for reviewers name."""
+    of_conformance = {f"exchanger/{name}" for name in code(REFERENCE / "conformance.md") if name.endswith(".py")}
+    return of_conformance | {name for name in code(SECURITY) if name.startswith(("tests/", "exchanger/"))}
+
+
+@pytest.mark.parametrize("name", sorted(proofs()))
 def test_every_proof_exists(name: str) -> None:
     assert list(ROOT.glob(name.removesuffix("/")))
 
