@@ -5,7 +5,7 @@ Usage: python bench/exchange.py [--calls 6000] [--delay 0.0] [--cases 1x1,1x8,1x
 Starts the service (`exchanger serve`, on the first core), and a token endpoint and the load on the others. A case is connections x streams.
 Every call brings a token of its own ("exchange", and "kept", where the exchanged one is kept), one of 200 ("hit": after the first round all
 are kept), or meets a denial ("denial").
-``--issuer`` is added to the issuer's profile; ``--store`` shares kept tokens with it. Linux only, for the CPU time of another process.
+``--issuer`` is added to the issuer's profile; ``--store`` shares cached tokens with it. Linux only, for the CPU time of another process.
 """
 
 import argparse

@@ -91,7 +91,7 @@ def main() -> None:
                     if turn:  # the first one warms up
                         took[protocol].append((cpu_seconds(process.pid) - before) / options.calls * 1e6)
             grpc, http = (statistics.median(took[protocol]) for protocol in asking)
-            print(f"{path}: {grpc:.0f} µs by gRPC, {http:.0f} µs by HTTP, {http / grpc:.2f} times as much", flush=True)
+            print(f"{path}: {grpc:.0f} µs over gRPC, {http:.0f} µs over HTTP, {http / grpc:.2f} times as much", flush=True)
 
 
 if __name__ == "__main__":

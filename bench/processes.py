@@ -2,7 +2,7 @@
 
 Usage: python bench/processes.py [--processes 1,2] [--calls 5000] [--users 200] [--rounds 3]
 
-Each of the users asks once at each process, as they do over time behind one Envoy cluster; then CPU time of denials and of kept tokens is
+Each of the users asks once at each process, as they do over time behind one Envoy cluster; then CPU time of denials and of cached tokens is
 measured, a call to each process in turn. Memory is the sum of proportional shares (PSS), so that what processes share counts once. The
 shared cache is a Redis or Valkey server started here (Debian: redis-server); without one, that part is left out. Linux only.
 """
@@ -66,7 +66,7 @@ def measure(folder: Path, processes: int, store: str | None, options: argparse.N
         cache = "its own memory" if store is None else "a shared cache"
         return (
             f"{processes} with {cache}: {calls} token requests for {options.users} users; CPU a denial {denied:.0f} µs, "
-            f"a kept token {kept:.0f} µs; memory {memory:.0f} MiB"
+            f"a cached token {kept:.0f} µs; memory {memory:.0f} MiB"
         )
 
 

@@ -223,7 +223,7 @@ def _without_console(environment: Environment) -> Notes:
 
 
 def _http_authz(environment: Environment) -> HttpAuthzSettings | None:
-    """Return the authorization port. It hands tokens to whoever asks, so without proof of who that is, only this machine may."""
+    """Return the authorization port. It hands tokens to everyone who asks, so without proof of who that is, only this machine may."""
     port = environment.port("HTTP_AUTHZ_PORT", _NO_PORT)
     host = environment.text("HTTP_AUTHZ_HOST", DEFAULT_HOST)
     names = tuple(f"HTTP_AUTHZ_TLS_{name}_FILE" for name in ("CERT", "KEY", "CLIENT_CA"))

@@ -81,8 +81,8 @@ class Supervisor:
 
     ``console_shows_tokens`` makes the console decode tokens. Only the demo sets it, whose tokens are worthless; no setting does.
     ``list_watches`` and ``secrets`` stand for the API server where policy comes from a cluster; ``watch`` tells of changes where it comes
-    from a folder. ``audit_file`` makes the file of the audit log, ``audit``. The components that it builds are public: whoever runs it
-    can measure them.
+    from a folder. ``audit_file`` makes the file of the audit log, ``audit``. The components that it builds are public: the code that runs
+    it can measure them.
     """
 
     settings: Settings
@@ -317,7 +317,7 @@ class Supervisor:
 
     def _http_authz_counts(self) -> HttpAuthzCounts | None:
         port = self._http_authz
-        return None if port is None else HttpAuthzCounts(port.connections, port.connections_ended, port.unauthorised)
+        return None if port is None else HttpAuthzCounts(port.connections, port.connections_ended, port.unauthorized)
 
     def _make_console(self) -> Console | None:
         settings = self.settings

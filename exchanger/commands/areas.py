@@ -42,7 +42,7 @@ OTHER_HOSTS: Final = "any other host"
 NO_HOST: Final = "a host that cannot be read"
 NO_PATH: Final = "a path that cannot be read"
 OTHER_METHODS: Final = "any other method"
-IN_DOUBT: Final = "in doubt"
+AMBIGUOUS: Final = "ambiguous"
 OTHER_VALUE: Final = "another value"
 
 # A host that no server can read, and a path, since its escape is broken.
@@ -314,7 +314,7 @@ def _header_sets(routes: Iterable[Route], changed: frozenset[tuple[HeaderMatch, 
     others = [
         {**dict(one), name: OTHER_VALUE} for one in bases[:most] for name in names if spelled[canonical(name)] > 1 and name not in dict(one)
     ]
-    doubtful = [{**dict(one), name: f"{dict(one).get(name, OTHER_VALUE)},{IN_DOUBT}"} for one in bases[:most] for name in names]
+    doubtful = [{**dict(one), name: f"{dict(one).get(name, OTHER_VALUE)},{AMBIGUOUS}"} for one in bases[:most] for name in names]
     found.update((tuple(sorted(one.items())), None) for one in (*others, *doubtful))
     return list(found), next(groups, None) is None and len(bases) <= most
 

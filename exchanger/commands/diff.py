@@ -13,7 +13,7 @@ from typing import Final, TextIO, final
 import attrs
 
 from exchanger.authz.decision.answer import ExplainedDecision
-from exchanger.commands.areas import IN_DOUBT, AreaExample, PathKind, examples
+from exchanger.commands.areas import AMBIGUOUS, AreaExample, PathKind, examples
 from exchanger.commands.display import Json, decided, target, text_of
 from exchanger.commands.offline.inputs import PolicyInputs
 from exchanger.commands.policies import AssembledPolicy, policy_of_paths, read_once
@@ -246,7 +246,7 @@ def _without_profile(answer: AnswerJson) -> Json:
 def _headers(headers: tuple[HeaderMatch, ...]) -> str:
     if not headers:
         return "no such header"
-    return ", ".join(f"{name} {IN_DOUBT}" if value.endswith(f",{IN_DOUBT}") else f"{name}: {value}" for name, value in headers)
+    return ", ".join(f"{name} {AMBIGUOUS}" if value.endswith(f",{AMBIGUOUS}") else f"{name}: {value}" for name, value in headers)
 
 
 def _paths(area: Area) -> str:

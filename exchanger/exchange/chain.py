@@ -1,4 +1,4 @@
-"""Two issuers in a row: the caller's token becomes an assertion at the first one, and the assertion a token at the second one.
+"""Two chained issuers: the caller's token becomes an assertion at the first one, and the assertion a token at the second one.
 
 Sources: RFC 7523 section 2.1 (https://www.rfc-editor.org/rfc/rfc7523#section-2.1), draft-ietf-oauth-identity-chaining,
 draft-ietf-oauth-identity-assertion-authz-grant.

@@ -54,7 +54,7 @@ class ExchangeTicket:
 class CoalescedExchange(Generic[R]):
     """One exchange in progress. ``request`` is the one that started it: equal ones may differ in parts that do not count.
 
-    ``deadline`` is in seconds of Trio's clock. One that ``renews`` a kept token continues without waiters. ``joined_outcome`` is the
+    ``deadline`` is in seconds of Trio's clock. One that ``renews`` a cached token continues without waiters. ``joined_outcome`` is the
     ``outcome`` for those who joined it.
     """
 
@@ -155,7 +155,7 @@ class Coalesce(Generic[R]):
         return ticket
 
     def renew(self, request: R) -> None:
-        """Exchange ``request`` without a waiter, since its kept token expires soon. A request that does not find it meanwhile joins."""
+        """Exchange ``request`` without a waiter, since its cached token expires soon. A request that does not find it meanwhile joins."""
         if self.nursery is not None and request not in self.under_way:
             self._start(request, self.reactor.now(), renews=True)
 

@@ -26,10 +26,10 @@ class TokenExchanger(Protocol):
 
 
 class TokenRecall(Protocol):
-    """Lets go of kept tokens that upstreams refuse."""
+    """Lets go of cached tokens that upstreams refuse."""
 
     def asks_upstream(self, request: TokenRequest, /) -> bool:
-        """Return whether to look at the upstream's response if a kept token is the outcome of ``request``."""
+        """Return whether to look at the upstream's response if a cached token is the outcome of ``request``."""
 
     def upstream_answered(self, request: TokenRequest, token: Secret, /, *, refused: bool) -> None:
         """The upstream has refused or accepted ``token``, which was kept for ``request``."""

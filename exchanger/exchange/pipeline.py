@@ -66,7 +66,7 @@ class ExchangePipeline:
         observers: Get a record of each call that ended and of each request that shares one.
         tls: Makes contexts for https, a new one each time, which reads the trust store.
         tracer: Gives each call a span below the request's, which the token endpoint continues.
-        cache: Keeps tokens of issuers whose profiles say so.
+        cache: Caches tokens of issuers whose profiles say so.
         previous_left: See ``Rotations``.
         on_client_refused: Called when an endpoint refuses a client's credentials, of which there may be newer ones.
 

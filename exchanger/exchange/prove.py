@@ -38,7 +38,7 @@ class Prove:
 
     Args:
         behind: Makes the exchanges.
-        chain: Makes those at two issuers in a row. Its place is here, so that other exchanges do not pass through it.
+        chain: Makes those at two chained issuers. Its place is here, so that other exchanges do not pass through it.
         documents: Fetches keys.
         reactor: Exchanges begin and end in its turns.
         observers: Get a record of each token that failed; its call succeeded.

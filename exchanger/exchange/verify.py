@@ -113,7 +113,7 @@ class SubjectTokenVerifier:
             kept is not None
             and now < kept.until
             and kept.version == kept.jwks.version
-            and (kept.issuer is request.issuer or kept.policy == _policy_of(request))  # nearly always the former
+            and (kept.issuer is request.issuer or kept.policy == _policy_of(request))  # nearly always the same object
         ):
             self.cached.move_to_end(place)
             return kept.verdict

@@ -109,7 +109,7 @@ def read_endpoint(text: str, *, allow_http: bool) -> Endpoint | EndpointProblem:
     """Read an address: absolute, https unless ``allow_http``, without user information and fragment."""
     try:
         url = httpx.URL(text)
-    except (httpx.InvalidURL, UnicodeError):  # the latter for lone surrogates
+    except (httpx.InvalidURL, UnicodeError):  # UnicodeError for lone surrogates
         return EndpointProblem("is not a URL")
     secure = url.scheme == "https"
     if not secure and url.scheme != "http":

@@ -328,7 +328,7 @@ class Http2Link:
             call.phase = CallPhase.READING
             call.status = event.status
             self._reactor.timers.expect(call, call.deadline)
-        elif event.safe or event.unheard:  # the latter as over HTTP/1.1, see ``LinkOwner.answered``
+        elif event.safe or event.unheard:  # unheard as over HTTP/1.1, see ``LinkOwner.answered``
             self._owner.unprocessed(call)
         else:
             why = self._http.failure or "the token endpoint closed the connection without responding"

@@ -166,7 +166,7 @@ def _outcome(look: Look, step: Step, route: Route, first: _First, headers: Reque
     if isinstance(effect, FailClosedRegion) or effect in first[id(look)]:
         return outcome
     names_doubt = any(headers.is_doubtful(canonical(name), name) for name, _ in effect.match.headers)
-    if outcome is Outcome.IN_DOUBT and names_doubt:
+    if outcome is Outcome.AMBIGUOUS and names_doubt:
         return outcome
     if not headers.has(effect.match.headers):
         return Outcome.OTHER_HEADERS
@@ -340,7 +340,7 @@ _NOT_GRANTED: Final = "its namespace is not granted this path"
 _EARLIER: Final = "in the previous version of the policy, which still counts"
 _STRICTER: Final = "the previous version of the policy still counts, and decides more strictly"
 _WHY: Final = {
-    Outcome.IN_DOUBT: "it names a header whose value is ambiguous: repeated, with a comma, or with a name that differs in _ and -",
+    Outcome.AMBIGUOUS: "it names a header whose value is ambiguous: repeated, with a comma, or with a name that differs in _ and -",
     Outcome.AS_WRITTEN: "an entry whose pathPrefix is written like the path matches",
     Outcome.FARTHER: "an entry for the host itself, or for a longer wildcard, matches",
 }

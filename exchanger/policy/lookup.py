@@ -102,7 +102,7 @@ class Outcome(enum.Enum):
     WON = "decides"
     CLOSED = "fails closed"
     YIELDED = "yields to an entry of another namespace"
-    IN_DOUBT = "names a header whose value is ambiguous"
+    AMBIGUOUS = "names a header whose value is ambiguous"
     LATER = "comes later in the order of entries"
     AS_WRITTEN = "counts only if no entry has the path as written"
     FARTHER = "is for a farther host"
@@ -199,7 +199,7 @@ def _reached(rules: Rules | None, headers: RequestHeaders) -> Iterator[tuple[Hea
 
 
 def stricter_for_head(itself: Found, as_get: Found) -> Found:
-    """Return which of two verdicts HEAD gets: by what covers HEAD ``itself``, or ``as_get``; if both fail closed, the latter's reason."""
+    """Return which verdict HEAD gets, ``itself`` or ``as_get``; if both fail closed, ``as_get``."""
     return as_get if isinstance(as_get, Unhealthy) or _STRICTNESS[type(as_get)] > _STRICTNESS[type(itself)] else itself
 
 
@@ -328,7 +328,7 @@ def nearest(levels: Sequence[Level], method: str, request: Request, trace: Trace
         for key, name in rules.names:
             if request.headers.is_doubtful(key, name):
                 if trace is not None:
-                    trace.saw_order(levels, those, range(place, place + 1), Outcome.IN_DOUBT, Outcome.LATER)
+                    trace.saw_order(levels, those, range(place, place + 1), Outcome.AMBIGUOUS, Outcome.LATER)
                 return AMBIGUOUS_HEADER
     winner: Found = NO_MATCH
     begin = end = 0

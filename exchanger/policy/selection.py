@@ -153,7 +153,7 @@ def descriptions_of(objects: Iterable[PolicyObject]) -> dict[str, tuple[Labels, 
 def select(
     objects: Iterable[PolicyObject], namespaces: Selector, configmaps: Selector, limits: NamespaceLimits = NO_GRANTS.limits
 ) -> dict[Source, DocumentText]:
-    """Return the documents of the ConfigMaps that are selected and in a selected Namespace; those beyond ``limits`` are unknown."""
+    """Return the documents of the ConfigMaps that are selected and in a selected Namespace; documents over ``limits`` are unknown."""
     found = tuple(objects)
     # A Namespace that two files describe differently is selected if either selects it: otherwise what its policies close would open.
     selected = {item.name for item in found if isinstance(item, Namespace) and namespaces.matches(dict(item.labels))}

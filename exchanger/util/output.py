@@ -27,7 +27,7 @@ class Output(Protocol):
     def write(self, data: bytes, /, *, patience: float, at_once: int) -> int:
         """Write ``data``, whole lines each ended by a newline; give up when the output has accepted nothing for ``patience`` seconds.
 
-        ``at_once`` bounds the bytes of a single write, SURE_BYTES or MANY_BYTES; with the latter, a reader who stops in the middle blocks
+        ``at_once`` bounds the bytes of a single write, SURE_BYTES or MANY_BYTES; with MANY_BYTES, a reader who stops in the middle blocks
         the calling thread until it continues or closes. Returns how many lines were not written. Must not raise: there is nowhere left to
         report it.
         """

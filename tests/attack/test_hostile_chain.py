@@ -1,4 +1,4 @@
-"""Two issuers in a row of which one lies, to a real process: what the first one asserts, and what the second one makes of it.
+"""Two chained issuers of which one lies, to a real process: what the first one asserts, and what the second one makes of it.
 
 Only an assertion about the caller, for this client at the second issuer, is sent there, and only a token of the second one is handed out.
 """

@@ -185,7 +185,7 @@ def test_rows_wait_and_are_counted_while_a_request_is_open(page: Page, console: 
     expect(page.locator("#held")).to_be_hidden()
 
 
-def test_whoever_pauses_or_goes_on_has_the_last_word(page: Page, console: Console) -> None:
+def test_pausing_or_resuming_by_hand_has_the_last_word(page: Page, console: Console) -> None:
     row = page.locator("#rows .row").first
     row.click()
     page.click("#pause")

@@ -134,7 +134,7 @@ def test_ended_session_clears_the_page_and_asks_for_the_token(visit: Visit, cons
 
 @pytest.mark.parametrize("console", [("--token", TOKEN)], indirect=True)
 @pytest.mark.parametrize("back", ["document.dispatchEvent(new Event('visibilitychange'))", "window.dispatchEvent(new Event('focus'))"])
-def test_whoever_signed_in_on_another_page_is_not_asked_again(visit: Visit, console: Console, watch: Watch, back: str) -> None:
+def test_a_sign_in_on_one_page_counts_on_the_others(visit: Visit, console: Console, watch: Watch, back: str) -> None:
     watch.allow("401")
     page = visit(ready=False)
     dialog = page.get_by_role("dialog", name="Sign in")

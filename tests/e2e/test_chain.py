@@ -1,4 +1,4 @@
-"""Two issuers in a row that others wrote: a mock-oauth2-server issues assertions, and a Keycloak takes them; both through a real Envoy."""
+"""Two chained issuers that others wrote: a mock-oauth2-server issues assertions, and a Keycloak takes them; both through a real Envoy."""
 
 import json
 from collections.abc import Generator

@@ -1,4 +1,4 @@
-"""Two issuers in a row that others wrote: a mock-oauth2-server issues ID-JAGs, and FastMCP takes each once, for its own MCP server.
+"""Two chained issuers that others wrote: a mock-oauth2-server issues ID-JAGs, and FastMCP takes each once, for its own MCP server.
 
 Those of an issuer of the tests' own say what they are in the response, too.
 """

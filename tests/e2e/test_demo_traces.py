@@ -70,7 +70,7 @@ async def test_all_parts_are_in_the_clients_trace(mode: FilterMode, tmp_path: Pa
         assert not any(b"/orders/1" in span.SerializeToString() or b"eyJ" in span.SerializeToString() for span in spans[name])
 
 
-async def test_two_issuers_in_a_row_have_a_span_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_chained_issuers_have_a_span_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with collecting() as collector:
         export_to(collector, monkeypatch)
         async with demo(tmp_path) as running:

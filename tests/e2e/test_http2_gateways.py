@@ -1,4 +1,4 @@
-"""What HTTP/2 can say and HTTP/1.1 cannot, to the gateways that ask by HTTP: nothing protected passes to the upstream."""
+"""What HTTP/2 can say and HTTP/1.1 cannot, to the gateways that ask over HTTP: nothing protected passes to the upstream."""
 
 import contextlib
 import socket

@@ -43,7 +43,7 @@ def test_gateways_are_answered_beside_grpc_and_counted(tmp_path: Path) -> None:
         assert service.line_about("/admin")["decision"] == "deny_explicit_policy"
         with socket.create_connection(("127.0.0.1", port), 10):
             wait_until(lambda: service.metric("ext_authz_http_connections") == 1)
-        assert service.metric("ext_authz_http_unauthorised_total") == 0
+        assert service.metric("ext_authz_http_unauthorized_total") == 0
         assert service.stop() == 0
 
 

@@ -1,4 +1,4 @@
-"""Real gateways that ask by HTTP, with the configurations of the guides: what reaches the upstream, and with which token."""
+"""Real gateways that ask over HTTP, with the configurations of the guides: what reaches the upstream, and with which token."""
 
 import contextlib
 import http.server

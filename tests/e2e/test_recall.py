@@ -1,4 +1,4 @@
-"""A real Envoy whose upstream begins to refuse a kept token: the next request gets a new one, and what retries in a gateway do about it."""
+"""A real Envoy whose upstream begins to refuse a cached token: the next request gets a new one, and retries in a gateway help."""
 
 import copy
 import itertools

@@ -1,4 +1,4 @@
-"""Two issuers in a row: what each is sent, what an assertion must be, who failed, what is kept, and that both legs share one time."""
+"""Two chained issuers: what each is sent, what an assertion must be, who failed, what is kept, and that both legs share one time."""
 
 import json
 from collections.abc import Mapping
@@ -338,7 +338,7 @@ async def test_a_change_of_the_first_issuer_ends_the_tokens_of_the_chain(name: s
         assert (await exchange(it.client, asking(after))).cache is Cache.MISS
 
 
-async def test_a_refusal_of_the_first_issuer_ends_the_kept_token(autojump_clock: MockClock) -> None:
+async def test_a_rejection_by_the_first_issuer_evicts_the_cached_token(autojump_clock: MockClock) -> None:
     issuers = Issuers(second=always(response(LASTING)))
     second = chained(cache=KEPT)
     async with world(issuers.site.serve) as it:
@@ -455,7 +455,9 @@ PATIENT = attrs.evolve(CONTRACT, request_timeout=3.0, response_header_timeout=3.
 
 
 @given(first=st.floats(0.0, 6.0), second=st.floats(0.0, 6.0), allowed=st.floats(0.5, 6.0), leaves=st.floats(0.0, 7.0))
-def test_both_legs_share_one_time_and_whoever_leaves_leaves_nothing(first: float, second: float, allowed: float, leaves: float) -> None:
+def test_both_legs_share_one_timeout_and_a_caller_that_leaves_leaves_nothing(
+    first: float, second: float, allowed: float, leaves: float
+) -> None:
     async def leaving() -> None:
         with trio.move_on_after(leaves):
             await taking(first, second, allowed)

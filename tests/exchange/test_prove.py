@@ -102,7 +102,7 @@ async def test_the_issued_actor_is_compared_with_the_services_own_actor_token(ru
             assert not isinstance(outcome, ExchangedToken) or outcome.actor_token is None
 
 
-async def test_a_renewal_that_fails_its_proof_leaves_the_kept_token(autojump_clock: MockClock) -> None:
+async def test_a_renewal_that_fails_its_proof_leaves_the_cached_token(autojump_clock: MockClock) -> None:
     issuer = profile(cache=CachePolicy(60.0, 10))
     site = issuing(HONEST, FOREIGN)
     async with world(site.serve) as it:

@@ -183,7 +183,7 @@ async def test_an_algorithm_taken_from_a_key_verifies_no_more(autojump_clock: Mo
         assert "does not publish" in refused(await exchange(it.verifier, asking(subject)))
 
 
-async def test_whoever_waits_is_served_by_the_first_keys(autojump_clock: MockClock) -> None:
+async def test_waiters_are_served_by_the_first_keys(autojump_clock: MockClock) -> None:
     async with guarded(publishing("p256")) as it:
         it.use(gated())
         outcomes: list[TokenOutcome] = []

@@ -184,7 +184,7 @@ def test_the_list_of_the_reference_lets_policies_see_headers_and_bytes(tmp_path:
         assert ask(port, "/mcp", Mcp_Name="list_orders") == ask(port, "/mcp") == 200
         for sibling in ("Mcp-Name: list_orders", "Mcp_Name: list_orders"):
             assert ask(port, "/mcp", Mcp_Name=f"delete_order\r\n{sibling}") == 400
-        assert ask(port, "/orders!/internal") == 200  # a ! would be in doubt without the bytes
+        assert ask(port, "/orders!/internal") == 200  # a ! would be ambiguous without the bytes
 
 
 def test_envoy_accepts_the_filters_of_the_reference(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def test_an_entry_for_head_is_explained_by_a_nearer_hosts_entry() -> None:
     assert why == "an entry for the host itself, or for a longer wildcard, matches"
 
 
-def test_marks_that_may_stand_for_too_much_leave_head_in_doubt() -> None:
+def test_marks_that_may_stand_for_too_much_leave_head_ambiguous() -> None:
     many = tuple(exchange(f"/{chr(0x4E00 + number)}x", index=number, host=WILD) for number in range(1_100))
     near = deny("/", index=len(many), methods=HEAD)
     both: tuple[tuple[Entry, ...], ...] = (many, (*many, near))

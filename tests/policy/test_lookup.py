@@ -292,7 +292,7 @@ def test_a_trace_of_head_has_both_look_ups() -> None:
     assert [look.method for look in trace.looks] == ["GET", "HEAD"]
 
 
-@pytest.mark.parametrize(("path", "deciding"), [("/a", Outcome.WON), ("/a/b", Outcome.CLOSED), ("/a/h", Outcome.IN_DOUBT)])
+@pytest.mark.parametrize(("path", "deciding"), [("/a", Outcome.WON), ("/a/b", Outcome.CLOSED), ("/a/h", Outcome.AMBIGUOUS)])
 def test_a_trace_has_the_outcome_of_each_level_that_covers_the_path(path: str, deciding: Outcome) -> None:
     put = frozenset({"PUT"})
     claims: list[Claim] = [

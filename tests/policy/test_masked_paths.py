@@ -23,7 +23,7 @@ def test_masked_bytes_that_a_server_drops_hide_nothing(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/orders/hi!", "/orders!", "/orders/!/x?y=!", "/orders?a=!"])
-def test_a_mark_that_makes_no_difference_stays_what_it_is(path: str) -> None:
+def test_a_mark_that_makes_no_difference_is_unchanged(path: str) -> None:
     assert POLICY.match(HOST, path, "GET") is ORDERS
     assert POLICY.match(HOST, path, "GET", raw=True) is ORDERS
 

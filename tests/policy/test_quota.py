@@ -55,7 +55,7 @@ def config_map(namespace: str, name: str, path: str) -> ConfigMap:
     return ConfigMap(namespace, name, (), text)
 
 
-def test_those_beyond_are_unknown_and_close_as_an_unreadable_document_does() -> None:
+def test_documents_over_the_limit_fail_closed_as_unreadable_ones_do() -> None:
     objects: list[PolicyObject] = [Namespace("red", ()), Namespace("blue", ()), config_map("blue", "z", "/z")]
     objects += [config_map("red", name, f"/{name}") for name in "cab"]
     documents = select(objects, Selector(), Selector(), TWO)

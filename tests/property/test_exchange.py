@@ -262,8 +262,8 @@ def test_each_request_is_answered_once_and_passes_by_the_keys_in_force(planned: 
 # Laws: whatever happens, an exchange ends in a token that was issued for just this request and still lives, or in a failure. What its
 # issuer gets for it is bounded, and recorded: each record is about one call, each call has one, and is sent twice at most.
 #
-# Callers come with few subjects and scopes, so that they meet: they hit kept tokens, share calls, wait for places, leave, and have no time.
-# Meanwhile the client's secret is rotated (with and without the previous one), limits, cache policies and introspection change, the
+# Callers come with few subjects and scopes, so that they meet: they hit cached tokens, share calls, wait for places, leave, and have no
+# time. Meanwhile the client's secret is rotated (with and without the previous one), limits, cache policies and introspection change, the
 # endpoint refuses, fails, says nothing or closes, and time passes. Tokens name what they were issued for and until when.
 
 

@@ -208,8 +208,8 @@ def test_the_cache_is_a_list_with_ends(script: list[tuple[Any, ...]]) -> None:
         run.check()
 
 
-# Law: of kept tokens that upstreams refuse, exactly the refused one goes, once a minute at most for each caller and target; and who is not
-# refused loses nothing.
+# Law: of cached tokens that upstreams refuse, exactly the refused one goes, once a minute at most for each caller and target; and who is
+# not refused loses nothing.
 
 REFUSING: Final = issuer(cache=attrs.evolve(POLICY, drop_refused=True))
 ASKED: Final = request("user", of=REFUSING)

@@ -287,7 +287,7 @@ def feed(count: int, places: list[int]) -> Seen:
 
 
 @given(st.integers(1, 12), cuts)
-def test_what_becomes_of_requests_does_not_depend_on_cuts(count: int, places: list[int]) -> None:
+def test_outcomes_of_requests_do_not_depend_on_cuts(count: int, places: list[int]) -> None:
     assert feed(count, places) == feed(count, [])
 
 

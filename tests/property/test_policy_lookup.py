@@ -106,7 +106,7 @@ def test_a_trace_changes_no_verdict_and_tells_what_decides(
     if isinstance(verdict, Unhealthy):
         assert outcomes & {Outcome.CLOSED, Outcome.WON}
     elif verdict is AMBIGUOUS_HEADER:
-        assert outcomes & {Outcome.IN_DOUBT, Outcome.WON}
+        assert outcomes & {Outcome.AMBIGUOUS, Outcome.WON}
     elif verdict is not NO_MATCH and not isinstance(verdict, Ambiguous):
         assert verdict in won
     for look in trace.looks:

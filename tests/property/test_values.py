@@ -225,7 +225,7 @@ def test_a_plain_path_is_shown_as_it_is(path: str) -> None:
 
 
 @given(st.text(st.characters()) | pieces, st.integers(0, 300))
-def test_any_text_is_bounded_and_printable_and_stays_what_it_is(text: str, times: int) -> None:
+def test_any_text_is_shown_bounded_and_printable_and_a_second_time_unchanged(text: str, times: int) -> None:
     for path in (text, text * times):
         shown = loggable_path(path)
         assert len(shown) <= PATH_LIMIT

@@ -59,7 +59,7 @@ class Bounds(Part):
         self._check("connections in quarantine", counts.quarantined, limits.max_quarantined)
         self._check("busy connections", counts.busy, limits.max_busy_per_host * len(self.world.issuers))
         for partition in memory.partitions:
-            self._check("kept tokens of an issuer", len(partition.entries), partition.max_entries)
+            self._check("cached tokens of an issuer", len(partition.entries), partition.max_entries)
         self._check("kept bytes", memory.size, memory.max_bytes)
 
     def _look_again(self, issuer: SimulatedIssuer, calls: tuple[Call, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Two issuers in a row: one asserts who callers are, sometimes wrongly, and some of the others take nothing but its assertions.
+"""Two chained issuers: one asserts who callers are, sometimes wrongly, and some of the others take nothing but its assertions.
 
 Each request that any issuer gets is judged: an assertion is for one of them alone, and the caller's token for those that assert nothing.
 """

@@ -1,6 +1,6 @@
 """The webhook's settings: its own variables, and those of the service that define the policy.
 
-The latter are read as the service reads them, so that both select, know and grant the same.
+Those of the service are read as the service reads them, so that both select, know and grant the same.
 """
 
 from collections.abc import Mapping

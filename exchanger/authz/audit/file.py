@@ -39,7 +39,7 @@ class AuditFile:
             return 0
         lost = self._open.write(data, patience=patience, at_once=at_once)
         self.problem = f"cannot be written: {self._open.problem}" if lost else ""
-        if lost and not self._is_regular(self._open.fd):  # whoever read this pipe may be gone for good
+        if lost and not self._is_regular(self._open.fd):  # the reader of this pipe may be gone for good
             self.close()
         return lost
 

@@ -122,7 +122,7 @@ Outcome = Allow | Deny
 
 @enum.unique
 class Filter(enum.Enum):
-    """How the gateway asked: by one of Envoy's filters over gRPC, or by HTTP."""
+    """How the gateway asked: by one of Envoy's filters over gRPC, or over HTTP."""
 
     EXT_AUTHZ = "ext_authz"
     EXT_PROC = "ext_proc"
@@ -137,7 +137,7 @@ class Filter(enum.Enum):
 class Exchange:
     """The exchange that a decision waited for. ``call`` is ``None`` if none was made, or if the caller left before its end.
 
-    ``subject_token`` is the token that was exchanged; ``scope`` and ``first_leg`` are those of the outcome. Of two issuers in a row,
+    ``subject_token`` is the token that was exchanged; ``scope`` and ``first_leg`` are those of the outcome. Of two chained issuers,
     ``endpoint_host`` and ``call`` are those of the last one that was needed.
     """
 

@@ -1,7 +1,7 @@
 """``envoy.service.ext_proc.v3.ExternalProcessor``: a stream on which Envoy sends the parts of a request and waits for an answer to each.
 
-Only request headers are decided on. From one message of a stream to the next, only a kept token that was given to a request is remembered,
-so that it is forgotten if the response's headers say that the upstream refuses it.
+Only request headers are decided on. From one message of a stream to the next, only a cached token that was given to a request is
+remembered, so that it is forgotten if the response's headers say that the upstream refuses it.
 """
 
 from functools import partial
@@ -42,7 +42,7 @@ _BROKEN: Final = encode_request_headers(DENY_UNHEALTHY)
 @final
 @attrs.define(eq=False)
 class _Stream:
-    """A stream on which a request got a kept token. ``given``: that request and token, until the response's headers come.
+    """A stream on which a request got a cached token. ``given``: that request and token, until the response's headers come.
 
     Envoy has a stream for each request. Should others have several at a time on one, nothing tells which of them a response belongs to;
     they are ``mixed`` then, and no response is believed.
@@ -62,7 +62,7 @@ class _Stream:
 class ExternalProcessor(ExternalProcessorServicer):
     """Envoy's ext_proc (https://www.envoyproxy.io/docs/envoy/latest/api-v3/service/ext_proc/v3/external_processor.proto).
 
-    ``recall``: learns whether upstreams accept kept tokens; without one, responses are not looked at.
+    ``recall``: learns whether upstreams accept cached tokens; without one, responses are not looked at.
     """
 
     evaluator: Evaluator

@@ -1,1 +1,1 @@
-"""Authorization over HTTP, for gateways that do not ask by gRPC: NGINX, Caddy, Traefik, and Envoy's HTTP service."""
+"""Authorization over HTTP, for gateways that do not ask over gRPC: NGINX, Caddy, Traefik, and Envoy's HTTP service."""

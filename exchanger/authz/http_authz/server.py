@@ -1,6 +1,6 @@
 """The authorization port: answers gateways over HTTP/1.1, after it has checked that they may ask.
 
-It hands tokens to whoever asks. So callers show a client certificate or the secret, or are on this machine; see ``app.settings``.
+It hands tokens to everyone who asks. So gateways show a client certificate or the secret, or are on this machine; see ``app.settings``.
 A question without the secret is refused without a look at it.
 """
 
@@ -73,7 +73,7 @@ _ANY_QUESTION: Final = Request("GET", "/")
 class HttpAuthz:
     """Answers gateways by ``evaluator``, in the turns of ``reactor``.
 
-    ``is_serving``: whether this process wants traffic; ``on_checked`` is told each answer to that. ``unauthorised`` counts the questions
+    ``is_serving``: whether this process wants traffic; ``on_checked`` is told each answer to that. ``unauthorized`` counts the questions
     without the right secret since the start.
     """
 
@@ -82,7 +82,7 @@ class HttpAuthz:
     reactor: Reactor
     _is_serving: Callable[[], bool]
     _on_checked: Callable[[bool], None]
-    unauthorised: int = attrs.field(default=0, init=False)
+    unauthorized: int = attrs.field(default=0, init=False)
     http: ReactorHttpServer = attrs.field(init=False)
     _forms: tuple[tuple[Callable[[str], bool], ImmediateHandler], ...] = attrs.field(init=False)
     _tls: TlsListener | None = attrs.field(default=None, init=False)
@@ -146,7 +146,7 @@ class HttpAuthz:
 
     def _route(self, question: Request) -> Response | ImmediateHandler:
         if self.secret is not None and not _shows(question, self.secret.token.reveal()):
-            self.unauthorised += 1
+            self.unauthorized += 1
             return _FORBIDDEN
         for matches, handler in self._forms:
             if matches(question.target):

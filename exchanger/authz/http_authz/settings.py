@@ -7,7 +7,7 @@ import attrs
 
 from exchanger.net.tls.settings import TlsSettings
 
-# Only this machine reaches it: whoever asks gets tokens.
+# Only this machine reaches it: everyone who asks gets tokens.
 DEFAULT_HOST: Final = "127.0.0.1"
 
 # Stands for all addresses, of IPv4 and IPv6.

@@ -1,4 +1,4 @@
-"""What gateways that ask by HTTP cannot do, and the profiles that need it.
+"""What gateways that ask over HTTP cannot do, and the profiles that need it.
 
 See ``docs/reference/http-authorization.md``. Envoy's HTTP service removes headers, so only what is true of every form concerns it.
 """

@@ -20,7 +20,7 @@ class Format(enum.Enum):
 
 @enum.unique
 class HttpGateway(enum.Enum):
-    """A gateway that asks by HTTP."""
+    """A gateway that asks over HTTP."""
 
     NGINX = "nginx"
     TRAEFIK = "traefik"
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--gateway",
         choices=[gateway.value for gateway in HttpGateway],
-        help="the gateway that asks by HTTP: tells which of the profiles do not fit it; needs --issuers",
+        help="the gateway that asks over HTTP: tells which of the profiles do not fit it; needs --issuers",
     )
     parser.add_argument("--allow-empty", action="store_true", help="exit with 0 if there is no policy at the paths (default: with 2)")
     how = parser.add_mutually_exclusive_group()

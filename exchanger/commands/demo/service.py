@@ -107,7 +107,7 @@ def own_issuers(token_port: int) -> list[dict[str, str]]:
 
 
 def violet_issuers(token_port: int, chat_port: int) -> list[dict[str, object]]:
-    """Return the issuer profiles of team violet: for opaque tokens, and two issuers in a row, of which the second is on ``chat_port``."""
+    """Return the issuer profiles of team violet: for opaque tokens, and two chained issuers, of which the second is on ``chat_port``."""
     introspection = {"endpoint": f"http://{LOOPBACK}:{token_port}{INTROSPECTION_PATH}", "when": "always"}
     return [
         {**_issuer("demo-opaque", token_port, TOKEN_PATH), "subjectToken": {"introspection": introspection}, "errors": "strict"},

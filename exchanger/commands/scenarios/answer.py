@@ -105,7 +105,7 @@ def describe(answer: ScenarioAnswer) -> str:
     """Return ``answer`` in a few words, to fit a line of the table."""
     match answer.upstream:
         case Reached.NOT:
-            # All of it: it may have a token in it, which whoever shows it looks for.
+            # All of it: it may have a token in it, which the code that shows it looks for.
             is_page = answer.content_type.startswith("text/html")
             said = f"{answer.status} {_PAGE if is_page else _error_of(answer.body)}"
             challenges = "".join(f" [{challenge}]" for challenge in answer.challenges)

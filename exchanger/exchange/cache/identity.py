@@ -1,4 +1,4 @@
-"""The identity of a kept token: everything that shapes the token endpoint's answer, as bytes, and a keyed hash over them.
+"""The identity of a cached token: everything that shapes the token endpoint's answer, as bytes, and a keyed hash over them.
 
 A value is written out field by field, so that a new field is included automatically; fields that do not shape the answer are listed in
 ``EXEMPT``, with the reason. Every part is preceded by its kind and length, so different values never give the same bytes.
@@ -92,7 +92,7 @@ def encoded(value: object) -> bytes:
         case _ if isinstance(value, _ADDRESSES):
             return _joined(type(value).__name__, [str(value).encode()])
         case _:
-            raise TypeError(f"it is not decided how a {type(value).__qualname__} enters the key of a kept token")
+            raise TypeError(f"it is not decided how a {type(value).__qualname__} enters the key of a cached token")
 
 
 def _joined(kind: str, parts: list[bytes]) -> bytes:

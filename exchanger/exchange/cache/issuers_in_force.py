@@ -1,4 +1,4 @@
-"""The issuers that keep tokens, and what look-ups for each of them have in common.
+"""The issuers that cache tokens, and what look-ups for each of them have in common.
 
 Everything in a token's key except its subject token is the same for many requests, so it is prepared once for each shape of request. Shapes
 are compared by the identity of their parts, which is quick and safe: equal parts that are not the same object only make another shape.
@@ -41,7 +41,7 @@ class Tally:
 @final
 @attrs.define(eq=False)
 class KeepingIssuer:
-    """An issuer in force that keeps tokens."""
+    """An issuer in force that caches tokens."""
 
     policy: CachePolicy
     partition: IssuerPartition
@@ -81,7 +81,7 @@ def _with_first(issuers: Iterable[Issuer]) -> Iterator[Issuer]:
 @final
 @attrs.define(eq=False)
 class IssuersInForce:
-    """Knows which issuers keep tokens.
+    """Knows which issuers cache tokens.
 
     Args:
         memory: Has a partition for each of them.

@@ -59,7 +59,7 @@ class IssuerPartition:
 @final
 @attrs.define(eq=False)
 class MemoryStore:
-    """Keeps tokens by name. ``max_bytes`` bounds all of them."""
+    """Stores tokens by name. ``max_bytes`` bounds all of them."""
 
     max_bytes: int = MAX_BYTES
     partitions: list[IssuerPartition] = attrs.field(factory=list, init=False)

@@ -1,4 +1,4 @@
-"""Which kept tokens were refused by upstreams, and whether a token that is refused now goes or stays.
+"""Which cached tokens were refused by upstreams, and whether a token that is refused now goes or stays.
 
 A refused token goes once. If the one in its place is refused, too, the token is not the reason, as on a path that always answers 401: it
 stays, and nobody asks for a while. Then it begins anew, since the issuer may have learnt better meanwhile. So refusals cost one exchange a

@@ -253,7 +253,7 @@ class TokenCache:
             self.memory.renew_later(builder.of.partition, builder.memory.digest(_subject(request)), self._now())
 
     def asks_shared(self, request: TokenRequest) -> bool:
-        """Return whether ``find_shared`` may find something: a shared level is in use, and the issuer keeps tokens.
+        """Return whether ``find_shared`` may find something: a shared level is in use, and the issuer caches tokens.
 
         If the store is lost, this hurries the next attempt to connect to it.
         """

@@ -212,7 +212,7 @@ class IssuerProfile:
         if first is None:
             return "assertion.from names a profile that does not exist"
         if first.assertion is not None:
-            return "assertion.from names a profile that has an assertion itself; there are two issuers in a row at most"
+            return "assertion.from names a profile that has an assertion itself; at most two issuers can be chained"
         if first.grant_type not in ("", GrantType.TOKEN_EXCHANGE.value):
             return f"assertion.from must name a profile with the grantType {GrantType.TOKEN_EXCHANGE.value}"
         return ""

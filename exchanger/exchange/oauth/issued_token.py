@@ -281,7 +281,7 @@ def _actors_in(claims: Mapping[str, object]) -> tuple[_Actor, ...] | None:
 def _assertion_fault(rules: AssertionRules, read: Compact) -> IssuedFault | None:
     """Return why the second issuer would refuse the assertion, or why it is for another client of it.
 
-    An assertion that is not for this one must not be sent, whoever accepts it.
+    An assertion that is not for this one must not be sent, even if another issuer accepts it.
     """
     if "exp" not in read.claims:
         return IssuedFault(Diagnostic.ISSUED_UNJUDGED, "exp", "the assertion does not say when it expires")

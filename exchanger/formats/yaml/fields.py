@@ -76,8 +76,8 @@ class Field:
     or each of its texts. ``fields`` are those of the mapping, or of each mapping, in it. ``nullable``: null counts as missing, and a null
     item of its list is skipped. Only fields that the Go service has are, and those without which nothing is weaker; in any other field,
     null is a problem (see ``empty``). ``says`` is what its JSON
-    Schema says beyond all this. ``aliases`` are names of the same thing elsewhere, in lower case and without dashes: whoever writes one
-    means this field.
+    Schema says beyond all this. ``aliases`` are names of the same thing elsewhere, in lower case and without dashes: an author who writes
+    one means this field.
     """
 
     name: str

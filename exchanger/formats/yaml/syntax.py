@@ -1,6 +1,6 @@
 """What an author probably meant where the YAML parser fails: it says what it expected, and not what is wrong. Pure, in linear time.
 
-A hint may repeat the author's text. Whoever logs why a file with secrets cannot be read leaves it out.
+A hint may repeat the author's text. A log line on a file with secrets leaves it out.
 """
 
 import re

@@ -121,9 +121,9 @@ UNFIT_FOR_GATEWAY: Final = Code(
     "POL-5011",
     "A profile asks for something that the gateway does not do.",
     (
-        "exchanger check --gateway names a gateway that asks by HTTP, and which sees only answers of the service.",
+        "exchanger check --gateway names a gateway that asks over HTTP, and which sees only answers of the service.",
         "subjectToken.from lists headers besides Authorization. NGINX and Caddy leave them in the request, with the caller's token.",
-        "The profile has cache.dropRefused: true. By HTTP, the service never learns that an upstream refused a token.",
+        "The profile has cache.dropRefused: true. Over HTTP, the service never learns that an upstream refused a token.",
     ),
     "Remove the headers in the gateway's configuration, in each place that passes requests on, or read tokens from Authorization only. "
     "Remove cache.dropRefused.",

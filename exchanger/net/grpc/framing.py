@@ -52,7 +52,7 @@ class Deframer:
         return len(self._buffer)
 
     def feed(self, data: bytes, most: int | None = None) -> list[bytes]:
-        """Return the messages that ``data`` completes, in order, and keep those beyond ``most``.
+        """Return the messages that ``data`` completes, in order, and hold back messages after the first ``most``.
 
         After an exception this object must not be used any more.
 

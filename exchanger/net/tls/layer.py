@@ -11,7 +11,7 @@ import attrs
 # Largest record (RFC 8446 section 5.1), so also the largest result of one read of OpenSSL.
 RECORD_BYTES: Final = 16 * 1024
 
-# Type, version and length of a record, the latter in the last two (RFC 8446 section 5.1).
+# Type, version and length of a record; the length is in the last two bytes (RFC 8446 section 5.1).
 _HEADER_BYTES: Final = 5
 
 

@@ -24,7 +24,7 @@ MAX_FAILURES: Final = 8
 _MAX_NAMES: Final = 64
 
 _ATTRIBUTES: Final = "HttpOnly; SameSite=Strict; Path=/"
-_UNAUTHORISED: Final = error(401, "sign in with the console's token", ("WWW-Authenticate", "Bearer"))
+_UNAUTHORIZED: Final = error(401, "sign in with the console's token", ("WWW-Authenticate", "Bearer"))
 _TOO_MANY: Final = error(429, "too many failed attempts to sign in; try again in a moment", ("Retry-After", "1"))
 _NOT_NEEDED: Final = error(404, "this console has no token")
 _NO_TOKEN: Final = error(400, 'the body must be {"token": "…"}')
@@ -80,7 +80,7 @@ class ConsoleAccess:
         if self._file is None or has_session(request, self._file.token):
             return None
         bearer = bearer_of(request)
-        return await self._guess(bearer) if bearer else _UNAUTHORISED
+        return await self._guess(bearer) if bearer else _UNAUTHORIZED
 
     async def open_session(self, request: Request) -> Response:
         """Handle ``POST /session``."""
@@ -112,7 +112,7 @@ class ConsoleAccess:
             await trio.sleep(FAILURE_S)
         finally:
             self._failing -= 1
-        return _UNAUTHORISED
+        return _UNAUTHORIZED
 
 
 def _token_in(body: bytes) -> str | None:

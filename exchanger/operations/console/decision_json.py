@@ -35,7 +35,7 @@ BODY_LIMIT: Final = 2048
 # Characters of a header's value, and headers: a content type, and challenges with realm and scope.
 HEADER_LIMIT: Final = 512
 HEADERS: Final = 8
-# Characters of a scope, resource or audience, and how many of the latter two are shown.
+# Characters of a scope, resource or audience, and how many resources or audiences are shown.
 TARGET_LIMIT: Final = 256
 TARGETS: Final = 16
 

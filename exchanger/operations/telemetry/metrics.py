@@ -59,7 +59,7 @@ class HttpAuthzCounts:
 
     connections: int
     ended: int
-    unauthorised: int
+    unauthorized: int
 
 
 @final
@@ -382,18 +382,18 @@ class Metrics:
             ),
             gauge(
                 "ext_authz_http_connections",
-                "Open connections of gateways that ask by HTTP; absent without that port.",
+                "Open connections of gateways that ask over HTTP; absent without that port.",
                 {} if http_authz is None else {(): http_authz.connections},
             ),
             counter(
                 "ext_authz_http_connections_ended_total",
-                "Connections of gateways that ask by HTTP that found no room, or were closed to make room; absent without that port.",
+                "Connections of gateways that ask over HTTP that found no room, or were closed to make room; absent without that port.",
                 {} if http_authz is None else {(): http_authz.ended},
             ),
             counter(
-                "ext_authz_http_unauthorised_total",
-                "Questions by HTTP that were refused because they lacked the gateway's secret; absent without that port.",
-                {} if http_authz is None else {(): http_authz.unauthorised},
+                "ext_authz_http_unauthorized_total",
+                "Questions over HTTP that were refused because they lacked the gateway's secret; absent without that port.",
+                {} if http_authz is None else {(): http_authz.unauthorized},
             ),
             counter("log_lines_dropped_total", "Log lines dropped instead of written.", {(): gauges.log_lines_dropped()}),
             counter(

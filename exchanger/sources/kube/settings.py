@@ -20,16 +20,16 @@ MIN_WATCH_S: Final = 300.0
 MAX_WATCH_S: Final = 600.0
 # Seconds after which a watch that the server should have ended is given up: servers end them to the second, and a round trip is short.
 WATCH_MARGIN_S: Final = 15.0
-# Seconds without an event after which a watch is in doubt. Bookmarks come each minute (``bookmarkFrequency`` of the API server's cacher,
+# Seconds without an event after which a watch is suspect. Bookmarks come each minute (``bookmarkFrequency`` of the API server's cacher,
 # whose timer adds a second or two); this adds a quarter for a busy server.
 SILENCE_S: Final = 75.0
 # The same for several successive watches that were each cut before they delivered anything: none was long enough for a bookmark, so it
 # takes twice the time to tell this from bad luck.
 PATIENCE_S: Final = 2 * SILENCE_S
-# Seconds for which a watch in doubt is requested. Its normal end shows that nothing was held back, without any bookmark; a proxy that
+# Seconds for which a suspect watch is requested. Its normal end shows that nothing was held back, without any bookmark; a proxy that
 # buffers whole answers can hold an event back for no longer. That is about 110 requests an hour.
 SHORT_WATCH_S: Final = (30.0, 36.0)
-# Seconds after which a watch in doubt should have ended. With the list that follows, the policy is at most a minute old.
+# Seconds after which a suspect watch should have ended. With the list that follows, the policy is at most a minute old.
 SHORT_SILENCE_S: Final = 45.0
 # Seconds without an event before the end of the initial ones: a server that is silent for so long does not know the request. One that knows
 # it waits at most three seconds for its cache; client-go begins to complain after these ten.
@@ -56,7 +56,7 @@ COMPARE_SPREAD: Final = 0.2
 # Seconds between attempts, at random between the two, while an outage causes requests to be refused: the policy's age costs more than 1,600
 # small requests an hour.
 HURRY_S: Final = (1.5, 3.0)
-# Seconds for a watch in doubt meanwhile: its end shows that changes are followed again.
+# Seconds for a suspect watch meanwhile: its end shows that changes are followed again.
 HURRIED_WATCH_S: Final = (1.5, 3.0)
 # Seconds for a probe meanwhile. A request that gets lost may be answered much later than the next one.
 HURRIED_PROBE_S: Final = 10.0

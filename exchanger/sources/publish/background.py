@@ -2,7 +2,7 @@
 
 A full garbage collection looks at every object without a pause: with some large documents that takes a tenth of a second, during which
 nothing else runs. Policy has no cycles, so there is nothing to collect. No full collection begins while documents are read, and what
-reading allocates does not cause one later. Young objects, and the garbage of everything else, are collected as usual.
+reading allocates does not cause one later. Young objects, and the garbage of everything else, are collected as before.
 (https://docs.python.org/3/library/gc.html#gc.set_threshold)
 
 A computing thread releases the interpreter after the switch interval, and the event loop waits as long at each of its turns.

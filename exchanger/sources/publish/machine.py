@@ -116,7 +116,7 @@ class _NextGrants:
     """Grants that will replace the present ones: first ``revocation`` takes rights away, then all documents are held against them.
 
     ``is_revoked``: the revocation is that of these grants, not of earlier ones that came to nothing; ``lost`` are rights that it lacks.
-    ``held`` are the newest and the settled version under these grants; ``settled`` is the latter without them. ``documents`` and
+    ``held`` are the newest and the settled version under these grants; ``settled`` is the settled version without them. ``documents`` and
     ``relabelled`` namespaces have been built since.
     """
 
@@ -400,7 +400,7 @@ class Machine:
         return document.text is None or document.issuers == self.issuers
 
     def _says(self, source: Source, text: DocumentText) -> bool:
-        """Return whether ``text`` is the newest one of ``source``; in doubt it is not."""
+        """Return whether ``text`` is the newest one of ``source``; ``False`` if that is unclear."""
         if (known := self.pending.text(source)) is not None:
             return known == text
         if self.pending.concerns(source) or source in self._ready.documents or self._building is not None:

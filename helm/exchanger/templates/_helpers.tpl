@@ -221,7 +221,7 @@ a map has none, so variables that refer to others come after them.
 {{- toJson $found -}}
 {{- end -}}
 
-{{/* The volumes of the port for gateways that ask by HTTP, as a JSON list; `files` are its variables and their files in the volume. */}}
+{{/* The volumes of the port for gateways that ask over HTTP, as a JSON list; `files` are its variables and their files in the volume. */}}
 {{- define "exchanger.httpAuthzVolumes" -}}
 {{- $found := list -}}
 {{- with .Values.httpAuthz -}}

@@ -157,7 +157,7 @@ async def test_a_message_is_bounded(mock_clock: trio.testing.MockClock) -> None:
         (config_map(None), config_map(DENY), False),
     ],
 )
-async def test_only_what_becomes_of_a_selected_document_matters(after: Any, before: Any, allowed: bool) -> None:
+async def test_only_changes_of_selected_documents_matter(after: Any, before: Any, allowed: bool) -> None:
     assert (await Scene().judged(after, before))["allowed"] is allowed
 
 

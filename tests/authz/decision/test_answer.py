@@ -233,7 +233,7 @@ def test_without_headers_of_their_own_the_answer_is_that_of_begin() -> None:
         ({"errors": ErrorStyle.STRICT}, ["errors: strict: 401 and 403 for the caller's errors, 5xx for all others"]),
     ],
 )
-def test_a_profile_has_words_for_what_is_not_as_usual(changes: dict[str, Any], words: list[str]) -> None:
+def test_a_profile_has_words_for_unusual_fields(changes: dict[str, Any], words: list[str]) -> None:
     assert [f"{name}: {text}" for name, text in profile_of(attrs.evolve(PRIMARY, **changes))] == words
 
 

@@ -1,4 +1,4 @@
-"""A kept token that the upstream refuses: who is asked for its response, what goes, and what becomes of streams that wait."""
+"""A cached token that the upstream refuses: who is asked for its response, what goes, and what becomes of streams that wait."""
 
 from collections import Counter
 from collections.abc import AsyncIterator

@@ -54,7 +54,7 @@ async def test_without_the_secret_nothing_is_looked_at(tmp_path: Path, shown: tu
         assert (answer.status, answer.body, answer.values(b"authorization")) == (403, b"", [])
 
     assert records.records == []
-    assert service.unauthorised == len(asked)
+    assert service.unauthorized == len(asked)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ async def test_without_the_secret_the_first_answer_ends_the_connection(tmp_path:
     (answer,) = responses(await raw_answer(service, head, question("/envoy", b"/orders", (b"X-Exchanger-Secret", SECRET.encode()))))
 
     assert (answer.status, answer.values(b"connection")) == (403, [b"close"])
-    assert service.unauthorised == 1
+    assert service.unauthorized == 1
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -76,7 +76,7 @@ async def test_with_the_secret_questions_are_answered_and_it_goes_nowhere(tmp_pa
     received = await raw_answer(service, question(form, b"/orders", BEARER, (b"x-exchanger-SECRET", SECRET.encode())))
 
     assert responses(received)[0].status == 200
-    assert service.unauthorised == 0
+    assert service.unauthorized == 0
     assert SECRET.encode() not in received
     assert SECRET not in repr((records.records, [record.request.fields.fields for record in records.records]))
 

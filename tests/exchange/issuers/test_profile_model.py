@@ -92,7 +92,7 @@ def test_an_assertion_defaults_to_an_id_jag_for_the_profiles_issuer() -> None:
         ("grantType: jwt-bearer, assertion: {from: a, audience: b}", "names a profile that has an assertion itself"),  # a cycle
     ],
 )
-def test_there_are_two_issuers_in_a_row_at_most(first: str, problem: str) -> None:
+def test_at_most_two_issuers_can_be_chained(first: str, problem: str) -> None:
     others = FIRST.replace("}\n", f", {first}}}\n") + FIRST.replace("first", "third")
     found = plan_of(profiles(f"  - {{{CHAINED}, assertion: {{from: first}}}}\n", others))
     assert isinstance(found, Rejected)

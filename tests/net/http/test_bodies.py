@@ -68,7 +68,7 @@ async def test_the_slowest_of_late_gives_way(autojump_clock: Clock) -> None:
 
 @pytest.mark.parametrize("sent", [1, MIB, 16 * MIB - 1], ids=["a byte", "a mebibyte", "all but a byte"])
 @pytest.mark.parametrize("count", [4, 40])
-async def test_whoever_announces_much_and_sends_little_keeps_nobody_out(sent: int, count: int, autojump_clock: Clock) -> None:
+async def test_a_client_that_announces_much_and_sends_little_keeps_nobody_out(sent: int, count: int, autojump_clock: Clock) -> None:
     at = Served(WEBHOOK)
     async with trio.open_nursery() as nursery:
         for _ in range(count if sent < 16 * MIB - 1 else 5):

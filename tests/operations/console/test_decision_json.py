@@ -111,7 +111,7 @@ def test_an_exchange_is_shown_with_its_target_and_call(
         ),
     ],
 )
-def test_of_two_issuers_in_a_row_the_first_is_shown_too(leg: FirstLeg, shown: Item) -> None:
+def test_of_two_chained_issuers_the_first_is_shown_too(leg: FirstLeg, shown: Item) -> None:
     found = item(attrs.evolve(record(ALLOWED), exchange=Exchange(TARGET, "chat.example.com", TokenCall(0.02, 200), first_leg=leg)))
     exchange = found["exchange"]
     assert isinstance(exchange, dict)

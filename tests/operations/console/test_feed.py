@@ -70,7 +70,7 @@ def test_an_enormous_request_is_not_kept_as_it_is() -> None:
     assert len(feed.latest(1)[0][2].request.path) <= PATH_LIMIT
 
 
-async def test_whoever_waits_is_woken_by_the_next_decision() -> None:
+async def test_a_waiter_is_woken_by_the_next_decision() -> None:
     feed, woken = filled(False), list[int]()
 
     async def wait() -> None:

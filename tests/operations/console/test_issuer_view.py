@@ -1,4 +1,4 @@
-"""The list of issuer profiles: a word for how each client authenticates, what is not as usual, and no secret. And who is spared."""
+"""The list of issuer profiles: a word for how each client authenticates, what is unusual, and no secret. And who is spared."""
 
 import attrs
 import orjson
@@ -56,7 +56,7 @@ def test_nothing_secret_is_shown(now: tuple[ClientProof, str], before: tuple[Cli
     assert CANARY not in orjson.dumps(shown_profiles([issuer], lambda _issuer: True)).decode()
 
 
-def test_a_profile_is_shown_with_what_is_not_as_usual() -> None:
+def test_a_profile_is_shown_with_its_unusual_fields() -> None:
     discovered = attrs.evolve(
         PRIMARY,
         name="discovered",
@@ -99,7 +99,7 @@ async def test_the_console_lists_the_profiles_in_force() -> None:
     assert b"client-secret" not in found.body
 
 
-def test_issuers_that_are_called_as_usual_are_not_listed() -> None:
+def test_issuers_with_usual_profiles_are_not_listed() -> None:
     assert shown_issuers([IssuerHealth("a", "a.example", in_flight=3, max_in_flight=4), IssuerHealth("b", "b.example")]) == {
         "listed": [],
         "more": 0,

@@ -208,7 +208,7 @@ async def test_replaced_token_ends_sessions_and_streams(token_file: Path, monkey
         assert (await console.get("/api/policy", "Authorization: Bearer another-token-of-length")).status == 200
 
 
-async def test_whoever_watches_does_not_give_place() -> None:
+async def test_a_watching_client_does_not_give_place() -> None:
     async with running() as console, console.watching() as watching, contextlib.AsyncExitStack() as stack:
         for _ in range(3 * LIMITS.connections):
             await stack.enter_async_context(console.peer())

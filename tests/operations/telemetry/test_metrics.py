@@ -55,7 +55,7 @@ NAMES = {
     "ext_authz_grpc_connections_refused_total": "counter",
     "ext_authz_http_connections": "gauge",
     "ext_authz_http_connections_ended_total": "counter",
-    "ext_authz_http_unauthorised_total": "counter",
+    "ext_authz_http_unauthorized_total": "counter",
     "log_lines_dropped_total": "counter",
     "exchanger_build_info": "gauge",
 }
@@ -276,7 +276,7 @@ def test_gauges_are_read_at_the_scrape() -> None:
         ("ext_authz_grpc_connections_refused_total",): 6,
         ("ext_authz_http_connections",): 12,
         ("ext_authz_http_connections_ended_total",): 13,
-        ("ext_authz_http_unauthorised_total",): 14,
+        ("ext_authz_http_unauthorized_total",): 14,
         ("log_lines_dropped_total",): 3,
         ("exchanger_build_info", "1.2.3"): 1,
     }

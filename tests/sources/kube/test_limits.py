@@ -42,7 +42,7 @@ def applied(made: ReflectorStore[ConfigMap], event: Put[ConfigMap] | Deleted) ->
     return {key.name: made.items[key].value.document if key in made.items else "gone" for key in changed}
 
 
-def test_nothing_is_kept_of_those_beyond() -> None:
+def test_nothing_is_kept_of_objects_over_the_limit() -> None:
     made = store("a", "c", "d")
     assert applied(made, Put(item("b", 11))) == {"b": "text", "c": None}
     assert [bool(item.value.over_quota) for item in made.items.values()] == [False, True, True, False]
@@ -79,7 +79,7 @@ async def running(cluster: Cluster, limits: NamespaceLimits, *namespaces: str) -
 
 @pytest.mark.parametrize("namespaces", [(), ("n",)])
 @pytest.mark.parametrize("initial", [Initial.OFFERED, Initial.REFUSED])
-async def test_those_beyond_close_and_count_again_within_two_seconds(
+async def test_objects_over_the_limit_fail_closed_and_count_again_in_two_seconds(
     autojump_clock: MockClock, initial: Initial, namespaces: tuple[str, ...]
 ) -> None:
     cluster = Cluster()

@@ -274,7 +274,7 @@ async def test_a_thread_frees_the_versions_under_grants_that_newer_ones_replace(
 
 
 @pytest.mark.usefixtures("without_automatic_collections")
-def test_collections_are_as_usual_after_work_that_put_one_off() -> None:
+def test_collections_resume_after_work_that_put_one_off() -> None:
     usual, background = gc.get_threshold(), Background()
     gc.collect()
     with background.watched():

@@ -37,7 +37,7 @@ _HERE: Final = importlib.resources.files(__package__)
 
 @enum.unique
 class GatewayKind(enum.Enum):
-    """Which gateway asks the service, and how; the value is the option's. ``ENVOY`` asks by gRPC, the others over HTTP."""
+    """Which gateway asks the service, and how; the value is the option's. ``ENVOY`` asks over gRPC, the others over HTTP."""
 
     ENVOY = "envoy"
     ENVOY_HTTP = "envoy-http"

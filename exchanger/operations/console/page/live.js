@@ -91,7 +91,7 @@ export class Live {
     announce(this.#store.paused ? "Paused. New requests wait." : "Resumed.");
   }
 
-  /** Let new rows wait while a request is open, so that its own stays where it is. Whoever pauses or goes on meanwhile has the last word. */
+  /** Let new rows wait while a request is open, so that its own stays where it is. Who pauses or resumes meanwhile has the last word. */
   hold(open) {
     if (open && !this.#store.paused) {
       this.#held = true;

@@ -12,7 +12,7 @@ export function flow(item, siblings = 0) {
   const allowed = item.result === "allowed";
   const steps = [
     step("client", "gateway", `${item.method || "request"}`, `The client sends ${item.method || "a request"} ${item.host}${item.path}.`),
-    step("gateway", "exchanger", ["ext_proc", "http"].includes(item.asked_by) ? item.asked_by : "ext_authz", item.asked_by === "http" ? "The gateway asks by HTTP, and waits." : `Envoy asks with its filter ${item.asked_by}, and waits.`),
+    step("gateway", "exchanger", ["ext_proc", "http"].includes(item.asked_by) ? item.asked_by : "ext_authz", item.asked_by === "http" ? "The gateway asks over HTTP, and waits." : `Envoy asks with its filter ${item.asked_by}, and waits.`),
     decided(item),
     ...judged(item),
     ...exchanged(item, siblings),

@@ -30,7 +30,7 @@ export class Edit {
     this.#api = api;
     this.#lab = lab;
     this.#openTrace = openTrace;
-    // Whoever has added a file elsewhere comes back to this page. A file that changes no policy makes no other sign.
+    // An author who has added a file elsewhere comes back to this page. A file that changes no policy makes no other sign.
     addEventListener("focus", () => this.#lookIfShown());
     addEventListener("beforeunload", (event) => this.unsaved && event.preventDefault());
     document.addEventListener("keydown", (event) => {
