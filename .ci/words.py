@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-# NOTES.md quotes names that were.
-PAGES: Final = ("*.md", "helm/*.yaml", "helm/*.tpl", "helm/*.json", ":!NOTES.md", ":!docs/reference/codes.md")
+# NOTES.md and the changelog quote names that were.
+PAGES: Final = ("*.md", "helm/*.yaml", "helm/*.tpl", "helm/*.json", ":!NOTES.md", ":!CHANGELOG.md", ":!docs/reference/codes.md")
 WORDS: Final = {
     r"kept tokens?": "cached token",
     r"keeps? tokens?": "cache tokens",

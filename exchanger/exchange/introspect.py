@@ -121,7 +121,7 @@ class VerdictCache:
         place = _place(request)
         if isinstance(outcome, ExchangedToken):
             # The issuer may have looked as soon as it was asked.
-            until = self.now() - (0.0 if outcome.call is None else outcome.call.duration) + rules.keep_for
+            until = self.now() - (0.0 if outcome.call is None else outcome.call.duration) + rules.cache_ttl
             expires = math.inf if outcome.expires_at is None else float(outcome.expires_at)
             self._keep(self.passed, place, _Kept(_verdict_of(outcome), until, expires))
             self.turned_away.pop(place, None)

@@ -133,19 +133,19 @@ MAX_IN_FLIGHT: Final = 10_000
 @final
 @attrs.frozen
 class CachePolicy:
-    """How tokens of an issuer are kept: each for ``max_ttl`` seconds at most, and at most ``max_entries`` of them.
+    """How tokens of an issuer are cached: each for ``max_ttl`` seconds at most, and at most ``max_entries`` of them.
 
-    ``drop_refused``: one that an upstream refuses is not served again.
+    ``evict_rejected``: one that an upstream rejects is not served again.
     """
 
     max_ttl: float = attrs.field(
-        metadata=about("How long a token is kept at most, such as 90s or 5m; never beyond its expiry.", least=MIN_TTL, most=MAX_TTL)
+        metadata=about("How long a token is cached at most, such as 90s or 5m; never beyond its expiry.", least=MIN_TTL, most=MAX_TTL)
     )
-    max_entries: int = attrs.field(metadata=about("How many tokens are kept at most.", least=1, most=MAX_ENTRIES))
-    drop_refused: bool = attrs.field(
+    max_entries: int = attrs.field(metadata=about("How many tokens are cached at most.", least=1, most=MAX_ENTRIES))
+    evict_rejected: bool = attrs.field(
         default=False,
         metadata=about(
-            "Whether a token that an upstream refuses (401) is forgotten. Needs ext_proc with allow_mode_override; without effect behind "
+            "Whether a token that an upstream rejects (401) is evicted. Needs ext_proc with allow_mode_override; without effect behind "
             "ext_authz. Default: false."
         ),
     )
@@ -224,8 +224,8 @@ MAX_ACTORS: Final = 10
 
 # How long an issuer's word that a token is active counts: half a minute is no longer than users expect a logout to take. Above five minutes
 # tokens with a short lifetime, judged by keys, would be safer.
-KEEP_FOR: Final = 30.0
-MOST_KEEP_FOR: Final = "5m"
+CACHE_TTL: Final = 30.0
+MAX_CACHE_TTL: Final = "5m"
 
 
 @final
@@ -233,12 +233,12 @@ MOST_KEEP_FOR: Final = "5m"
 class IntrospectionRules:
     """Which callers' tokens their issuer is asked about (RFC 7662), at ``endpoint``, or "" where its metadata say.
 
-    It is asked about all tokens (``always``), or about those that are no JWTs. Its word counts for ``keep_for`` seconds.
+    It is asked about all tokens (``always``), or about those that are no JWTs. Its word counts for ``cache_ttl`` seconds.
     """
 
     endpoint: str = ""
     always: bool = False
-    keep_for: float = KEEP_FOR
+    cache_ttl: float = CACHE_TTL
 
 
 @final

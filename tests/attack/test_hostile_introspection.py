@@ -170,7 +170,7 @@ def asking(folder: Path) -> Generator[Asked]:
     with own_issuer() as keys, recording(answer) as server:
 
         def profile(name: str, keep: str) -> dict[str, object]:
-            introspection = {"endpoint": f"{server.url}/introspect", "keepFor": keep}
+            introspection = {"endpoint": f"{server.url}/introspect", "cacheTTL": keep}
             return {
                 "name": name,
                 "tokenEndpoint": f"{server.url}/token",

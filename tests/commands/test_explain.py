@@ -248,7 +248,7 @@ async def test_explain_says_the_same_offline_and_from_a_console(
 
 
 async def test_long_labels_make_the_column_wider(path: str, tmp_path: Path) -> None:
-    issuers = written(tmp_path, "issuers.yaml", f"{PROFILE}    cache: {{maxTTL: 5m, maxEntries: 100, dropRefused: true}}\n")
+    issuers = written(tmp_path, "issuers.yaml", f"{PROFILE}    cache: {{maxTTL: 5m, maxEntries: 100, evictRejected: true}}\n")
     _, told = await run(ExplainOptions("GET", ORDER, SAME, policy=(path,), issuers=Path(issuers)))
     assert "\n  by             team-orders/orders entries[0]\n" in told
     assert "\n  refused tokens dropped from the cache if an upstream refuses them" in told

@@ -33,7 +33,7 @@ GATEWAY: Final = "gateway"
 # Clients that ask about tokens, each with another proof. Keycloak says nothing of tokens that are not for the client.
 ASKING: Final = (KEY_CLIENTS[0], CERTIFICATE, FEDERATED, SECRET)
 # Seconds for which what Keycloak says of a token counts.
-KEEP_FOR_S: Final = 3
+CACHE_TTL_S: Final = 3
 # No exchange fails because the machine stalls.
 PATIENCE: Final = {
     "TOKEN_ENDPOINT_REQUEST_TIMEOUT": "25s",
@@ -224,10 +224,10 @@ def profiles(folder: Path, realm: str, workloads: OwnIssuer, key_ids: dict[str, 
     closed = f"https://{HOST}:{free_port()}/token"
     found["misnamed"] = {**found["strict"], "discovery": f"{realm}/"}
     found["strict-down"] = {"tokenEndpoint": closed, "clientID": SECRET, "clientSecret": "of-has-secret", "errors": "strict"}
-    asking = {"issuers": [realm], "audiences": [GATEWAY], "introspection": {"when": "always", "keepFor": f"{KEEP_FOR_S}s"}}
+    asking = {"issuers": [realm], "audiences": [GATEWAY], "introspection": {"when": "always", "cacheTTL": f"{CACHE_TTL_S}s"}}
     found["asks"] = {**judged, "cache": {"maxTTL": "5m", "maxEntries": 100}, "subjectToken": asking}
     for client in ASKING:
-        found[f"asks-as-{client}"] = {**found[client], "subjectToken": {"introspection": {"when": "always", "keepFor": "0s"}}}
+        found[f"asks-as-{client}"] = {**found[client], "subjectToken": {"introspection": {"when": "always", "cacheTTL": "0s"}}}
     found["asks-each-time"] = found[f"asks-as-{SECRET}"]
     found["jwt-bearer"] = {**secret, "grantType": "jwt-bearer"}
     return found

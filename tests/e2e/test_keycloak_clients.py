@@ -17,9 +17,9 @@ from exchanger.commands.scenarios.client import fetch
 from exchanger.net.http.message import Request
 from tests.e2e.client_world import (
     ASKING,
+    CACHE_TTL_S,
     CERTIFICATE,
     FEDERATED,
-    KEEP_FOR_S,
     KEY_CLIENTS,
     PATIENCE,
     SECRET,
@@ -39,7 +39,7 @@ from tests.e2e.service import serving
 pytestmark = [pytest.mark.full, pytest.mark.keycloak, pytest.mark.slow]
 
 # Many times the seconds for which Keycloak's word counts: the machine may stall.
-PATIENCE_S: Final = 20 * KEEP_FOR_S
+PATIENCE_S: Final = 20 * CACHE_TTL_S
 
 FORWARDED: Final = "x-forwarded-access-token"
 

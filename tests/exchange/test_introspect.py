@@ -236,10 +236,12 @@ async def test_without_issuers_each_token_is_asked_about(autojump_clock: MockClo
 
 
 @pytest.mark.parametrize(
-    ("keep_for", "life", "counts"), [(30.0, None, 30.0), (30.0, 10, 10.0), (30.0, 100, 30.0), (1.0, None, 1.0), (300.0, None, 300.0)]
+    ("cache_ttl", "life", "counts"), [(30.0, None, 30.0), (30.0, 10, 10.0), (30.0, 100, 30.0), (1.0, None, 1.0), (300.0, None, 300.0)]
 )
-async def test_how_long_a_word_counts(keep_for: float, life: int | None, counts: float, autojump_clock: MockClock) -> None:
-    async with introspecting(attrs.evolve(OPAQUE, introspection=attrs.evolve(AT, keep_for=keep_for)), cache=CachePolicy(3600.0, 10)) as it:
+async def test_how_long_a_word_counts(cache_ttl: float, life: int | None, counts: float, autojump_clock: MockClock) -> None:
+    async with introspecting(
+        attrs.evolve(OPAQUE, introspection=attrs.evolve(AT, cache_ttl=cache_ttl)), cache=CachePolicy(3600.0, 10)
+    ) as it:
         it.issuer.active["opaque"] = {} if life is None else {"exp": NOW + life}
         assert passed(await it.ask("opaque"))
         del it.issuer.active["opaque"]
@@ -341,9 +343,9 @@ async def test_made_up_tokens_take_half_of_the_calls(most: int, half: int, autoj
 
 @settings(max_examples=examples(10), deadline=None)
 @given(st.integers(4, 16), st.integers(10, 40), st.sampled_from([0.02, 0.05, 0.1]), st.sampled_from([0.0, 0.2, 30.0]))
-def test_a_flood_of_made_up_tokens_delays_known_callers_by_few_rounds(most: int, made_up: int, slow: float, keep_for: float) -> None:
+def test_a_flood_of_made_up_tokens_delays_known_callers_by_few_rounds(most: int, made_up: int, slow: float, cache_ttl: float) -> None:
     """``made_up`` tokens come in each round of the issuer's calls, far more than it can be asked about."""
-    rules = attrs.evolve(OPAQUE, introspection=attrs.evolve(AT, keep_for=keep_for))
+    rules = attrs.evolve(OPAQUE, introspection=attrs.evolve(AT, cache_ttl=cache_ttl))
 
     async def main() -> None:
         async with introspecting(rules, limits=CallLimits(most)) as it:
@@ -394,7 +396,7 @@ async def test_a_token_without_its_turn_is_ahead_of_unknown_ones_next_time(leave
 
 
 async def test_what_was_active_gets_its_turn_and_no_decision(autojump_clock: MockClock) -> None:
-    async with introspecting(attrs.evolve(OPAQUE, introspection=attrs.evolve(AT, keep_for=0.0))) as it:
+    async with introspecting(attrs.evolve(OPAQUE, introspection=attrs.evolve(AT, cache_ttl=0.0))) as it:
         it.issuer.active["known"] = {}
         assert passed(await it.ask("known"))
         assert (it.verdicts.history(it.request("known")), it.verdicts.find(it.request("known"))) == (TokenHistory.ACTIVE, None)
@@ -548,11 +550,11 @@ STEPS: Final = st.lists(
 
 @settings(max_examples=examples(100), deadline=None)
 @given(STEPS, st.sampled_from([0.0, 1.0, 5.0]), st.sampled_from([0.0, 0.7]))
-def test_who_passes_was_said_active_within_the_time(steps: list[tuple[str, str, float]], keep_for: float, slow: float) -> None:
+def test_who_passes_was_said_active_within_the_time(steps: list[tuple[str, str, float]], cache_ttl: float, slow: float) -> None:
     """And who is refused was said inactive within a second."""
 
     async def main() -> None:
-        async with introspecting(attrs.evolve(OPAQUE, introspection=attrs.evolve(AT, keep_for=keep_for)), seconds=20.0) as it:
+        async with introspecting(attrs.evolve(OPAQUE, introspection=attrs.evolve(AT, cache_ttl=cache_ttl)), seconds=20.0) as it:
             it.issuer.slow = slow
             said: dict[tuple[str, bool], float] = {}
             answer = it.issuer.token
@@ -575,7 +577,7 @@ def test_who_passes_was_said_active_within_the_time(steps: list[tuple[str, str, 
                     outcome = await it.ask(subject)
                     active = passed(outcome)
                     assert active or told(outcome) == INACTIVE
-                    within = max(keep_for, 0.0) if active else ASK_AGAIN_S + slow
+                    within = max(cache_ttl, 0.0) if active else ASK_AGAIN_S + slow
                     assert said[subject, active] >= began - within
                     assert it.kept <= 2
 

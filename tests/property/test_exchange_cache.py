@@ -211,7 +211,7 @@ def test_the_cache_is_a_list_with_ends(script: list[tuple[Any, ...]]) -> None:
 # Law: of cached tokens that upstreams refuse, exactly the refused one goes, once a minute at most for each caller and target; and who is
 # not refused loses nothing.
 
-REFUSING: Final = issuer(cache=attrs.evolve(POLICY, drop_refused=True))
+REFUSING: Final = issuer(cache=attrs.evolve(POLICY, evict_rejected=True))
 ASKED: Final = request("user", of=REFUSING)
 users = st.integers(0, 2)
 responses = st.one_of(

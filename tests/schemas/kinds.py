@@ -299,8 +299,8 @@ reference = maybe | mapping(
 )
 credential = {"clientID": words, "clientIDSecretRef": reference, "clientSecret": words, "clientSecretSecretRef": reference}
 cache = mapping(
-    ("dropRefused",),
-    dropRefused=maybe | rarely(st.sampled_from(["true", 1]), st.booleans(), 9),
+    ("evictRejected",),
+    evictRejected=maybe | rarely(st.sampled_from(["true", 1]), st.booleans(), 9),
     maxTTL=mostly(["90s", "1h30m", "+5m", "1.5s", ".5h", "2000ms"], "", "5", "m", "5 m", "1d"),
     maxEntries=rarely(st.sampled_from([0, -1, 1_000_001, "5", True]), st.integers(1, 1_000_000), 9),
 )
@@ -357,7 +357,7 @@ ISSUED_TOKEN: Final = {
     "scopeAlso": maybe | st.lists(st.sampled_from(["openid", ""]), max_size=2),
     "maxLifetime": st.sampled_from([None, "15m", "8761h", "", "1d"]),
     "signature": maybe,
-    "opaque": maybe | mostly(["refuse", "pass", ""], "allow"),
+    "opaque": maybe | mostly(["reject", "pass", ""], "allow"),
 }
 ASSERTION: Final = {
     "from": st.sampled_from([None, "", " ", "p", "idp", "none"]),

@@ -60,7 +60,7 @@ class Introspection(Part):
 
     def profile(self, issuer: SimulatedIssuer) -> dict[str, Any]:
         scheme = "http" if issuer.context is None else "https"
-        asks = {"endpoint": f"{scheme}://{issuer.host}/introspect", "when": "always", "keepFor": f"{_KEPT:g}s"}
+        asks = {"endpoint": f"{scheme}://{issuer.host}/introspect", "when": "always", "cacheTTL": f"{_KEPT:g}s"}
         return {"subjectToken": {"introspection": asks, "audiences": [AUDIENCE]}}
 
     def storm(self, every: Every) -> None:

@@ -172,7 +172,7 @@ class World:
                 profile["caFile"] = str(self.folder / "authorities.pem")
             if plan.cache:
                 profile["cache"] = {"maxTTL": f"{MAX_TTL}s", "maxEntries": _FEW if plan.crowded else 1000}
-                profile["cache"] |= {"dropRefused": True} if plan.refusals else {}
+                profile["cache"] |= {"evictRejected": True} if plan.refusals else {}
             if plan.permits:
                 profile["limits"] = {"maxInFlight": plan.permits, "breaker": True}
             for part in self.parts:

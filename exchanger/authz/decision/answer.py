@@ -185,7 +185,7 @@ _BY_DEFAULT: Final = (AUTHORIZATION,)
 def profile_of(issuer: Issuer) -> Iterator[tuple[str, str]]:
     """Yield the non-default settings of ``issuer``'s profile in words, each after a name."""
     yield from _callers_token(issuer.subject)
-    if issuer.cache is not None and issuer.cache.drop_refused:
+    if issuer.cache is not None and issuer.cache.evict_rejected:
         yield "refused tokens", "dropped from the cache if an upstream refuses them; needs ext_proc with allow_mode_override"
     yield from _requests_of(issuer)
     if issuer.issued is not None:
@@ -233,7 +233,7 @@ def _introspection_of(subject: SubjectRules, rules: IntrospectionRules) -> str:
     """Return which tokens the issuer is asked about, in words."""
     which = "each token" if rules.always else "tokens that are not JWTs"
     meant = f", for {_either(subject.audiences)}" if subject.audiences and not subject.issuers else ""
-    kept = f"; its word counts for {rules.keep_for:g} s" if rules.keep_for else "; for each request"
+    kept = f"; its word counts for {rules.cache_ttl:g} s" if rules.cache_ttl else "; for each request"
     return f"whether {which} {'is' if rules.always else 'are'} active{meant}, at {rules.endpoint or 'the introspection endpoint'}{kept}"
 
 
@@ -256,7 +256,7 @@ def _proof_of(rules: IssuedTokenRules) -> Iterator[str]:
         yield f"valid for at most {rules.max_lifetime:g} s"
     if rules.signature:
         yield f"verified by the keys {f'at {rules.jwks_uri}' if rules.jwks_uri else f'of {rules.keys_of}'}"
-    yield "opaque tokens pass" if rules.opaque else "opaque tokens are refused"
+    yield "opaque tokens pass" if rules.opaque else "opaque tokens are rejected"
 
 
 def _either(texts: tuple[str, ...]) -> str:

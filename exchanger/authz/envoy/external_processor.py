@@ -111,7 +111,7 @@ class ExternalProcessor(ExternalProcessorServicer):
         if not isinstance(outcome, ExchangePending):
             return encode_request_headers(outcome)
         asked, recall = outcome.token_request, self.recall
-        if recall is None or asked.issuer.cache is None or not asked.issuer.cache.drop_refused:
+        if recall is None or asked.issuer.cache is None or not asked.issuer.cache.evict_rejected:
             waiting = WaitingRequest(evaluator, request, outcome, started, Filter.EXT_PROC, encode_request_headers)
             return waiting.begin(call.deadline)
         encode = partial(self._encode, recall, asked, stream or _Stream())

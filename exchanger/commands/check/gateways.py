@@ -30,5 +30,5 @@ def _unfit(profile: Issuer[Reference], gateway: HttpGateway) -> Iterator[str]:
         how = "; ".join(_REMOVED_BY[gateway].format(name) for name in removed)
         names = ", ".join(removed)
         yield f"{where} subjectToken.from lists {names}, which {gateway.value} passes on unless its configuration removes it ({how})"
-    if profile.cache is not None and profile.cache.drop_refused:
-        yield f"{where} cache.dropRefused has no effect behind {gateway.value}: the service sees no responses"
+    if profile.cache is not None and profile.cache.evict_rejected:
+        yield f"{where} cache.evictRejected has no effect behind {gateway.value}: the service sees no responses"

@@ -220,14 +220,14 @@ class TokenCache:
     def asks_upstream(self, request: TokenRequest, /) -> bool:
         """See ``typing.TokenRecall``."""
         builder = self.issuers.builder_for(request)
-        if builder is None or not builder.of.policy.drop_refused:
+        if builder is None or not builder.of.policy.evict_rejected:
             return False
         return self._recall.asks(builder.memory.digest(_subject(request)), self.network.steady())
 
     def upstream_answered(self, request: TokenRequest, token: Secret, /, *, refused: bool) -> None:
         """See ``typing.TokenRecall``."""
         builder = self.issuers.builder_for(request)
-        if builder is None or not builder.of.policy.drop_refused:
+        if builder is None or not builder.of.policy.evict_rejected:
             return
         subject, of = _subject(request), builder.of
         digest = builder.memory.digest(subject)

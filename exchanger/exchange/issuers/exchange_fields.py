@@ -15,9 +15,9 @@ from exchanger.exchange.issuers.value_sources import Reference, Shape, in_files
 from exchanger.formats.yaml.text_rules import NOT_BLANK
 from exchanger.model.issuer import (
     AUTHORIZATION,
-    KEEP_FOR,
+    CACHE_TTL,
     MAX_ACTORS,
-    MOST_KEEP_FOR,
+    MAX_CACHE_TTL,
     ActorCredentials,
     ActorToken,
     IntrospectionRules,
@@ -54,7 +54,7 @@ _NO_TOKENS: Final = frozenset(
 _OF_ENVOY: Final = "x-envoy"
 _LISTED: Final = {"minItems": 1, "maxItems": MAX_ITEMS}
 _WHEN: Final = {"opaque": False, "always": True}
-LEAST_KEEP_FOR: Final = "0s"
+MIN_CACHE_TTL: Final = "0s"
 
 
 @final
@@ -113,12 +113,12 @@ class Introspection:
         one_of(_WHEN),
         default="",
     )
-    keep_for: float | None = attrs.field(
+    cache_ttl: float | None = attrs.field(
         default=None,
         metadata=about(
             "How long the issuer's word that a token is active counts, such as 30s (the default); 0s: it is asked for each request.",
-            least=LEAST_KEEP_FOR,
-            most=MOST_KEEP_FOR,
+            least=MIN_CACHE_TTL,
+            most=MAX_CACHE_TTL,
         ),
     )
 
@@ -133,7 +133,7 @@ class Introspection:
             problems.append(f"subjectToken.introspection.endpoint {found.reason}")
         elif self.endpoint and client.has_certificate and self.endpoint[:6].lower() != "https:":
             problems.append("clientCertificate needs a subjectToken.introspection.endpoint with https")
-        return IntrospectionRules(self.endpoint, always, KEEP_FOR if self.keep_for is None else self.keep_for)
+        return IntrospectionRules(self.endpoint, always, CACHE_TTL if self.cache_ttl is None else self.cache_ttl)
 
 
 @final

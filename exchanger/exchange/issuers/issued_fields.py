@@ -24,7 +24,7 @@ _AUDIENCE: Final = {"requested": None}
 _SUBJECT: Final = {"same": "sub", "any": ""}
 _SCOPE: Final = {"requested": True, "any": False}
 _ACTOR: Final = words_of(ActorRule)
-_OPAQUE: Final = {"refuse": False, "pass": True}
+_OPAQUE: Final = {"reject": False, "pass": True}
 _LISTED: Final = {"minItems": 1, "maxItems": MAX_ITEMS}
 
 
@@ -69,7 +69,7 @@ class IssuedToken:
     )
     signature: bool = described("Whether tokens are verified by the issuer's keys. Default: false.", default=False)
     jwks_uri: str = described("The URL of these keys (JWKS). Default: where the issuer's metadata say.", default="")
-    opaque: str = described("What happens to a token that is not a JWT: refuse (the default) or pass.", one_of(_OPAQUE), default="")
+    opaque: str = described("What happens to a token that is not a JWT: reject (the default) or pass.", one_of(_OPAQUE), default="")
 
     def issued(self, discovery: str, grant: GrantType, rules: ProfileRules, problems: list[str]) -> IssuedTokenRules:
         """Return the rules for exchanged tokens. Problems are added to ``problems``."""

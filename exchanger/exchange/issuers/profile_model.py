@@ -336,9 +336,9 @@ class Rejected:
 
 def responses_needed(plan: Plan) -> tuple[str, ...]:
     """Return for each profile that needs upstreams' responses that it does: only the gateway knows whether the service gets them."""
-    needing = (profile.name for profile in plan.profiles if profile.cache is not None and profile.cache.drop_refused)
+    needing = (profile.name for profile in plan.profiles if profile.cache is not None and profile.cache.evict_rejected)
     text = "has no effect behind ext_authz, which sees no responses; with ext_proc, it needs allow_mode_override"
-    return tuple(f'issuer profile "{name}" cache.dropRefused {text}' for name in needing)
+    return tuple(f'issuer profile "{name}" cache.evictRejected {text}' for name in needing)
 
 
 def id_tokens_needed(plan: Plan) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ UNSAID: Final = (
     "a client id or client secret of more than one line",
     "the parameters that the service sets itself",
     "header names and paths that cannot exist",
-    "a maxTTL of less than 1s or more than 24h, a maxLifetime of more than a year, and a keepFor of more than 5m",
+    "a maxTTL of less than 1s or more than 24h, a maxLifetime of more than a year, and a cacheTTL of more than 5m",
     "whole numbers written in anything but decimal digits",
     "the length of strings",
 )

@@ -50,12 +50,12 @@ NEEDS_RESPONSES: Final = Code(
     "POL-5005",
     "A profile drops tokens that upstreams refuse, which works only with ext_proc.",
     (
-        "The profile has cache.dropRefused: true. The service learns of refusals from responses, and ext_authz sees none.",
-        "With ext_proc, the gateway must allow mode overrides (allow_mode_override; chart: extProc.recall).",
+        "The profile has cache.evictRejected: true. The service learns of refusals from responses, and ext_authz sees none.",
+        "With ext_proc, the gateway must allow mode overrides (allow_mode_override; chart: extProc.evictRejected).",
     ),
     "If the gateway uses ext_proc and allows mode overrides, leave the field as it is. Otherwise remove it: it has no effect.",
     "issuers:\n  - name: primary\n    tokenEndpoint: https://issuer.example.com/token\n    clientID: exchanger\n    clientSecret: s\n"
-    "    cache: {maxTTL: 5m, maxEntries: 100, dropRefused: true}\n",
+    "    cache: {maxTTL: 5m, maxEntries: 100, evictRejected: true}\n",
     Example.ISSUERS,
     Severity.NOTICE,
 )
@@ -123,10 +123,10 @@ UNFIT_FOR_GATEWAY: Final = Code(
     (
         "exchanger check --gateway names a gateway that asks over HTTP, and which sees only answers of the service.",
         "subjectToken.from lists headers besides Authorization. NGINX and Caddy leave them in the request, with the caller's token.",
-        "The profile has cache.dropRefused: true. Over HTTP, the service never learns that an upstream refused a token.",
+        "The profile has cache.evictRejected: true. Over HTTP, the service never learns that an upstream refused a token.",
     ),
     "Remove the headers in the gateway's configuration, in each place that passes requests on, or read tokens from Authorization only. "
-    "Remove cache.dropRefused.",
+    "Remove cache.evictRejected.",
     "The profile has subjectToken: {from: [{header: X-User-Token}]}, and exchanger check has --gateway nginx.",
     Example.SITUATION,
     Severity.WARNING,

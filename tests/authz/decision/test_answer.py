@@ -184,12 +184,12 @@ def test_without_headers_of_their_own_the_answer_is_that_of_begin() -> None:
             ],
         ),
         (
-            {"subject": SubjectRules(audiences=("a",), introspection=IntrospectionRules("https://i/ask", always=True, keep_for=0.0))},
+            {"subject": SubjectRules(audiences=("a",), introspection=IntrospectionRules("https://i/ask", always=True, cache_ttl=0.0))},
             ["asked: whether each token is active, for a, at https://i/ask; for each request"],
         ),
         (
             {"issued": IssuedTokenRules("https://a.example")},
-            ["proof: of what was issued: by https://a.example; for what the policy requests; opaque tokens are refused"],
+            ["proof: of what was issued: by https://a.example; for what the policy requests; opaque tokens are rejected"],
         ),
         (
             {"issued": IssuedTokenRules("https://a.example", ("a", "b"), "oid", True, ("openid",), 900.0, True, "https://k", "", True)},
@@ -204,7 +204,7 @@ def test_without_headers_of_their_own_the_answer_is_that_of_begin() -> None:
         *(
             (
                 {"issued": IssuedTokenRules("https://a.example", actor=rule)},
-                [f"proof: of what was issued: by https://a.example; for what the policy requests; {words}opaque tokens are refused"],
+                [f"proof: of what was issued: by https://a.example; for what the policy requests; {words}opaque tokens are rejected"],
             )
             for rule, words in (
                 (ActorRule.SAME, "with the request's actor; "),
@@ -213,7 +213,7 @@ def test_without_headers_of_their_own_the_answer_is_that_of_begin() -> None:
             )
         ),
         (
-            {"cache": CachePolicy(60.0, 1, drop_refused=True)},
+            {"cache": CachePolicy(60.0, 1, evict_rejected=True)},
             ["refused tokens: dropped from the cache if an upstream refuses them; needs ext_proc with allow_mode_override"],
         ),
         ({"grant": Grant(GrantType.ENTRA_OBO)}, ["grant: entra-obo"]),

@@ -105,7 +105,7 @@ async def recalling(*, late: bool = False, recall: bool = True) -> AsyncIterator
     policy = CurrentPolicy()
     policy.publish(snapshot())
     issuers = {
-        "primary": attrs.evolve(PRIMARY, cache=CachePolicy(3600.0, 10_000, drop_refused=True)),
+        "primary": attrs.evolve(PRIMARY, cache=CachePolicy(3600.0, 10_000, evict_rejected=True)),
         "second": attrs.evolve(SECOND, cache=CachePolicy(3600.0, 10_000)),
     }
     cache = TokenCache(network=attrs.evolve(SYSTEM, steady=trio.current_time))

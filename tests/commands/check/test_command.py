@@ -242,7 +242,7 @@ def test_target_that_the_issuers_grant_cannot_request_is_a_warning(tmp_path: Pat
 def test_a_field_that_needs_responses_is_a_notice_that_shows_no_line(tmp_path: Path) -> None:
     (tmp_path / "policy.yaml").write_text(config_map(entries(DENY)))
     issuers = tmp_path / "issuers.yaml"
-    cache = "cache: {maxTTL: 5m, maxEntries: 1, dropRefused: %s}"
+    cache = "cache: {maxTTL: 5m, maxEntries: 1, evictRejected: %s}"
     profile = "- {name: second, tokenEndpoint: https://a.example/t, clientID: c, clientSecret: canary, " + cache + "}\n"
     issuers.write_text(ASSERTED + profile % "false")
     assert "POL-5005" not in run(tmp_path / "policy.yaml", issuers=issuers)[1]
@@ -250,7 +250,7 @@ def test_a_field_that_needs_responses_is_a_notice_that_shows_no_line(tmp_path: P
     status, said = run(tmp_path / "policy.yaml", issuers=issuers)
     assert status == 0
     line, column = issuers.read_text().count("\n"), profile.index("%s") + 1
-    assert f'{issuers}:{line}:{column}: notice POL-5005: issuer profile "second" cache.dropRefused has no effect behind ext_authz' in said
+    assert f'{issuers}:{line}:{column}: notice POL-5005: issuer profile "second" cache.evictRejected has no effect behind ext_authz' in said
     assert "canary" not in said.replace("clientID: canary", "")
 
 
@@ -415,13 +415,13 @@ def test_profiles_that_do_not_fit_a_gateway_are_a_warning_each(tmp_path: Path, g
     profiles = [
         known % ("plain", ""),
         known % ("moved", ", subjectToken: {from: [{header: Authorization}, {header: X-User-Token}]}"),
-        known % ("dropping", ", cache: {maxTTL: 5m, maxEntries: 100, dropRefused: true}"),
+        known % ("dropping", ", cache: {maxTTL: 5m, maxEntries: 100, evictRejected: true}"),
     ]
     (tmp_path / "issuers.yaml").write_text(f"issuers: [{', '.join(profiles)}]")
     status, said = run(tmp_path / "policy.yaml", issuers=tmp_path / "issuers.yaml", gateway=gateway)
     assert (status, said.count("warning POL-5011"), said.count("POL-5005")) == (1, 2, 0)
     assert '"moved" subjectToken.from lists x-user-token, which' in said
-    assert f'"dropping" cache.dropRefused has no effect behind {gateway.value}' in said
+    assert f'"dropping" cache.evictRejected has no effect behind {gateway.value}' in said
     assert '"plain"' not in said
     assert run(tmp_path / "policy.yaml", issuers=tmp_path / "issuers.yaml")[0] == 0
 

@@ -108,7 +108,7 @@ async def test_two_replicas_share_tokens_in_a_real_store(server: RedisServer) ->
 async def test_exactly_the_refused_token_is_removed_from_the_store(server: RedisServer, allowed: bool) -> None:
     rights = ("+getrange", "+pttl", "+set", "+unlink", "+hello", "+client", "+select", *(["+eval"] if allowed else []))
     server.ask("ACL", "SETUSER", "default", "-@all", "+dbsize", "+keys", "+acl", *rights)
-    of, lines = issuer(cache=attrs.evolve(POLICY, drop_refused=True)), Lines()
+    of, lines = issuer(cache=attrs.evolve(POLICY, evict_rejected=True)), Lines()
     asked, settings = request(of=of), settings_of(server)
     async with replica(settings, of) as one, replica(settings, of, lines) as other:
         one.keep(asked, token("old"))

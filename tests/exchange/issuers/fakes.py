@@ -40,7 +40,7 @@ PROFILES: Final[list[dict[str, Any]]] = [
         "clientSecretSecretRef": {"name": "oauth", "key": "secret"},
         "proxy": "https://proxy.example.com",
         "tokenEndpointProtocol": "http2",
-        "cache": {"maxTTL": "5m", "maxEntries": 100, "dropRefused": True},
+        "cache": {"maxTTL": "5m", "maxEntries": 100, "evictRejected": True},
         "limits": {"maxInFlight": 64, "breaker": True},
         "caFile": "/no-such-folder/ca.pem",
         "requestedTokenType": "urn:x:y",
@@ -53,7 +53,7 @@ PROFILES: Final[list[dict[str, Any]]] = [
             "jwksURI": "https://a.example/k",
             "type": "urn:ietf:params:oauth:token-type:id_token",
             "maxActors": 2,
-            "introspection": {"endpoint": "https://a.example/introspect", "when": "always", "keepFor": "5s"},
+            "introspection": {"endpoint": "https://a.example/introspect", "when": "always", "cacheTTL": "5s"},
         },
         "issuedToken": {
             "issuer": "https://issuer.example.com",

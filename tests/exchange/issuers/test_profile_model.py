@@ -185,7 +185,7 @@ def test_at_most_two_issuers_can_be_chained(first: str, problem: str) -> None:
             f"{SECRET}, issuedToken: {{issuer: keycloak, signature: true}}",
             "issuedToken.issuer must lead to keys, and it must be an absolute",
         ),
-        (f"{SECRET}, {PROVEN} opaque: allow}}", "issuedToken.opaque must be one of refuse, pass"),
+        (f"{SECRET}, {PROVEN} opaque: allow}}", "issuedToken.opaque must be one of reject, pass"),
         (f"{SECRET}, grantType: password", "grantType must be one of token-exchange, jwt-bearer, entra-obo"),
         (f"{SECRET}, grantType: jwt-bearer, requestedTokenType: 'urn:x:y'", "requestedTokenType is for the grantType token-exchange alone"),
         (f"{SECRET}, grantType: entra-obo, actorToken: {{file: /a}}", "actorToken is for the grantType token-exchange alone"),
@@ -229,9 +229,9 @@ def test_at_most_two_issuers_can_be_chained(first: str, problem: str) -> None:
         (f"{SECRET}, {asking('endpoint: a')}", "subjectToken.introspection.endpoint must be an absolute https URL"),
         (f"{SECRET}, {asking('endpoint: http://a.example/i')}", "subjectToken.introspection.endpoint must use https"),
         (f"{SECRET}, {asking(f'{AT}, when: never')}", "subjectToken.introspection.when must be one of opaque, always"),
-        (f"{SECRET}, {asking(f'{AT}, keepFor: 301s')}", "keepFor must be between 0s and 5m"),
-        (f"{SECRET}, {asking(f'{AT}, keepFor: 30')}", "keepFor must be a duration"),
-        (f"{SECRET}, {asking(f'{AT}, keep: 30s')}", "there are endpoint, when, keepFor"),
+        (f"{SECRET}, {asking(f'{AT}, cacheTTL: 301s')}", "cacheTTL must be between 0s and 5m"),
+        (f"{SECRET}, {asking(f'{AT}, cacheTTL: 30')}", "cacheTTL must be a duration"),
+        (f"{SECRET}, {asking(f'{AT}, keep: 30s')}", "there are endpoint, when, cacheTTL"),
         (f"{SECRET}, subjectToken: {{introspection: {{{AT}}}}}", "needs subjectToken.issuers, by whose keys JWTs are verified, or when:"),
         (f"{SECRET}, subjectToken: {{jwksURI: 'https://a', introspection: {{{AT}, when: always}}}}", "jwksURI needs subjectToken.issuers"),
         (f"{BASE}, tokenEndpointAuthMethod: none, {asking(AT)}", "subjectToken.introspection needs a client that authenticates"),
@@ -299,11 +299,11 @@ def test_without_a_cluster_a_file_takes_the_place_of_a_secret(field: str, instea
 @pytest.mark.parametrize(
     ("fields", "rules"),
     [
-        (asking(AT), IntrospectionRules("https://a.example/i", always=False, keep_for=30.0)),
-        (asking(f"{AT}, when: always, keepFor: 0s"), IntrospectionRules("https://a.example/i", always=True, keep_for=0.0)),
+        (asking(AT), IntrospectionRules("https://a.example/i", always=False, cache_ttl=30.0)),
+        (asking(f"{AT}, when: always, cacheTTL: 0s"), IntrospectionRules("https://a.example/i", always=True, cache_ttl=0.0)),
         (
-            f"subjectToken: {{audiences: [b], maxActors: 1, introspection: {{{AT}, when: always, keepFor: 5m}}}}",
-            IntrospectionRules("https://a.example/i", always=True, keep_for=300.0),
+            f"subjectToken: {{audiences: [b], maxActors: 1, introspection: {{{AT}, when: always, cacheTTL: 5m}}}}",
+            IntrospectionRules("https://a.example/i", always=True, cache_ttl=300.0),
         ),
     ],
 )
