@@ -76,11 +76,11 @@ GROUPS: Final = {
     "POL-31": "Labels",
     "POL-40": "Grants files",
     "POL-50": "Issuer profiles",
-    "TXE-1": "Exchanges: no usable answer",
+    "TXE-1": "Exchanges: no usable response",
     "TXE-2": "Exchanges: an error from the token endpoint",
-    "TXE-3": "Exchanges: an unusable answer",
-    "TXE-4": "Exchanges: the caller's token is not good enough, or cannot be judged",
-    "TXE-5": "Exchanges: what must be recorded cannot be recorded",
+    "TXE-3": "Exchanges: an unusable response",
+    "TXE-4": "Exchanges: the caller's token is rejected, or cannot be checked",
+    "TXE-5": "Exchanges: the audit log cannot be written",
 }
 # What a group says first.
 INTRODUCTIONS: Final = {"POL-22": "[Limits](limits.md) has the numbers, what counts, and what happens when a limit is exceeded."}
