@@ -39,10 +39,10 @@ def log_version(log: structlog.stdlib.BoundLogger, change: Change) -> None:
         entries=snapshot.entry_count,
         invalid_documents=snapshot.invalid_documents,
         changed=len(change.documents),
-        withdrawn=len(gone),
-        **({"withdrawn_policies": [printable(str(source), POLICY_LIMIT) for source in gone[:MAX_WITHDRAWN]]} if gone else {}),
-        **({"withdrawn_more": len(gone) - MAX_WITHDRAWN} if len(gone) > MAX_WITHDRAWN else {}),
-        **({"refused": snapshot.refused_count} if snapshot.refused_count else {}),
+        removed=len(gone),
+        **({"removed_policies": [printable(str(source), POLICY_LIMIT) for source in gone[:MAX_WITHDRAWN]]} if gone else {}),
+        **({"removed_more": len(gone) - MAX_WITHDRAWN} if len(gone) > MAX_WITHDRAWN else {}),
+        **({"not_granted": snapshot.refused_count} if snapshot.refused_count else {}),
     )
 
 
@@ -131,7 +131,7 @@ def _log_refused(log: structlog.stdlib.BoundLogger, change: Change) -> None:
         first, *others = document.refused[:MAX_PROBLEMS]
         more = len(document.refused) - MAX_PROBLEMS
         log.warning(
-            "policy.refused",
+            "policy.not_granted",
             policy=printable(str(document.source), POLICY_LIMIT),
             code=first.code.name,
             entry=first.index,
@@ -140,4 +140,4 @@ def _log_refused(log: structlog.stdlib.BoundLogger, change: Change) -> None:
             **({"more": more} if more > 0 else {}),
         )
     if len(refused) > MAX_LINES:
-        log.warning("policy.refused_not_shown", documents=len(refused) - MAX_LINES, text="exchanger status shows them")
+        log.warning("policy.not_granted_not_shown", documents=len(refused) - MAX_LINES, text="exchanger status shows them")

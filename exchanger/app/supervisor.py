@@ -123,7 +123,7 @@ class Supervisor:
                 exchanges_in_flight=lambda: self.pipeline.in_flight,
                 policy_entries=lambda: self._snapshot().entry_count,
                 policy_invalid_documents=lambda: self._snapshot().invalid_documents,
-                policy_entries_refused=lambda: self._snapshot().refused_count,
+                policy_entries_not_granted=lambda: self._snapshot().refused_count,
                 policy_snapshot_age=lambda: self._sync.state().age,
                 policy_source_connected=lambda: self._sync.state().connected,
                 policy_namespaces_unreadable=lambda: dict(self._sync.state().named),
@@ -139,8 +139,8 @@ class Supervisor:
                 http_authz=self._http_authz_counts,
                 breakers_open=self._breakers_open,
                 exchanges_queued=self._exchanges_queued,
-                credentials_refused=lambda: {
-                    (one.name, one.endpoint_host): told for one, told in self.pipeline.credentials_refused.items()
+                credentials_rejected=lambda: {
+                    (one.name, one.endpoint_host): told for one, told in self.pipeline.credentials_rejected.items()
                 },
                 token_cache_entries=lambda: self.pipeline.cache.entries,
                 token_cache_store_connected=lambda: self.pipeline.cache.store_connected,

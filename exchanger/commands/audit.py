@@ -264,7 +264,7 @@ def _cells(line: Line) -> list[tuple[str, str]]:
     subject = _who(parties[0]) if isinstance(line.get("subject"), dict) else f"{line['count']} refusals" if "count" in line else "-"
     actors = parties[1:] if isinstance(line.get("subject"), dict) else parties
     entry = "" if line.get("entry") is None else f"#{line['entry']}"
-    asked = [*_texts(line.get("audience")), *_texts(line.get("resources"))] or [line.get("scope_asked")]
+    asked = [*_texts(line.get("audience")), *_texts(line.get("resources"))] or [line.get("scope_requested")]
     cells = (
         (line.get("time"), ""),
         (f"granted {line.get('cache')}" if granted else f"refused {line.get('code') or line.get('reason')}", "green" if granted else "red"),

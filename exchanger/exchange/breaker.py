@@ -131,7 +131,7 @@ def _health_of(outcome: TokenOutcome | None) -> EndpointHealth:
             | ErrorKind.WRONG_ISSUED_TOKEN_TYPE
             | ErrorKind.ISSUED_FOR_OTHERS
             | ErrorKind.ISSUED_BEYOND_REQUEST
-            | ErrorKind.ISSUED_UNJUDGED
+            | ErrorKind.ISSUED_UNVERIFIED
             | ErrorKind.SUBJECT_INACTIVE
         ):
             return EndpointHealth.GOOD
@@ -144,7 +144,7 @@ def _health_of(outcome: TokenOutcome | None) -> EndpointHealth:
             | ErrorKind.OVERLOADED
             | ErrorKind.METADATA_UNKNOWN
             | ErrorKind.NO_ACTOR_TOKEN
-            | ErrorKind.SUBJECT_REFUSED
+            | ErrorKind.SUBJECT_REJECTED
             | ErrorKind.KEYS_UNKNOWN
             | ErrorKind.INTROSPECTION_UNAVAILABLE
             | ErrorKind.AUDIT_UNAVAILABLE

@@ -160,7 +160,7 @@ class ExchangePipeline:
         return self.pool.counts()
 
     @property
-    def credentials_refused(self) -> dict[Issuer, bool]:
+    def credentials_rejected(self) -> dict[Issuer, bool]:
         """See ``Rotations.refused``."""
         return self.rotations.refused
 

@@ -40,13 +40,13 @@ class ErrorKind(enum.Enum):
     OVERLOADED = "overloaded"
     METADATA_UNKNOWN = "metadata_unknown"
     NO_ACTOR_TOKEN = "no_actor_token"
-    SUBJECT_REFUSED = "subject_refused"
+    SUBJECT_REJECTED = "subject_rejected"
     KEYS_UNKNOWN = "keys_unknown"
     SUBJECT_INACTIVE = "subject_inactive"
     INTROSPECTION_UNAVAILABLE = "introspection_unavailable"
     ISSUED_FOR_OTHERS = "issued_for_others"
     ISSUED_BEYOND_REQUEST = "issued_beyond_request"
-    ISSUED_UNJUDGED = "issued_unjudged"
+    ISSUED_UNVERIFIED = "issued_unverified"
     AUDIT_UNAVAILABLE = "audit_unavailable"
 
 

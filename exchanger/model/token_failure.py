@@ -41,7 +41,7 @@ def transport_failure(kind: ErrorKind, diagnostic: Diagnostic, http_status: int 
 
 def subject_refusal(why: str) -> ExchangeFailure:
     """Return the failure of an exchange whose subject token is not good enough; ``why`` is for operators (TXE-4001)."""
-    return _refused_token(Diagnostic.SUBJECT_REFUSED, ErrorKind.SUBJECT_REFUSED, SubjectVerdict(refusal=why))
+    return _refused_token(Diagnostic.SUBJECT_REJECTED, ErrorKind.SUBJECT_REJECTED, SubjectVerdict(refusal=why))
 
 
 def inactive_subject(why: str) -> ExchangeFailure:

@@ -56,8 +56,15 @@ DENY = "{match: {host: h, pathPrefix: /}, action: deny}"
 def test_what_is_refused_has_a_line_of_its_own() -> None:
     line, published = logged(refused(1), grants=NOTHING)
     reason = "entries[0] is outside the hosts and paths that its namespace is granted"
-    assert line == {"event": "policy.refused", "log_level": "warning", "policy": "a/p0", "code": "POL-2001", "entry": 0, "reason": reason}
-    assert (published["event"], published["refused"]) == ("policy.published", 1)
+    assert line == {
+        "event": "policy.not_granted",
+        "log_level": "warning",
+        "policy": "a/p0",
+        "code": "POL-2001",
+        "entry": 0,
+        "reason": reason,
+    }
+    assert (published["event"], published["not_granted"]) == ("policy.published", 1)
 
 
 def refused(number: int) -> str:
@@ -85,7 +92,7 @@ def test_a_document_with_many_problems_has_one_log_line_of_bounded_length(
     assert len(str(line)) < 1536
 
 
-@pytest.mark.parametrize(("event", "text", "grants"), [("invalid", invalid(1), NO_GRANTS), ("refused", refused(1), NOTHING)])
+@pytest.mark.parametrize(("event", "text", "grants"), [("invalid", invalid(1), NO_GRANTS), ("not_granted", refused(1), NOTHING)])
 def test_documents_over_the_limit_of_log_lines_are_counted_in_one_line(event: str, text: str, grants: Grants) -> None:
     lines = logged(*[text] * (MAX_LINES + 7), VALID, grants=grants)
     assert [line["event"] for line in lines] == [*[f"policy.{event}"] * MAX_LINES, f"policy.{event}_not_shown", "policy.published"]
@@ -172,5 +179,5 @@ def test_a_version_names_what_is_gone_within_a_bound() -> None:
     with capture_logs() as lines:
         log_version(structlog.get_logger(), advance(before.snapshot, texts, {}, frozenset()))
     (line,) = lines
-    assert (line["withdrawn"], line["withdrawn_more"]) == (MAX_WITHDRAWN + 3, 3)
-    assert line["withdrawn_policies"] == [f"a/p{number:02}" for number in range(MAX_WITHDRAWN)]
+    assert (line["removed"], line["removed_more"]) == (MAX_WITHDRAWN + 3, 3)
+    assert line["removed_policies"] == [f"a/p{number:02}" for number in range(MAX_WITHDRAWN)]

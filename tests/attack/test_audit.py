@@ -94,7 +94,7 @@ class Audited:
         return [json.loads(line) for line in whole]
 
     def count_refusals(self) -> int:
-        return sum(line.get("count", 1) for line in self.lines() if line["event"] == "exchange.refused")
+        return sum(line.get("count", 1) for line in self.lines() if line["event"] == "exchange.denied")
 
     def judge(self) -> None:
         """No exchange without its line, each refusal told, and nothing lost."""
@@ -151,7 +151,7 @@ def test_made_up_tokens_fill_no_disk_and_stop_no_one(tmp_path: Path) -> None:
         assert it.ask_all(USERS) == [True] * HONEST
         assert not any(asked.result() for asked in flood)
         it.judge()
-        refusals = [line for line in it.lines() if line["event"] == "exchange.refused"]
+        refusals = [line for line in it.lines() if line["event"] == "exchange.denied"]
     assert len(it.denied) == MADE_UP
     # Their seconds are not those of the service's steady clock, so two of these meet in one of those.
     singles = collections.Counter(line["time"][:19] for line in refusals if "count" not in line)
@@ -298,6 +298,6 @@ def test_audit_lines_on_stdout_stay_whole_and_distinct_from_log_lines(form: str,
     assert errors.getvalue() == ""
     found = [json.loads(line) for line in out.getvalue().splitlines()]
     assert {line["request_id"] for line in found if line["event"] == "exchange.granted"} == it.allowed
-    assert sum(line.get("count", 1) for line in found if line["event"] == "exchange.refused") == MAX_A_SECOND
+    assert sum(line.get("count", 1) for line in found if line["event"] == "exchange.denied") == MAX_A_SECOND
     assert len(found) <= 2 * HONEST + MAX_A_SECOND
     assert len(it.service.lines().splitlines()) > len(found) + HONEST  # of the service's own

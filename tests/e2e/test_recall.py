@@ -22,7 +22,7 @@ from tests.ports import free_port
 pytestmark = pytest.mark.envoy
 
 CACHE: Final = "{maxTTL: 5m, maxEntries: 100, evictRejected: true}"
-METRIC: Final = 'ext_authz_token_cache_refused_total{endpoint_host="127.0.0.1"}'
+METRIC: Final = 'ext_authz_token_cache_rejected_total{endpoint_host="127.0.0.1"}'
 RETRY: Final = {
     "retry_on": "retriable-headers",
     "retriable_headers": [{"name": "www-authenticate", "string_match": {"contains": "invalid_token"}}],

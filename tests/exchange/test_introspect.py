@@ -205,7 +205,7 @@ async def test_what_looks_like_a_jwt_does_not_skip_the_keys(subject: str, rules:
         it.issuer.active[subject] = {}
         outcome = await it.ask(subject)
         assert isinstance(outcome, ExchangeFailure)
-        assert outcome.diagnostic is Diagnostic.SUBJECT_REFUSED
+        assert outcome.diagnostic is Diagnostic.SUBJECT_REJECTED
         assert (it.issuer.asked, it.issuer.exchanged) == ([], [])
 
 

@@ -129,7 +129,7 @@ async def test_credentials_that_stay_wrong_get_a_third_call_once() -> None:
 # What is told of new credentials that are refused.
 
 
-REFUSED_ONCE: Final = ("new_credentials_refused", "primary", "issuer.example.com")
+REFUSED_ONCE: Final = ("new_credentials_rejected", "primary", "issuer.example.com")
 ACCEPTED: Final = ("new_credentials_accepted", "primary", "issuer.example.com")
 
 
@@ -152,7 +152,7 @@ async def test_refused_and_accepted_new_credentials_are_logged_once(autojump_clo
         for endpoint.accepted, logged in ((OLD, [REFUSED_ONCE]), *((which, [REFUSED_ONCE, ACCEPTED]) for which in (NEW, OLD) * 5)):
             for _ in range(2):
                 assert await exchange(it.client, request) == ISSUED
-                refused = {issuer.name: found for issuer, found in it.client.credentials_refused.items()}
+                refused = {issuer.name: found for issuer, found in it.client.credentials_rejected.items()}
                 assert (refused, lines.events) == ({"primary": endpoint.accepted == OLD, "other": False}, logged)
 
 
@@ -166,7 +166,7 @@ async def test_a_rotation_without_a_refusal_and_refused_credentials_alone_are_no
             endpoint.accepted = accepted
             await exchange(it.client, request)
         assert lines.events == []
-        assert it.client.credentials_refused == {request.issuer: False}
+        assert it.client.credentials_rejected == {request.issuer: False}
 
 
 async def test_each_rotation_that_is_refused_is_logged(autojump_clock: MockClock) -> None:
@@ -178,7 +178,7 @@ async def test_each_rotation_that_is_refused_is_logged(autojump_clock: MockClock
         assert await exchange(it.client, request) == ISSUED
         alone = attrs.evolve(request.issuer, previous=None)
         it.client.use_issuers({"primary": alone})
-        assert it.client.credentials_refused == {alone: False}
+        assert it.client.credentials_rejected == {alone: False}
         third = attrs.evolve(request.issuer, credentials=Credentials("client", Secret("third"), 2))
         it.client.use_issuers({"primary": third})
         assert await exchange(it.client, attrs.evolve(request, issuer=third)) == ISSUED
@@ -208,5 +208,5 @@ def test_the_warning_names_the_end_of_the_previous_credentials() -> None:
         named = {"issuer": begun.name, "endpoint": begun.endpoint_host}
         refused, accepted = lines
         assert refused.pop("text").startswith("the token endpoint accepts the previous credentials")
-        assert refused == {"event": "issuers.new_credentials_refused", "log_level": "warning", **named, **until}
+        assert refused == {"event": "issuers.new_credentials_rejected", "log_level": "warning", **named, **until}
         assert accepted == {"event": "issuers.new_credentials_accepted", "log_level": "info", **named}

@@ -38,7 +38,7 @@ ACTOR: Final = Grant(actor=ActorToken(Secret("actor"), "urn:x:y", "me"))
 def refused(outcome: TokenOutcome) -> str:
     """Return why, after a look at what callers get, whatever their profile says of errors."""
     assert isinstance(outcome, ExchangeFailure)
-    assert (outcome.diagnostic, outcome.kind, outcome.status) == (Diagnostic.SUBJECT_REFUSED, ErrorKind.SUBJECT_REFUSED, 401)
+    assert (outcome.diagnostic, outcome.kind, outcome.status) == (Diagnostic.SUBJECT_REJECTED, ErrorKind.SUBJECT_REJECTED, 401)
     assert outcome.subject is not None
     assert outcome.subject.refusal == outcome.detail
     for style in ErrorStyle:

@@ -1,7 +1,6 @@
 """Holds every query against what the service really exports: a panel or an alert on a name that nobody has is silent for ever."""
 
 import re
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -131,17 +130,3 @@ def test_no_exception_outlives_its_reason() -> None:
     assert FOREIGN.keys() <= read_somewhere
     assert NOT_SHOWN.keys() <= exported().keys()
     assert not FOREIGN.keys() & exported().keys()
-
-
-def test_every_metric_that_a_page_names_is_exported() -> None:
-    names = {re.sub("_(bucket|count|sum|created)$", "", name) for name in exported()}
-    root = Path(__file__).parents[2]
-    pages = [*root.glob("*.md"), *(root / "docs").rglob("*.md"), *(root / "helm").rglob("*.md")]
-    named = {(page.name, name) for page in pages for name in re.findall(r"\bext_authz_[a-z_]+", page.read_text())}
-    unknown = {
-        (page, name)
-        for page, name in named
-        if not (any(known.startswith(name) for known in names) if name.endswith("_") else re.sub("_(bucket|count|sum)$", "", name) in names)
-    }
-    assert named
-    assert unknown == set()

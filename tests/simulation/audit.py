@@ -116,7 +116,7 @@ class AuditDisk(Part):
         self.lines.append((self.kernel.now, fields))
         if CANARY.encode() in line or b"eyJ" in line or b"user-" in line:
             self.complain(f"a secret or a user is in the audit log: {line.decode()}")
-        if len(line.splitlines()) != 1 or fields["event"] not in {"exchange.granted", "exchange.refused"}:
+        if len(line.splitlines()) != 1 or fields["event"] not in {"exchange.granted", "exchange.denied"}:
             self.complain(f"not a line of the audit log: {line.decode()}")
 
     def excuses(self, _issuer: str, question: Question, code: str, /) -> bool:

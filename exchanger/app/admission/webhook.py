@@ -172,7 +172,7 @@ class Webhook:
         answer = await self._in_thread(partial(judge, source, Text.of(after, labels), known), limiter)
         if answer.refused is not None:
             text = " ".join(answer.refused.message.split())
-            self._log.info("admission.refused", policy=printable(str(source), POLICY_LIMIT), reason=printable(text, DETAIL_LIMIT))
+            self._log.info("admission.denied", policy=printable(str(source), POLICY_LIMIT), reason=printable(text, DETAIL_LIMIT))
         return answer
 
     async def _labels_of(self, namespace: str) -> tuple[Labels, ...] | None:

@@ -30,7 +30,7 @@ from exchanger.model.token import UNREADABLE_SCOPE
 from exchanger.util.text import ELLIPSIS, printable, without_secrets
 
 GRANTED: Final = "exchange.granted"
-REFUSED: Final = "exchange.refused"
+REFUSED: Final = "exchange.denied"
 
 # Characters of a token's id; RFC 7519 has no limit, and UUIDs have 36.
 _JTI_LIMIT: Final = 128
@@ -128,7 +128,7 @@ class LineWriter:
             "depth": said.depth,
             "audience": entry.audience,
             "resources": entry.resources,
-            "scope_asked": entry.scope,
+            "scope_requested": entry.scope,
             "scope_granted": issued.scope,
             "subject_jti": said.jti,
             "issued_jti": issued.jti,

@@ -248,7 +248,7 @@ def finish(pending: ExchangePending, outcome: TokenOutcome) -> Outcome:
 
 
 _OF_VERIFICATION: Final = frozenset(
-    {Diagnostic.SUBJECT_REFUSED, Diagnostic.KEYS_UNKNOWN, Diagnostic.SUBJECT_INACTIVE, Diagnostic.INTROSPECTION_UNAVAILABLE}
+    {Diagnostic.SUBJECT_REJECTED, Diagnostic.KEYS_UNKNOWN, Diagnostic.SUBJECT_INACTIVE, Diagnostic.INTROSPECTION_UNAVAILABLE}
 )
 
 

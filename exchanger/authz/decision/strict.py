@@ -18,7 +18,7 @@ from exchanger.model.token import ExchangeFailure, StepUp
 
 _OF_THE_TOKEN: Final = frozenset({"invalid_grant", "invalid_request"})
 _OF_THE_CALLER: Final = frozenset({Diagnostic.OAUTH_ERROR, Diagnostic.APP_ONLY_CALLER, Diagnostic.ASSERTION_REFUSED})
-_REFUSED_HERE: Final = frozenset({Diagnostic.SUBJECT_REFUSED, Diagnostic.SUBJECT_INACTIVE})
+_REFUSED_HERE: Final = frozenset({Diagnostic.SUBJECT_REJECTED, Diagnostic.SUBJECT_INACTIVE})
 _CONFIGURATION: Final = frozenset({Diagnostic.INVALID_TOKEN_ENDPOINT, Diagnostic.CREATE_REQUEST})
 _PASSING: Final = frozenset(
     {

@@ -67,7 +67,7 @@ def as_text(header: Header, survey: Survey, screen: Screen | None = None) -> str
         _count(len(survey.policies), "ConfigMap"),
         "1 entry" if survey.entries == 1 else f"{survey.entries} entries",
         _count(survey.problems, "problem"),
-        *([f"{survey.refused} {_refused_word(header.grants)}"] if survey.refused else []),
+        *([f"{survey.not_granted} {_refused_word(header.grants)}"] if survey.not_granted else []),
         *([_count(survey.notices.count, "warning")] if survey.notices.count else []),
     )
     lines.append(f"{'total':{_LABEL_WIDTH}}{', '.join(totals)}")
@@ -85,14 +85,14 @@ def as_json(header: Header, survey: Survey) -> str:
         header.kind: header.place,
         "healthy": survey.healthy,
         "namespaces": survey.namespaces,
-        "issuers": {"judged": header.profiles is not None, "profiles": header.profiles},
+        "issuers": {"checked": header.profiles is not None, "profiles": header.profiles},
         **({"grants": _grants_json(header.grants), "allowed": [_allowed_json(one) for one in survey.allowed]} if granted else {}),
         "configMaps": [
             {
                 **_named(policy.source),
                 "entries": policy.entries,
                 "problems": [_problem_json(problem) for problem in policy.problems],
-                **({"refused": [_problem_json(problem) for problem in policy.refused]} if granted else {}),
+                **({"notGranted": [_problem_json(problem) for problem in policy.not_granted]} if granted else {}),
             }
             for policy in survey.policies
         ],
@@ -104,7 +104,7 @@ def as_json(header: Header, survey: Survey) -> str:
             "configMaps": len(survey.policies),
             "entries": survey.entries,
             "problems": survey.problems,
-            **({"refused": survey.refused} if granted else {}),
+            **({"notGranted": survey.not_granted} if granted else {}),
             "notices": survey.notices.count,
         },
     }
@@ -122,13 +122,13 @@ class _Row:
 
 
 def _table(policies: tuple[Policy, ...], *, enforced: bool) -> list[_Row]:
-    has_refused = any(policy.refused for policy in policies)
+    has_refused = any(policy.not_granted for policy in policies)
     rows = []
     for policy in policies:
         word = "refused: " if enforced else ""  # otherwise the reason says what enforcing would do
-        refused = [line for problem in policy.refused for line in _told(problem, f"{problem.code}: {word}{problem.reason}")]
+        refused = [line for problem in policy.not_granted for line in _told(problem, f"{problem.code}: {word}{problem.reason}")]
         wrong = [line for problem in policy.problems for line in _told(problem, problem.coded)]
-        numbers = (policy.entries, len(policy.problems), *((len(policy.refused),) if has_refused else ()))
+        numbers = (policy.entries, len(policy.problems), *((len(policy.not_granted),) if has_refused else ()))
         rows.append(_Row(str(policy.source), numbers, (*wrong, *refused)))
     return rows
 

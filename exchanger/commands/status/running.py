@@ -124,11 +124,11 @@ def understood(text: str, url: str, now: float = 0.0) -> Running:
 # What each metric says is wrong while it is not zero; braces are its labels and its number.
 _WRONG: Final[Mapping[str, str]] = {
     "policy_invalid_documents": "documents with invalid parts, which fail closed: {number}; exchanger status names them",
-    "policy_entries_refused": "entries outside what their namespaces are granted: {number}",
+    "policy_entries_not_granted": "entries outside what their namespaces are granted: {number}",
     "policy_unreadable_objects": "files that cannot be read as they are now: {number}; the next start would be without them",
     "policy_namespace_unreadable": "the right to read the Namespace {policy_namespace} is missing",
     "ext_authz_token_endpoint_breaker_open": "the breaker of {endpoint_host} is open: the token endpoint fails",
-    "ext_authz_token_endpoint_new_credentials_refused": "{endpoint_host} refuses the new credentials of the profile {issuer}",
+    "ext_authz_token_endpoint_new_credentials_rejected": "{endpoint_host} rejects the new credentials of the profile {issuer}",
     "ext_authz_issuer_profiles_rejected": "the file of issuer profiles is rejected, and its previous version is in force; the log says why",
     "ext_authz_issuer_values_missing": "values of issuer profiles in Secrets or files that cannot be used: {number}; the log names them",
     "ext_authz_config_without_effect": "environment variables without effect: {number}; config.without_effect in the log names them",

@@ -67,13 +67,13 @@ class DocumentProblem:
 class Policy:
     """One ConfigMap that is in force: the number of healthy entries, and its problems, conflicts included.
 
-    ``refused`` is what its Namespace is not granted, or in report mode what would be refused.
+    ``not_granted`` is what its Namespace is not granted, or in report mode what would be refused.
     """
 
     source: Source
     entries: int
     problems: tuple[DocumentProblem, ...] = ()
-    refused: tuple[DocumentProblem, ...] = ()
+    not_granted: tuple[DocumentProblem, ...] = ()
 
 
 @final
@@ -115,14 +115,14 @@ class Survey:
         return sum(len(policy.problems) for policy in self.policies) + len(self.unreadable)
 
     @property
-    def refused(self) -> int:
-        """How many entries and documents are refused, or would be."""
-        return sum(len(policy.refused) for policy in self.policies)
+    def not_granted(self) -> int:
+        """How many entries and documents have no effect because of grants, or would have none."""
+        return sum(len(policy.not_granted) for policy in self.policies)
 
     @property
     def healthy(self) -> bool:
         """Return whether there is nothing to fix."""
-        return not self.problems and not self.refused and not self.notices.count
+        return not self.problems and not self.not_granted and not self.notices.count
 
 
 async def survey(

@@ -338,7 +338,7 @@ class SharedLevel:
     def _report_refusal(self, failure: StoreFailure | None) -> None:
         if failure is not None and not self._refusing:
             self.log.warning(
-                "token_cache.store_refuses",
+                "token_cache.store_write_failed",
                 reason=failure.reason,
                 text="changes are not made in the store; the tokens that it has are still used",
             )

@@ -52,7 +52,7 @@ _LEAST_SECRET: Final = 4
 _KINDS: Final = {
     Diagnostic.ISSUED_FOR_OTHERS: ErrorKind.ISSUED_FOR_OTHERS,
     Diagnostic.ISSUED_BEYOND_REQUEST: ErrorKind.ISSUED_BEYOND_REQUEST,
-    Diagnostic.ISSUED_UNJUDGED: ErrorKind.ISSUED_UNJUDGED,
+    Diagnostic.ISSUED_UNVERIFIED: ErrorKind.ISSUED_UNVERIFIED,
 }
 
 
@@ -67,14 +67,14 @@ class IssuedFault:
 
 
 _NOTHING_REQUESTED: Final = IssuedFault(
-    Diagnostic.ISSUED_UNJUDGED, "aud", "the policy asks for no audience and no resource, so the token's cannot be compared"
+    Diagnostic.ISSUED_UNVERIFIED, "aud", "the policy asks for no audience and no resource, so the token's cannot be compared"
 )
 _OTHER_ACTOR: Final = IssuedFault(
     Diagnostic.ISSUED_FOR_OTHERS, "act", "the issued token names another actor than the request, or lacks the request's"
 )
-_OPAQUE: Final = IssuedFault(Diagnostic.ISSUED_UNJUDGED, "", "the issued token is not a JWT")
-NO_KEYS: Final = IssuedFault(Diagnostic.ISSUED_UNJUDGED, "", "the keys of the issuer are not available")
-UNSIGNED: Final = IssuedFault(Diagnostic.ISSUED_UNJUDGED, "", "the issued token has a signature that none of the issuer's keys verifies")
+_OPAQUE: Final = IssuedFault(Diagnostic.ISSUED_UNVERIFIED, "", "the issued token is not a JWT")
+NO_KEYS: Final = IssuedFault(Diagnostic.ISSUED_UNVERIFIED, "", "the keys of the issuer are not available")
+UNSIGNED: Final = IssuedFault(Diagnostic.ISSUED_UNVERIFIED, "", "the issued token has a signature that none of the issuer's keys verifies")
 
 
 def judge_issued(rules: IssuedTokenRules, request: TokenRequest, issued: ExchangedToken, now: float) -> ExchangeFailure | None:
@@ -114,7 +114,7 @@ def _fault(rules: IssuedTokenRules, request: TokenRequest, issued: ExchangedToke
 
 def unreadable(refused: TokenRefused) -> IssuedFault:
     """Return that the token cannot be read strictly, or says that it is signed in a way that is not accepted."""
-    return IssuedFault(Diagnostic.ISSUED_UNJUDGED, "", f"the issued token {refused.reason.value}")
+    return IssuedFault(Diagnostic.ISSUED_UNVERIFIED, "", f"the issued token {refused.reason.value}")
 
 
 def _requested(rules: IssuedTokenRules, request: TokenRequest) -> tuple[str, ...]:
@@ -144,10 +144,10 @@ def _audience_fault(audiences: tuple[str, ...], claims: Mapping[str, object]) ->
 def _subject_fault(claim: str, subject_token: Secret, claims: Mapping[str, object]) -> IssuedFault | None:
     theirs = read_payload(subject_token.reveal())
     if isinstance(theirs, TokenRefused):
-        return IssuedFault(Diagnostic.ISSUED_UNJUDGED, claim, f"the caller's token {theirs.reason.value}")
+        return IssuedFault(Diagnostic.ISSUED_UNVERIFIED, claim, f"the caller's token {theirs.reason.value}")
     wanted, found = theirs.get(claim), claims.get(claim)
     if not isinstance(wanted, str) or not wanted:
-        return IssuedFault(Diagnostic.ISSUED_UNJUDGED, claim, "the claim is missing in the caller's token, or is not a string")
+        return IssuedFault(Diagnostic.ISSUED_UNVERIFIED, claim, "the claim is missing in the caller's token, or is not a string")
     if claim in claims and not isinstance(found, str):
         return _malformed(claim, "is not a string")
     return None if found == wanted else IssuedFault(Diagnostic.ISSUED_FOR_OTHERS, claim, "the issued token is about another subject")
@@ -157,7 +157,7 @@ def _scope_fault(rules: IssuedTokenRules, request: TokenRequest, response: str |
     if not rules.scope:
         return None
     if response == UNREADABLE_SCOPE:
-        return IssuedFault(Diagnostic.ISSUED_UNJUDGED, "scope", "the response's scope is not a string")
+        return IssuedFault(Diagnostic.ISSUED_UNVERIFIED, "scope", "the response's scope is not a string")
     allowed = {*split_scope(request.target.scope), *rules.scope_also}
     if response is not None and not allowed.issuperset(split_scope(response)):
         return IssuedFault(Diagnostic.ISSUED_BEYOND_REQUEST, "scope", "the response grants a scope that was not requested")
@@ -187,13 +187,13 @@ def _validity_fault(claims: Mapping[str, object], now: float) -> IssuedFault | N
         if expires is None:
             return _malformed("exp", "is not a number")
         if now >= expires:
-            return IssuedFault(Diagnostic.ISSUED_UNJUDGED, "exp", "the issued token has expired")
+            return IssuedFault(Diagnostic.ISSUED_UNVERIFIED, "exp", "the issued token has expired")
     if "nbf" in claims:
         begins = time_of(claims["nbf"])
         if begins is None:
             return _malformed("nbf", "is not a number")
         if now < begins - LEEWAY:
-            return IssuedFault(Diagnostic.ISSUED_UNJUDGED, "nbf", "the issued token is not valid yet")
+            return IssuedFault(Diagnostic.ISSUED_UNVERIFIED, "nbf", "the issued token is not valid yet")
     return None
 
 
@@ -203,7 +203,7 @@ def _use_fault(read: Compact) -> IssuedFault | None:
     # All names of algorithms are visible ASCII. A careless reader may cut others, or take them for "none".
     name = algorithm if isinstance(algorithm, str) and algorithm.isascii() and algorithm.isprintable() else ""
     if name.strip().lower() in _UNSIGNED_ALGORITHMS:
-        return IssuedFault(Diagnostic.ISSUED_UNJUDGED, "alg", "the issued token is not signed")
+        return IssuedFault(Diagnostic.ISSUED_UNVERIFIED, "alg", "the issued token is not signed")
     if "cnf" in read.claims:
         return IssuedFault(Diagnostic.ISSUED_FOR_OTHERS, "cnf", "the issued token is bound to a key, which no caller can prove for it")
     return None
@@ -228,7 +228,7 @@ def _actor_fault(
     sent = actor.token if isinstance(actor, ActorToken) else issued.actor_token
     ours = None if sent is None else _Actor.of(_claims_of(sent))
     if ours is None:
-        return IssuedFault(Diagnostic.ISSUED_UNJUDGED, "act", "the actor's token is not a JWT with a sub")
+        return IssuedFault(Diagnostic.ISSUED_UNVERIFIED, "act", "the actor's token is not a JWT with a sub")
     return None if found[0].is_like(ours) and _is_chain(found[1:], before) else _OTHER_ACTOR
 
 
@@ -284,7 +284,7 @@ def _assertion_fault(rules: AssertionRules, read: Compact) -> IssuedFault | None
     An assertion that is not for this one must not be sent, even if another issuer accepts it.
     """
     if "exp" not in read.claims:
-        return IssuedFault(Diagnostic.ISSUED_UNJUDGED, "exp", "the assertion does not say when it expires")
+        return IssuedFault(Diagnostic.ISSUED_UNVERIFIED, "exp", "the assertion does not say when it expires")
     if not rules.client_id:
         return None
     kind, client_id = read.header.get("typ", ""), read.claims.get("client_id", "")
@@ -300,7 +300,7 @@ def _assertion_fault(rules: AssertionRules, read: Compact) -> IssuedFault | None
 
 
 def _malformed(claim: str, what: str) -> IssuedFault:
-    return IssuedFault(Diagnostic.ISSUED_UNJUDGED, claim, f"the claim {what} in the issued token")
+    return IssuedFault(Diagnostic.ISSUED_UNVERIFIED, claim, f"the claim {what} in the issued token")
 
 
 def mismatch(fault: IssuedFault, rules: IssuedTokenRules, request: TokenRequest, issued: ExchangedToken) -> ExchangeFailure:

@@ -24,7 +24,7 @@ from exchanger.util.text import printable
 class Rotations:
     """What endpoints did with the credentials from before their rotations.
 
-    There is a log line when an endpoint refuses new credentials and accepts the previous ones, and when it then accepts the new ones: each
+    There is a log line when an endpoint rejects new credentials and accepts the previous ones, and when it then accepts the new ones: each
     once for a rotation, since the instances of an endpoint may differ for a while.
 
     Args:
@@ -98,7 +98,7 @@ class Rotations:
         left = self._previous_left(issuer.name)
         until = {} if left is None else {"previous_until": datetime.fromtimestamp(self._wall() + left, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
         self.log.warning(
-            "issuers.new_credentials_refused",
+            "issuers.new_credentials_rejected",
             **named,
             **until,
             text="the token endpoint accepts the previous credentials, which are no longer tried after that time. Correct the new ones, or "

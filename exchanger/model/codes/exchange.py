@@ -222,7 +222,7 @@ CODES: Final = (
         "The policy asks for the scope read, and the token has read and admin.",
     ),
     _code(
-        Diagnostic.ISSUED_UNJUDGED,
+        Diagnostic.ISSUED_UNVERIFIED,
         "The issuer's token cannot be compared with the request. The service neither cached nor forwarded it.",
         (
             "It is not a JWT, or two readers could read it differently.",
@@ -237,7 +237,7 @@ CODES: Final = (
         "The issuer's access tokens are opaque, and the profile has issuedToken without opaque: pass.",
     ),
     _code(
-        Diagnostic.SUBJECT_REFUSED,
+        Diagnostic.SUBJECT_REJECTED,
         "The caller's token was rejected before any exchange. The log line says why.",
         (
             "It has expired, is for another audience, or comes from an issuer that subjectToken does not list.",

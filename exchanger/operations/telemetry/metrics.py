@@ -71,7 +71,7 @@ class Gauges:
     exchanges_in_flight: Callable[[], Mapping[str, int]]
     policy_entries: Callable[[], int]
     policy_invalid_documents: Callable[[], int]
-    policy_entries_refused: Callable[[], int]
+    policy_entries_not_granted: Callable[[], int]
     policy_snapshot_age: Callable[[], float | None]
     policy_source_connected: Callable[[], bool]
     log_lines_dropped: Callable[[], int]
@@ -88,7 +88,7 @@ class Gauges:
     breakers_open: Callable[[], Mapping[str, bool]] = dict
     exchanges_queued: Callable[[], Mapping[str, int]] = dict
     # By issuer profile and endpoint host.
-    credentials_refused: Callable[[], Mapping[tuple[str, str], bool]] = dict
+    credentials_rejected: Callable[[], Mapping[tuple[str, str], bool]] = dict
     token_cache_entries: Callable[[], int] = int
     # ``None`` without a store.
     token_cache_store_connected: Callable[[], bool | None] = lambda: None
@@ -294,9 +294,9 @@ class Metrics:
                 _HOST,
             ),
             gauge(
-                "ext_authz_token_endpoint_new_credentials_refused",
-                "1 while a token endpoint refuses a profile's new credentials and accepts the previous ones, 0 otherwise.",
-                {labels: int(refused) for labels, refused in gauges.credentials_refused().items()},
+                "ext_authz_token_endpoint_new_credentials_rejected",
+                "1 while a token endpoint rejects a profile's new credentials and accepts the previous ones, 0 otherwise.",
+                {labels: int(rejected) for labels, rejected in gauges.credentials_rejected().items()},
                 _ISSUER,
             ),
             gauge(
@@ -316,7 +316,7 @@ class Metrics:
                 _CACHE,
             ),
             counter(
-                "ext_authz_token_cache_refused_total",
+                "ext_authz_token_cache_rejected_total",
                 "Tokens dropped from the cache because an upstream refused them.",
                 self._cache_refused(),
                 _HOST,
@@ -334,9 +334,9 @@ class Metrics:
                 {(): gauges.policy_invalid_documents()},
             ),
             gauge(
-                "policy_entries_refused",
+                "policy_entries_not_granted",
                 "Policy entries outside what their namespaces are granted.",
-                {(): gauges.policy_entries_refused()},
+                {(): gauges.policy_entries_not_granted()},
             ),
             gauge(
                 "policy_snapshot_age_seconds",

@@ -57,7 +57,7 @@ class EventReason(enum.Enum):
     # An entry conflicts with another one.
     CONFLICTING = "ConflictingPolicy"
     # Entries are outside what the Namespace is granted, and have no effect; or would be, and would have none.
-    REFUSED = "PolicyRefused"
+    REFUSED = "PolicyNotGranted"
     # The document takes effect for the first time, or was invalid, had conflicts or was refused, and no longer is.
     ACTIVE = "PolicyActive"
 

@@ -135,7 +135,7 @@ class Informer(Generic[T]):
 
     def went_back(self, name: str, known: str, found: str, /) -> None:
         """See ``list_watch.ReflectorObserver``."""
-        self._log.warning("policy.source_went_back", resource=name, known=known, found=found)
+        self._log.warning("policy.source_rolled_back", resource=name, known=known, found=found)
 
     def _refused(self, times: int, right: str = "") -> None:
         """Count how often in a row the server has refused; report when that makes a named Namespace unreadable, or readable again."""

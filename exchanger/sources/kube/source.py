@@ -413,7 +413,7 @@ class KubernetesSource:
         self._held_since = trio.current_time() if held else math.inf
         if self._is_reported and not held:
             self._is_reported = False
-            self._log.info("policy.withdrawals_in_force")
+            self._log.info("policy.removals_applied")
         self._report_held()
 
     def _report_held(self) -> None:
@@ -426,7 +426,7 @@ class KubernetesSource:
                 "not all resources are followed, or ConfigMaps are late: what policies no longer deny or exchange stays in force until all "
                 "are up to date"
             )
-            self._log.warning("policy.withdrawals_held_back", text=text)
+            self._log.warning("policy.removals_delayed", text=text)
 
     def _hurry(self, hurried: bool) -> None:  # noqa: FBT001 - a setter
         for informer in self._informers:

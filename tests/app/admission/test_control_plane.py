@@ -67,7 +67,7 @@ def test_a_broken_document_is_refused_with_all_problems_in_one_message(webhook: 
     assert webhook.apply("version: v1\nentries: {").status_code == httpx.codes.UNPROCESSABLE_ENTITY
     assert webhook.apply(None).status_code == httpx.codes.UNPROCESSABLE_ENTITY
     assert webhook.apply(deny()).status_code in OK
-    until(lambda: "admission.refused" in webhook.lines(), webhook.lines)  # the log is written in batches
+    until(lambda: "admission.denied" in webhook.lines(), webhook.lines)  # the log is written in batches
 
 
 def test_what_is_not_selected_is_nobody_s_business(webhook: Running) -> None:

@@ -146,7 +146,7 @@ async def test_it_follows_cluster_issuers_and_grants(scene: Scene, monkeypatch: 
         await scene.until(lambda said: "POL-2001" in said, DENY)
         scene.cluster.delete_namespace("team")
         await scene.until(lambda said: "is not selected" in said, DENY)
-    assert "admission.refused" in lines.text
+    assert "admission.denied" in lines.text
 
 
 async def test_before_the_cluster_is_known_it_lives_and_is_not_ready(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,7 +87,7 @@ async def test_a_valid_policy_is_allowed_and_a_broken_one_is_refused() -> None:
     assert (refused["allowed"], refused["status"]["code"], refused["status"]["reason"]) == (False, 422, "Invalid")
     assert refused["status"]["message"].startswith("config.yaml: line 2, column ")
     assert '"dney"' in refused["status"]["message"]
-    assert scene.lines.events == [("refused", "team/policy", refused["status"]["message"])]
+    assert scene.lines.events == [("denied", "team/policy", refused["status"]["message"])]
     assert (await scene.judged(config_map(None)))["status"]["message"].startswith("config.yaml: POL-1001: the document is missing")
     misnamed = {**config_map(None), "data": {"config.yml": DENY}}
     assert "config.yml, which was probably meant" in (await scene.judged(misnamed))["status"]["message"]

@@ -90,8 +90,8 @@ def granted(
 def refused(
     subject: Secret = ALICE,
     *,
-    kind: ErrorKind = ErrorKind.SUBJECT_REFUSED,
-    diagnostic: Diagnostic = Diagnostic.SUBJECT_REFUSED,
+    kind: ErrorKind = ErrorKind.SUBJECT_REJECTED,
+    diagnostic: Diagnostic = Diagnostic.SUBJECT_REJECTED,
     verdict: SubjectVerdict | None = EXPIRED,
     namespace: str = "team-a",
 ) -> DecisionRecord:

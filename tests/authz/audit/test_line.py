@@ -25,7 +25,7 @@ from tests.reachable import text_held
 
 FIELDS = [
     *("time", "event", "reason", "code", "gateway", "host", "method", "policy", "entry", "namespace", "issuer", "subject", "verified"),
-    *("actors", "depth", "audience", "resources", "scope_asked", "scope_granted", "subject_jti", "issued_jti", "expires_at", "cache"),
+    *("actors", "depth", "audience", "resources", "scope_requested", "scope_granted", "subject_jti", "issued_jti", "expires_at", "cache"),
     *("trace_id", "request_id"),
 ]
 COUNTED = ["time", "event", "reason", "code", "namespace", "issuer", "verified", "count", "since"]
@@ -75,7 +75,7 @@ def test_an_audit_line_names_actors_subject_scopes_policy_and_issuer() -> None:
         "depth": 2,
         "audience": ["orders-api"],
         "resources": ["https://api.example.com/orders"],
-        "scope_asked": "read:orders",
+        "scope_requested": "read:orders",
         "scope_granted": "read:orders",
         "subject_jti": "subject-1",
         "issued_jti": "issued-1",
@@ -93,7 +93,7 @@ def test_plain_identities_are_shown() -> None:
 @pytest.mark.parametrize(
     ("kind", "diagnostic", "verdict", "verified"),
     [
-        (ErrorKind.SUBJECT_REFUSED, Diagnostic.SUBJECT_REFUSED, SubjectVerdict(refusal="the token has expired"), "none"),
+        (ErrorKind.SUBJECT_REJECTED, Diagnostic.SUBJECT_REJECTED, SubjectVerdict(refusal="the token has expired"), "none"),
         (ErrorKind.KEYS_UNKNOWN, Diagnostic.KEYS_UNKNOWN, None, "none"),
         (ErrorKind.SUBJECT_INACTIVE, Diagnostic.SUBJECT_INACTIVE, SubjectVerdict(refusal="not active", introspected=True), "none"),
         (ErrorKind.INTROSPECTION_UNAVAILABLE, Diagnostic.INTROSPECTION_UNAVAILABLE, None, "none"),
@@ -105,7 +105,7 @@ def test_plain_identities_are_shown() -> None:
 def test_a_refusal_says_why_and_who_vouches(kind: ErrorKind, diagnostic: Diagnostic, verdict: SubjectVerdict | None, verified: str) -> None:
     line = written(refused(kind=kind, diagnostic=diagnostic, verdict=verdict))
     found = line["event"], line["reason"], line["code"], line["verified"], line["scope_granted"], line["issued_jti"]
-    assert found == ("exchange.refused", kind.value, diagnostic.value, verified, None, None)
+    assert found == ("exchange.denied", kind.value, diagnostic.value, verified, None, None)
     assert line["subject"]["sub"] == keyed("alice")
 
 
@@ -262,14 +262,14 @@ def test_a_megabyte_in_each_field_makes_no_long_line(unit: str) -> None:
 
 def no_line_is_forged(record: DecisionRecord, key: AuditKey | None) -> None:
     lines = LineWriter(stamp, key)
-    event = "exchange.granted" if isinstance(record.outcome, Allow) else "exchange.refused"
+    event = "exchange.granted" if isinstance(record.outcome, Allow) else "exchange.denied"
     for line, names in ((lines.line(record), FIELDS), (lines.summary(group_of(record), 3, stamp()), COUNTED)):
         text = line.decode()
         assert text.splitlines() == [text[:-1]]
         assert text[:-1].isprintable()
         pairs = json.loads(text, object_pairs_hook=list)
         assert [name for name, _ in pairs] == names
-        assert dict(pairs)["event"] == (event if names is FIELDS else "exchange.refused")
+        assert dict(pairs)["event"] == (event if names is FIELDS else "exchange.denied")
         assert len(line) < 192 * 1024
 
 

@@ -48,7 +48,7 @@ async def test_lines_are_written_without_a_request_waiting(autojump_clock: trio.
             log.decided(granted())
         log.decided(refused())
         await trio.sleep(60)
-        assert [line["event"] for line in disk.lines] == ["exchange.granted"] * 3 + ["exchange.refused"]
+        assert [line["event"] for line in disk.lines] == ["exchange.granted"] * 3 + ["exchange.denied"]
     assert (log.written, log.lost) == (4, 0)
 
 
@@ -122,7 +122,7 @@ async def test_a_full_disk_denies_at_once_until_there_is_space_again(autojump_cl
             answers.row(log)
             await trio.sleep(0.1)
             assert answers[-1]
-    assert [line["event"] for line in disk.lines] == ["exchange.refused", "exchange.granted"]
+    assert [line["event"] for line in disk.lines] == ["exchange.denied", "exchange.granted"]
     assert log.lost == 0
     assert [entry["event"] for entry in logs] == ["audit.unwritable", "audit.writable"]
 
@@ -260,10 +260,10 @@ async def test_a_flood_of_refusals_is_counted_and_delays_no_row(autojump_clock: 
             await trio.sleep_until(second + 1.0)
         await trio.sleep(3)
     assert answers == [True] * seconds
-    refusals = [line for line in disk.lines if line["event"] == "exchange.refused"]
+    refusals = [line for line in disk.lines if line["event"] == "exchange.denied"]
     assert sum(line.get("count", 1) for line in refusals) == seconds * flood
     assert len(refusals) <= seconds * (MAX_A_SECOND + 3) + 3
-    assert {line["reason"] for line in refusals} == {"subject_refused"}
+    assert {line["reason"] for line in refusals} == {"subject_rejected"}
 
 
 async def test_refusals_of_many_groups_are_counted_together(autojump_clock: trio.testing.MockClock) -> None:

@@ -44,7 +44,7 @@ async def test_an_audit_file_moved_again_and_again_has_every_line_once(tmp_path:
     lines = written_below(tmp_path)
     events = [line["event"] for line in lines]
     assert events.count("exchange.granted") == rounds * rows
-    assert sum(line.get("count", 1) for line in lines if line["event"] == "exchange.refused") == rounds
+    assert sum(line.get("count", 1) for line in lines if line["event"] == "exchange.denied") == rounds
 
 
 async def test_a_pipe_whose_reader_dies_refuses_until_there_is_another(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ async def test_a_disk_that_is_full_refuses_and_then_nothing_is_exchanged(delay: 
     first = records.records[0]
     assert first.exchange is not None
     assert (first.exchange.call, first.outcome.cache) == (CALL, Cache.MISS)
-    assert [line["event"] for line in disk.lines] == ["exchange.refused"] * 6 + ["exchange.granted"]
+    assert [line["event"] for line in disk.lines] == ["exchange.denied"] * 6 + ["exchange.granted"]
     assert {line["code"] for line in disk.lines[:6]} == {"TXE-5001"}
 
 

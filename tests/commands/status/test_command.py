@@ -116,7 +116,7 @@ async def test_the_profiles_of_a_file_are_those_that_entries_may_refer_to(tmp_pa
         out = io.StringIO()
         await run_status(options, variables, out)
         shown = json.loads(out.getvalue())
-        told.append((shown["issuers"]["judged"], shown["issuers"]["profiles"], shown["totals"]["problems"]))
+        told.append((shown["issuers"]["checked"], shown["issuers"]["profiles"], shown["totals"]["problems"]))
     assert told == [(False, None, 0), (True, ["other"], 1), (True, ["primary"], 0)]
     out = io.StringIO()
     await run_status(StatusOptions(directory=folder, issuers=by_name["other"]), {}, out)
@@ -136,7 +136,7 @@ async def test_a_cluster_is_surveyed_by_the_service_s_variables(tmp_path: Path, 
         out = io.StringIO()
         await run_status(StatusOptions(kubeconfig=str(kubeconfig), json=True, grants=grants), variables, out)
         shown = json.loads(out.getvalue())
-        told.append((shown["server"], shown["namespaces"], shown["totals"]["entries"], shown["totals"].get("refused")))
+        told.append((shown["server"], shown["namespaces"], shown["totals"]["entries"], shown["totals"].get("notGranted")))
     assert told == [("http://127.0.0.1:1", ["team"], 1, None), ("http://127.0.0.1:1", ["team"], 0, 1)]
 
 

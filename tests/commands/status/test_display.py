@@ -74,7 +74,7 @@ def test_nothing_is_shown_too() -> None:
     header, empty = Header("https://10.0.0.1:6443", None), Survey((), ())
     assert as_text(header, empty) == EMPTY
     found = json.loads(as_json(header, empty))
-    assert (found["issuers"], found["healthy"]) == ({"judged": False, "profiles": None}, True)
+    assert (found["issuers"], found["healthy"]) == ({"checked": False, "profiles": None}, True)
 
 
 def test_one_is_singular() -> None:
@@ -92,7 +92,7 @@ def test_for_tools() -> None:
         "server": "https://10.0.0.1:6443",
         "healthy": False,
         "namespaces": ["team-a", "team-b"],
-        "issuers": {"judged": True, "profiles": ["primary"]},
+        "issuers": {"checked": True, "profiles": ["primary"]},
         "configMaps": [
             {"namespace": "team-a", "name": "orders", "entries": 3, "problems": []},
             {
@@ -116,7 +116,7 @@ def test_for_tools() -> None:
 
 GRANTED = Survey(
     ("a", "b"),
-    (Policy(Source("a", "p"), 1, refused=(DocumentProblem(1, 4, "POL-2001", "entries[1] is outside"),)), Policy(Source("b", "p"), 1)),
+    (Policy(Source("a", "p"), 1, not_granted=(DocumentProblem(1, 4, "POL-2001", "entries[1] is outside"),)), Policy(Source("b", "p"), 1)),
     allowed=(
         Allowed(
             "a", (Granted(frozenset({"h", "*.h"}), frozenset({"/x"}), frozenset({"deny", "exchange"}), frozenset({"*"}), (), (), ("s",)),)
@@ -157,8 +157,8 @@ def test_grants_for_tools() -> None:
     assert found["grants"] == {"file": "grants.yaml", "mode": "enforce", "grants": 1, "baseline": 0}
     allowed, nothing = found["allowed"]
     assert (allowed["namespace"], allowed["granted"][0]["hosts"], nothing) == ("a", ["*.h", "h"], {"namespace": "b", "granted": []})
-    assert found["configMaps"][0]["refused"] == [{"entry": 1, "line": 4, "code": "POL-2001", "reason": "entries[1] is outside"}]
-    assert (found["totals"]["refused"], found["healthy"]) == (1, False)
+    assert found["configMaps"][0]["notGranted"] == [{"entry": 1, "line": 4, "code": "POL-2001", "reason": "entries[1] is outside"}]
+    assert (found["totals"]["notGranted"], found["healthy"]) == (1, False)
 
 
 def test_a_namespace_that_may_not_be_read_is_named() -> None:

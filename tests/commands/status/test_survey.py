@@ -278,9 +278,9 @@ async def test_what_is_refused_has_its_place(autojump_clock: trio.testing.MockCl
     cluster.put("a", "p", TWO_HOSTS)
     found = await granted(cluster, enforced=enforced)
     (policy,) = found.policies
-    assert (policy.entries, policy.problems, found.refused, found.notices.count, found.healthy) == (entries, (), 1, 0, False)
-    assert [(refused.entry, refused.line) for refused in policy.refused] == [(1, 4)]
-    assert policy.refused[0].reason.startswith(word)
+    assert (policy.entries, policy.problems, found.not_granted, found.notices.count, found.healthy) == (entries, (), 1, 0, False)
+    assert [(refused.entry, refused.line) for refused in policy.not_granted] == [(1, 4)]
+    assert policy.not_granted[0].reason.startswith(word)
 
 
 async def test_every_namespace_has_its_allowance(autojump_clock: trio.testing.MockClock) -> None:

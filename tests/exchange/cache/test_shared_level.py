@@ -246,7 +246,7 @@ async def test_a_full_store_is_told_once_and_read_on(tmp_path: Path, autojump_cl
             await trio.sleep(SOON)
         assert await found(other, request("before")) == "before"
         assert await found(other, request("1")) is None
-        assert lines.events.count(("store_refuses", "is full")) == 1
+        assert lines.events.count(("store_write_failed", "is full")) == 1
         assert one.asks_shared(request())
         server.full = False
         one.keep(request("after"), token("after"))

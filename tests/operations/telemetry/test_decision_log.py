@@ -87,14 +87,14 @@ def test_a_refusal_by_the_gate_says_why_once() -> None:
     why = "the token has expired"
     refusal = Deny(
         *(DecisionReason.DENY_EXCHANGE_ERROR, 401, "{}"),
-        diagnostic=Diagnostic.SUBJECT_REFUSED,
+        diagnostic=Diagnostic.SUBJECT_REJECTED,
         detail=why,
-        error_kind=ErrorKind.SUBJECT_REFUSED,
+        error_kind=ErrorKind.SUBJECT_REJECTED,
         subject=SubjectVerdict(refusal=why),
     )
     line = decision_line(record(refusal), "T")
     assert [name for name, value in line.items() if value == why] == ["detail"]
-    assert (line["level"], line["diagnostic"], line["error_kind"]) == ("warning", "TXE-4001", "subject_refused")
+    assert (line["level"], line["diagnostic"], line["error_kind"]) == ("warning", "TXE-4001", "subject_rejected")
 
 
 @given(st.from_regex(r"[A-Za-z0-9._-]{1,128}", fullmatch=True))

@@ -39,7 +39,7 @@ def grants(hosts: str, *, enforced: bool = True) -> Grants:
 
 def told(**reasons: str) -> Events:
     """Return an Event for each of the reasons of each document, in short: invalid, conflict, refused or ok, with a count above one."""
-    names = {"invalid": "InvalidPolicy", "conflict": "ConflictingPolicy", "ok": "PolicyActive", "refused": "PolicyRefused"}
+    names = {"invalid": "InvalidPolicy", "conflict": "ConflictingPolicy", "ok": "PolicyActive", "refused": "PolicyNotGranted"}
     return [
         (name, names[reason.rstrip("23456789")], int(reason[-1]) if reason[-1].isdigit() else 1)
         for name, all_reasons in reasons.items()
@@ -110,7 +110,7 @@ async def test_grants_that_change_are_told_once(autojump_clock: trio.testing.Moc
         it.read_all_again()
         await it.settle()
         (event,) = it.server.events.values()
-        assert (event["type"], event["reason"], event["count"]) == ("Warning", "PolicyRefused", 1)
+        assert (event["type"], event["reason"], event["count"]) == ("Warning", "PolicyNotGranted", 1)
         assert str(event["message"]).startswith(f"POL-2001: {said}")
         it.grants = grants("h, z", enforced=enforced)
         it.read_all_again()

@@ -77,7 +77,7 @@ async def test_a_cluster_is_shown(control_plane: ControlPlane, tmp_path: Path, s
     issuers.write_text("issuers: [{name: second, tokenEndpoint: 'https://issuer.invalid/', clientID: c, clientSecret: canary}]")
     done = await status("--json", "--context", "lab", KUBECONFIG=kubeconfig, TOKEN_EXCHANGE_ISSUER_PROFILES_FILE=str(issuers))
     found = json.loads(done.stdout)
-    assert (done.returncode, found["healthy"], found["issuers"]) == (1, False, {"judged": True, "profiles": ["second"]})
+    assert (done.returncode, found["healthy"], found["issuers"]) == (1, False, {"checked": True, "profiles": ["second"]})
     assert 'unknown issuer profile "primary"' in found["configMaps"][0]["problems"][0]["reason"]
     assert (await status("--context", "none", KUBECONFIG=kubeconfig)).returncode == 2
 
