@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import statistics
 import sys
 import xml.etree.ElementTree as ET
 from functools import cache
@@ -115,3 +116,40 @@ def test_the_table_of_growth_has_a_row_a_point(report: ModuleType) -> None:
 def test_a_page_without_its_marks_is_an_error(report: ModuleType) -> None:
     with pytest.raises(ValueError, match="no marks of growth"):
         report.between("# Performance", "growth", "text")
+
+
+# The page on sizes rounds what was measured. A cell may be off by this much of it.
+ROUNDED = 0.3
+
+
+def sized(heading: str) -> list[list[str]]:
+    """Return the cells of the table below a heading of the page on sizes."""
+    text = (FILE.parents[1] / "docs" / "how-to" / "size.md").read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    return rows[2:]
+
+
+def numbers(cells: list[str]) -> list[float]:
+    return [float(cell.split()[0].replace(",", "")) for cell in cells]
+
+
+def test_sizes_by_requests_follow_from_what_was_measured(report: ModuleType) -> None:
+    costs = {
+        (row["scenario"], row["load"]): statistics.median(row["cpu_us"])
+        for row in json.loads(report.COMPARISON.read_text())["rows"]
+        if row["server"] == "exchanger"
+    }
+    busy, most = (numbers(row[1:]) for row in sized("By requests"))
+    scenarios = ("allow, no policy", "exchange, token kept", "exchange")
+    assert busy == pytest.approx([costs[scenario, "1000/s"] / 10 for scenario in scenarios], rel=ROUNDED)
+    assert most == pytest.approx([1e6 / costs[scenario, "8 × 2"] for scenario in scenarios], rel=ROUNDED)
+
+
+def test_sizes_by_policies_follow_from_what_was_measured(report: ModuleType) -> None:
+    grown = {
+        row["entries"]: [statistics.median(row[name]) for name in ("memory_mib", "start_s")]
+        for row in json.loads(report.GROWTH.read_text())["rows"]
+    }
+    shown = {int(row[0].rpartition(" ")[2].replace(",", "")): numbers(row[1:]) for row in sized("By policies")}
+    assert shown == {entries: pytest.approx(grown[entries], rel=ROUNDED) for entries in shown}
+    assert len(shown) > 1
