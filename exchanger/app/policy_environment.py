@@ -20,7 +20,7 @@ from exchanger.util.shown import shown_file
 _POLICY_LABEL: Final = "ext-authz-token-exchange.magneticflux.net/enabled=true"
 _NAMESPACE_LABEL: Final = "ext-authz-token-exchange.magneticflux.net/policy=enabled"
 # What one namespace may have.
-LIMIT_VARIABLES: Final = ("POLICY_MAX_ENTRIES", "POLICY_MAX_AREAS", "POLICY_MAX_DOCUMENTS", "POLICY_MAX_SIZE_KIB")
+LIMIT_VARIABLES: Final = ("POLICY_MAX_ENTRIES", "POLICY_MAX_FAIL_CLOSED_SCOPES", "POLICY_MAX_DOCUMENTS", "POLICY_MAX_SIZE_KIB")
 
 
 def read_policy(environment: Environment) -> DirectorySettings | KubernetesSettings:

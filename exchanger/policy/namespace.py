@@ -182,7 +182,7 @@ class NamespacePolicy:
             for one, sign in ((self.documents.get(source), -1), (content, 1)):
                 if one is not None:
                     entries, regions, count = entries + sign * one.used_entries, regions + sign * one.used_regions, count + sign
-        exceeds = entries > self.limits.entries or regions > self.limits.areas or count > self.limits.documents
+        exceeds = entries > self.limits.entries or regions > self.limits.fail_closed_scopes or count > self.limits.documents
         return entries, regions, self._over_quota(contents) if exceeds else {}
 
     def _over_quota(self, contents: "_Contents") -> dict[Source, Code]:
@@ -199,7 +199,7 @@ class NamespacePolicy:
                 exceeded = MANY_DOCUMENTS
             elif exceeded is None and entries > limits.entries:
                 exceeded = MANY_ENTRIES
-            elif exceeded is None and regions > limits.areas:
+            elif exceeded is None and regions > limits.fail_closed_scopes:
                 exceeded = MANY_AREAS
             if exceeded is not None:
                 found[source] = exceeded
@@ -358,7 +358,7 @@ def _closed_hosts(document: PolicyDocument, exceeded: Code, limits: NamespaceLim
         hosts[claim.match.host] = Route(claim).yields_to_others and hosts.get(claim.match.host, True)
     limit = {
         MANY_ENTRIES: f"{limits.entries} entries",
-        MANY_AREAS: f"{limits.areas} scopes that fail closed",
+        MANY_AREAS: f"{limits.fail_closed_scopes} scopes that fail closed",
         MANY_DOCUMENTS: f"{limits.documents} documents",
     }[exceeded]
     text = f"the document fails closed on the hosts that it names: its namespace has more than {limit}"

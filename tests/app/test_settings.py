@@ -170,7 +170,7 @@ def test_a_file_without_names_never_means_all_namespaces(tmp_path: Path, content
         ("POLICY_UNREADABLE_REACH", "all"),
         ("POLICY_NAMESPACES", "a,,b"),
         ("POLICY_NAMESPACES", "A"),
-        *((f"POLICY_MAX_{what}", "0") for what in ("ENTRIES", "AREAS", "DOCUMENTS", "SIZE_KIB")),
+        *((f"POLICY_MAX_{what}", "0") for what in ("ENTRIES", "FAIL_CLOSED_SCOPES", "DOCUMENTS", "SIZE_KIB")),
         ("POLICY_MAX_STALENESS", "5"),
     ],
 )

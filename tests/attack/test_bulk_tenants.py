@@ -323,7 +323,7 @@ async def test_documents_that_close_all_that_is_granted_cost_that_once() -> None
 
 
 # The entries are all to be in force, so that they can be taken away.
-ROOMY: Final = NamespaceLimits(entries=1_000_000, areas=1_000_000, kib=1_000_000)
+ROOMY: Final = NamespaceLimits(entries=1_000_000, fail_closed_scopes=1_000_000, kib=1_000_000)
 
 
 def is_refused(snapshot: PolicySnapshot) -> bool:
@@ -387,7 +387,7 @@ def region_count(snapshot: PolicySnapshot, source: Source) -> int:
 
 
 async def test_scopes_over_quota_delay_no_edit_and_fail_closed_once_quota_allows() -> None:
-    limits = NamespaceLimits(areas=2_000)
+    limits = NamespaceLimits(fail_closed_scopes=2_000)
     server = Server([config_map(source, deny()) for source in (GOOD, Source(EVIL, "q"))])
     broken = {Source(EVIL, f"p{number}"): "version: v1\nentries:\n" + "- {x: 1}\n" * 1_500 for number in range(4)}
     async with running(server, attrs.evolve(NO_GRANTS, limits=limits)) as scene:

@@ -95,7 +95,7 @@ async def test_one_line_leads_to_the_cause(tmp_path: Path) -> None:
     assert lines.keys() == CAUSES.keys()
     for name, (kind, oauth_error, diagnostic, detail) in CAUSES.items():
         line = lines[name]
-        assert (line["error_kind"], line.get("oauth_error"), line["diagnostic"]) == (kind, oauth_error, diagnostic)
+        assert (line["error_kind"], line.get("oauth_error"), line["code"]) == (kind, oauth_error, diagnostic)
         assert line["detail"].startswith(detail)
         assert (line["issuer"], line["policy"], line["request_id"]) == (name, "team/policy", f"id-of.{name}")
         assert line["endpoint"] == re.sub(r"https?://([^:/]+).*", r"\1", endpoints[name])

@@ -109,5 +109,5 @@ def test_only_what_was_asked_for_passes_and_is_kept(name: str, lab: Lab) -> None
             assert (answer.status, case.code in answer.body) == (500, True), answer.body
     if case.code:
         line = lab.service.line_about(f"/{name}")
-        assert (line["diagnostic"], line["claim"]) == (case.code, case.claim)
+        assert (line["code"], line["claim"]) == (case.code, case.claim)
         assert line["issued_iss"] == lab.realm.issuer

@@ -90,7 +90,7 @@ def test_each_other_token_is_refused_again_and_again(audience: str, lab: Lab) ->
         answer = lab.ask(f"/primary/{audience}")
         assert (answer.status, code in answer.body) == (500, True), answer.body
     line = lab.service.line_about(f"/primary/{audience}")
-    assert (line["diagnostic"], line["claim"], line["requested_aud"]) == (code, claim, json.dumps([audience]))
+    assert (line["code"], line["claim"], line["requested_aud"]) == (code, claim, json.dumps([audience]))
     assert line["issued_aud"] == (json.dumps(claims["aud"]) if claims["aud"] else "")
     assert lab.ask(f"/strict/{audience}").status == 502
     assert lab.ask(f"/lax/{audience}").status == 200

@@ -124,7 +124,7 @@ def test_labels_that_make_no_difference_now_count_under_later_grants() -> None:
     ("limits", "code"),
     [
         (NamespaceLimits(entries=5), MANY_ENTRIES),
-        (NamespaceLimits(areas=1), MANY_AREAS),
+        (NamespaceLimits(fail_closed_scopes=1), MANY_AREAS),
         (NamespaceLimits(documents=1), MANY_DOCUMENTS),
     ],
 )
@@ -275,13 +275,13 @@ def test_what_is_unreadable_yields_to_others_while_its_namespace_is_over_quota()
     unreadable = FailClosedRegion(B, EVERYWHERE, "x")
     own = PolicyDocument(B, (), (unreadable, attrs.evolve(unreadable, index=1)))
     other = document_of(exchange("/"), source=BLUE)
-    snapshot = within(NamespaceLimits(areas=1), own, other, document_of(deny("/q"), source=A))
+    snapshot = within(NamespaceLimits(fail_closed_scopes=1), own, other, document_of(deny("/q"), source=A))
     assert snapshot.match(HOST, "/", "GET") == exchange("/", source=BLUE)
     assert isinstance(snapshot.match("other.example.com", "/", "GET"), Unhealthy)
     named = within(NamespaceLimits(entries=0), document_of(deny("/q"), source=A), other)
     assert isinstance(named.match(HOST, "/", "GET"), Unhealthy)
     guessed = PolicyDocument(B, (), tuple(FailClosedRegion(B, MatchScope(HOST), "x", index, guessed=True) for index in (0, 1)))
-    yielding = within(NamespaceLimits(areas=1), guessed, other)
+    yielding = within(NamespaceLimits(fail_closed_scopes=1), guessed, other)
     assert effective(yielding, B).is_over_quota
     assert yielding.match(HOST, "/", "GET") == exchange("/", source=BLUE)
 

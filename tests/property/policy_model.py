@@ -272,7 +272,7 @@ def over_quota(policy: Iterable[PolicyDocument], limits: NamespaceLimits) -> lis
         for count, document in enumerate(own, 1):
             entries += len({claim.index for claim in (*document.entries, *document.regions)})
             regions += len(document.regions)
-            exceeded = exceeded or count > limits.documents or entries > limits.entries or regions > limits.areas
+            exceeded = exceeded or count > limits.documents or entries > limits.entries or regions > limits.fail_closed_scopes
             is_small = not document.entries and len(document.regions) <= 1
             left.append(document if not exceeded or is_small else closing_hosts(document))
     return left

@@ -94,7 +94,7 @@ def test_limits_close_and_never_open_in_whatever_order(
 def test_what_others_decide_stays_unless_a_document_over_quota_names_the_host(
     own: list[PolicyDocument], others: list[PolicyDocument], limits: NamespaceLimits, host: str, path: str, method: str
 ) -> None:
-    limits = attrs.evolve(limits, documents=max(limits.documents, len(others)), entries=20, areas=20)
+    limits = attrs.evolve(limits, documents=max(limits.documents, len(others)), entries=20, fail_closed_scopes=20)
     free, bounded = (limited([*own, *others], some) for some in (NamespaceLimits(), limits))
     assert not any(document.is_over_quota for document in bounded.documents() if document.source.namespace == "blue")
     before, after = (one.match(host, path, method) for one in (free, bounded))
@@ -131,7 +131,7 @@ def test_a_document_over_quota_closes_no_more_than_is_granted(prefixes: tuple[st
 def test_what_is_denied_by_name_stays_refused_over_quota(
     own: PolicyDocument, other: PolicyDocument, entries: int, host: str, path: str
 ) -> None:
-    limits = NamespaceLimits(entries=entries, areas=entries)
+    limits = NamespaceLimits(entries=entries, fail_closed_scopes=entries)
     free, bounded = (limited([own, other], some).match(host, path, "GET") for some in (NamespaceLimits(), limits))
     assert refused(bounded) or not (isinstance(free, DenyEntry) and free.source.namespace == "red")
 

@@ -61,7 +61,7 @@ GRANTS: Final = (
     Grants((TO_RED, attrs.evolve(TO_BLUE, path_prefixes=("/x",)))),
     Grants((DENIERS, attrs.evolve(FREE.grants[0], namespaces=frozenset("a")))),
     Grants((TO_RED,), enforced=False),
-    Grants(FREE.grants, (DenyEntry(Source("", "baseline"), 0, MatchScope("h", "/y")),), limits=NamespaceLimits(areas=3)),
+    Grants(FREE.grants, (DenyEntry(Source("", "baseline"), 0, MatchScope("h", "/y")),), limits=NamespaceLimits(fail_closed_scopes=3)),
 )
 document: Final = lru_cache(maxsize=1_000)(read)
 Described: TypeAlias = tuple[Labels, ...]

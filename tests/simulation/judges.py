@@ -305,7 +305,7 @@ def records(world: World) -> Iterator[str]:
 
 
 def _each_has_its_line(world: World, decided: list[dict[str, Any]], lost: int) -> Iterator[str]:
-    lines = Counter((line["host"], line["path"], line["decision"], line.get("diagnostic", "")) for line in decided)
+    lines = Counter((line["host"], line["path"], line["decision"], line.get("code", "")) for line in decided)
     replies = [(one, one.reply) for one in world.answered if one.reply is not None]
     heard = Counter((one.host, one.path, reply.decision, reply.code) for one, reply in replies if reply.decision)
     unnamed = Counter((one.host, one.path) for one, reply in replies if not reply.decision)

@@ -191,7 +191,7 @@ MANY_AREAS: Final = Code(
     ),
     "Correct or delete invalid entries. Documents count in the order of their names: the first one that exceeds the limit, and every later "
     "one, fails closed on the hosts that it names. Granted hosts that partly granted wildcards and mistakes cover fail closed as a whole.",
-    "The documents of a namespace have 10,001 invalid entries, and POLICY_MAX_AREAS is not set.",
+    "The documents of a namespace have 10,001 invalid entries, and POLICY_MAX_FAIL_CLOSED_SCOPES is not set.",
     Example.SITUATION,
 )
 MANY_DOCUMENTS: Final = Code(

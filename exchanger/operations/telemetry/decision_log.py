@@ -48,7 +48,7 @@ def decision_line(record: DecisionRecord, timestamp: str) -> Line:
     """Return the fields of the line about ``record``: flat, bounded, in the order in which people read them.
 
     ``duration_ms`` is in milliseconds. ``policy`` (namespace/name) is present if a policy matched. If an exchange failed, ``issuer``,
-    ``endpoint`` (a host), ``error_kind``, ``oauth_error`` and ``diagnostic`` are present if known, and ``leg`` if the issuer of another
+    ``endpoint`` (a host), ``error_kind``, ``oauth_error`` and ``code`` are present if known, and ``leg`` if the issuer of another
     profile issued no assertion. If a token that was issued is not the one that was requested, ``claim`` and both sides' ``iss``, ``aud``
     and ``scope`` are. ``actors`` is the digest of the actors for the
     caller's subject, if verification found any.
@@ -112,7 +112,7 @@ def _add_failure(line: Line, record: DecisionRecord, deny: Deny, diagnostic: Dia
         line["error_kind"] = deny.error_kind.value
     if deny.oauth_error:
         line["oauth_error"] = deny.oauth_error
-    line["diagnostic"] = diagnostic.value
+    line["code"] = diagnostic.value
     if deny.mismatch is not None:
         _add_mismatch(line, deny.mismatch)
 

@@ -77,7 +77,7 @@ def decision_span(record: DecisionRecord, context: SpanContext, start: int, lead
         attributes.append(("exchanger.response.status_code", outcome.status))
         if outcome.diagnostic is not None:
             diagnostic = outcome.diagnostic.value
-            attributes.append(("exchanger.diagnostic", diagnostic))
+            attributes.append(("exchanger.code", diagnostic))
     error = ""
     if result is Result.SYSTEM_ERROR:
         error = diagnostic or outcome.reason.value

@@ -292,7 +292,7 @@ a map has none, so variables that refer to others come after them.
   "POLICY_EVENTS" .Values.policy.events
   "POLICY_GRANTS_FILE" (ternary "" "/etc/exchanger/policy-grants/grants.yaml" (empty .Values.policy.grants))
   "POLICY_GRANTS_MODE" (ternary "" .Values.policy.grantsMode (empty .Values.policy.grants))
-  "POLICY_MAX_AREAS" .Values.policy.maxAreas
+  "POLICY_MAX_FAIL_CLOSED_SCOPES" .Values.policy.maxFailClosedScopes
   "POLICY_MAX_DOCUMENTS" .Values.policy.maxDocuments
   "POLICY_MAX_ENTRIES" .Values.policy.maxEntries
   "POLICY_MAX_SIZE_KIB" .Values.policy.maxSizeKiB

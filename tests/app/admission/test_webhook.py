@@ -351,7 +351,7 @@ async def test_a_document_for_which_its_namespace_has_no_room_is_refused() -> No
 @pytest.mark.parametrize(
     ("limits", "entries", "code", "many"),
     [
-        (NamespaceLimits(areas=3), "[{x: 1}, {x: 2}]", "POL-2203", "3 scopes that fail closed"),
+        (NamespaceLimits(fail_closed_scopes=3), "[{x: 1}, {x: 2}]", "POL-2203", "3 scopes that fail closed"),
         (NamespaceLimits(entries=3), f"[{ENTRY.format('/a')}, {ENTRY.format('/b')}]", "POL-2201", "3 entries"),
     ],
 )

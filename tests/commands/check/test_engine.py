@@ -482,7 +482,7 @@ def test_a_file_that_is_too_large_or_no_text_is_found() -> None:
 
 
 def test_what_a_namespace_may_not_have_is_found() -> None:
-    limits = NamespaceLimits(documents=2, areas=2)
+    limits = NamespaceLimits(documents=2, fail_closed_scopes=2)
     by = attrs.evolve(rules(), grants=attrs.evolve(rules().grants, limits=limits))
     clean, broken = entries(DENY), entries("{x: 1}", "{x: 1}", "{x: 1}")
     result = checked(*(config_map(clean, name) for name in "cab"), config_map(clean, "z", namespace="other"), by=by)

@@ -28,7 +28,7 @@ POLICY = {"policy": "team-a/orders"}
     ("outcome", "level", "more"),
     [
         (DENIED, "warning", {"decision": "deny_explicit_policy", "status": 403, **POLICY}),
-        (FAILED, "error", {"decision": "deny_exchange_error", "status": 500, "diagnostic": "TXE-1003", **POLICY}),
+        (FAILED, "error", {"decision": "deny_exchange_error", "status": 500, "code": "TXE-1003", **POLICY}),
         (ALLOWED, "info", {"decision": "allow_exchange", "status": 200, **POLICY}),
         (UNMATCHED, "info", {"decision": "allow_unmatched", "status": 200}),
         (
@@ -52,7 +52,7 @@ def test_a_failed_exchange_says_why_as_far_as_it_is_known() -> None:
         "issuer": "primary",
         "error_kind": "http_status",
         "oauth_error": "invalid_client",
-        "diagnostic": "TXE-1003",
+        "code": "TXE-1003",
         "detail": "status 401",
     }
     line = decision_line(attrs.evolve(record(failed), exchange=exchange), "T")
@@ -94,7 +94,7 @@ def test_a_refusal_by_the_gate_says_why_once() -> None:
     )
     line = decision_line(record(refusal), "T")
     assert [name for name, value in line.items() if value == why] == ["detail"]
-    assert (line["level"], line["diagnostic"], line["error_kind"]) == ("warning", "TXE-4001", "subject_rejected")
+    assert (line["level"], line["code"], line["error_kind"]) == ("warning", "TXE-4001", "subject_rejected")
 
 
 @given(st.from_regex(r"[A-Za-z0-9._-]{1,128}", fullmatch=True))

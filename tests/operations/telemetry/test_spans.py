@@ -48,7 +48,7 @@ def test_a_span_has_its_grpc_methods_name_and_the_decisions_duration(asked_by: F
                 "result": "system_error",
                 "policy": "team-a/orders",
                 "response.status_code": 500,
-                "diagnostic": "TXE-1003",
+                "code": "TXE-1003",
             },
             "TXE-1003",
         ),

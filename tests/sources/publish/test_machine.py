@@ -835,7 +835,7 @@ BROKEN = text_of("{match: {host: h, pathPrefix: /a}, action: no}", "{match: {hos
 
 @pytest.mark.parametrize("how", ["repaired", "removed", "grants"])
 def test_a_document_over_quota_is_read_again_when_there_is_room(how: str) -> None:
-    last, limits = Source("a", "z"), NamespaceLimits(areas=3)
+    last, limits = Source("a", "z"), NamespaceLimits(fail_closed_scopes=3)
     world = begun({A: BROKEN, last: BROKEN, OTHER: BROKEN}, grants=Grants((NamespaceGrant(None, None, ("*",)),), limits=limits))
     assert world.in_force is not None
     document = world.in_force.document(last)
