@@ -93,7 +93,7 @@ Every problem has a code, which never changes its meaning: `POL-…` of policies
 `TXE-…` of failed token exchanges. Events, log lines, the console, `exchanger status` and [`exchanger check`](../how-to/check-policies.md)
 have it, and `exchanger code CODE` prints what this page says.
 
-An error means that something is not in force, or that requests are refused. A warning is probably a mistake. A notice is about style alone.
+An error means that something is not active, or that requests are refused. A warning is probably a mistake. A notice is about style alone.
 """
 
 

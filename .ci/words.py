@@ -22,6 +22,7 @@ WORDS: Final = {
     r"the (former|latter)": "the noun again",
     r"by (HTTP|gRPC)(?!['’])": "over HTTP, over gRPC",
     r"whoever": "the caller, anyone who",
+    r"in force": "active, effective; takes effect",
     r"in doubt": "ambiguous, unclear",
     r"issuers in a row": "chained issuers",
     r"as usual": "nothing, or what happens",

@@ -46,9 +46,9 @@ START_S: Final = 300.0
 LOOK_S: Final = 0.05
 # The same as a part of what the start has taken: looking costs the service some milliseconds.
 LOOK_AGAIN: Final = 0.01
-# Seconds until an edit has to be in force.
+# Seconds until an edit has to be active.
 EDIT_S: Final = 60.0
-# Entries that are asked for whether everything is in force.
+# Entries that are asked for whether everything is active.
 SAMPLE: Final = 50
 CONNECTIONS, STREAMS = 8, 2
 ISSUERS: Final = "issuers:\n- {name: bench, tokenEndpoint: 'https://issuer.invalid/token', clientID: a, clientSecret: b}\n"
@@ -83,7 +83,7 @@ class Point:
     edit_ms: list[float] = attrs.field(factory=list)
 
 
-def is_in_force(point: Point, port: int) -> bool:
+def is_active(point: Point, port: int) -> bool:
     """Return whether entries from all over the policy decide. A namespace that takes long is read after the others, beside decisions."""
     with connected(port, 1) as to_service:
         (it,) = to_service.by_socket.values()
@@ -112,7 +112,7 @@ def started(point: Point, kubeconfig: Path, port: int) -> Iterator[int]:
     }
     began = time.perf_counter()
     with running(SERVE, port, environment, SERVER_CORES) as process:
-        while not (is_serving(port) and is_in_force(point, port)):
+        while not (is_serving(port) and is_active(point, port)):
             if process.poll() is not None or time.perf_counter() - began > START_S:
                 raise SystemExit("the service did not start")
             time.sleep(max(LOOK_S, (time.perf_counter() - began) * LOOK_AGAIN))
@@ -145,7 +145,7 @@ def edit(objects: Objects, port: int, number: int, namespaces: int, edits: int) 
             outcome = ""
             while outcome != "denied":
                 if time.perf_counter() - began > EDIT_S:
-                    raise SystemExit("an edit is not in force")
+                    raise SystemExit("an edit is not active")
                 it.ask(data)
                 it.flush()
                 while it.open:

@@ -1,4 +1,4 @@
-"""How long an edit in a real cluster takes to be in force, and a thousand at once. Needs etcd and kube-apiserver (.ci/tools.py).
+"""How long an edit in a real cluster takes to be active, and a thousand at once. Needs etcd and kube-apiserver (.ci/tools.py).
 
 Usage: python bench/kube_convergence.py [--edits 300] [--many 1000]
 
@@ -56,7 +56,7 @@ async def follow(plane: ControlPlane, edits: int, many: int) -> None:
             await trio.sleep(0.005)
         late = (time.perf_counter() - written) * 1000
         count = len(record.snapshots) - versions
-        print(f"{many} at once: written in {written - started:.1f} s, in force {late:.0f} ms after the last one, {count} versions")
+        print(f"{many} at once: written in {written - started:.1f} s, active {late:.0f} ms after the last one, {count} versions")
         nursery.cancel_scope.cancel()
 
 

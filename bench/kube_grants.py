@@ -1,4 +1,4 @@
-"""How long changes of who may do what take to be in force in a real cluster. Needs etcd and kube-apiserver (.ci/tools.py).
+"""How long changes of who may do what take to be active in a real cluster. Needs etcd and kube-apiserver (.ci/tools.py).
 
 Usage: python bench/kube_grants.py [--namespaces 1000] [--times 20]
 

@@ -152,7 +152,7 @@ def growth_table(data: Data) -> str:
         "at its highest": "highest_mib",
         "CPU µs a decision by an entry": "hit_us",
         "by no entry": "miss_us",
-        "an edit in force, ms": "edit_ms",
+        "an active edit, ms": "edit_ms",
     }
     rows = [[f"{row['entries']:,}", f"{row['namespaces']:,}", *(shown(row[key]) for key in columns.values())] for row in data["rows"]]
     return f"{table(['ConfigMaps of one entry', 'namespaces', *columns], rows)}\n{conditions(data)}\n"
@@ -168,7 +168,7 @@ PANELS: Final[Sequence[tuple[str, Mapping[str, str], bool]]] = (
     ("CPU µs a decision", {"an entry decides": "hit_us", "no entry matches": "miss_us"}, False),
     ("memory, MiB", {"at its highest": "highest_mib"}, True),
     ("start, s", {"until it serves": "start_s", "of it CPU": "start_cpu_s"}, True),
-    ("an edit in force, ms", {"median": "edit_ms"}, False),
+    ("an active edit, ms", {"median": "edit_ms"}, False),
 )
 
 

@@ -1,6 +1,6 @@
 """POLICY_GRANTS_FILE: what each namespace may do, which changes with the file.
 
-A version applies when two reads in a row find it, and only if all of it is valid: an invalid one withdraws nothing that is in force.
+A version applies when two reads in a row find it, and only if all of it is valid: an invalid one withdraws nothing that is active.
 """
 
 import functools
@@ -95,14 +95,14 @@ class GrantsFile:
     def _judge(self, found: Grants | UnusableFile, *, first: bool) -> None:
         self.rejected = isinstance(found, UnusableFile)
         if isinstance(found, UnusableFile):
-            self._log.error("grants.rejected", reason=found.reason, text="the previous version stays in force")
+            self._log.error("grants.rejected", reason=found.reason, text="the previous version stays active")
         elif not (first and _is_same(found, self._settings.grants)):
             self._use(found)
             log_grants(self._log, found)
 
 
 def log_grants(log: structlog.stdlib.BoundLogger, grants: Grants) -> None:
-    """Log which grants are in force from now on."""
+    """Log which grants are active from now on."""
     mode = "enforce" if grants.enforced else "report"
     log.info("grants.loaded", grants=len(grants.grants), baseline=len(grants.baseline), mode=mode)
 

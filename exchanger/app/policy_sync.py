@@ -39,7 +39,7 @@ _WITHOUT_CLUSTER: Final = "; to read policies from a folder, set POLICY_SOURCE=d
 class SyncState:
     """How current the policy is.
 
-    ``age``: seconds since the policy in force was last known to be current, ``None`` before the first version. ``connected``: it is current
+    ``age``: seconds since the active policy was last known to be current, ``None`` before the first version. ``connected``: it is current
     now. ``named``: each Namespace configured by name, and whether reading it is forbidden.
     """
 
@@ -134,7 +134,7 @@ class PolicySync:
 
     @property
     def unreadable(self) -> tuple[str, ...]:
-        """What cannot be read as it is now, so that an earlier version is in force: files of the folder by name, others by variable."""
+        """What cannot be read as it is now, so that an earlier version is active: files of the folder by name, others by variable."""
         found: list[str] = []
         if isinstance(self._source, DirectorySource):
             found += ("POLICY_DIRECTORY" if name == FOLDER else name for name in self._source.unreadable)

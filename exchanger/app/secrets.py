@@ -1,4 +1,4 @@
-"""Issuer profiles' Secrets from the API server: each is followed by its own watch, so that a rotation is in force within moments.
+"""Issuer profiles' Secrets from the API server: each is followed by its own watch, so that a rotation takes effect within moments.
 
 The watch is never given up. If the right to list or watch the Secret is missing but ``get`` is granted, as with roles for the Go service,
 it is also polled (see ``issuers.polling``) until the server accepts the watch.

@@ -409,7 +409,7 @@ class Supervisor:
         self._was_missing = missing
         if missing:
             if not was_missing:
-                self._log.error("policy.missing", text="no entry is in force and POLICY_REQUIRED is on: every check is refused")
+                self._log.error("policy.missing", text="no entry is active and POLICY_REQUIRED is on: every check is refused")
             self.board.set_unready()
             return
         if was_missing:

@@ -182,7 +182,7 @@ async def policy_of_cluster(options: ExplainOptions, inputs: PolicyInputs, envir
         raise ClusterError(found.reason)
     if found.unreadable:
         rights = "; ".join(f"{one.namespace}: {one.missing_right}" for one in found.unreadable)
-        raise ClusterError(f"a starting service has no policy in force, since a permission is missing in {rights}")
+        raise ClusterError(f"a starting service has no active policy, since a permission is missing in {rights}")
     return await SYSTEM.run_sync(assembled, found.documents, settings, inputs, abandon_on_cancel=True)
 
 

@@ -22,7 +22,7 @@ _LABEL: Final = "ext-authz-token-exchange.magneticflux.net"
 _is_namespace: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?").fullmatch
 
 _POLICY: Final = f"""\
-# The Namespace needs the first label, the ConfigMap the second one. Without them, no policy is in force.
+# The Namespace needs the first label, the ConfigMap the second one. Without them, no policy is active.
 apiVersion: v1
 kind: Namespace
 metadata:

@@ -24,7 +24,7 @@ def add_explain(parser: argparse.ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--policy", nargs="+", action="extend", default=[], metavar="PATH", help=_POLICY)
     where.add_argument("--cluster", action="store_true", help="use the policies of a cluster, by kubeconfig")
-    where.add_argument("--console", default="", metavar="URL", help="use the policies in force at a running service, by its console")
+    where.add_argument("--console", default="", metavar="URL", help="use the active policies at a running service, by its console")
     parser.add_argument("--console-token-file", type=Path, metavar="FILE", help="the console's token")
     parser.add_argument("--kubeconfig", default="", metavar="FILE", help="kubeconfig file (default: the same as kubectl)")
     parser.add_argument("--context", default="", metavar="NAME", help="context of the kubeconfig (default: the current context)")

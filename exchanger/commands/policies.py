@@ -1,4 +1,4 @@
-"""The policy of manifests that are not in force, as a service that starts with them would have it.
+"""The policy of manifests that are not active, as a service that starts with them would have it.
 
 Read by the readers, selected by the selectors and combined by the functions of the service, under its environment variables. There are two
 differences, since manifests of a pull request are seldom complete: a Namespace that no manifest describes counts as selected, and
@@ -256,9 +256,9 @@ def _left_out(objects: Iterable[PolicyObject], documents: Mapping[Source, Docume
             continue
         name = printable(f"{item.namespace}/{item.name}", _NAME_LIMIT)
         if not rules.configmaps.matches(dict(item.labels)):
-            notes[f"ConfigMap {name} is not in force: its labels are not {rules.configmaps}"] = None
+            notes[f"ConfigMap {name} is not active: its labels are not {rules.configmaps}"] = None
         elif item.namespace in skipped:
-            notes[f"ConfigMap {name} is not in force: the labels of its Namespace are not {rules.namespaces}"] = None
+            notes[f"ConfigMap {name} is not active: the labels of its Namespace are not {rules.namespaces}"] = None
     return notes
 
 

@@ -169,12 +169,12 @@ class ActorTokenCache:
     _asked: dict[Issuer, _Asked] = attrs.field(factory=dict, init=False, repr=False)
     # By issuer: when it was last asked for another token because of a refusal.
     _replaced: dict[Issuer, float] = attrs.field(factory=dict, init=False, repr=False)
-    # ``None`` until the first issuers are in force.
+    # ``None`` until the first issuers are active.
     _current: frozenset[Issuer] | None = attrs.field(default=None, init=False, repr=False)
     nursery: trio.Nursery | None = attrs.field(default=None, init=False)
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
-        """Forget the tokens of issuers that are no longer in force. Requests continue for their waiters; their results are not kept."""
+        """Forget the tokens of issuers that are no longer active. Requests continue for their waiters; their results are not kept."""
         self._current = current = frozenset(called for issuer in issuers.values() for called in issuer.as_called)
         self.cached = {issuer: kept for issuer, kept in self.cached.items() if issuer in current}
         self._asked = {issuer: asked for issuer, asked in self._asked.items() if issuer in current}

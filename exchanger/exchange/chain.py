@@ -22,7 +22,7 @@ from exchanger.model.token import ErrorKind, ExchangedToken, ExchangeFailure, Fi
 from exchanger.model.token_failure import transport_failure, under_code
 
 _UNLINKED: Final = transport_failure(
-    ErrorKind.CREATE_REQUEST, Diagnostic.CREATE_REQUEST, detail="the profile that issues the assertion is not in force"
+    ErrorKind.CREATE_REQUEST, Diagnostic.CREATE_REQUEST, detail="the profile that issues the assertion is not active"
 )
 # The code for an assertion that the second issuer does not accept (RFC 7521 section 4.1.1).
 _INVALID: Final = "invalid_grant"

@@ -79,7 +79,7 @@ class VerdictCache:
     _issuers: Mapping[str, Issuer] = attrs.field(factory=dict, init=False, repr=False)
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
-        """Take over the issuers in force. Verdicts under other rules, or by another client, count no more."""
+        """Take over the active issuers. Verdicts under other rules, or by another client, count no more."""
         same = {name for name, issuer in issuers.items() if self._issuers.get(name) == issuer}
         self._issuers = issuers
         for known in (self.passed, self.refused, self.active, self.turned_away):
@@ -114,7 +114,7 @@ class VerdictCache:
         return _Question(done, self, request).ask(deadline)
 
     def learn(self, request: IntrospectionRequest, outcome: TokenOutcome) -> None:
-        """Keep the verdict, if there is one and its profile is in force."""
+        """Keep the verdict, if there is one and its profile is active."""
         rules = request.issuer.subject.introspection
         if rules is None or self._issuers.get(request.issuer.name) != request.issuer:
             return

@@ -85,7 +85,7 @@ class JwksCache:
         back_off, told = BackOff(RETRIES, self.random), ""
         while True:
             found = await self._fetch()
-            await trio.lowlevel.checkpoint_if_cancelled()  # other keys, or another way to them, may be in force since the answer arrived
+            await trio.lowlevel.checkpoint_if_cancelled()  # other keys, or another way to them, may be active since the answer arrived
             now = trio.current_time()
             self.failed = isinstance(found, NoMetadata)
             if isinstance(found, NoMetadata):

@@ -80,7 +80,7 @@ class Limit:
         return (limits for _, limits in self._limits.values())
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
-        """Take over the issuers in force; changed limits apply at once."""
+        """Take over the active issuers; changed limits apply at once."""
         before, self._limits = self._limits, {}
         for name, issuer in issuers.items():
             wanted = issuer.limits

@@ -73,7 +73,7 @@ class ExchangePipeline:
     Attributes:
         documents: Fetches issuers' metadata and keys, over the same connections.
         metadata: The metadata of issuers with ``discovery``.
-        limits: The limits of the issuers in force.
+        limits: The limits of the active issuers.
         pool: The connections to token endpoints.
         begin: Exchanges a token; see ``TokenExchanger``. It takes ``request_timeout`` at most. Outside ``run`` the outcome is a failure.
     """
@@ -166,7 +166,7 @@ class ExchangePipeline:
 
     @property
     def limits(self) -> Iterable[IssuerLimits]:
-        """The limits of the issuers in force that have any."""
+        """The limits of the active issuers that have any."""
         return self.limit
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -196,7 +196,7 @@ class ExchangePipeline:
         self.pool.close()
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
-        """Take over the issuers in force: tokens of removed ones are forgotten, and changed limits apply at once."""
+        """Take over the active issuers: tokens of removed ones are forgotten, and changed limits apply at once."""
         issuers = dict(sorted(issuers.items()))  # the order of persistent maps differs between processes
         self.cache.use_issuers(issuers)
         self.metadata.use_issuers(issuers)

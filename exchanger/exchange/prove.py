@@ -63,7 +63,7 @@ class Prove:
         await self._keys.run(task_status=task_status)
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
-        """Take over the issuers in force."""
+        """Take over the active issuers."""
         self._keys.use(
             KeySource(issuer, issuer.issued.keys_of, issuer.issued.jwks_uri)
             for issuer in issuers.values()

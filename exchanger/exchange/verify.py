@@ -85,7 +85,7 @@ class SubjectTokenVerifier:
         await self.keys.run(task_status=task_status)
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
-        """Take over the issuers in force."""
+        """Take over the active issuers."""
         self.cached.clear()  # what passed under other rules need not pass now
         self.keys.use(KeySource(issuer, url, issuer.subject.jwks_uri) for issuer in issuers.values() for url in issuer.subject.issuers)
 

@@ -328,7 +328,7 @@ class AssertionSource:
     """Where the assertion of an issuer's jwt-bearer requests comes from: an exchange at another issuer, for ``audience``.
 
     ``profile`` names that issuer; ``issuer`` is it as it is called for assertions, and ``verifier`` as its profile says; both are ``None``
-    as long as profiles are not in force together. ``reuse``: an assertion may be sent more than once.
+    as long as profiles are not active together. ``reuse``: an assertion may be sent more than once.
     """
 
     profile: str

@@ -395,8 +395,8 @@ class Connections:
     uses_http1: set[Origin] = attrs.field(factory=set, init=False)
     pools: dict[Origin, OriginPool] = attrs.field(factory=dict, init=False)
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
-    # Certificates and proxies of the issuers in force, ``None`` until the first ones are.
-    _in_force: frozenset[ClientCertificate | Proxy] | None = attrs.field(default=None, init=False, repr=False)
+    # Certificates and proxies of the active issuers, ``None`` until the first ones are.
+    _active: frozenset[ClientCertificate | Proxy] | None = attrs.field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         limits = self.limits
@@ -447,15 +447,15 @@ class Connections:
         (answer,) = answers
         return answer, trio.current_time() >= call.deadline
 
-    def use(self, in_force: frozenset[ClientCertificate | Proxy]) -> None:
-        """Take over the certificates and proxies in force. Connections with others, which hold secrets, end once they carry no call."""
-        self._in_force = in_force
-        self.tls.use(in_force)
+    def use(self, active: frozenset[ClientCertificate | Proxy]) -> None:
+        """Take over the active certificates and proxies. Connections with others, which hold secrets, end once they carry no call."""
+        self._active = active
+        self.tls.use(active)
         self._sweep(trio.current_time())
 
     def _is_withdrawn(self, origin: Origin) -> bool:
         parts = (origin.proxy, origin.certificate)
-        return self._in_force is not None and any(part is not None and part not in self._in_force for part in parts)
+        return self._active is not None and any(part is not None and part not in self._active for part in parts)
 
     def counts(self) -> ConnectionCounts:
         """Return the present counts; without calls, ``open`` is the sum of ``quarantined``, ``idle`` and ``multiplexed``, the others 0."""

@@ -1,4 +1,4 @@
-"""The policy in force: the one place where a version replaces the previous one.
+"""The active policy: the one place where a version replaces the previous one.
 
 Must not know: where versions come from, or what follows from a decision.
 """
@@ -16,7 +16,7 @@ class PolicySink(Protocol):
     """Takes each new version of the policy."""
 
     def publish(self, snapshot: PolicySnapshot, /) -> None:
-        """Put ``snapshot`` in force for every request that begins from now on."""
+        """Put ``snapshot``active for every request that begins from now on."""
 
 
 @final

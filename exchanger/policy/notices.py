@@ -51,7 +51,7 @@ def of_namespaces(namespaces: Iterable[Namespace], selector: Selector, config_ma
 def of_config_maps(
     config_maps: Iterable[ConfigMap], namespaces: Mapping[str, bool], selector: Selector, namespace_selector: Selector
 ) -> Iterator[Notice]:
-    """Yield a notice for each ConfigMap that is not in force although it was probably meant to be.
+    """Yield a notice for each ConfigMap that is not active although it was probably meant to be.
 
     ``namespaces`` has the Namespaces that are known, and whether they are selected or expressly not to be.
     """
@@ -76,7 +76,7 @@ def not_enabled(source: Source, namespace_selector: Selector, *, known: bool) ->
     why = "is not selected" if known else "is not selected, or does not exist"
     return Notice(
         f"ConfigMap {source}",
-        f"is not in force: its Namespace {source.namespace} {why}",
+        f"is not active: its Namespace {source.namespace} {why}",
         f"the labels of the Namespace must match {namespace_selector}",
         codes.NAMESPACE_NOT_ENABLED,
     )
@@ -86,29 +86,29 @@ def not_named(source: Source) -> Notice:
     """Return the notice about a selected ConfigMap in a Namespace that is not among those that are followed by name."""
     return Notice(
         f"ConfigMap {source}",
-        f"is not in force: its Namespace {source.namespace} is not selected, as it is not among those that are followed by name",
+        f"is not active: its Namespace {source.namespace} is not selected, as it is not among those that are followed by name",
         "add the name to POLICY_NAMESPACES or its file (chart: policyNamespaces)",
         codes.NAMESPACE_NOT_ENABLED,
     )
 
 
 def of_snapshot(snapshot: PolicySnapshot, namespaces: str, config_maps: Selector, *, emptied: int = 0) -> Iterator[Notice]:
-    """Yield a notice if nothing is in force.
+    """Yield a notice if nothing is active.
 
-    ``namespaces`` says which Namespaces count; ``emptied`` documents were in force until all of them went away at once.
+    ``namespaces`` says which Namespaces count; ``emptied`` documents were active until all of them went away at once.
     """
     remedy = f"policies are ConfigMaps with labels that match {config_maps}, in {namespaces}"
     if not snapshot.document_count:
-        gone = f"{emptied} that were in force are gone" if emptied else "nothing is selected"
+        gone = f"{emptied} that were active are gone" if emptied else "nothing is selected"
         otherwise = "unless the baseline, the default or POLICY_REQUIRED refuses them"
-        text = f"is not in force: {gone}, and all requests pass unchanged {otherwise}"
-        yield Notice("policy", text, remedy, codes.NOTHING_IN_FORCE)
+        text = f"is not active: {gone}, and all requests pass unchanged {otherwise}"
+        yield Notice("policy", text, remedy, codes.NOTHING_ACTIVE)
     elif snapshot.refused_count and not snapshot.entry_count and not snapshot.invalid_documents:
-        text = "has no entry in force: all are outside what their namespaces are granted"
-        yield Notice("policy", text, "grant the hosts, or correct the entries", codes.NOTHING_IN_FORCE)
+        text = "has no active entry: all are outside what their namespaces are granted"
+        yield Notice("policy", text, "grant the hosts, or correct the entries", codes.NOTHING_ACTIVE)
     elif not snapshot.entry_count and not snapshot.invalid_documents:
-        text = "has no entry in force: the entries of every document are empty"
-        yield Notice("policy", text, "write entries, or delete the documents", codes.NOTHING_IN_FORCE)
+        text = "has no active entry: the entries of every document are empty"
+        yield Notice("policy", text, "write entries, or delete the documents", codes.NOTHING_ACTIVE)
 
 
 def is_declined(labels: Labels, selector: Selector) -> bool:

@@ -1,4 +1,4 @@
-"""From Kubernetes objects to the policy documents in force, and from one such state to the next.
+"""From Kubernetes objects to the active policy documents, and from one such state to the next.
 
 Must not know: where the objects come from.
 """
@@ -110,7 +110,7 @@ class Text:
 @final
 @attrs.frozen
 class UnknownText:
-    """What should be in force here is unknown, so nothing may pass. ``namespace_labels`` are as in ``Text``, ``line`` is that of a file."""
+    """What should be active here is unknown, so nothing may pass. ``namespace_labels`` are as in ``Text``, ``line`` is that of a file."""
 
     reason: str
     namespace_labels: tuple[Labels, ...] = ()

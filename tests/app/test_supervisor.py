@@ -125,7 +125,7 @@ def test_metrics_say_how_current_the_policy_is(
     assert found == said
 
 
-def test_metrics_say_what_keeps_old_profiles_in_force(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metrics_say_what_keeps_old_profiles_active(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PolicySync, "profiles_rejected", property(lambda _self: True))
     monkeypatch.setattr(PolicySync, "issuer_values_missing", property(lambda _self: 2))
     found: dict[str, float] = {}

@@ -159,7 +159,7 @@ class Told(Record):
         return None if document is None else document.text
 
     def pending(self, texts: dict[Source, str]) -> int:
-        """Return how many of ``texts`` are not in force yet."""
+        """Return how many of ``texts`` are not active yet."""
         return sum(self.text(source) != text for source, text in texts.items())
 
 
@@ -177,7 +177,7 @@ class Scene:
     source: KubernetesSource
 
     async def within(self, is_so: Callable[[PolicySnapshot], bool]) -> float:
-        """Return what it takes until ``is_so`` of the policy in force."""
+        """Return what it takes until ``is_so`` of the active policy."""
         began, late = time.process_time(), trio.current_time() + PATIENCE_S
         while not is_so(self.told.snapshots[-1]):
             with trio.fail_at(late):
@@ -185,7 +185,7 @@ class Scene:
         return time.process_time() - began
 
     async def edit(self, number: int) -> float:
-        """Have a small document changed, and return what it takes until that is in force."""
+        """Have a small document changed, and return what it takes until that is active."""
         text, began = deny(f"/edit-{number}"), time.process_time()
         self.server.put(GOOD, text)
         await self.told.until(lambda: self.told.text(GOOD) == text, PATIENCE_S)
@@ -322,7 +322,7 @@ async def test_documents_that_close_all_that_is_granted_cost_that_once() -> None
         assert took < EDIT_S
 
 
-# The entries are all to be in force, so that they can be taken away.
+# The entries are all to be active, so that they can be taken away.
 ROOMY: Final = NamespaceLimits(entries=1_000_000, fail_closed_scopes=1_000_000, kib=1_000_000)
 
 
@@ -355,7 +355,7 @@ async def test_what_is_taken_away_beside_large_documents_takes_effect_at_once() 
             took["label of the Namespace"] = await scene.within(lambda snapshot: not any(map(snapshot.document, IDLE)))
             # What loosens waits until ConfigMaps are known to have caught up with the Namespace.
             await scene.within(lambda snapshot: isinstance(snapshot.match("h1.example", "/1", "GET"), NoMatch))
-        print("in force after", ", ".join(f"{what} {seconds:.2f} s" for what, seconds in took.items()))
+        print("active after", ", ".join(f"{what} {seconds:.2f} s" for what, seconds in took.items()))
         assert max(took.values()) < REVOKED_S
 
 

@@ -1,6 +1,6 @@
 """What looks as if it protects, and has no effect: each is warned about, with the object and the likely mistake.
 
-The service lets pass what no policy matches, so a policy that is not in force is a hole that nobody sees.
+The service lets pass what no policy matches, so a policy that is not active is a hole that nobody sees.
 """
 
 import shutil
@@ -102,7 +102,7 @@ FILES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "a ConfigMap without labels": (NAMESPACE + config_map(""), ("team/orders", "looks like a policy")),
     "a key config.yml": (NAMESPACE + config_map(key="config.yml"), ("team/orders", "config.yml", "rename it to config.yaml")),
     "a key Config.yaml": (NAMESPACE + config_map(key="Config.yaml"), ("team/orders", "Config.yaml", "rename it to config")),
-    "a document of no entries": (NAMESPACE + config_map(text="version: v1\nentries: []"), ("no entry in force",)),
+    "a document of no entries": (NAMESPACE + config_map(text="version: v1\nentries: []"), ("no active entry",)),
 }
 CASES: Final = {**FOLDERS, **{case: ({"p.yaml": text}, words) for case, (text, words) in FILES.items()}}
 
@@ -181,7 +181,7 @@ async def test_a_folder_that_loses_its_policies_is_warned_about(
     files: dict[str, str], change: Callable[[Path], None], gone: int, tmp_path: Path
 ) -> None:
     write(tmp_path, files)
-    assert [line for line in await follow(tmp_path, change) if f"{gone} that were in force are gone" in str(line)]
+    assert [line for line in await follow(tmp_path, change) if f"{gone} that were active are gone" in str(line)]
 
 
 MEANT_UNMATCHED: Final = "did you mean TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED?"
@@ -266,7 +266,7 @@ async def test_a_cluster_that_protects_nothing_is_warned_about(autojump_clock: t
     followed.on_notices = told
     async with trio.open_nursery() as nursery:
         await nursery.start(followed.run)
-        assert told.says("policy is not in force: nothing is selected", "enabled in (true)", "policy in (enabled)")
+        assert told.says("policy is not active: nothing is selected", "enabled in (true)", "policy in (enabled)")
 
         cluster.put("unlabelled", "orders")  # no version comes of it, and a warning does
         await trio.sleep(1)
@@ -283,7 +283,7 @@ async def test_a_cluster_that_protects_nothing_is_warned_about(autojump_clock: t
         for name, namespace in (("orders", "unlabelled"), ("payments", "other")):
             cluster.delete(namespace, name)
         await trio.sleep(1)
-        assert told.says("2 that were in force are gone")
+        assert told.says("2 that were active are gone")
         nursery.cancel_scope.cancel()
 
 

@@ -159,7 +159,7 @@ class FakeConsole:
                     return wrong(400, "the name must begin with a letter or digit")
                 self.files[body["name"]] = made_up.FILE_TEXT
                 self.revision += 1
-                return said({"text": made_up.FILE_TEXT, "version": version(made_up.FILE_TEXT), "in_force": True})
+                return said({"text": made_up.FILE_TEXT, "version": version(made_up.FILE_TEXT), "active": True})
             case "PUT", "/lab/policy":
                 name, text = body["name"], body["text"]
                 if name not in self.files:
@@ -169,7 +169,7 @@ class FakeConsole:
                 self.files[name] = text
                 problems = made_up.lint(text)
                 self.revision += not problems
-                return said({"saved": True, "in_force": not problems, "version": version(text), "problems": problems})
+                return said({"saved": True, "active": not problems, "version": version(text), "problems": problems})
             case "POST", "/lab/policy/reset" if body["name"] not in ORIGINALS:
                 del self.files[body["name"]]
                 return said({"removed": True})

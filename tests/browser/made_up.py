@@ -30,7 +30,7 @@ PROFILES: Final[Json] = {
     ],
     "more": 3,
 }
-HEALTHY: Final[Json] = {"state": "in_force", "age_s": 0, "problems": 0, "conflicts": 0, "unreadable": {"listed": [], "more": 0}}
+HEALTHY: Final[Json] = {"state": "active", "age_s": 0, "problems": 0, "conflicts": 0, "unreadable": {"listed": [], "more": 0}}
 START: Final = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
 YELLOW_TEXT: Final = """\
@@ -115,7 +115,7 @@ NOTICES: Final[list[Json]] = [
     },
     {
         "subject": "ConfigMap team-gray/token-policy",
-        "text": "is not in force: its Namespace team-gray is not selected, or does not exist",
+        "text": "is not active: its Namespace team-gray is not selected, or does not exist",
         "remedy": "the labels of the Namespace must match ext-authz-token-exchange.magneticflux.net/policy in (enabled)",
     },
 ]

@@ -54,7 +54,7 @@ def page(browser: Browser, url: str, watch: Watch) -> Generator[Page]:
 def test_all_scenarios_come_out_as_expected(page: Page) -> None:
     page.get_by_role("link", name="Lab").click()
     progress = page.locator("#lab-progress")
-    # Ten equal requests may not meet on a busy machine, nor an edit be in force within a second. What is wrong is wrong each time.
+    # Ten equal requests may not meet on a busy machine, nor an edit be active within a second. What is wrong is wrong each time.
     for _ in range(3):
         page.get_by_role("button", name="Run all", exact=True).click()
         expect(progress).to_have_text(re.compile(r" scenarios as expected\.$"), timeout=120_000)
@@ -99,7 +99,7 @@ def test_new_file_decides_the_next_request_until_it_is_deleted(page: Page) -> No
     page.get_by_role("link", name="Edit").click()
     page.get_by_label("New file").fill("green.yaml")
     page.get_by_role("button", name="Create").click()
-    expect(page.locator(".edit-effect")).to_contain_text("Saved, and in force.")
+    expect(page.locator(".edit-effect")).to_contain_text("Saved, and active.")
     expect(page.locator("#edit-state")).to_have_text("No problems in 1 document.")
     for decision in ("deny (403)", "unmatched"):
         page.get_by_role("link", name="Explain").click()

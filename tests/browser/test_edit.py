@@ -181,14 +181,14 @@ def test_what_was_saved_elsewhere_is_shown_when_the_view_is_shown_again(page: Pa
 
 def test_save_says_whether_the_text_took_effect_and_offers_a_scenario(page: Page) -> None:
     save = page.get_by_role("button", name="Save")
-    for text, note in (("host: yellow.example.com\n", "Saved, and in force."), ("wrong\n", "Saved. The policy in force has not changed.")):
+    for text, note in (("host: yellow.example.com\n", "Saved, and active."), ("wrong\n", "Saved. The active policy has not changed.")):
         page.get_by_role("textbox", name=EDITOR).fill(text)
         save.focus()
         page.keyboard.press("Enter")
         expect(page.locator(".edit-effect .note").first).to_have_text(note)  # a run adds another
         expect(save).to_be_disabled()
         expect(save).to_be_focused()
-        if note == "Saved, and in force.":
+        if note == "Saved, and active.":
             page.get_by_label("Scenario").select_option("explicit-deny")
             page.get_by_role("button", name="Run it").click()
             expect(page.locator(".edit-effect")).to_contain_text("as expected")
@@ -339,7 +339,7 @@ def test_a_file_is_made_with_a_first_policy_and_deleted_again(page: Page, watch:
     expect(page.get_by_role("link", name="green.yaml")).to_have_attribute("aria-current", "true")
     expect(area).to_have_value(FILE_TEXT)
     expect(area).to_be_focused()
-    expect(page.locator(".edit-effect")).to_contain_text("Saved, and in force.")
+    expect(page.locator(".edit-effect")).to_contain_text("Saved, and active.")
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("dialog", name="Delete green.yaml?").get_by_role("button", name="Delete").click()
     expect(page.get_by_role("link", name="green.yaml")).to_have_count(0)

@@ -84,7 +84,7 @@ def test_explained_decision_has_the_icon_and_colour_of_the_live_list(page: Page)
         expect(badge).to_have_css("--c", colour)
 
 
-def test_hosts_of_the_policy_in_force_are_suggested_anew_each_time(page: Page) -> None:
+def test_hosts_of_the_active_policy_are_suggested_anew_each_time(page: Page) -> None:
     suggested = page.locator("#explain-urls option")
     listed = "options => options.map((option) => option.value)"
     expect(suggested).to_have_count(2)

@@ -219,7 +219,7 @@ def test_policy_banner_is_in_every_view_and_announced(page: Page, console: Conso
     console.tell("set", {"health": HEALTHY | {"problems": 2}})
     expect(banner).to_contain_text("2 documents have problems")
     console.tell("set", {"health": HEALTHY | {"state": "missing"}})
-    expect(banner).to_contain_text(text := "no entry is in force")
+    expect(banner).to_contain_text(text := "no entry is active")
     banner.get_by_role("link").click()
     expect(page.locator("#view-policy")).to_be_visible()
     expect(banner).to_contain_text(text)

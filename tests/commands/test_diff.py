@@ -179,7 +179,7 @@ def test_what_cannot_be_compared_is_status_2(tmp_path: Path, capsys: pytest.Capt
     assert run_diff("-", "-", PolicyInputs(), PolicyInputs(), variables={}) == NO_TELLING
     assert "can be read once" in capsys.readouterr().err
     assert run_diff(path, path, PolicyInputs(), PolicyInputs(), variables={}) == SAME
-    assert "exchanger diff: OLD: ConfigMap team-orders/orders is not in force" in capsys.readouterr().err
+    assert "exchanger diff: OLD: ConfigMap team-orders/orders is not active" in capsys.readouterr().err
 
 
 FULL = """

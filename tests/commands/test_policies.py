@@ -51,12 +51,12 @@ def test_a_namespace_that_is_described_is_judged_by_its_labels(tmp_path: Path) -
     assert "the labels of its Namespace are not" in found.notes[0]
 
 
-def test_what_is_not_in_force_is_noted(tmp_path: Path) -> None:
+def test_what_is_inactive_is_noted(tmp_path: Path) -> None:
     path = written(tmp_path, "a.yaml", config_map(label="a: b") + "---\nversion: v1\nentries: []\n")
     found = policy(path)
     assert answer(found, "/orders/1").effect is Effect.UNMATCHED
     assert any("is a policy that is not in a ConfigMap" in note for note in found.notes)
-    assert any("team-orders/orders is not in force: its labels are not" in note for note in found.notes)
+    assert any("team-orders/orders is not active: its labels are not" in note for note in found.notes)
     assert "has no file that ends in" in policy(written(tmp_path, "empty/x.txt", "").removesuffix("/x.txt")).notes[0]
 
 

@@ -105,14 +105,14 @@ async def test_a_policy_is_edited_and_the_next_request_shows_it(ext_authz_demo: 
     _, linted = await at.ask("POST", "/lab/policy/lint", {"name": "yellow.yaml", "text": wrong})
     assert [(problem["line"], problem["column"], problem["entry"]) for problem in linted["problems"]] == [(22, 31, 0)]
     _, saved = await at.ask("PUT", "/lab/policy", {"name": "yellow.yaml", "text": wrong})
-    assert (saved["in_force"], saved["problems"]) == (True, linted["problems"])
+    assert (saved["active"], saved["problems"]) == (True, linted["problems"])
     assert await next_answer(at) == "500 server_error"
     _, known = await at.ask("GET", "/api/policy/document?namespace=team-yellow&name=token-policy")
     assert [problem["reason"] for problem in known["problems"]] == [problem["reason"] for problem in linted["problems"]]
 
     edited = texts["yellow.yaml"].replace('scope: "read:orders"', 'scope: "read:mine"')
     _, saved = await at.ask("PUT", "/lab/policy", {"name": "yellow.yaml", "text": edited, "version": saved["version"]})
-    assert (saved["in_force"], saved["problems"]) == (True, [])
+    assert (saved["active"], saved["problems"]) == (True, [])
     assert await next_answer(at) == "200 exchanged for scope read:mine"
     _, was = await at.ask("POST", "/lab/policy/reset", {"name": "yellow.yaml"})
     assert was["text"] == texts["yellow.yaml"]

@@ -119,5 +119,5 @@ def test_a_client_secret_from_a_file_is_used_and_can_be_replaced(home: Path) -> 
             assert is_exchanged("second")
             assert secrets() == {"exchanger:hush", "exchanger:another"}
             told = ended(home, "status", "--service", f"http://127.0.0.1:{service.metrics_port}")
-            assert (told.returncode, "1 entry in force" in told.stdout) == (0, True)
+            assert (told.returncode, "1 entry active" in told.stdout) == (0, True)
             assert service.stop() == 0

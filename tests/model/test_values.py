@@ -31,11 +31,11 @@ def test_a_target_needs_an_issuer_and_something_to_ask_for() -> None:
 
 
 def notice(number: int) -> Notice:
-    return Notice(f"ConfigMap a/{number}", "is not in force", "label it")
+    return Notice(f"ConfigMap a/{number}", "is not active", "label it")
 
 
 def test_a_notice_is_a_bounded_and_printable_sentence() -> None:
-    assert str(notice(1)) == "ConfigMap a/1 is not in force (label it)"
+    assert str(notice(1)) == "ConfigMap a/1 is not active (label it)"
     found = Notice("a\x1b[2J" * 1000, "b\n" * 10_000, "c" * 10_000)
     assert (len(found.subject), len(found.text), len(found.remedy)) == (SUBJECT_LIMIT, TEXT_LIMIT, TEXT_LIMIT)
     assert str(found).isprintable()

@@ -77,7 +77,7 @@ def test_entries_become_what_the_page_says(row: list[str]) -> None:
     policy = {"version": "v1", "entries": [{"match": yaml.safe_load(row[0].strip("`")), "action": "deny"}]}
     there = snapshot(policy, grants)
     (left,) = there.documents()
-    verdict = "in force" if left.entries else "invalid" if left.problems else "refused"
+    verdict = "active" if left.entries else "invalid" if left.problems else "refused"
     assert (row[1].split(",")[0], bool(left.refused)) == (verdict, verdict == "refused")
     if "`Segment`" in row[1]:
         (entry,) = left.entries

@@ -105,15 +105,15 @@ def test_namespaces() -> None:
     assert [str(notice) for notice in found] == [f"POL-3101: Namespace a is not selected: {hint} (its labels must match {NAMESPACES})"]
 
 
-def test_a_policy_in_which_nothing_is_in_force() -> None:
+def test_a_policy_in_which_nothing_is_active() -> None:
     def told(*texts: str, emptied: int = 0, grants: Grants = NO_GRANTS) -> list[str]:
         documents = {Source("a", str(number)): Text(text) for number, text in enumerate(texts)}
         snapshot = advance(PolicySnapshot.EMPTY, {}, documents, frozenset(), grants=grants).snapshot
         return [notice.text for notice in of_snapshot(snapshot, "b", Selector(), emptied=emptied)]
 
     assert ["nothing is selected" in text for text in told()] == [True]
-    assert ["7 that were in force are gone" in text for text in told(emptied=7)] == [True]
-    assert ["no entry in force" in text for text in told(POLICY, POLICY)] == [True]
+    assert ["7 that were active are gone" in text for text in told(emptied=7)] == [True]
+    assert ["no active entry" in text for text in told(POLICY, POLICY)] == [True]
     assert told("not a policy") == []  # which closes everything, and is told as what it is
     entry = "version: v1\nentries: [{match: {host: h, pathPrefix: /a}, action: deny}]"
     assert told(entry) == []

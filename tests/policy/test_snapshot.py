@@ -168,7 +168,7 @@ def test_another_text_with_the_same_meaning_changes_the_document_alone() -> None
     assert (second.entry_count, second.invalid_documents) == (first.entry_count, first.invalid_documents)
 
 
-def test_the_newest_snapshot_is_in_force_and_callbacks_learn_of_it() -> None:
+def test_the_newest_snapshot_is_active_and_callbacks_learn_of_it() -> None:
     current = CurrentPolicy()
     first: list[PolicySnapshot] = []
     second: list[PolicySnapshot] = []
@@ -182,7 +182,7 @@ def test_the_newest_snapshot_is_in_force_and_callbacks_learn_of_it() -> None:
     assert second == [newest]
 
 
-def test_a_required_policy_without_an_entry_is_not_in_force() -> None:
+def test_a_required_policy_without_an_entry_is_inactive() -> None:
     current = CurrentPolicy(required=True)
     told: list[PolicySnapshot] = []
     current.on_change(told.append)

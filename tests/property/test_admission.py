@@ -1,4 +1,4 @@
-"""Law: a policy is refused at the API server's door just when the service would not put all of it in force.
+"""Law: a policy is refused at the API server's door just when the service would not activate all of it.
 
 The way of the webhook begins with an AdmissionReview, that of the service with the object that its watch delivers.
 """
@@ -183,8 +183,8 @@ def test_admission_rejects_documents_over_quota_or_pushing_other_entries_over_qu
     document = after.document(SOURCE)
     assert document is not None
     event(f"{bool(document.problems)}, {bool(pushed_out)}")
-    in_force = {entry.index for entry in document.entries}
-    refused = [refusal for refusal in document.refused if refusal.index not in in_force]
+    active = {entry.index for entry in document.entries}
+    refused = [refusal for refusal in document.refused if refusal.index not in active]
     assert (answer.refused is not None) == bool(document.problems or refused or pushed_out)
 
 

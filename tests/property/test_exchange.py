@@ -90,7 +90,7 @@ def test_a_request_and_its_like_under_another_trace(first: TokenRequest, second:
     assert trio.run(calls_for, first, like, clock=MockClock(autojump_threshold=0)) == 1
 
 
-# Law: whatever happens, each request at the verifier is answered exactly once unless it left, and passes only by the keys in force.
+# Law: whatever happens, each request at the verifier is answered exactly once unless it left, and passes only by the active keys.
 #
 # Callers come with good tokens and bad ones, leave and run out of time. Meanwhile keys are rotated, withdrawn and not to be had, profiles
 # change and go, exchanges end late, time passes, and at last the service ends.
@@ -255,7 +255,7 @@ async def live(planned: list[VerifyStep]) -> None:
 @example([1.0, AskVerified(0, 20.0), Publish(2), 4000.0, AskVerified(0, 20.0), 1.0])  # its key is withdrawn
 @example([1.0, AskVerified(3, 20.0), 61.0, 61.0, AskVerified(3, 20.0), 1.0])  # it expires
 @given(verify_steps)
-def test_each_request_is_answered_once_and_passes_by_the_keys_in_force(planned: list[VerifyStep]) -> None:
+def test_each_request_is_answered_once_and_passes_by_the_active_keys(planned: list[VerifyStep]) -> None:
     trio.run(live, planned, clock=MockClock(autojump_threshold=0))
 
 

@@ -121,7 +121,7 @@ class Run:
     """The cache and its model, side by side."""
 
     clocks: Clocks = attrs.field(factory=Clocks)
-    in_force: dict[str, Issuer] = attrs.field(factory=dict)
+    active: dict[str, Issuer] = attrs.field(factory=dict)
     one: TokenCache = attrs.field(init=False)
     model: Model = attrs.field(init=False)
     renewing: dict[str, float] = attrs.field(factory=dict)
@@ -136,7 +136,7 @@ class Run:
 
     def asked(self, kind: Kind) -> tuple[TokenRequest, CachePolicy | None]:
         name, subject, target, grant = kind
-        of = self.in_force.get(name)
+        of = self.active.get(name)
         text = "opaque" if subject == 0 else jwt({"exp": subject_ends(subject)})
         return request(text, of=of or issuer(name), target=TARGETS[target], grant=grant), None if of is None else of.cache
 
@@ -183,16 +183,16 @@ class Run:
         self.clocks.wall += seconds
 
     def issuers(self, name: str, version: int) -> None:
-        before, chosen = self.in_force.pop(name, None), ISSUERS[name][version]
+        before, chosen = self.active.pop(name, None), ISSUERS[name][version]
         if chosen is not None:
-            self.in_force[name] = chosen
-        self.one.use_issuers(self.in_force)
+            self.active[name] = chosen
+        self.one.use_issuers(self.active)
         keeping = [shape(of) for of in (before, chosen) if of is not None and of.cache is not None]
         if len(keeping) < 2 or keeping[0] != keeping[1]:
             self.model.lines = [line for line in self.model.lines if line.issuer != name]
 
     def check(self) -> None:
-        self.model.bound({name: of.cache.max_entries for name, of in self.in_force.items() if of.cache is not None})
+        self.model.bound({name: of.cache.max_entries for name, of in self.active.items() if of.cache is not None})
         assert self.one.entries == len(self.model.lines)
 
 

@@ -1,4 +1,4 @@
-"""Laws of the issuers in force: any history of profiles and Secrets."""
+"""Laws of the active issuers: any history of profiles and Secrets."""
 
 from collections.abc import Sequence
 from typing import final
@@ -140,7 +140,7 @@ async def _live(history: Sequence[Event]) -> Lived:
     return Lived(it, "".join(shown))
 
 
-# Law: nothing of a version of the file that cannot be used is ever in force, and each one is told.
+# Law: nothing of a version of the file that cannot be used is ever active, and each one is told.
 #
 # Every bad version here is nearly a good one, most with profiles that would do by themselves.
 
@@ -176,10 +176,10 @@ def test_secrets_never_show(history: list[Event]) -> None:
     assert "canary" not in repr(lived.it.log.events)
 
 
-# Law: after any versions of the file and of Secrets, the issuers in force are those that a fresh start would come to.
+# Law: after any versions of the file and of Secrets, the active issuers are those that a fresh start would come to.
 #
 # Generations and previous credentials aside, which tell of the way; and where a fresh start would come to none, since what there is now
-# cannot be used, what was in force stays.
+# cannot be used, what was active stays.
 
 
 def wayless(issuers: "HashTrieMap[str, Issuer]") -> dict[str, Issuer]:
@@ -231,7 +231,7 @@ def test_each_set_is_whole_and_generations_only_grow(history: list[Event]) -> No
 
 @settings(max_examples=examples(50))  # each of them lives twice
 @given(histories, good_files)
-def test_what_is_in_force_stays_where_a_fresh_start_has_nothing(history: list[Event], first: str) -> None:
+def test_what_is_active_stays_where_a_fresh_start_has_nothing(history: list[Event], first: str) -> None:
     before = live([*history, Write(first), Wait(100.0)]).it
     after = live([*history, Write(first), Wait(100.0), Write("bad")]).it
     assert [wayless(issuers) for issuers in before.sets] == [wayless(issuers) for issuers in after.sets]

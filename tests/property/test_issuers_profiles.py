@@ -126,7 +126,7 @@ def test_whatever_files_and_secrets_hold(history: list[tuple[Plan, bool]], data:
             text = data.draw(fitting(plan, place) if fits else contents())
             state = state.with_place(place, holding(plan, place, text), float(number))
             seen.append(repr((plan, state, state.issues, resolve(plan, state.latest))))
-        event("waits" if state.current is None else "in force")
+        event("waits" if state.current is None else "active")
         if state.current is not None:
             issuers = list(state.current.issuers.values())
             seen.append(f"{issuers!r} {shown_profiles(issuers, lambda _: False)}")

@@ -1,4 +1,4 @@
-"""Laws of the index: what is in force is what a look at all objects finds, in whatever order and parts that was learned and passed on."""
+"""Laws of the index: what is active is what a look at all objects finds, in whatever order and parts that was learned and passed on."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -146,7 +146,7 @@ def test_any_order_of_fetches_and_events_ends_as_a_fresh_list(history: list[Step
 
 # Law: whatever teams write, at most ``MAX_FETCHED`` ConfigMaps are requested a second, and a fresh start finds the same policy.
 #
-# A team whose ConfigMap has room again has it in force within two seconds more than the watch is late, whatever another team does.
+# A team whose ConfigMap has room again has it active within two seconds more than the watch is late, whatever another team does.
 
 QUIET_S = 10.0
 WRITTEN = ("0", "00", "01", "19", "20", "59")

@@ -1,4 +1,4 @@
-"""Laws of the policy source in a cluster: what is in force after, and during, any trouble with its feeds."""
+"""Laws of the policy source in a cluster: what is active after, and during, any trouble with its feeds."""
 
 import math
 import re
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 # Law: however the feeds lose and regain their connections, what is denied at every moment in the cluster is never open.
 #
-# That is, from the moment at which the denial is in force. And once all feeds have caught up, the policy is that of a fresh start.
+# That is, from the moment at which the denial is active. And once all feeds have caught up, the policy is that of a fresh start.
 
 
 FED_NAMES = ("a", "b", "c")
@@ -113,7 +113,7 @@ feed_steps: st.SearchStrategy[FeedStep] = st.one_of(
 
 @attrs.define(eq=False)
 class World:
-    """A cluster, what a source makes of it, and which denials have been in force and in the cluster ever since."""
+    """A cluster, what a source makes of it, and which denials have been active and in the cluster ever since."""
 
     cluster: Cluster = attrs.field(factory=Cluster)
     record: Record = attrs.field(factory=Record)
@@ -182,30 +182,30 @@ class World:
         self.cluster.put_namespace(name, uid="" if ("namespaces", Key("", name)) in server.objects else f"{name}-{server.version}")
 
     def check(self, known_s: float = 0.0, gone_s: float = math.inf) -> None:
-        """See whether each denial that was in force before, and has been in the cluster ever since, is in force still.
+        """See whether each denial that was active before, and has been in the cluster ever since, is active still.
 
-        It counts once it has been in the cluster for ``known_s`` seconds: before, what is in force may be another one, whose end is still
-        on its way. And see whether what has been gone for ``gone_s`` seconds, in which no Namespace changed, is not in force.
+        It counts once it has been in the cluster for ``known_s`` seconds: before, what is active may be another one, whose end is still
+        on its way. And see whether what has been gone for ``gone_s`` seconds, in which no Namespace changed, is not active.
         """
         if not self.record.snapshots:
             return
         past = [self.snapshot(objects) for objects in self.cluster.server.past[self.seen :]]
         self.seen = len(self.cluster.server.past)
-        now, in_force = self.snapshot(self.cluster.server.objects), self.record.snapshots[-1]
+        now, active = self.snapshot(self.cluster.server.objects), self.record.snapshots[-1]
         for path in PATHS:
             if not all(is_open(version, path) for version in (*past, now)):
                 self.gone.pop(path, None)
             if is_open(now, path):
                 since = max(self.gone.setdefault(path, trio.current_time()), self.relabelled_at)
-                assert trio.current_time() < since + gone_s or is_open(in_force, path), f"{path} is still denied"
+                assert trio.current_time() < since + gone_s or is_open(active, path), f"{path} is still denied"
             if any(is_open(version, path) for version in past):
                 self.followed.discard(path)
                 self.denied.pop(path, None)
             since = trio.current_time() if is_open(now, path) else self.denied.setdefault(path, trio.current_time())
             if path in self.followed:
-                assert not is_open(in_force, path), f"{path} is denied at every moment and open"
+                assert not is_open(active, path), f"{path} is denied at every moment and open"
             is_known = trio.current_time() >= since + known_s
-            if isinstance(in_force.match("h", path, "GET"), DenyEntry) and not is_open(now, path) and is_known:
+            if isinstance(active.match("h", path, "GET"), DenyEntry) and not is_open(now, path) and is_known:
                 self.followed.add(path)
 
 
@@ -259,7 +259,7 @@ def test_what_is_denied_at_every_moment_is_never_open(history: list[FeedStep], s
 
 # Law: however late the watch of ConfigMaps is, what is denied at every moment in the cluster is never open while both watches are up.
 #
-# That is, from the moment at which the denial is in force and the watch has delivered it. And what is gone from the cluster is open within
+# That is, from the moment at which the denial is active and the watch has delivered it. And what is gone from the cluster is open within
 # two seconds more than the watch is late, unless Namespaces change meanwhile.
 
 # The most seconds that the watch of ConfigMaps is late.
@@ -428,9 +428,9 @@ async def follow_namespaces(first: tuple[str, ...], history: list[NamespaceStep]
                 kept &= frozenset(named)
             else:
                 await take_in_namespaces(step, cluster)
-            in_force = {one.source.namespace for one in record.snapshots[-1].documents()} if record.snapshots else set()
-            assert kept <= in_force
-            kept |= {name for name in in_force & frozenset(named) if was_read(name, record.said[joined[name] :])}
+            active = {one.source.namespace for one in record.snapshots[-1].documents()} if record.snapshots else set()
+            assert kept <= active
+            kept |= {name for name in active & frozenset(named) if was_read(name, record.said[joined[name] :])}
         cluster.server.heal()
         await trio.sleep(NAMESPACES_QUIET_S)
         assert (followed.is_connected, followed.named) == (True, tuple((name, False) for name in named))
@@ -454,10 +454,10 @@ def test_the_end_is_that_of_a_fresh_start(first: tuple[str, ...], history: list[
     trio.run(follow_namespaces, first, history, latency, seed, clock=MockClock(autojump_threshold=0))
 
 
-# Law: whatever happens to the cluster and to the way to it, after a quiet time the policy in force is that of the cluster's objects.
+# Law: whatever happens to the cluster and to the way to it, after a quiet time the active policy is that of the cluster's objects.
 #
 # "The state equals a fresh list": the policy that is published last is the one that a look at all objects makes, and no version was
-# published twice in a row. With a limit to its age it is in force again, too.
+# published twice in a row. With a limit to its age it is active again, too.
 
 
 # Seconds after the last fault: the longest waits that may be under way, and the longest time to the next comparison.
@@ -555,7 +555,7 @@ def test_the_policy_is_that_of_the_objects_in_the_end(history: list[Step], selec
     trio.run(follow, history, selector, max_staleness, seed, clock=MockClock(autojump_threshold=0))
 
 
-# Law: whatever keeps the news away, nothing is in force that was last known to be right longer ago than the limit and a moment.
+# Law: whatever keeps the news away, nothing is active that was last known to be right longer ago than the limit and a moment.
 #
 # And once it is over, the service is open again within seconds, whether or not anything was missed. A sign of life is an event, a bookmark,
 # the end of a watch in good order or a complete list, never the answer to another request. While lists alone work, they keep the service
@@ -620,7 +620,7 @@ async def suffer(fault: str, limit: float, calm: float, misses: bool, seed: int)
             cluster.put("a", "q", deny("/new"))
         await trio.sleep(limit + BOUND_S)
         while trio.current_time() < began + 2 * limit + 60:
-            assert not record.is_open() or not misses or record.denies("/new"), "an old policy is in force"
+            assert not record.is_open() or not misses or record.denies("/new"), "an old policy is active"
             assert record.is_open() or fault not in LISTS_WORK, "the service closed although lists work"
             await trio.sleep(LOOK_S / 2)
         event(f"{fault}: {'open' if record.is_open() else 'closed'}")
@@ -640,5 +640,5 @@ async def suffer(fault: str, limit: float, calm: float, misses: bool, seed: int)
 @example(fault="frozen", limit=30.0, calm=20.0, misses=True, seed=0)
 @example(fault="watches fail", limit=10.0, calm=20.0, misses=True, seed=0)
 @given(st.sampled_from(FAULTS), LIMITS, st.floats(0.0, 400.0), st.booleans(), st.integers(0, 1000))
-def test_nothing_is_in_force_for_longer_than_the_limit(fault: str, limit: float, calm: float, misses: bool, seed: int) -> None:
+def test_nothing_is_active_for_longer_than_the_limit(fault: str, limit: float, calm: float, misses: bool, seed: int) -> None:
     trio.run(suffer, fault, limit, calm, misses, seed, clock=MockClock(autojump_threshold=0))

@@ -86,7 +86,7 @@ def test_the_service_finds_the_same_wrong_in_the_same_file(text: str) -> None:
     shown = {
         (problem.policy, problem.entry, problem.reason)
         for problem in found.problems
-        if "shares a host" not in problem.reason and not problem.reason.startswith(("not in force", "the file has no ConfigMap"))
+        if "shares a host" not in problem.reason and not problem.reason.startswith(("not active", "the file has no ConfigMap"))
     }
     # The check adds what was probably meant, and looks behind a duplicate key.
     assert all(any(one[:2] == other[:2] and other[2].startswith(one[2]) for other in shown) for one in wrong)

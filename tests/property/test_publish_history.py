@@ -166,8 +166,8 @@ class History:
             elif isinstance(job, Revoke) and job.grants is self.grants[-1]:
                 self.used = [job.grants]
             self.world.finish(name)
-            if self.world.in_force is not None:
-                self.check(self.world.in_force)
+            if self.world.active is not None:
+                self.check(self.world.active)
 
     def pause(self, seconds: float) -> None:
         self.world.pause(seconds)
@@ -281,7 +281,7 @@ class History:
 
     def check_now(self) -> None:
         self.look()
-        world, version, now = self.world, self.world.in_force, self.world.now
+        world, version, now = self.world, self.world.active, self.world.now
         has_caught_up = self.caught_up_at < math.inf
         if not world.jobs and world.timer > now and (has_caught_up or version is not None):
             assert told(world.machine.newest) == told(self.expected()), "what is known is not being built"
@@ -342,8 +342,8 @@ def test_no_version_is_more_open_than_what_is_known(
         history.check_now()
     history.end()
     world = history.world
-    assert world.in_force is not None
-    assert meaning(world.in_force) == meaning(world.machine.newest), "labels alone publish nothing"
+    assert world.active is not None
+    assert meaning(world.active) == meaning(world.machine.newest), "labels alone publish nothing"
     assert told(world.machine.newest) == told(history.expected())
     assert world.machine.unread == 0
-    assert world.said.count("held back") == world.said.count("in force")
+    assert world.said.count("held back") == world.said.count("active")

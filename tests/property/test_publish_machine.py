@@ -204,13 +204,13 @@ def test_constant_denials_never_open_and_the_end_equals_a_fresh_start(
     for step in history:
         watched.take(step)
     world = watched.world
-    assert world.in_force is not None
-    event(f"settled {world.in_force.settled is None}, refused throughout {len(watched.refused)}")
+    assert world.active is not None
+    event(f"settled {world.active.settled is None}, refused throughout {len(watched.refused)}")
     watched.refused.clear()  # from now on, the time of versions may be up
     world.catch_up(*FEEDS)
     world.end()
-    assert told(world.in_force) == told(fresh(watched.state, grants=grants))
-    assert world.said.count("held back") == world.said.count("in force")
+    assert told(world.active) == told(fresh(watched.state, grants=grants))
+    assert world.said.count("held back") == world.said.count("active")
 
 
 # Law: however late the feed of documents is, a denial that moves between namespaces is never open, while the feeds are connected.
@@ -371,8 +371,8 @@ def test_what_moves_between_namespaces_is_never_open_however_late_documents_are_
             cluster.refused = {path for path in PATHS if is_refused(moment.match("h", path, "GET"))}
     event(f"refused throughout {len(cluster.refused)}")
     cluster.pause(LATEST_S + HOLD_S + 1)
-    assert cluster.world.in_force is not None
-    assert told(cluster.world.in_force) == told(cluster.moment())
+    assert cluster.world.active is not None
+    assert told(cluster.world.active) == told(cluster.moment())
 
 
 # Law: whatever is put in whatever order, and however threads end, the end is that of a fresh start.
@@ -482,7 +482,7 @@ class History:
                 self.is_behind = True
                 world.do(world.machine.fell_behind(feed, world.now, world.now))
             case CatchUp(feed):
-                if world.in_force is None and self.is_behind:
+                if world.active is None and self.is_behind:
                     self.since = {source: [text] for source, text in self.state.items()}
                 self.is_behind = False
                 world.catch_up(feed)
@@ -526,9 +526,9 @@ def test_the_end_is_that_of_a_fresh_start(history: list[Step]) -> None:
         followed.take(step)
     world.catch_up("x")
     world.end()
-    assert world.in_force is not None
+    assert world.active is not None
     expected = fresh(followed.state, world.machine.issuers, followed.used[-1], followed.labels)
-    assert told(world.in_force) == told(expected)
+    assert told(world.active) == told(expected)
     event(f"versions {min(len(world.changes), 5)}")
     assert world.machine.unread == 0
     texts: dict[Source, object] = {}
@@ -584,5 +584,5 @@ def test_a_namespace_leaves_in_one_version(before: list[LeaveStep], after: list[
         world.end()
         present = {sum(change.snapshot.document(source) is not None for source in TOGETHER[1:]) for change in world.changes}
         assert present <= {0, len(TOGETHER) - 1}
-        assert world.in_force is not None
-        assert told(world.in_force) == told(fresh(state, grants=grants))
+        assert world.active is not None
+        assert told(world.active) == told(fresh(state, grants=grants))

@@ -23,7 +23,7 @@ ORDERS: Final = ("certificate first", "key first")
 DAMAGES: Final = ("another key", "in pieces", "empty", "deleted", "garbage")
 CERTIFICATE_FAULTS: Final = (*ORDERS, *DAMAGES)
 _FILES: Final = ("certificate", "key", "authorities")
-# Seconds after which files that stay are in force at the latest: a look each second, in a thread.
+# Seconds after which files that stay are active at the latest: a look each second, in a thread.
 _PROMPT: Final = 1.1
 # Connections a second that look at the certificate, and the seconds within which they know all.
 _LOOKS: Final = 2.0
@@ -211,8 +211,8 @@ class Certificates(Part):
         look.secured.write(codec.data_to_send())
         self.kernel.after(_LOOK_S, look.time_is_up)
 
-    def _in_force(self, begins: float, ends: float) -> Iterator[Identity]:
-        """Yield what may have been in force between two times."""
+    def _active(self, begins: float, ends: float) -> Iterator[Identity]:
+        """Yield what may have been active between two times."""
         until = float("inf")
         for since, identity in reversed(self._contents):
             if since <= ends and identity is not None:
@@ -228,8 +228,8 @@ class Certificates(Part):
             ended_at = look.ended_at or look.began + _LOOK_S
             if not self.world.serves(look.began, ended_at + 1.0):
                 continue
-            known = [*self._in_force(look.began, ended_at)]
+            known = [*self._active(look.began, ended_at)]
             name, at = names.get(look.shown, ""), look.began - START
             if not any(name == one.name and look.let_in == (look.authority in one.trusted) for one in known):
                 told = f"{name or 'no certificate'} to a client of {look.authority!r}, who was {'' if look.let_in else 'not '}let in"
-                yield f"at {at:.6f}, the service showed {told}; in force: {[(one.name, *sorted(one.trusted)) for one in known]}"
+                yield f"at {at:.6f}, the service showed {told}; active: {[(one.name, *sorted(one.trusted)) for one in known]}"

@@ -25,7 +25,7 @@ LABELS: Final = {"ext-authz-token-exchange.magneticflux.net/enabled": "true"}
 # The namespace of Secrets that may be read, but not watched.
 READ_ONLY: Final = "read-only"
 
-# Seconds from a change until it is in force at the latest, while nothing is wrong: two gathers, two reads, and what is held back for
+# Seconds from a change until it is active at the latest, while nothing is wrong: two gathers, two reads, and what is held back for
 # documents that are still to be read.
 PROMPT: Final = 3.0
 # Seconds from the end of an outage until changes are followed again at the latest: the longest pause between two attempts, and what a

@@ -62,7 +62,7 @@ class Crowds(Part, trio.abc.Instrument):
             part = None if newest is None else newest.namespaces.get(NAMESPACE)
             known = set() if part is None else {source.name for source in part.documents}
             if known != self._names:
-                yield f"{len(known)} policies of a crowd are in force, not {len(self._names)}"
+                yield f"{len(known)} policies of a crowd are active, not {len(self._names)}"
 
     def _arrive(self) -> None:
         gateway, alike = self.chance.choice(self.world.gateways), self.chance.random() < 0.5

@@ -18,7 +18,7 @@ from tests.simulation.kernel import Kernel
 WRITTEN: Final = ("in place", "in pieces", "another name", "symlink")
 STRIKES: Final = ("unreadable", "empty", "gone", "unnotified")
 FOLDER_FAULTS: Final = (*WRITTEN, *STRIKES, "notified late", "notified twice")
-# Seconds from a change until it is in force at the latest: a notification may be lost, so that the next look finds it.
+# Seconds from a change until it is active at the latest: a notification may be lost, so that the next look finds it.
 PROMPT: Final = 1.5
 
 
@@ -92,7 +92,7 @@ class Folder:
         if self.mounted:
             self._mount()
         elif how == "in pieces" and key in self._names and self.kernel.now > self._whole[key] + self.prompt:
-            # The service has read this file: of one that is new to it and half written, nothing stays in force.
+            # The service has read this file: of one that is new to it and half written, nothing stays active.
             seconds = self.chance.choice([0.05, 1.0, 3.0])
             text = "" if self.chance.random() < 0.5 else said[: self.chance.randrange(len(said))]
             put(self._home / self._names[key], text.encode(), how, self._number)
@@ -143,7 +143,7 @@ class Folder:
     def strike(self, chance: Random) -> tuple[str, float]:
         """Let something happen for some seconds, and return what, and after how many the service follows again."""
         kinds = [kind for kind in STRIKES if kind in self.faults and (not self.mounted or kind in {"gone", "unnotified"})]
-        # What the service has read stays in force, so these are files that it has read.
+        # What the service has read stays active, so these are files that it has read.
         known = [key for key in sorted(self._names) if self.kernel.now > self._whole[key] + self.prompt]
         if self.untouched or not kinds or not (known or self.mounted):
             return "", 0.0

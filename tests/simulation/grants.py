@@ -18,7 +18,7 @@ from tests.simulation.part import Every, Part
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-# Seconds from a new version of the file until it is in force at the latest: two reads, and the documents that are checked against it.
+# Seconds from a new version of the file until it is active at the latest: two reads, and the documents that are checked against it.
 _PROMPT: Final = 3.0
 # Where prefixes may be; a path below and beside each, which nobody asks for, tells areas apart.
 _PREFIXES: Final = ("", "/a", "/a/b", "/c")
@@ -64,7 +64,7 @@ class PlatformTeam(Part):
         every(self.plan.granted, self._change, "changes of grants")
 
     def _change(self) -> None:
-        """Write another version, sometimes by way of a file that nobody can use. The one before is in force first."""
+        """Write another version, sometimes by way of a file that nobody can use. The one before is active first."""
         now, chance = self.kernel.now, self.chance
         if now < self._busy:
             return
@@ -111,8 +111,8 @@ class PlatformTeam(Part):
 
     # What the model says.
 
-    def in_force(self, asked: float, answered: float) -> Iterator[int]:
-        """Yield the numbers of the versions that may have been in force between two times."""
+    def active(self, asked: float, answered: float) -> Iterator[int]:
+        """Yield the numbers of the versions that may have been active between two times."""
         for number in range(len(self.versions) - 1, -1, -1):
             since = self.versions[number].since
             if since <= answered:

@@ -249,7 +249,7 @@ class Plan:
 _APART: Final = (
     ("verified", "hated http2 moves terminated replicas introspected chained"),  # keys come and go within minutes
     ("readers", "crowds restarts"),  # the console ends a turn by time, which no work takes here; and counters begin anew
-    # Documents of a crowd are read late, and a denial that moves again meanwhile may be missing; and all of a crowd is to be in force. Each
+    # Documents of a crowd are read late, and a denial that moves again meanwhile may be missing; and all of a crowd is to be active. Each
     # request of it would have a connection over HTTP.
     ("crowds", "moves room quota refusals http_gateways grammar introspected chained"),
     ("store", "tls_gateways"),

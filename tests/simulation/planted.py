@@ -240,10 +240,10 @@ what grants have taken away once never comes back
 
 # unusable-grants-grant-everything 111 exchanger.app.grants_file
 a grants file that nobody can read counts as none
-- self._log.error("grants.rejected", reason=found.reason, text="the previous version stays in force")
+- self._log.error("grants.rejected", reason=found.reason, text="the previous version stays active")
 + self._use(NO_GRANTS)
 
-# shared-by-all-users 200 exchanger.exchange.cache.issuers_in_force
+# shared-by-all-users 200 exchanger.exchange.cache.active_issuers
 the name of a token in the store is that of its target alone
 - digester.digest(subject) for digester in self._shared
 + digester.digest(b"") for digester in self._shared

@@ -246,7 +246,7 @@ class Authors:
     # What the model says.
 
     def since(self, when: float) -> float:
-        """Return when the oldest version was written that may be in force at ``when``."""
+        """Return when the oldest version was written that may be active at ``when``."""
         since = when - self.place.prompt
         for begins, ends, _ in reversed(self.outages):
             if begins <= when and ends >= since:
@@ -295,19 +295,19 @@ class Authors:
     def _limited(self, documents: list[PolicyDocument]) -> list[PolicyDocument]:
         return over_quota(documents, NamespaceLimits(entries=self.plan.quota)) if self.plan.quota else documents
 
-    def _in_force(self, asked: float, answered: float, born: float) -> range:
-        """Return the numbers of the versions that may have been in force between two times."""
+    def _active(self, asked: float, answered: float, born: float) -> range:
+        """Return the numbers of the versions that may have been active between two times."""
         oldest = max(self.since(asked), born)
         first = max((number for number, version in enumerate(self.versions) if version.since <= oldest), default=0)
         return range(first, sum(version.since <= answered for version in self.versions))
 
     def _granted(self, asked: float, answered: float) -> list[int]:
-        return [0] if self.grants is None else [*self.grants.in_force(asked, answered)]
+        return [0] if self.grants is None else [*self.grants.active(asked, answered)]
 
     def answers(self, request: Request, asked: float, answered: float, born: float = 0.0) -> Iterator[Answer]:
-        """Yield what each version says that may have been in force between two times, for a service that was ``born`` (seconds)."""
+        """Yield what each version says that may have been active between two times, for a service that was ``born`` (seconds)."""
         granted = self._granted(asked, answered)
-        for number in reversed(self._in_force(asked, answered, born)):
+        for number in reversed(self._active(asked, answered, born)):
             yield from (self._answer(number, one, request) for one in granted)
         if self._without_room(asked - _READ_AGAIN, answered) or self._was_over_quota(
             request.host, self.since(asked) - _READ_AT_ONCE, answered
@@ -315,15 +315,15 @@ class Authors:
             yield CLOSED  # what has room again is read later
 
     def answers_between(self, request: Request, asked: float, answered: float, born: float = 0.0) -> Iterator[Answer]:
-        """Yield what states say that no version has had, but that may have been in force: what ``answers`` leaves out, since it is seldom.
+        """Yield what states say that no version has had, but that may have been active: what ``answers`` leaves out, since it is seldom.
 
         A ConfigMap that has room again may not be read yet, while others are. After an outage of the API server, the watch of Namespaces is
         back before that of ConfigMaps, or after it: which namespaces count is of another version than the texts. The versions before
-        stay in force beside such a mixture, so it never loosens what all of them refuse, or exchange; except where a proxy holds the events
+        stay active beside such a mixture, so it never loosens what all of them refuse, or exchange; except where a proxy holds the events
         of both back, or an API server goes on after seconds in which it stood still, which nothing shows.
         """
         late = self._without_room(asked - _READ_AGAIN, answered)
-        numbers = self._in_force(asked, answered, born)
+        numbers = self._active(asked, answered, born)
         outages = {kind: ends for begins, ends, kind in self.outages if begins <= answered and ends >= asked}
         mixed = isinstance(self.place, Cluster) and bool(outages)
         hidden = "buffers" in outages or asked <= outages.get("paused", 0.0) - RECOVERY + _GOES_ON

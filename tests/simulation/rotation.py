@@ -63,18 +63,18 @@ class Content:
 
 @final
 @attrs.frozen
-class InForce:
+class ActiveClient:
     """What the service may hold of one issuer: its client since a time (seconds), and the one before, which is still tried."""
 
     client: Client
     previous: Client | None = None
     since: float = 0.0
 
-    def followed_by(self, client: Client, now: float) -> "InForce":
+    def followed_by(self, client: Client, now: float) -> "ActiveClient":
         """Return what comes after the file said ``client``. Another path is another endpoint, which the previous client is none for."""
         if client == self.client:
             return self
-        return InForce(client, self.client if client.path == self.client.path else None, now)
+        return ActiveClient(client, self.client if client.path == self.client.path else None, now)
 
     def at(self, begins: float, ends: float, prompt: float) -> Iterator[tuple[Client, ...]]:
         """Yield the clients that are tried between two times."""
@@ -97,16 +97,16 @@ class FollowedFile:
     text: Callable[[], str]
     read: Callable[[str], Clients | None]
     contents: list[Content] = attrs.field(factory=list, init=False)
-    _histories: dict[str, list[tuple[float, float, frozenset[InForce]]]] = attrs.field(factory=dict, init=False)
+    _histories: dict[str, list[tuple[float, float, frozenset[ActiveClient]]]] = attrs.field(factory=dict, init=False)
     _versions: int = attrs.field(default=0, init=False)
 
     @property
     def prompt(self) -> float:
-        """Seconds after which a content that stays is in force at the latest, while nothing is wrong."""
+        """Seconds after which a content that stays is active at the latest, while nothing is wrong."""
         return 2 * self.poll + _THREADS
 
     def sure(self, since: float) -> float:
-        """Return when a content that has stayed since then is in force at the latest."""
+        """Return when a content that has stayed since then is active at the latest."""
         return since + self.prompt
 
     def write(self, how: str, chance: Random) -> None:
@@ -145,7 +145,7 @@ class FollowedFile:
     def _store(self, text: str, how: str) -> None:
         put(self.path, text.encode(), how, len(self.contents))
 
-    def in_force(self, issuer: str, begins: float, ends: float) -> Iterator[tuple[Client, ...]]:
+    def active(self, issuer: str, begins: float, ends: float) -> Iterator[tuple[Client, ...]]:
         """Yield the clients that the service may have tried for an issuer, the newest first, between two times."""
         seen: dict[tuple[Client, ...], None] = {}
         for since, until, states in reversed(self._history(issuer)):
@@ -156,17 +156,17 @@ class FollowedFile:
                     seen.update(dict.fromkeys(state.at(begins, ends, self.sure(state.since) - state.since)))
         yield from seen
 
-    def _history(self, issuer: str) -> list[tuple[float, float, frozenset[InForce]]]:
-        """Return what may be in force after each content, from when until when."""
+    def _history(self, issuer: str) -> list[tuple[float, float, frozenset[ActiveClient]]]:
+        """Return what may be active after each content, from when until when."""
         if len(self._histories.get(issuer, ())) != len(self.contents):
-            known, history, is_first = frozenset[InForce](), list[tuple[float, float, frozenset[InForce]]](), True
+            known, history, is_first = frozenset[ActiveClient](), list[tuple[float, float, frozenset[ActiveClient]]](), True
             for content, until in self._spans():
                 if content.begins:
                     known, is_first = frozenset(), True
                 if content.clients is not None and (is_first or self._may_count(content)):
                     client, stays = content.clients[issuer], until >= self.sure(content.since)
                     after = frozenset(one.followed_by(client, content.since) for one in known)
-                    after |= {InForce(client)} if is_first else frozenset()  # a first reading counts at once
+                    after |= {ActiveClient(client)} if is_first else frozenset()  # a first reading counts at once
                     known = after if stays else known | after
                     is_first = is_first and not stays
                 history.append((content.since, self.sure(until), known))
@@ -453,7 +453,7 @@ class Rotation(Part):
     def excuses(self, issuer: str, question: Question, code: str) -> bool:
         account = self.accounts[issuer]
         begins = question.since(code, self.world.quiet)
-        for clients in account.file.in_force(issuer, begins, question.answered):
+        for clients in account.file.active(issuer, begins, question.answered):
             refused = [account.refuses(client, begins, question.answered) for client in clients]
             slow = question.answered - question.asked > 0.9 * question.patience or code == BREAKER_OPEN
             if all(refused) or (refused[0] and slow):
@@ -461,12 +461,12 @@ class Rotation(Part):
         return False
 
     def accuses(self, issuer: str, question: Question, issued: Issued) -> Iterator[str]:
-        held = self.accounts[issuer].file.in_force(issuer, question.asked, question.answered)
+        held = self.accounts[issuer].file.active(issuer, question.asked, question.answered)
         if not any(issued.client in clients for clients in held):
-            yield f"a token for a client of {issuer} that was not in force"
+            yield f"a token for a client of {issuer} that was not active"
 
     def complaints(self) -> Iterator[str]:
         for name, account in self.accounts.items():
             for at, client in account.asked:
-                if not any(client in clients for clients in account.file.in_force(name, at - _ON_ITS_WAY, at)):
-                    yield f"{name} was asked at {at:.6f} by a client that was not in force: {client.path}"
+                if not any(client in clients for clients in account.file.active(name, at - _ON_ITS_WAY, at)):
+                    yield f"{name} was asked at {at:.6f} by a client that was not active: {client.path}"

@@ -1,4 +1,4 @@
-"""Judges a policy that is not in force yet, by the service's reader and grants. Pure, and takes bounded work.
+"""Judges a policy that is not active yet, by the service's reader and grants. Pure, and takes bounded work.
 
 Refused is what is wrong by itself: an unreadable document, an invalid entry, and anything beyond the grants. An unknown issuer and a tie
 with an entry of another document may come right with the next change, so they are warnings.
@@ -39,7 +39,7 @@ _ANY_ISSUER: Final = AnyIssuer()
 @final
 @attrs.frozen
 class KnownPolicy:
-    """The known state of the cluster: the policy in force, the names of the issuer profiles, and the grants."""
+    """The known state of the cluster: the active policy, the names of the issuer profiles, and the grants."""
 
     snapshot: PolicySnapshot = PolicySnapshot.EMPTY
     issuers: frozenset[str] = frozenset()
@@ -54,18 +54,18 @@ def judge(source: Source, text: Text, known: KnownPolicy) -> ReviewAnswer:
     document = later.document(source)
     if document is None:
         raise ValueError("the document is not in the version")
-    in_force = {entry.index for entry in document.entries}
+    active = {entry.index for entry in document.entries}
     room = tuple(_without_room(source, bytes_of(text.text or ""), before))
     findings = [problem for problem in document.findings if not room or problem.code is not MANY_DOCUMENTS]
     if document.is_over_quota:
         findings += written.findings
-    # For an entry in force, what grants would refuse if they were enforced.
+    # For an active entry, what grants would refuse if they were enforced.
     problems = (
         *room,
-        *(_placed(problem) for problem in findings if problem.entry not in in_force),
+        *(_placed(problem) for problem in findings if problem.entry not in active),
         *islice(_pushed_out(source, before, later), 1),
     )
-    reported = tuple(_placed(problem) for problem in findings if problem.entry in in_force)
+    reported = tuple(_placed(problem) for problem in findings if problem.entry in active)
     warnings = (
         *reported,
         *_unknown_issuers(source, text, document, known),
@@ -86,7 +86,7 @@ def _placed(problem: Problem) -> str:
 
 
 def _unknown_issuers(source: Source, text: Text, document: EffectiveDocument, known: KnownPolicy) -> Iterator[str]:
-    """Yield a warning for each issuer that is not known, of entries that would be in force otherwise."""
+    """Yield a warning for each issuer that is not known, of entries that would be active otherwise."""
     unknown = {
         entry.index for entry in document.entries if isinstance(entry, ExchangeEntry) and entry.target.issuer_ref not in known.issuers
     }

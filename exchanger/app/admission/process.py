@@ -167,7 +167,7 @@ class AdmissionProcess:
 
     def _use_profiles(self, found: Plan | Rejected | None) -> None:
         if isinstance(found, Rejected):
-            self._log.error("issuers.file_rejected", reason=found.summary, text="the previous version stays in force")
+            self._log.error("issuers.file_rejected", reason=found.summary, text="the previous version stays active")
         elif found is not None:
             self._issuers = frozenset(profile.name for profile in found.profiles)
             self._log.info("issuers.loaded", names=sorted(self._issuers))

@@ -30,7 +30,7 @@ _SERVICE_UNKNOWN: Final = HealthCheckResponse.SERVICE_UNKNOWN
 @final
 @attrs.define(eq=False)
 class HealthBoard:
-    """Whether this process wants traffic: only while a policy is in force, and never again once it drains."""
+    """Whether this process wants traffic: only while a policy is active, and never again once it drains."""
 
     _ready: bool = attrs.field(default=False, init=False)
     draining: bool = attrs.field(default=False, init=False)
@@ -38,15 +38,15 @@ class HealthBoard:
 
     @property
     def serving(self) -> bool:
-        """True while a complete policy is in force, until the drain starts."""
+        """True while a complete policy is active, until the drain starts."""
         return self._ready and not self.draining
 
     def set_ready(self) -> None:
-        """A complete policy is in force."""
+        """A complete policy is active."""
         self._set(ready=True, draining=self.draining)
 
     def set_unready(self) -> None:
-        """No policy is in force any more."""
+        """No policy is active any more."""
         self._set(ready=False, draining=self.draining)
 
     def set_draining(self) -> None:

@@ -66,7 +66,7 @@ def _nothing(_work: int) -> None:
 @final
 @attrs.define(eq=False)
 class Evaluator:
-    """Answers HTTP requests from the policy in force.
+    """Answers HTTP requests from the active policy.
 
     ``clock`` returns seconds and never jumps; it is read for records only. ``now`` is Trio's clock, by which gateways' deadlines are.
 

@@ -197,7 +197,7 @@ def _found_twice(documents: Iterable[CheckedDocument]) -> Iterator[PlacedProblem
 
 
 def _of_labels(files: Iterable[ManifestFile], rules: PolicyRules) -> Iterator[PlacedProblem]:
-    """Yield what is not in force because of labels."""
+    """Yield what is not active because of labels."""
     every = tuple(files)
     settled: dict[str, bool] = {}
     for found in (item.value for file in every for item in file.objects):
@@ -218,7 +218,7 @@ def _of_labels(files: Iterable[ManifestFile], rules: PolicyRules) -> Iterator[Pl
 
 def _of_notice(notice: Notice, file: ManifestFile, item: Object) -> PlacedProblem:
     policy = Source(item.value.namespace, item.value.name) if isinstance(item.value, ConfigMap) else None
-    problem = Problem(notice.code or codes.NOTHING_IN_FORCE, f"{notice.subject} {notice.text} ({notice.remedy})")
+    problem = Problem(notice.code or codes.NOTHING_ACTIVE, f"{notice.subject} {notice.text} ({notice.remedy})")
     return PlacedProblem(problem, file.name, _place_of(notice, item), policy)
 
 

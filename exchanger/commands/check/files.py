@@ -104,7 +104,7 @@ class CheckedDocument:
 def read_file(name: str, data: bytes, *, may_be_bare: bool = False) -> ManifestFile:
     """Return the content of the file ``name`` with the bytes ``data``. Never raises.
 
-    A policy that is not in a ConfigMap is a problem unless the file ``may_be_bare``: among manifests, it would not be in force.
+    A policy that is not in a ConfigMap is a problem unless the file ``may_be_bare``: among manifests, it would not be active.
     """
     if len(data) > MAX_FILE_BYTES:
         return _unreadable(name, Problem(codes.LARGE_FILE, f"the file is larger than {MAX_FILE_BYTES} bytes"))

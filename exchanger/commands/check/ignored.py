@@ -1,6 +1,6 @@
 """Sorts out the warnings and notices that comments accept, and reports comments that accept nothing. Pure.
 
-Errors stay: what they are about is not in force, and no comment changes that.
+Errors stay: what they are about is not active, and no comment changes that.
 """
 
 from collections.abc import Iterable, Iterator

@@ -235,7 +235,7 @@ def guide(ports: DemoPorts, issued: dict[str, object], setup: DemoSetup) -> str:
                 for scenario in _callable(ports, setup)
             ),
             f"Policy folder: {ports.policy}",
-            "  You can edit it: saved changes are in force within a second. It is removed at the end.",
+            "  You can edit it: saved changes take effect within a second. It is removed at the end.",
             *((f"Grants:        {ports.grants}  (you can edit it, too)",) if ports.grants else ()),
             f"Logs:          {ports.policy.parent}/*.log",
             *((f"Token counts:  http://{LOOPBACK}:{ports.token_port}/stats",) if target.stats else ()),

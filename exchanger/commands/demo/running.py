@@ -213,7 +213,7 @@ async def _with_keycloak(nursery: trio.Nursery, address: KeycloakAddress, admin_
 def _playground(
     ports: DemoPorts, environment: tuple[tuple[str, str], ...], setup: DemoSetup, proxy: ConsoleProxy, *, recorded: bool
 ) -> Playground:
-    """Return the playground, which reads policy with the service's own settings, and asks its console which policy is in force."""
+    """Return the playground, which reads policy with the service's own settings, and asks its console which policy is active."""
     rules = PolicyRules.of(read_settings(dict(environment)), setup.issuer_names)
     files = PolicyFiles(ports.policy, setup.policies)
     keycloak = setup.verify is not None

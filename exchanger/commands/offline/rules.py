@@ -41,7 +41,7 @@ class PolicyRules:
         return cls(policy.namespace_selector, policy.configmap_selector, issuers, grants, settings.unreadable_reach, complete)
 
     def select(self, objects: Iterable[PolicyObject]) -> dict[Source, DocumentText]:
-        """Return the documents of the ConfigMaps that are in force."""
+        """Return the documents of the ConfigMaps that are active."""
         found = tuple(objects)
         documents = select(found, self.namespaces, self.configmaps, self.grants.limits)
         if self.complete:

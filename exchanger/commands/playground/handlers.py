@@ -13,7 +13,7 @@ import trio
 
 from exchanger.commands.offline.rules import PolicyRules
 from exchanger.commands.playground.lint import Linted, lint
-from exchanger.commands.playground.policy_files import ChangedElsewhere, NotSaved, PolicyFiles, Revision, in_force, version_of
+from exchanger.commands.playground.policy_files import ChangedElsewhere, NotSaved, PolicyFiles, Revision, becomes_active, version_of
 from exchanger.commands.playground.preview import preview
 from exchanger.commands.playground.requests import MalformedBody, RunRequest, read_name, read_run, read_save, read_send, read_text
 from exchanger.commands.playground.results import Json, Verify, result_of_finding, result_of_request
@@ -133,7 +133,7 @@ class Playground:
         return json_response({"files": listed})
 
     async def create(self, request: Request) -> Response:
-        """Make a file with a first policy, wait until it is in force, and return its text."""
+        """Make a file with a first policy, wait until it is active, and return its text."""
         name = read_name(request.body)
         if isinstance(name, MalformedBody):
             return error(400, name.reason)
@@ -142,7 +142,7 @@ class Playground:
             return _TAKEN
         if isinstance(text, NotSaved):
             return error(400, text.reason)
-        return json_response({"text": text, "version": version_of(text), "in_force": effect})
+        return json_response({"text": text, "version": version_of(text), "active": effect})
 
     async def lint(self, request: Request) -> Response:
         """Check a file as the service would, and on request, report which example requests it would decide differently."""
@@ -158,7 +158,7 @@ class Playground:
         return json_response(shown)
 
     async def save(self, request: Request) -> Response:
-        """Write a file, wait until it is in force, and return the service's problems with it."""
+        """Write a file, wait until it is active, and return the service's problems with it."""
         wanted = read_save(request.body)
         if isinstance(wanted, MalformedBody):
             return error(400, wanted.reason)
@@ -170,7 +170,7 @@ class Playground:
         if isinstance(saved, NotSaved):
             return error(400, saved.reason)
         problems = _problems(await self._lint(wanted.name, wanted.text))
-        return json_response({"saved": True, "in_force": effect, "version": version_of(wanted.text), "problems": problems})
+        return json_response({"saved": True, "active": effect, "version": version_of(wanted.text), "problems": problems})
 
     async def reset(self, request: Request) -> Response:
         """Put a file back; one that the demo did not come with is removed."""
@@ -211,14 +211,14 @@ class Playground:
         return _TOO_LATE
 
     async def _write(self, write: Callable[[], _T]) -> tuple[_T, bool]:
-        """Return the result of ``write``, and whether the change is in force, so that the very next request meets it."""
+        """Return the result of ``write``, and whether the change is active, so that the very next request meets it."""
         revision = self._settings.revision
         async with self._editing:
             before = None if revision is None else await revision()
             written = await SYSTEM.run_sync(write)
             if revision is None or isinstance(written, NotSaved | ChangedElsewhere):
                 return written, False
-            return written, await in_force(before, revision)
+            return written, await becomes_active(before, revision)
 
     async def _lint(self, name: str, text: str) -> Linted:
         def look() -> Linted:

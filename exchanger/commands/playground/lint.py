@@ -23,7 +23,7 @@ from exchanger.util.text import printable
 MAX_PROBLEMS: Final = 200
 # Characters of a reason or a name, as in the console.
 TEXT_LIMIT: Final = 1024
-_STAYS: Final = "; its previous content stays in force"
+_STAYS: Final = "; its previous content stays active"
 
 # How ``directory.manifest`` names a document of a file.
 _names_document: Final = re.compile(r"document \d+").match
@@ -51,7 +51,7 @@ class LintProblem:
 @final
 @attrs.frozen
 class Linted:
-    """How many policy documents of the file would be in force, and the problems."""
+    """How many policy documents of the file would be active, and the problems."""
 
     documents: int
     problems: tuple[LintProblem, ...] = ()
@@ -76,15 +76,15 @@ def lint(name: str, text: str, others: Mapping[str, str], rules: PolicyRules) ->
     values = [item.value for one in files for item in one.objects]
     selected = {value.name for value in values if isinstance(value, Namespace) and rules.namespaces.matches(dict(value.labels))}
 
-    def in_force(item: Object) -> bool:
+    def active(item: Object) -> bool:
         return not isinstance(item.value, ConfigMap) or not _left_out(item.value, selected, rules)
 
-    kept = [attrs.evolve(one, objects=tuple(filter(in_force, one.objects)), bare=False) for one in files]
+    kept = [attrs.evolve(one, objects=tuple(filter(active, one.objects)), bare=False) for one in files]
     checked = check(kept, rules)
     documents = [document for document in checked.documents if document.file is kept[-1]]
     refused = {(found.source, found.index, found.reason) for document in documents for found in document.policy.refused}
     errors = [found for found in checked.problems if found.file == name and found.problem.code.severity is Severity.ERROR]
-    problems = [*_not_in_force(file, selected, rules), *(_problem(found, refused) for found in errors)]
+    problems = [*_inactive(file, selected, rules), *(_problem(found, refused) for found in errors)]
     ordered = sorted(problems, key=lambda problem: (problem.place.line or 0, problem.place.column or 0))
     return Linted(len({document.policy.source for document in documents}), tuple(ordered[:MAX_PROBLEMS]))
 
@@ -110,7 +110,7 @@ def _unreadable(read: UnreadableFile, file: ManifestFile) -> Iterator[LintProble
 
 
 def _left_out(found: ConfigMap, selected: set[str], rules: PolicyRules) -> tuple[Code, str] | None:
-    """Return why ``found`` is not in force: labels, the one mistake that the service cannot see."""
+    """Return why ``found`` is not active: labels, the one mistake that the service cannot see."""
     if found.namespace not in selected:
         return codes.NAMESPACE_NOT_ENABLED, f"there is no Namespace of this name with labels {rules.namespaces}"
     if not rules.configmaps.matches(dict(found.labels)):
@@ -118,14 +118,14 @@ def _left_out(found: ConfigMap, selected: set[str], rules: PolicyRules) -> tuple
     return None
 
 
-def _not_in_force(file: ManifestFile, selected: set[str], rules: PolicyRules) -> Iterator[LintProblem]:
+def _inactive(file: ManifestFile, selected: set[str], rules: PolicyRules) -> Iterator[LintProblem]:
     found = [(item.place, item.value) for item in file.objects if isinstance(item.value, ConfigMap)]
     if not found:
         reason = "the file has no ConfigMap, so it has no policy"
-        yield LintProblem(reason, Place(1, 1), code=codes.NOTHING_IN_FORCE.name)
+        yield LintProblem(reason, Place(1, 1), code=codes.NOTHING_ACTIVE.name)
     for place, value in found:
         if why := _left_out(value, selected, rules):
-            yield LintProblem(f"not in force: {why[1]}", place, str(Source(value.namespace, value.name)), code=why[0].name)
+            yield LintProblem(f"not active: {why[1]}", place, str(Source(value.namespace, value.name)), code=why[0].name)
 
 
 def _problem(found: PlacedProblem, refused: set[tuple[Source, int | None, str]]) -> LintProblem:

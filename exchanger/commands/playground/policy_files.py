@@ -1,4 +1,4 @@
-"""The demo's policy files: listed, read, written, made, put back, and watched until they are in force. Nothing outside their folder."""
+"""The demo's policy files: listed, read, written, made, put back, and watched until they are active. Nothing outside their folder."""
 
 import hashlib
 import os
@@ -25,10 +25,10 @@ MAX_FILES: Final = 50
 MAX_ADDED: Final = 4 * MAX_TEXT
 # Entries of the folder that are looked at, a few microseconds each.
 MAX_ENTRIES: Final = 2000
-# Seconds to wait until a file is in force: the service looks at its folder within one, and the machine may be busy. A file that changes no
+# Seconds to wait until a file is active: the service looks at its folder within one, and the machine may be busy. A file that changes no
 # policy, or cannot be read, makes no new version at all.
 EFFECT_S: Final = 2.0
-# Seconds between two requests, each with a small answer; a change is usually in force after a tenth of a second.
+# Seconds between two requests, each with a small answer; a change is usually active after a tenth of a second.
 _POLL_S: Final = 0.02
 
 # No separator, nothing hidden, and no other format than the editor's.
@@ -39,7 +39,7 @@ _NO_NAME: Final = (
 _FULL: Final = "the folder has as many policy files as can be edited here"
 _NO_FOLDER: Final = "policy files cannot be edited here"
 
-# Returns the number of the version in force, ``None`` if it is unknown.
+# Returns the number of the active version, ``None`` if it is unknown.
 Revision = Callable[[], Awaitable[int | None]]
 
 _OK: Final = 200
@@ -234,8 +234,8 @@ def revision_of(console: ConsoleProxy) -> Revision:
     return revision
 
 
-async def in_force(before: int | None, revision: Revision) -> bool:
-    """Return whether a version after ``before`` is in force, as soon as it is, or after ``EFFECT_S`` if there is none."""
+async def becomes_active(before: int | None, revision: Revision) -> bool:
+    """Return whether a version after ``before`` is active, as soon as it is, or after ``EFFECT_S`` if there is none."""
     if before is None:
         return False
     with trio.move_on_after(EFFECT_S):

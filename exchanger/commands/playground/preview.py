@@ -30,7 +30,7 @@ MAX_SHOWN: Final = 50
 LISTED: Final = 4
 
 UNREADABLE: Final = "the text cannot be read, so it would change nothing"
-UNKNOWN: Final = "the saved file cannot be read, so what is in force came from an older one"
+UNKNOWN: Final = "the saved file cannot be read, so what is active came from an older one"
 
 Json = dict[str, object]
 # Method, host and path.

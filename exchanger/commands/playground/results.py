@@ -22,7 +22,7 @@ class TokenVerdict(Protocol):
 
     @property
     def verified(self) -> bool:
-        """Whether the signature is the issuer's, and the token is in force."""
+        """Whether the signature is the issuer's, and the token is active."""
 
     @property
     def text(self) -> str:

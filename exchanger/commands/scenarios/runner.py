@@ -18,7 +18,7 @@ from exchanger.util.address import format_address
 from exchanger.util.regular_file import open_regular
 from exchanger.util.text import printable
 
-_EDIT_POLL: Final = 0.02  # seconds between two checks whether an edit is in force
+_EDIT_POLL: Final = 0.02  # seconds between two checks whether an edit is active
 
 NO_STATS: Final = "the token endpoint's counts cannot be seen"
 NO_FRESH_USER: Final = "it needs a token of a new user, and there is one token for all"
@@ -183,7 +183,7 @@ async def _until(expected: ScenarioAnswer, call: GatewayCall, target: ScenarioTa
         put = trio.current_time()
         asked = await target.send(call, target.token(call))
         got = target.judge(asked)
-        # Judged by when the request was sent: an edit is in force for every request after it.
+        # Judged by when the request was sent: an edit is active for every request after it.
         if got == expected or put - started >= EDIT_BOUND:
             return got, put - started, asked
         await trio.sleep(_EDIT_POLL)

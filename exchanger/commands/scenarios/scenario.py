@@ -14,7 +14,7 @@ from exchanger.commands.scenarios.expectation import ExpectedAnswer
 from exchanger.commands.scenarios.tokens import Subject
 from exchanger.net.http.message import Headers
 
-# Seconds until an edited policy file must be in force: watching takes about 30 ms, reading and publishing less.
+# Seconds until an edited policy file must be active: watching takes about 30 ms, reading and publishing less.
 EDIT_BOUND: Final = 1.0
 
 # Headers of one request; a browser sends twenty, and Envoy accepts a hundred.

@@ -77,7 +77,7 @@ class ScenarioTarget:
         timeout: Seconds for one request.
         recognise: Verifies a token that the upstream saw instead of the one that was sent.
         signed: Whether the tokens are those of a real issuer.
-        grants: Whether the teams and grants of the local demo are in force.
+        grants: Whether the teams and grants of the local demo are active.
         recorded: Whether requests ask for their trace to be recorded; otherwise the gateway decides.
     """
 

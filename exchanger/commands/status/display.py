@@ -50,7 +50,7 @@ def as_text(header: Header, survey: Survey, screen: Screen | None = None) -> str
     if survey.allowed:
         lines += ["may do:", *(line for allowed in survey.allowed for line in _allowed(allowed)), ""]
     if survey.unreadable:
-        lines += ["cannot be read, so a starting service has no policy in force (grant the permission, or remove the name from the list):"]
+        lines += ["cannot be read, so a starting service has no active policy (grant the permission, or remove the name from the list):"]
         lines += [*(f"  {found.namespace}: {found.missing_right}" for found in survey.unreadable), ""]
     table = ""
     if survey.policies:

@@ -51,7 +51,7 @@ class Running:
     def as_text(self, url: str) -> str:
         """Return lines for people."""
         count = "1 entry" if self.entries == 1 else f"{self.entries} entries"
-        age = "none in force" if self.age is None else f"{count} in force, known to be current {self.age:.0f} s ago"
+        age = "none active" if self.age is None else f"{count} active, known to be current {self.age:.0f} s ago"
         lines = [f"{'service':{_WIDTH}}{url}, version {self.version}", f"{'policy':{_WIDTH}}{age}"]
         lines += ["", "problems:", *(f"  {problem}" for problem in self.problems)] if self.problems else [f"{'problems':{_WIDTH}}none"]
         return "".join(f"{printable(line)}\n" for line in lines)
@@ -129,7 +129,7 @@ _WRONG: Final[Mapping[str, str]] = {
     "policy_namespace_unreadable": "the right to read the Namespace {policy_namespace} is missing",
     "ext_authz_token_endpoint_breaker_open": "the breaker of {endpoint_host} is open: the token endpoint fails",
     "ext_authz_token_endpoint_new_credentials_rejected": "{endpoint_host} rejects the new credentials of the profile {issuer}",
-    "ext_authz_issuer_profiles_rejected": "the file of issuer profiles is rejected, and its previous version is in force; the log says why",
+    "ext_authz_issuer_profiles_rejected": "the file of issuer profiles is rejected, and its previous version is active; the log says why",
     "ext_authz_issuer_values_missing": "values of issuer profiles in Secrets or files that cannot be used: {number}; the log names them",
     "ext_authz_config_without_effect": "environment variables without effect: {number}; config.without_effect in the log names them",
     "ext_authz_tls_certificate_rejected": "the certificate files are rejected, and the previous certificate is in use; the log says why",
@@ -151,7 +151,7 @@ def _problems(samples: Mapping[str, list[tuple[dict[str, str], float]]], now: fl
     if any(not value for _, value in samples.get("policy_source_connected", ())):
         yield "policy changes are not followed: the policy source cannot be reached"
     if any(not value for _, value in samples.get("policy_entries", ())):
-        yield "no entry is in force: with POLICY_REQUIRED every request is refused, otherwise all pass unchanged"
+        yield "no entry is active: with POLICY_REQUIRED every request is refused, otherwise all pass unchanged"
     yield from _wrong(samples, now)
 
 

@@ -65,7 +65,7 @@ class DocumentProblem:
 @final
 @attrs.frozen
 class Policy:
-    """One ConfigMap that is in force: the number of healthy entries, and its problems, conflicts included.
+    """One ConfigMap that is active: the number of healthy entries, and its problems, conflicts included.
 
     ``not_granted`` is what its Namespace is not granted, or in report mode what would be refused.
     """
@@ -93,7 +93,7 @@ class Survey:
     ``ignored`` ConfigMaps have the label, in Namespaces that are not selected.
 
     ``notices`` are probable mistakes; ``gaps`` says where those were not looked for. While a Namespace is ``unreadable``, a service that
-    starts has nothing in force, because the policies in it are unknown. ``allowed`` has every Namespace if there are grants.
+    starts has nothing active, because the policies in it are unknown. ``allowed`` has every Namespace if there are grants.
     """
 
     namespaces: tuple[str, ...]
@@ -179,7 +179,7 @@ def survey_folder(settings: DirectorySettings, rules: PolicyRules, notices: tupl
 
 
 def _ignored(objects: Iterable[PolicyObject], documents: Mapping[Source, DocumentText], rules: PolicyRules) -> tuple[Source, ...]:
-    """Return the ConfigMaps that have the label and are not in force."""
+    """Return the ConfigMaps that have the label and are not active."""
     config_maps = (item for item in objects if isinstance(item, ConfigMap) and rules.configmaps.matches(dict(item.labels)))
     return tuple(sorted({Source(item.namespace, item.name) for item in config_maps} - documents.keys()))
 

@@ -44,7 +44,7 @@ EXEMPT: Final[dict[type, dict[str, str]]] = {
         "errors": "it is about failures, which are never kept",
         "bearer_realm": "it is for this service's own challenges, and no token is in those",
         "protocol": "how the same question is transported",
-        "cache": "how long the answer is kept; each look-up applies the limits in force",
+        "cache": "how long the answer is kept; each look-up applies the active limits",
         "limits": "when the question is asked",
     },
     AssertionSource: {

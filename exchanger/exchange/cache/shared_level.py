@@ -84,7 +84,7 @@ class SharedLevel:
 
     Args:
         settings: Its address, and its files.
-        on_keys_gone: Called when a key that may have written tokens is no longer in force.
+        on_keys_gone: Called when a key that may have written tokens is no longer active.
         network: Leads to the store. ``put`` gets times of its steady clock.
         open_store: Opens connections.
 
@@ -220,7 +220,7 @@ class SharedLevel:
                     await trio.sleep_until(began + HURRY_S)
 
     async def _use_connection(self, files: StoreFiles, changed: trio.Event) -> str | None:
-        """Use one connection as long as it works; return why it no longer does, ``None`` if other files are in force."""
+        """Use one connection as long as it works; return why it no longer does, ``None`` if other files are active."""
         if self.settings.address.secure and self._tls is None:  # once for each version: a whole trust store takes 30 ms
             tls = await self.network.run_sync(client_tls_context, files.ca_pem, abandon_on_cancel=True)
             if changed.is_set():

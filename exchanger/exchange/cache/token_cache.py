@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, final
 import attrs
 import trio
 
-from exchanger.exchange.cache.issuers_in_force import CacheKeyBuilder, IssuersInForce, KeepingIssuer
+from exchanger.exchange.cache.active_issuers import ActiveIssuers, CacheKeyBuilder, KeepingIssuer
 from exchanger.exchange.cache.lifetime import Instant, Life, UnreadableExpiry, expiry_of, plan_life
 from exchanger.exchange.cache.memory_store import CachedToken, Entry, MemoryStore
 from exchanger.exchange.cache.recall import RefusedTokens
@@ -86,14 +86,14 @@ class TokenCache:
     shared: SharedSettings | None = None
     network: Network = SYSTEM
     memory: MemoryStore = attrs.field(factory=MemoryStore, init=False)
-    issuers: IssuersInForce = attrs.field(init=False)
+    issuers: ActiveIssuers = attrs.field(init=False)
     _recall: RefusedTokens = attrs.field(factory=RefusedTokens, init=False)
     _refused: OrderedDict[bytes, _Refusal] = attrs.field(factory=OrderedDict, init=False, repr=False)
     _looked_up: set[bytes] = attrs.field(factory=set, init=False, repr=False)
     level: "SharedLevel | None" = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.issuers = IssuersInForce(self.memory, self.network.entropy(KEY_BYTES), (self.rules, self.proxies))
+        self.issuers = ActiveIssuers(self.memory, self.network.entropy(KEY_BYTES), (self.rules, self.proxies))
         if self.shared is not None:
             # Here, because the store's client takes 0.4 s and 28 MB to import, and before the loop runs.
             from exchanger.exchange.cache.shared_level import SharedLevel
@@ -143,7 +143,7 @@ class TokenCache:
                 await self._sweep()
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
-        """Adopt the issuers in force, and forget the tokens of those that are gone, changed, or no longer keep any."""
+        """Adopt the active issuers, and forget the tokens of those that are gone, changed, or no longer keep any."""
         self.issuers.use(issuers)
 
     def find(self, request: TokenRequest) -> CachedToken | None:

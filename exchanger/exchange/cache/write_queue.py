@@ -21,7 +21,7 @@ BATCH: Final = 64
 @final
 @attrs.frozen
 class Job:
-    """A change to make. ``digests`` belong to ``keys``, those in force when it was queued; without a ``token`` it is a removal.
+    """A change to make. ``digests`` belong to ``keys``, those active when it was queued; without a ``token`` it is a removal.
 
     ``end`` is when the token's lifetime ends, by the steady clock. ``only`` is the fingerprint of the token to remove, empty for any.
     """

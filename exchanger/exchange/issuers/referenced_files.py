@@ -21,7 +21,7 @@ from exchanger.util.shown import shown_file
 
 # Bytes of one file; the system's own trust store has 220 KB.
 MAX_BYTES: Final = 1024 * 1024
-# Seconds between two reads. A version applies when two reads found it, so a change is in force within two seconds.
+# Seconds between two reads. A version applies when two reads found it, so a change takes effect within two seconds.
 POLL_S: Final = 0.7
 
 _TEXT: Final = UnusableFile("is not UTF-8")

@@ -1,6 +1,6 @@
 """Follows the profiles file, and the Secrets and files that it refers to, and publishes each new set of issuers as a whole.
 
-An unusable version of the file, or a missing or unreadable Secret or file, withdraws nothing that is in force.
+An unusable version of the file, or a missing or unreadable Secret or file, withdraws nothing that is active.
 
 Must not know: how Secrets are read, or what issuers are used for.
 """
@@ -44,7 +44,7 @@ class IssuerSettings:
 class IssuerSource:
     """Runs from the start of the service to its end, and logs changes. No line has a value of the file or of a Secret.
 
-    ``rejected``: the file as it is now cannot be used, so the version before it stays in force. ``missing`` is the number of values
+    ``rejected``: the file as it is now cannot be used, so the version before it stays active. ``missing`` is the number of values
     in Secrets and files that the profiles refer to and that cannot be used.
 
     Args:
@@ -98,7 +98,7 @@ class IssuerSource:
             found = await look()
             now = trio.current_time()
             if isinstance(found, Rejected):
-                self._log.error("issuers.file_rejected", reason=found.summary, text="the previous version stays in force")
+                self._log.error("issuers.file_rejected", reason=found.summary, text="the previous version stays active")
                 self.rejected = True
             elif found is not None:
                 # A mistake was taken back: nothing changes.

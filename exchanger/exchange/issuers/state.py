@@ -1,4 +1,4 @@
-"""The issuers in force after each new version of the file or of a Secret. Pure.
+"""The active issuers after each new version of the file or of a Secret. Pure.
 
 Must not know: tasks, files, clocks (times are arguments), how Secrets are read, or who is told of changes.
 """
@@ -24,7 +24,7 @@ ROTATION_GRACE_S: Final = 600.0
 
 
 def linked(issuers: "HashTrieMap[str, Issuer]") -> "HashTrieMap[str, Issuer]":
-    """Return ``issuers``, in which each chain has its first issuer as it is in force now: with the credentials of the last rotation."""
+    """Return ``issuers``, in which each chain has its first issuer as it is active now: with the credentials of the last rotation."""
     found = issuers
     for name, issuer in issuers.items():
         if issuer.assertion is not None:
@@ -35,7 +35,7 @@ def linked(issuers: "HashTrieMap[str, Issuer]") -> "HashTrieMap[str, Issuer]":
 @final
 @attrs.frozen
 class IssuerSet:
-    """Issuers by name, in force together.
+    """Issuers by name, active together.
 
     ``generation`` is the newest of any credentials so far, including removed ones, so that no two credentials of a name share one.
     ``retiring`` has the time (seconds of one clock) at which each issuer's previous credentials are dropped.
@@ -92,7 +92,7 @@ class IssuerSet:
 @final
 @attrs.frozen
 class State:
-    """``current`` is the set in force, made from ``plan``; ``pending`` is a newer version of the file that still lacks a value.
+    """``current`` is the active set, made from ``plan``; ``pending`` is a newer version of the file that still lacks a value.
 
     ``latest`` has the last reading of each place that is needed, ``kept`` the version that ``current`` was made from, an older one
     if the latest is unusable.
@@ -137,7 +137,7 @@ class State:
         return self if current is self.current else attrs.evolve(self, current=current)
 
     def _settled(self, now: float) -> "State":
-        """Put the newest version of the file with all of its values in force, and forget what is no longer needed."""
+        """Activate the newest version of the file with all of its values, and forget what is no longer needed."""
         state = self
         for plan in self.plans:
             chosen = HashTrieMap(self._chosen(plan))

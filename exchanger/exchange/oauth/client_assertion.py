@@ -24,7 +24,7 @@ class ClientAssertions:
 
     _now: Callable[[], float]
     _entropy: Callable[[int], bytes] = SYSTEM.entropy
-    # Of the issuers in force, ``None`` until the first ones are.
+    # Of the active issuers, ``None`` until the first ones are.
     _current: frozenset[object] | None = attrs.field(default=None, init=False, repr=False)
     _loaded: dict[SigningKey, LoadedKey | None] = attrs.field(factory=dict, init=False, repr=False)
 
@@ -39,7 +39,7 @@ class ClientAssertions:
         return sign_assertion(loaded, key.algorithm, key.key_id, client_id=client_id, audience=audience, now=self._now(), jti=jti)
 
     def use_issuers(self, issuers: Iterable[Issuer]) -> None:
-        """Forget the keys of issuers that are no longer in force."""
+        """Forget the keys of issuers that are no longer active."""
         pairs = (credentials for issuer in issuers for credentials in (issuer.credentials, issuer.previous) if credentials)
         self._current = current = frozenset(credentials.proof for credentials in pairs)
         self._loaded = {key: loaded for key, loaded in self._loaded.items() if key in current}

@@ -123,7 +123,7 @@ def _has_tls(url: str) -> bool:
 @final
 @attrs.define(eq=False)
 class Metadata:
-    """Follows the metadata of the issuers in force that are found by discovery.
+    """Follows the metadata of the active issuers that are found by discovery.
 
     Args:
         documents: Fetches documents.
@@ -167,7 +167,7 @@ class Metadata:
             self._followed.clear()
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
-        """Take over the issuers in force."""
+        """Take over the active issuers."""
         found = {name: issuer for name, issuer in issuers.items() if issuer.discovery}
         for name in list(self._known):
             if name not in found or self._known[name][0] != found[name].discovery:

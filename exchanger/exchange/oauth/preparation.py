@@ -91,7 +91,7 @@ class Preparation:
     _entropy: Callable[[int], bytes] = SYSTEM.entropy
     _introspected: Callable[[Issuer], str | None] = lambda _: None
     _assertions: ClientAssertions = attrs.field(init=False)
-    # ``None`` until the first issuers are in force.
+    # ``None`` until the first issuers are active.
     _current: frozenset[Issuer] | None = attrs.field(default=None, init=False, repr=False)
     endpoints: dict[Issuer, Endpoint | ExchangeFailure] = attrs.field(factory=dict, init=False, repr=False)
     _introspection: dict[Issuer, Endpoint | ExchangeFailure] = attrs.field(factory=dict, init=False, repr=False)
@@ -109,7 +109,7 @@ class Preparation:
         self._usual.clear()
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
-        """Forget what belongs to issuers that are not in force any more: credentials that were withdrawn are not to stay in memory."""
+        """Forget what belongs to issuers that are not active any more: credentials that were withdrawn are not to stay in memory."""
         self._current = current = frozenset(called for issuer in issuers.values() for called in issuer.as_called)
         self.endpoints = {issuer: found for issuer, found in self.endpoints.items() if issuer in current}
         self._introspection = {issuer: found for issuer, found in self._introspection.items() if issuer in current}
@@ -182,7 +182,7 @@ class Preparation:
         return self._assertions.sign(issuer, proof) or _UNSIGNED
 
     def endpoint(self, issuer: Issuer) -> Endpoint | ExchangeFailure:
-        """Return the issuer's token endpoint, and keep it while the issuer is in force."""
+        """Return the issuer's token endpoint, and keep it while the issuer is active."""
         return self._remembered(self.endpoints, issuer, self._look_up)
 
     def _remembered(

@@ -43,11 +43,11 @@ class Rotations:
 
     @property
     def refused(self) -> dict[Issuer, bool]:
-        """The issuers in force, and whether their new credentials are refused while the previous ones are accepted."""
+        """The active issuers, and whether their new credentials are refused while the previous ones are accepted."""
         return {issuer: issuer.name in self._behind for issuer in self._issuers.values()}
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
-        """Take over the issuers in force. If none has previous credentials any more, nothing is remembered."""
+        """Take over the active issuers. If none has previous credentials any more, nothing is remembered."""
         self._issuers = issuers
         rotating = {name for name, issuer in issuers.items() if issuer.previous is not None}
         self._behind = {name: generation for name, generation in self._behind.items() if name in rotating}

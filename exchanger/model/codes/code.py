@@ -11,7 +11,7 @@ import attrs
 
 @enum.unique
 class Severity(enum.Enum):
-    """``ERROR``: something is not in force, or requests are refused. ``WARNING``: probably a mistake. ``NOTICE``: only style."""
+    """``ERROR``: something is not active, or requests are refused. ``WARNING``: probably a mistake. ``NOTICE``: only style."""
 
     ERROR = "error"
     WARNING = "warning"

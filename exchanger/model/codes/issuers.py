@@ -23,7 +23,7 @@ WRONG_PROFILE: Final = Code(
         "The client authenticates in two ways, or mutually exclusive fields are set.",
         "subjectToken lacks what verification needs: audiences, keys that the issuer publishes, or a client that may ask the issuer.",
     ),
-    "Correct the field that the message names. The previous version stays in force until then.",
+    "Correct the field that the message names. The previous version stays active until then.",
     "issuers:\n  - name: primary\n    tokenEndpoint: issuer.example.com\n    clientID: exchanger\n    clientSecret: s\n",
     Example.ISSUERS,
 )

@@ -292,7 +292,7 @@ NAMESPACE_NOT_SELECTED: Final = Code(
     "POL-3101",
     "A Namespace is not selected, although one of its labels almost matches.",
     ("The label is misspelt, or on the wrong kind of object.",),
-    "Correct the label. Until then no policy of the Namespace is in force.",
+    "Correct the label. Until then no policy of the Namespace is active.",
     _NAMESPACE.replace("policy:", "polcy:"),
     Example.MANIFESTS,
     Severity.WARNING,
@@ -301,25 +301,25 @@ CONFIG_MAP_NOT_SELECTED: Final = Code(
     "POL-3102",
     "A ConfigMap is not selected, although it looks like a policy.",
     ("The label is misspelt, missing, or on the wrong kind of object.",),
-    "Correct the labels. Until then the policy is not in force.",
+    "Correct the labels. Until then the policy is not active.",
     f"{_NAMESPACE}---\n" + _config_map("version: v1\nentries: []", label='ext-authz-token-exchange.magneticflux.net/enabeld: "true"'),
     Example.MANIFESTS,
     Severity.WARNING,
 )
 NAMESPACE_NOT_ENABLED: Final = Code(
     "POL-3103",
-    "A policy is not in force, because its Namespace is not selected.",
+    "A policy is not active, because its Namespace is not selected.",
     ("The label of the Namespace is missing.", "metadata.namespace is missing or misspelt."),
-    "Label the Namespace; with a folder as source, it must be in the folder, too. Until then the policy is not in force.",
+    "Label the Namespace; with a folder as source, it must be in the folder, too. Until then the policy is not active.",
     _NAMESPACE.replace("ext-authz-token-exchange.magneticflux.net/policy: enabled", "team: orders")
     + "---\n"
     + _config_map("version: v1\nentries: []"),
     Example.MANIFESTS,
     Severity.WARNING,
 )
-NOTHING_IN_FORCE: Final = Code(
+NOTHING_ACTIVE: Final = Code(
     "POL-3104",
-    "No policy is in force.",
+    "No policy is active.",
     ("No object is selected.", "The entries of every document are empty, or none is granted."),
     "Check the selectors, the labels and the grants.",
     _manifests().replace("entries:", "entries: []"),

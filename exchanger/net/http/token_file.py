@@ -53,7 +53,7 @@ def check_token_file(path: Path) -> str | None:
 @final
 @attrs.define(eq=False)
 class TokenFile:
-    """Holds the token in force. ``variable`` names the file to operators; ``event`` is the log event of one that cannot be used."""
+    """Holds the active token. ``variable`` names the file to operators; ``event`` is the log event of one that cannot be used."""
 
     _path: Path
     _variable: str
@@ -70,7 +70,7 @@ class TokenFile:
 
     @property
     def token(self) -> Secret:
-        """The token in force, once ``start`` has returned."""
+        """The active token, once ``start`` has returned."""
         if self._token is None:
             raise TokenFileError(f"{self._variable} has not been read yet")
         return self._token
@@ -96,13 +96,13 @@ class TokenFile:
             raise TokenFileError(f"{self._variable} {self._reported}")
 
     async def run(self) -> NoReturn:
-        """Follow the file until cancelled. While it holds no token, the last one stays in force."""
+        """Follow the file until cancelled. While it holds no token, the last one stays active."""
         await self._file.run_settled(self._judge)
 
     def _judge(self, found: Secret | UnusableFile) -> None:
         if isinstance(found, UnusableFile):
             self._reported = found.reason
-            self._log.error(self._event, reason=found.reason, text="the previous token stays in force")
+            self._log.error(self._event, reason=found.reason, text="the previous token stays active")
             return
         self._reported = ""
         if found != self._token:

@@ -74,9 +74,9 @@ class TlsContexts:
             del self.own_contexts[next(iter(self.own_contexts))]
         return found
 
-    def use(self, in_force: Container[object]) -> None:
-        """Forget the contexts with certificates that are no longer ``in_force``."""
-        self.own_contexts = {key: found for key, found in self.own_contexts.items() if key[1] is None or key[1] in in_force}
+    def use(self, active: Container[object]) -> None:
+        """Forget the contexts with certificates that are no longer ``active``."""
+        self.own_contexts = {key: found for key, found in self.own_contexts.items() if key[1] is None or key[1] in active}
 
     def _make_own(
         self, ca_pem: str | None, certificate: ClientCertificate | None, protocols: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What the connections of a TLS listener share: the certificate in force, and the record of their handshakes."""
+"""What the connections of a TLS listener share: the active certificate, and the record of their handshakes."""
 
 import socket
 from typing import final

@@ -92,7 +92,7 @@ class Rotation:
         """Take the result of reading the files, ``found`` at ``now`` (seconds).
 
         Raises:
-            CertificatesError: there is nothing in force, and there will not be
+            CertificatesError: there is nothing active, and there will not be
         """
         self._looks += 1
         if isinstance(found, UnusableCertificates):

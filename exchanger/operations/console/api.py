@@ -1,4 +1,4 @@
-"""The handlers of ``/api``: about the console, the policy in force, one of its documents, and how a request is decided.
+"""The handlers of ``/api``: about the console, the active policy, one of its documents, and how a request is decided.
 
 All of it comes from a snapshot, which never changes, so long responses are made in slices while requests continue. Must not know: who may
 ask, or where policy comes from.
@@ -85,7 +85,7 @@ class ConsoleFacts:
 class PolicyNow:
     """The newest policy, ``None`` without one, and the number of its version.
 
-    ``is_missing``: it decides nothing, since a policy is required and no entry is in force. ``notices``: see ``Sources``.
+    ``is_missing``: it decides nothing, since a policy is required and no entry is active. ``notices``: see ``Sources``.
     """
 
     snapshot: PolicySnapshot | None
@@ -142,7 +142,7 @@ class Api:
         )
 
     async def policy(self, _request: Request) -> Response:
-        """List the documents in force, made once for each version."""
+        """List the active documents, made once for each version."""
         async with self._working:
             now = self._policy()
             known = self._list
@@ -180,7 +180,7 @@ class Api:
         return json_bytes(b'%b,"entries":[%b],"problems":[%b],"refused":[%b]}' % (head[:-1], *lists))
 
     async def hosts(self, _request: Request) -> Response:
-        """List hosts that the policy in force names, as suggestions for a question: at most ``MAX_HOSTS`` of them."""
+        """List hosts that the active policy names, as suggestions for a question: at most ``MAX_HOSTS`` of them."""
         await trio.lowlevel.checkpoint()
         snapshot = self._policy().snapshot or PolicySnapshot.EMPTY
         known = snapshot.hosts.by_name
@@ -188,7 +188,7 @@ class Api:
         return json_response({"listed": listed, "more": max(0, len(known) - MAX_HOSTS)})
 
     async def issuers(self, _request: Request) -> Response:
-        """List the issuer profiles in force, without anything secret."""
+        """List the active issuer profiles, without anything secret."""
         return json_response(shown_profiles(self._rules().issuers.values(), self._is_discovered))
 
     async def explain(self, request: Request) -> Response:

@@ -38,7 +38,7 @@ _FULL: Final = error(503, "the console has reached its limit of viewers; close a
 class Sources:
     """The data of the console: the newest policy, the service's counters, and the fields of a decision's log line.
 
-    ``is_missing``: a policy is required and no entry is in force, so it decides nothing. ``notices`` are probable mistakes.
+    ``is_missing``: a policy is required and no entry is active, so it decides nothing. ``notices`` are probable mistakes.
     ``freshness`` is read in a Trio task. ``rules`` are the operator's settings for all policies. ``issuers`` are those whose profiles have
     a breaker or a limit. ``is_discovered``: whether the metadata of an issuer are known.
     """

@@ -20,7 +20,7 @@ from exchanger.util.text import printable
 # Characters of why a candidate won or not.
 _WHY_LIMIT: Final = 1024
 _NOT_READY: Final = "no complete policy has been loaded yet"
-_MISSING: Final = "a policy is required, and no entry is in force"
+_MISSING: Final = "a policy is required, and no entry is active"
 
 
 class CandidateJson(EntryJson):
@@ -80,7 +80,7 @@ class Explained:
 
 
 def explained(asked: HttpRequest, newest: PolicySnapshot | None, rules: DecisionRules, *, is_missing: bool) -> Explained:
-    """Return how ``newest`` decides; ``is_missing``: it does not, since a policy is required and no entry is in force."""
+    """Return how ``newest`` decides; ``is_missing``: it does not, since a policy is required and no entry is active."""
     snapshot = newest or PolicySnapshot.EMPTY
     found = explain(snapshot, asked.host, asked.path, asked.method, raw=asked.path_is_raw, headers=asked.fields)
     if newest is None or is_missing:

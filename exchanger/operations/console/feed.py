@@ -42,7 +42,7 @@ class DecisionBatch:
 @final
 @attrs.define(eq=False)
 class Feed:
-    """See ``typing.DecisionObserver``. ``revision`` is that of the policy in force; its publisher sets it."""
+    """See ``typing.DecisionObserver``. ``revision`` is that of the active policy; its publisher sets it."""
 
     _clock: Callable[[], float] = SYSTEM.wall
     revision: int = attrs.field(default=0, init=False)

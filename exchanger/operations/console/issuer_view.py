@@ -1,6 +1,6 @@
 """The issuers as the console shows them. Pure; no secret.
 
-For the profiles in force: how the client authenticates, and the non-default settings. And the issuers under overload protection: those that
+For the active profiles: how the client authenticates, and the non-default settings. And the issuers under overload protection: those that
 are not called, and those for which exchanges wait.
 
 Must not know: how profiles are resolved, who finds metadata, how issuers are protected, or who watches.

@@ -1,4 +1,4 @@
-"""The health of the policy for the console's banner: in force or not, how current, and which documents are unhealthy.
+"""The health of the policy for the console's banner: active or not, how current, and which documents are unhealthy.
 
 Must not know: who watches, or how the policy is kept current.
 """
@@ -50,10 +50,10 @@ class PolicyHealth:
     def shown(self) -> dict[str, object]:
         """Return the health as JSON. ``problems`` and ``conflicts`` are numbers of documents; one with both has ``problems``.
 
-        ``state``: ``in_force``, or why every request is refused: ``loading``, ``too_old`` or ``missing``.
+        ``state``: ``active``, or why every request is refused: ``loading``, ``too_old`` or ``missing``.
         """
         snapshot, freshness = self._newest(), self._freshness()
-        state = "in_force"
+        state = "active"
         if snapshot is None:
             state = "loading" if freshness.age is None else "too_old"
         elif self._is_missing():

@@ -1,4 +1,4 @@
-"""The policy in force as the console shows it: documents with their health, entries with their places, problems in words. Pure."""
+"""The active policy as the console shows it: documents with their health, entries with their places, problems in words. Pure."""
 
 from itertools import islice
 from typing import Final, NotRequired, TypeAlias, TypedDict

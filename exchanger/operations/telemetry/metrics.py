@@ -301,7 +301,7 @@ class Metrics:
             ),
             gauge(
                 "ext_authz_issuer_profiles_rejected",
-                "1 while the file of issuer profiles cannot be used, so that its previous version is in force, 0 otherwise.",
+                "1 while the file of issuer profiles cannot be used, so that its previous version is active, 0 otherwise.",
                 {(): int(gauges.issuer_profiles_rejected())},
             ),
             gauge(
@@ -327,7 +327,7 @@ class Metrics:
                 "1 while the store that replicas share is in use, 0 while it is lost; absent without a store.",
                 {} if (connected := gauges.token_cache_store_connected()) is None else {(): int(connected)},
             ),
-            gauge("policy_entries", "Policy entries in force.", {(): gauges.policy_entries()}),
+            gauge("policy_entries", "Active policy entries.", {(): gauges.policy_entries()}),
             gauge(
                 "policy_invalid_documents",
                 "Policy documents with invalid parts, which fail closed.",
@@ -340,7 +340,7 @@ class Metrics:
             ),
             gauge(
                 "policy_snapshot_age_seconds",
-                "Seconds since the policy in force was last known to be current; absent before the first policy.",
+                "Seconds since the active policy was last known to be current; absent before the first policy.",
                 {} if (age := gauges.policy_snapshot_age()) is None else {(): age},
             ),
             gauge(

@@ -107,7 +107,7 @@ class Scan:
         """Return why files cannot be read, by name."""
         found = {name: file.problem for name, file in self.files if file.problem is not None}
         if self.leaving:
-            found |= {name: f"{reason}; policies of deleted files stay in force meanwhile" for name, reason in self.unknown().items()}
+            found |= {name: f"{reason}; policies of deleted files stay active meanwhile" for name, reason in self.unknown().items()}
         return found if self.problem is None else {FOLDER: self.problem, **found}
 
     def unknown(self) -> dict[str, str]:
@@ -139,7 +139,7 @@ def _scan_once(root: Path, before: Scan, wall: Callable[[], float]) -> Scan:
     try:
         names = sorted(manifest_names(root, others))
     except OSError as error:
-        # Its content is unknown, so the known one stays in force.
+        # Its content is unknown, so the known one stays active.
         return attrs.evolve(before, problem=f"cannot be listed: {error.strerror}")
     except CrowdedError as crowded:
         return attrs.evolve(before, problem=str(crowded))

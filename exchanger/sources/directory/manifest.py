@@ -217,7 +217,7 @@ def _manifest(kind: str, document: dict[str, object], place: str) -> PolicyObjec
     if not isinstance(metadata, dict):
         raise _UnreadableError(f"{place}: metadata is missing or not a mapping", codes.MALFORMED_OBJECT)
     if "<<" in document or "<<" in metadata:
-        # A merge (https://yaml.org/type/merge.html) may add the labels, and without them a policy would not be in force.
+        # A merge (https://yaml.org/type/merge.html) may add the labels, and without them a policy would not be active.
         raise _UnreadableError(f"{place}: merge keys (<<) are not supported; write out what they stand for", codes.MALFORMED_OBJECT)
     name = metadata.get("name")
     if not isinstance(name, str) or not name:

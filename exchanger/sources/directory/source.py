@@ -95,7 +95,7 @@ def first_scan(settings: DirectorySettings, wall: Callable[[], float] = SYSTEM.w
 def documents_of(
     scanned: Scan, settings: DirectorySettings, limits: NamespaceLimits, unknown: Mapping[str, str]
 ) -> dict[Source, DocumentText]:
-    """Return the documents in force. Each file of ``unknown`` content, with the reason, is one that closes everything."""
+    """Return the active documents. Each file of ``unknown`` content, with the reason, is one that closes everything."""
     documents = select(scanned.manifests(), settings.namespace_selector, settings.configmap_selector, limits)
     files = dict(scanned.files)
     return documents | {Source(UNKNOWN_NAMESPACE, name): _unknown(files[name], reason) for name, reason in unknown.items()}
@@ -145,7 +145,7 @@ class DirectorySource:
     _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
     _runner: Runner = attrs.field(init=False)
     _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
-    # Documents that were in force until all of them went away at once.
+    # Documents that were active until all of them went away at once.
     _emptied: int = attrs.field(default=0, init=False)
     _state: _State | None = attrs.field(default=None, init=False)
     _published: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -221,7 +221,7 @@ class DirectorySource:
         if before is not None and before.grants is grants and same_files:
             return attrs.evolve(before, scanned=scanned), {}, {}
         # After a restart the previous content of an unreadable file is unknown, so until it can be read it closes everything. A file that
-        # appears unreadable later has never been in force under this name: it closes nothing, and what is deleted meanwhile stays.
+        # appears unreadable later has never been active under this name: it closes nothing, and what is deleted meanwhile stays.
         unknown = {name: reason for name, reason in scanned.unknown().items() if before is None or name in before.unknown}
         documents = documents_of(scanned, settings, grants.limits, unknown)
         texts = {source: attrs.evolve(document, namespace_labels=()) for source, document in documents.items()}
@@ -237,7 +237,7 @@ class DirectorySource:
         return _State(scanned, texts, labels, frozenset(unknown), notices, grants), changed, described
 
     def _send_notices(self) -> None:
-        """Report the probable mistakes in the folder and in the version in force."""
+        """Report the probable mistakes in the folder and in the active version."""
         settings, found = self.settings, NO_NOTICES if self._state is None else self._state.notices
         nothing = tuple(of_snapshot(self._snapshot, settings.where, settings.configmap_selector, emptied=self._emptied))
         self.on_notices(Notices.of(chain(nothing, found.listed), len(nothing) + found.count))

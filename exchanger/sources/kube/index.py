@@ -1,4 +1,4 @@
-"""Determines which policy documents are in force, from the feeds of Namespaces and ConfigMaps, and which of them may have changed.
+"""Determines which policy documents are active, from the feeds of Namespaces and ConfigMaps, and which of them may have changed.
 
 The index keeps no ConfigMap. It notes the names that feeds report, and reads the feeds' stores on demand, so that an object that changes
 twice is read once.
@@ -42,7 +42,7 @@ class PolicyIndex:
     _selected: dict[str, tuple[Labels, ...]] = attrs.field(init=False)
     # The ``uid`` of each Namespace that is selected, or was when it had ConfigMaps that are still known.
     uids: dict[str, str] = attrs.field(init=False, factory=dict, repr=False)
-    # Namespaces, by name and ``uid``, that took the name of another one, whose ConfigMaps may still be known: nothing of them is in force.
+    # Namespaces, by name and ``uid``, that took the name of another one, whose ConfigMaps may still be known: nothing of them is active.
     unconfirmed: dict[str, str] = attrs.field(init=False, factory=dict, repr=False)
     # What may have changed: Namespaces, all documents of Namespaces, all documents of a feed, and single documents.
     _reported: dict[str, None] = attrs.field(init=False, factory=dict, repr=False)
@@ -126,7 +126,7 @@ class PolicyIndex:
         return bool(self._reported or self._moved or self._listed or self.changed_documents)
 
     def take(self, most: int) -> dict[Source, DocumentText | None]:
-        """Return at most ``most`` documents that may have changed, ``None`` for those that are no longer in force."""
+        """Return at most ``most`` documents that may have changed, ``None`` for those that are no longer active."""
         found: dict[Source, DocumentText | None] = {}
         for source in tuple(islice(self.changed_documents, most)):
             del self.changed_documents[source]
@@ -152,13 +152,13 @@ class PolicyIndex:
         return namespace in self._taken
 
     def document(self, source: Source) -> DocumentText | None:
-        """Return the document of ``source`` that is to be in force."""
+        """Return the document of ``source`` that is to be active."""
         labels = None if source.namespace in self.unconfirmed else self._selected.get(source.namespace)
         config_map = None if labels is None else self._config_map(source)
         return None if labels is None or config_map is None else document_of(config_map, labels)
 
     def documents(self) -> dict[Source, DocumentText]:
-        """Return all documents that are to be in force."""
+        """Return all documents that are to be active."""
         sources = (source for scope, store in self.config_maps.items() for source in _sources(scope, store))
         return {source: document for source in sources if (document := self.document(source)) is not None}
 

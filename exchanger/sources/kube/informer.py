@@ -117,7 +117,7 @@ class Informer(Generic[T]):
     def connected(self, name: str, connected: bool, /) -> None:  # noqa: FBT001 - the reflector's signature
         """See ``list_watch.ReflectorObserver``."""
         if not connected:
-            self._log.warning("policy.source_disconnected", resource=name, text="the last known policy stays in force")
+            self._log.warning("policy.source_disconnected", resource=name, text="the last known policy stays active")
             return
         self._refused(0)
         self._log.info("policy.source_connected", resource=name)
@@ -147,7 +147,7 @@ class Informer(Generic[T]):
                 "policy.namespace_unreadable",
                 namespace=self.namespace,
                 reason=right,
-                text="an unreadable Namespace might contain deny rules, so no policy is in force after a start, or once "
+                text="an unreadable Namespace might contain deny rules, so no policy is active after a start, or once "
                 "POLICY_MAX_STALENESS has passed. Restore the permission, or remove the name from the list of Namespaces",
             )
         else:

@@ -46,7 +46,7 @@ class Unanswered:
 class Listing:
     """The result. ``selected`` has the labels of each selected Namespace, ``config_maps`` also those of other Namespaces.
 
-    While a Namespace is ``unreadable``, a service that starts has no policy in force, because the policies in it are unknown.
+    While a Namespace is ``unreadable``, a service that starts has no active policy, because the policies in it are unknown.
     """
 
     namespaces: tuple[str, ...]

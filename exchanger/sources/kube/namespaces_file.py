@@ -50,7 +50,7 @@ def read_namespaces(path: Path) -> tuple[str, ...] | UnusableFile:
 @final
 @attrs.define(eq=False)
 class NamespacesFile:
-    """Passes each new list to ``use``. ``names`` is the list that is in force. ``rejected``: the file as it is now cannot be used."""
+    """Passes each new list to ``use``. ``names`` is the list that is active. ``rejected``: the file as it is now cannot be used."""
 
     _path: Path
     names: tuple[str, ...]

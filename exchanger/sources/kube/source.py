@@ -1,8 +1,8 @@
 """``POLICY_SOURCE=kubernetes``: follows Namespaces and ConfigMaps of an API server, and publishes a version of the policy for each change.
 
 Nothing is published before every list is complete and every document read. Later versions contain what is ready: a document whose new text
-is not parsed yet stays unchanged. An outage keeps the last version in force, unless its age is limited. While a feed is behind, nothing
-loosens what was in force before (see ``publish.machine``); a feed that connects again ends the waits of the others.
+is not parsed yet stays unchanged. An outage keeps the last active version, unless its age is limited. While a feed is behind, nothing
+loosens what was active before (see ``publish.machine``); a feed that connects again ends the waits of the others.
 """
 
 import math
@@ -72,7 +72,7 @@ class ListWatches(Protocol):
 class KubernetesSource:
     """Publishes complete snapshots. ``issuers`` are the profiles that entries may refer to, ``grants`` those that restrict documents.
 
-    ``on_stale(True)`` means that nothing may be in force any longer: the known state is older than ``settings.max_staleness``. Nothing is
+    ``on_stale(True)`` means that nothing may be active any longer: the known state is older than ``settings.max_staleness``. Nothing is
     published until changes are followed again; then ``on_stale(False)`` is called, and the newest version published at once. ``on_notices``
     receives the probable mistakes whenever they may have changed, and ``on_published`` each version that differs. None may block or raise.
     """
@@ -352,7 +352,7 @@ class KubernetesSource:
         return self.index.has_taken(namespace) or (self._catch_up is not None and self._catch_up.is_behind)
 
     def _confirm(self) -> None:
-        """Put the ConfigMaps of Namespaces that took the names of others in force, once those of the others are gone."""
+        """Activate the ConfigMaps of Namespaces that took the names of others, once those of the others are gone."""
         for namespace in tuple(self.index.unconfirmed):
             if self._catch_up is not None and not self._catch_up.is_replaced(namespace):
                 self.index.confirm(namespace)
@@ -423,7 +423,7 @@ class KubernetesSource:
         if self._held_since < math.inf and not self._is_reported and (not is_followed or now >= self._held_since + UNSAID_S):
             self._is_reported = True
             text = (
-                "not all resources are followed, or ConfigMaps are late: what policies no longer deny or exchange stays in force until all "
+                "not all resources are followed, or ConfigMaps are late: what policies no longer deny or exchange stays active until all "
                 "are up to date"
             )
             self._log.warning("policy.removals_delayed", text=text)

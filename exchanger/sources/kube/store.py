@@ -300,7 +300,7 @@ async def list_all(lister: Lister[T], bounds: ListBounds) -> Complete[T] | ApiFa
     """List by pages, all in the newest version.
 
     client-go allows the first list to be as old as the server likes (version "0") and later ones to be no older than the known version.
-    Here every list is consistent: a list that lags could put a withdrawn policy back in force, and a lower bound would hide that a store
+    Here every list is consistent: a list that lags could activate a removed policy again, and a lower bound would hide that a store
     was restored. All pages have the same version
     (https://kubernetes.io/docs/reference/using-api/api-concepts/#retrieving-large-results-sets-in-chunks); other pages would not form a
     state that ever existed.

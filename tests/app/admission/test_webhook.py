@@ -220,7 +220,7 @@ async def test_a_policy_in_an_unselected_namespace_is_allowed_with_a_warning(nam
     began = trio.current_time()
     found = await Scene(FakeCluster(namespaces={}), named, inline=True).judged(config_map(BROKEN))
     assert found["allowed"]
-    assert "ConfigMap team/policy is not in force: its Namespace team is not selected" in found["warnings"][0]
+    assert "ConfigMap team/policy is not active: its Namespace team is not selected" in found["warnings"][0]
     assert (trio.current_time() - began < NAMESPACE_S) is named
 
 

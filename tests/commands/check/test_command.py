@@ -56,7 +56,7 @@ def test_undescribed_namespace_is_a_problem_only_for_a_directory_source(tmp_path
     assert capsys.readouterr().err == ""
     status, said = run(tmp_path, variables={"POLICY_SOURCE": "directory"})
     assert status == 1
-    assert "warning POL-3103: ConfigMap team/policy is not in force: its Namespace team is not selected, or does not exist" in said
+    assert "warning POL-3103: ConfigMap team/policy is not active: its Namespace team is not selected, or does not exist" in said
     label = "ext-authz-token-exchange.magneticflux.net/policy: enabled"
     (tmp_path / "team.yaml").write_text(f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: team, labels: {{{label}}}}}\n")
     assert run(tmp_path, variables={"POLICY_SOURCE": "directory"}) == (0, "no problems in 2 files with 1 policy\n")

@@ -28,7 +28,7 @@ NAMESPACE = "apiVersion: v1\nkind: Namespace\nmetadata: {name: team, labels: {ex
 )
 def test_the_example_of_each_code_is_found(code: Code) -> None:
     text = code.example if code.kind is Example.MANIFESTS else _as_file(code.example)
-    # A policy without entries is nothing to complain about before it is in force.
+    # A policy without entries is nothing to complain about before it is active.
     expected = code.name != "POL-3104"
     assert (code.name in codes(checked(text, by=rules(code.grants, ISSUERS), with_uncovered=True))) is expected
 

@@ -103,7 +103,7 @@ async def test_policy_is_shown_checked_saved_and_put_back(tmp_path: Path) -> Non
         file = lab.site.policy / "yellow.yaml"
         assert file.read_text() == YELLOW
         saved = (await lab.ask("PUT", "/lab/policy", wrong)).json
-        assert saved == {"saved": True, "in_force": False, "version": version_of(wrong["text"]), "problems": [problem]}
+        assert saved == {"saved": True, "active": False, "version": version_of(wrong["text"]), "problems": [problem]}
         assert file.read_text() == wrong["text"]
         assert (await lab.ask("POST", "/lab/policy/reset", {"name": "yellow.yaml"})).json == {"text": YELLOW, "version": version_of(YELLOW)}
         assert file.read_text() == YELLOW
@@ -116,7 +116,7 @@ async def test_a_file_is_made_listed_as_added_and_removed(tmp_path: Path) -> Non
             assert (refused.status, "must begin with" in refused.json["error"]) == (400, True)
         made = await lab.ask("POST", "/lab/policy", {"name": "green.yaml"})
         text = (lab.site.policy / "green.yaml").read_text()
-        assert (made.status, made.json) == (200, {"text": text, "version": version_of(text), "in_force": False})
+        assert (made.status, made.json) == (200, {"text": text, "version": version_of(text), "active": False})
         assert (await lab.ask("POST", "/lab/policy", {"name": "green.yaml"})).status == 409
         listed = (await lab.ask("GET", "/lab/policy")).json["files"]
         assert [file["name"] for file in listed if file.get("added")] == ["green.yaml"]
@@ -127,7 +127,7 @@ async def test_a_file_is_made_listed_as_added_and_removed(tmp_path: Path) -> Non
         assert sorted(file.name for file in lab.site.policy.iterdir()) == sorted(SAMPLE)
 
 
-async def test_a_save_is_answered_once_it_is_in_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_save_is_answered_once_it_is_active(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("exchanger.commands.playground.policy_files.EFFECT_S", PATIENCE)
     asked = 0
 
@@ -140,7 +140,7 @@ async def test_a_save_is_answered_once_it_is_in_force(tmp_path: Path, monkeypatc
 
     async with bench(tmp_path, deny, revision=revision) as lab:
         saved = await lab.ask("PUT", "/lab/policy", {"name": "yellow.yaml", "text": "a: b\n"})
-        assert (saved.json["in_force"], asked) == (True, 6)
+        assert (saved.json["active"], asked) == (True, 6)
 
 
 async def test_oversized_or_concurrent_save_does_not_overwrite(tmp_path: Path) -> None:

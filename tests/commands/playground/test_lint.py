@@ -68,7 +68,7 @@ def test_conflict_is_shown_at_both_places_and_names_the_other_file() -> None:
                 ("namespace: team-yellow", "namespace: elsewhere", "elsewhere", "no Namespace of this name with labels"),
             )
         ),
-        ("", Place(1, 1), None, "the file is empty; its previous content stays in force"),
+        ("", Place(1, 1), None, "the file is empty; its previous content stays active"),
         ("  \n", Place(1, 1), None, "is empty"),
         (f"{YELLOW}\n\t- x", Place(38, 1), None, "is not YAML"),
         (YELLOW.replace("name: token-policy", "", 1), Place(9, 1), None, "document 1: metadata.name is missing"),
@@ -79,7 +79,7 @@ def test_conflict_is_shown_at_both_places_and_names_the_other_file() -> None:
     ],
     ids=range(11),
 )
-def test_a_file_that_is_not_in_force_is_reported_with_its_place(text: str, place: Place, policy: str | None, words: str) -> None:
+def test_a_file_that_is_inactive_is_reported_with_its_place(text: str, place: Place, policy: str | None, words: str) -> None:
     found = linted(text)
     (problem,) = found.problems
     assert (found.documents, problem.place, problem.policy) == (0, place, policy)

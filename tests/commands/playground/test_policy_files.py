@@ -19,7 +19,7 @@ from exchanger.commands.playground.policy_files import (
     ChangedElsewhere,
     NotSaved,
     PolicyFiles,
-    in_force,
+    becomes_active,
     revision_of,
     version_of,
 )
@@ -170,14 +170,14 @@ def test_unreadable_file_can_be_replaced(files: PolicyFiles) -> None:
     assert files.texts() == SAMPLE
 
 
-async def test_the_version_in_force_is_that_of_the_console() -> None:
+async def test_the_active_version_is_that_of_the_console() -> None:
     async with running() as console:
         revision = revision_of(ConsoleProxy(console.port))
         before = await revision()
         assert before is not None
         console.policy.publish(PolicySnapshot.EMPTY)
         assert await revision() == before + 1
-        assert await in_force(before, revision)
+        assert await becomes_active(before, revision)
     with dead_port() as port:
         assert await revision_of(ConsoleProxy(port))() is None
 
@@ -197,10 +197,10 @@ async def test_a_new_version_is_awaited_for_a_bounded_time(autojump_clock: trio.
         await trio.sleep_forever()
         raise AssertionError
 
-    assert not await in_force(None, hangs), "without a version before there is nothing to wait for"
-    assert await in_force(7, after_half_a_second)
+    assert not await becomes_active(None, hangs), "without a version before there is nothing to wait for"
+    assert await becomes_active(7, after_half_a_second)
     assert 0.5 <= trio.current_time() - begun < 0.6
     for revision in (never, hangs):
         begun = trio.current_time()
-        assert not await in_force(7, revision)
+        assert not await becomes_active(7, revision)
         assert trio.current_time() - begun < EFFECT_S + 0.1

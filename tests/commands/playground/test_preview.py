@@ -102,7 +102,7 @@ def test_both_sides_are_what_the_service_decides(tmp_path_factory: pytest.TempPa
         return
     folder = tmp_path_factory.mktemp("policy")
     for side, content in (("before", saved), ("after", text)):
-        policy = _in_force(folder, content)
+        policy = _active(folder, content)
         for change in found["changes"]:
             verdict = policy.match(change["host"], change["path"], change["method"])
             outcome = change[side]["outcome"]
@@ -112,7 +112,7 @@ def test_both_sides_are_what_the_service_decides(tmp_path_factory: pytest.TempPa
     assert all(change["before"] != change["after"] for change in found["changes"])
 
 
-def _in_force(folder: Path, text: str) -> PolicySnapshot:
+def _active(folder: Path, text: str) -> PolicySnapshot:
     for name, said in (SAMPLE | {"yellow.yaml": text}).items():
         (folder / name).write_bytes(said.encode())
     documents = select(scan(folder, Scan()).manifests(), RULES.namespaces, RULES.configmaps)

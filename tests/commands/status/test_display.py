@@ -33,7 +33,7 @@ SURVEY = Survey(
         ),
     ),
     (Source("other", "policy"),),
-    Notices((Notice("ConfigMap other/policy", "is not in force", "label its Namespace", NAMESPACE_NOT_ENABLED),), 3),
+    Notices((Notice("ConfigMap other/policy", "is not active", "label its Namespace", NAMESPACE_NOT_ENABLED),), 3),
     ("needs list on namespaces",),
 )
 TEXT = """\
@@ -49,7 +49,7 @@ team-b/policy        1         3
   entry 1, line 7: POL-1102: entries[1].match is required
 
 probable mistakes:
-  POL-3103: ConfigMap other/policy is not in force (label its Namespace)
+  POL-3103: ConfigMap other/policy is not active (label its Namespace)
   and 3 more
 
 not checked for mistakes:
@@ -108,7 +108,7 @@ def test_for_tools() -> None:
         ],
         "unreadable": [],
         "ignored": [{"namespace": "other", "name": "policy"}],
-        "notices": [{"code": "POL-3103", "subject": "ConfigMap other/policy", "text": "is not in force", "remedy": "label its Namespace"}],
+        "notices": [{"code": "POL-3103", "subject": "ConfigMap other/policy", "text": "is not active", "remedy": "label its Namespace"}],
         "notLookedThrough": ["needs list on namespaces"],
         "totals": {"configMaps": 2, "entries": 4, "problems": 3, "notices": 4},
     }

@@ -40,7 +40,7 @@ async def test_a_healthy_service_has_no_problem() -> None:
     found = await asked(HEALTHY)
     assert found == Running("1.2.3", 7, 3.0, ())
     assert found.as_text("URL") == (
-        "service     URL, version 1.2.3\npolicy      7 entries in force, known to be current 3 s ago\nproblems    none\n"
+        "service     URL, version 1.2.3\npolicy      7 entries active, known to be current 3 s ago\nproblems    none\n"
     )
     assert json.loads(found.as_json("URL"))["healthy"] is True
 
@@ -49,7 +49,7 @@ async def test_a_healthy_service_has_no_problem() -> None:
     ("changed", "said"),
     [
         ({"policy_snapshot_age": lambda: None, "policy_source_connected": lambda: False}, "no policy is known yet"),
-        ({"policy_entries": lambda: 0}, "no entry is in force"),
+        ({"policy_entries": lambda: 0}, "no entry is active"),
         ({"policy_source_connected": lambda: False}, "policy changes are not followed"),
         ({"policy_unreadable_objects": lambda: 2}, "files that cannot be read as they are now: 2"),
         ({"config_without_effect": lambda: 3}, "environment variables without effect: 3"),

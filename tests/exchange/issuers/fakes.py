@@ -216,7 +216,7 @@ class World:
         return self._started
 
     @property
-    def in_force(self) -> dict[str, tuple[str, str]]:
+    def active(self) -> dict[str, tuple[str, str]]:
         return pairs(self.sets[-1])
 
     @asynccontextmanager

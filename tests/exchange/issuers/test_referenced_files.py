@@ -1,4 +1,4 @@
-"""Files that profiles refer to: in force soon after they change, and never half."""
+"""Files that profiles refer to: active soon after they change, and never half."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -38,7 +38,7 @@ async def test_it_is_started_with_the_first_set(autojump_clock: MockClock) -> No
     async with it.running():
         await wait_all_tasks_blocked()
         assert it.started()
-        assert it.in_force == {"one": ("id", "canary-inline")}
+        assert it.active == {"one": ("id", "canary-inline")}
         await trio.sleep(INTERVAL)
         assert len(it.sets) == 1
     assert it.log.events == [("loaded", "one")]
@@ -61,7 +61,7 @@ async def test_it_is_not_started_before_the_set_is_complete(autojump_clock: Mock
         await trio.sleep(100)
         assert it.started()
         assert it.source.missing == 0
-        assert it.in_force == {"primary": ("id-1", "canary-1"), "two": ("id-2", "canary-2")}
+        assert it.active == {"primary": ("id-1", "canary-1"), "two": ("id-2", "canary-2")}
     assert it.log.events == [("loaded", "primary, two"), *(("secret_recovered", place) for place in places)]
     assert len(it.sets) == 1
 
@@ -82,17 +82,17 @@ async def test_each_good_version_of_the_file_is_a_set(autojump_clock: MockClock)
         assert it.started()
         it.file.text = profiles(inline("one"), inline("two"))
         await trio.sleep(5)
-        assert set(it.in_force) == {"one", "two"}
+        assert set(it.active) == {"one", "two"}
         for _ in range(2):  # and taken back, with the profiles of before
             it.file.text = profiles(inline("two", host=""))
             await trio.sleep(5)
-            assert (set(it.in_force), it.source.rejected) == ({"one", "two"}, True)
+            assert (set(it.active), it.source.rejected) == ({"one", "two"}, True)
             it.file.text = profiles(inline("one"), inline("two"))
             await trio.sleep(5)
             assert not it.source.rejected
         it.file.text = profiles(inline("two"))
         await trio.sleep(5)
-        assert set(it.in_force) == {"two"}
+        assert set(it.active) == {"two"}
     assert it.log.events == [
         ("loaded", "one"),
         ("loaded", "one, two"),
@@ -140,7 +140,7 @@ async def test_a_secret_that_is_no_longer_needed_is_not_read(autojump_clock: Moc
         it.file.text = profiles(referring())
         await trio.sleep(2)
         it.source.learned(OAUTH, scope, nursery, data(9))
-        assert it.in_force == {"primary": ("id-2", "canary-2")}
+        assert it.active == {"primary": ("id-2", "canary-2")}
     assert len(it.sets) == 3
 
 

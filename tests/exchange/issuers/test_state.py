@@ -176,5 +176,5 @@ def test_a_chain_has_the_credentials_of_its_first_issuer_through_rotations() -> 
     assert current(state).issuers["chat"].previous is None
 
 
-def test_a_chain_is_not_in_force_before_its_first_issuer() -> None:
+def test_a_chain_is_inactive_before_its_first_issuer() -> None:
     assert State().with_file(CHAIN, 0.0).current is None

@@ -340,7 +340,7 @@ async def world(
 ) -> AsyncGenerator[World]:
     """Run a client, by default with an endpoint that issues a token each time; at the end nothing is open or under way.
 
-    If there are ``issuers``, they are in force before it runs.
+    If there are ``issuers``, they are active before it runs.
     """
     seen = Observer()
     async with trio.open_nursery() as servers:

@@ -1,4 +1,4 @@
-"""Discovery: where metadata are looked for, what is believed, and what stays in force while they cannot be had."""
+"""Discovery: where metadata are looked for, what is believed, and what stays active while they cannot be had."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager

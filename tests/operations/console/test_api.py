@@ -316,13 +316,13 @@ async def test_list_has_probable_mistakes_and_a_missing_policy_is_not_ready() ->
         console.policy.publish(PolicySnapshot.EMPTY)
         before = (await console.get("/api/policy")).json
         explained = (await console.get("/api/explain?method=GET&host=a&path=/")).json
-        console.policy.notices = Notices((Notice("policy", "is not in force", "write one"),), 2)
+        console.policy.notices = Notices((Notice("policy", "is not active", "write one"),), 2)
         after = (await console.get("/api/policy")).json
     assert (before["ready"], before["notices"]) == (False, {"listed": [], "more": 0})
-    assert explained["verdict"]["reason"] == "a policy is required, and no entry is in force"
+    assert explained["verdict"]["reason"] == "a policy is required, and no entry is active"
     # Those of two places, here twice the same.
     assert after["notices"] == {
-        "listed": [{"code": None, "subject": "policy", "text": "is not in force", "remedy": "write one"}] * 2,
+        "listed": [{"code": None, "subject": "policy", "text": "is not active", "remedy": "write one"}] * 2,
         "more": 4,
     }
 

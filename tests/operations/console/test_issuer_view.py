@@ -92,7 +92,7 @@ def test_the_list_is_bounded_and_so_are_its_texts() -> None:
     assert all(len(one["name"]) <= 1024 and one["name"].isprintable() for one in shown["listed"])
 
 
-async def test_the_console_lists_the_profiles_in_force() -> None:
+async def test_the_console_lists_the_active_profiles() -> None:
     async with running(rules=DecisionRules(HashTrieMap({"primary": PRIMARY}))) as console:
         found = await console.get("/api/issuers")
     assert [one["name"] for one in found.json["listed"]] == ["primary"]

@@ -35,8 +35,8 @@ def published(**documents: str) -> CurrentPolicy:
         (CurrentPolicy(), Freshness(431.6), {"state": "too_old", "age_s": 432, "problems": 0}),
         (published(), Freshness(0.0), {"state": "missing", "age_s": 0}),
         (published(a__x=BROKEN), Freshness(0.0), {"state": "missing", "problems": 1}),
-        (published(a__x=ORDERS), Freshness(0.0), {"state": "in_force", "problems": 0, "conflicts": 0}),
-        (published(a__x=ORDERS, b__x=BROKEN), Freshness(9.0), {"state": "in_force", "age_s": 9, "problems": 1}),
+        (published(a__x=ORDERS), Freshness(0.0), {"state": "active", "problems": 0, "conflicts": 0}),
+        (published(a__x=ORDERS, b__x=BROKEN), Freshness(9.0), {"state": "active", "age_s": 9, "problems": 1}),
     ],
 )
 def test_what_keeps_requests_from_being_decided_is_told(current: CurrentPolicy, freshness: Freshness, expected: dict[str, Any]) -> None:
@@ -56,7 +56,7 @@ def test_a_few_unreadable_files_are_named() -> None:
 
     shown = health(published(a__x=ORDERS), Freshness(0.0, objects=names)).shown()
 
-    assert (shown["state"], shown["unreadable_objects"]) == ("in_force", {"listed": [*names[:MAX_NAMES]], "more": 1})
+    assert (shown["state"], shown["unreadable_objects"]) == ("active", {"listed": [*names[:MAX_NAMES]], "more": 1})
 
 
 @given(

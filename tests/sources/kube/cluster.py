@@ -154,7 +154,7 @@ class Record:
         )
 
     def verdict(self, path: str = "/a") -> type:
-        """Return what kind of verdict the policy in force gives."""
+        """Return what kind of verdict the active policy gives."""
         return type(self.snapshots[-1].match("h", path, "GET"))
 
     def denies(self, path: str = "/a") -> bool:

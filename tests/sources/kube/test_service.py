@@ -160,7 +160,7 @@ def test_a_missing_secret_is_said_and_waited_for(cluster: ControlPlane, tmp_path
 def test_an_outage_keeps_policy_until_too_old_and_names_the_missing_right(cluster: ControlPlane, tmp_path: Path) -> None:
     cluster.admin.put_config_map("team", "policy", deny("/admin"))
     with running(cluster, tmp_path, POLICY_MAX_STALENESS="10s", METRICS_ENABLED="true") as service:
-        until(lambda: currency(service) == (1.0, 0.0), service.lines)  # a first list is in force before its changes are followed
+        until(lambda: currency(service) == (1.0, 0.0), service.lines)  # a first list is active before its changes are followed
         cluster.admin.withdraw("exchanger")  # which ends no watch
         cluster.kill_apiserver()
         until(lambda: "policy.source_disconnected" in service.lines(), service.lines)
@@ -196,7 +196,7 @@ def test_an_unreadable_named_namespace_fails_closed_until_readable_or_removed(cl
     with running(cluster, tmp_path, ready=False, POLICY_NAMESPACES_FILE=str(names), METRICS_ENABLED="true") as service:
         missing = '"namespace":"later","reason":"needs list on configmaps in the namespace later"'
 
-        def nothing_is_in_force() -> None:
+        def nothing_is_active() -> None:
             assert "policy.published" not in service.lines()
             assert service.health() == HealthCheckResponse.NOT_SERVING
             assert [status(service.check(path)) for path in ("/admin", "/public")] == [500, 500]
@@ -204,11 +204,11 @@ def test_an_unreadable_named_namespace_fails_closed_until_readable_or_removed(cl
             assert service.metric("policy_snapshot_age_seconds") is None
 
         until(lambda: missing in service.lines() and '"resource":"configmaps in team"' in service.lines(), service.lines)
-        nothing_is_in_force()
+        nothing_is_active()
         admin.put_namespace("later", {})  # there is one now, which may not be read
         names.write_text("")
         until(lambda: "policy.namespaces_rejected" in service.lines(), service.lines)
-        nothing_is_in_force()
+        nothing_is_active()
         names.write_text("team # without it\n")
         until(lambda: service.health() == HealthCheckResponse.SERVING, service.lines)
         assert [status(service.check(path)) for path in ("/admin", "/later", "/public")] == [403, 200, 200]

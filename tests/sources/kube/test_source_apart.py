@@ -1,4 +1,4 @@
-"""What stays in force while a feed is behind, and for how long. The law is in ``tests/property/test_kube_source.py``."""
+"""What stays active while a feed is behind, and for how long. The law is in ``tests/property/test_kube_source.py``."""
 
 from collections.abc import Iterator
 

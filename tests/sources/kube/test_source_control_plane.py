@@ -22,8 +22,8 @@ from tests.sources.kube.control_plane import ADMIN_TOKEN, ControlPlane
 pytestmark = pytest.mark.kubernetes
 
 MANY: Final = 200
-# Seconds after the last of many changes in which all of them must be in force; it takes some hundredths on an idle machine.
-IN_FORCE_S: Final = 30.0
+# Seconds after the last of many changes in which all of them must be active; it takes some hundredths on an idle machine.
+ACTIVE_S: Final = 30.0
 
 
 def settings(*namespaces: str) -> KubernetesSettings:
@@ -75,7 +75,7 @@ async def test_many_at_once(control_plane: ControlPlane) -> None:
     async with followed(control_plane) as record:
         began = trio.current_time()
         await do(lambda: [admin.put_config_map("many", f"p{number}", deny(f"/many/{number}/")) for number in range(MANY)])
-        await record.until(lambda: all(record.denies(f"/many/{number}/") for number in reversed(range(MANY))), IN_FORCE_S)
+        await record.until(lambda: all(record.denies(f"/many/{number}/") for number in reversed(range(MANY))), ACTIVE_S)
         assert len(record.snapshots) <= 2 + (trio.current_time() - began) / GATHER_S
 
 
@@ -87,7 +87,7 @@ async def test_a_config_map_that_has_room_again_is_fetched(control_plane: Contro
     async with followed(control_plane, Grants(limited=False, limits=NamespaceLimits(documents=1))) as record:
         assert not record.denies("/second")
         await do(lambda: admin.delete_config_map("full", "first"))
-        await record.until(lambda: record.denies("/second"), IN_FORCE_S)  # with a list, it would take a minute
+        await record.until(lambda: record.denies("/second"), ACTIVE_S)  # with a list, it would take a minute
 
 
 async def test_the_server_lists_names_and_versions_alone_and_one_config_map(

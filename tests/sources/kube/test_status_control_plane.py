@@ -66,7 +66,7 @@ async def test_a_cluster_is_shown(control_plane: ControlPlane, tmp_path: Path, s
         "status/orders        1         0\n"
         "\n"
         "probable mistakes:\n"
-        "  POL-3103: ConfigMap unselected/stray is not in force: its Namespace unselected is not selected "
+        "  POL-3103: ConfigMap unselected/stray is not active: its Namespace unselected is not selected "
         f"(the labels of the Namespace must match {DOMAIN}/policy in (enabled))\n"
         f"  POL-3102: ConfigMap status/typo is not selected: the label {TYPO} is probably meant to be {DOMAIN}/enabled=true "
         f"(its labels must match {DOMAIN}/enabled in (true))\n"

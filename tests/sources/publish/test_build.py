@@ -26,11 +26,11 @@ def test_labels_take_away_paths_although_the_document_says_and_does_the_same() -
     entry = "{match: {host: h, pathPrefix: /a}, action: exchange, exchange: {issuerRef: one, scope: s}}"
     grants = granted({"both": ("h",), "one": ("h",)}, {"both": ("/a", "/ab"), "one": ("/a",)})
     world = begun({SOURCE: text_of(entry)}, grants=grants, labels={"team": BOTH})
-    assert world.in_force is not None
-    assert isinstance(world.in_force.match("h", "/ab", "GET"), ExchangeEntry)
+    assert world.active is not None
+    assert isinstance(world.active.match("h", "/ab", "GET"), ExchangeEntry)
     world.apply({}, {"team": ONE})
     world.end()
-    assert not isinstance(world.in_force.match("h", "/ab", "GET"), ExchangeEntry)
+    assert not isinstance(world.active.match("h", "/ab", "GET"), ExchangeEntry)
 
 
 def test_new_labels_extend_a_wildcard_denial_of_an_unchanged_document() -> None:
@@ -39,8 +39,8 @@ def test_new_labels_extend_a_wildcard_denial_of_an_unchanged_document() -> None:
     world = begun({SOURCE: text_of(entry)}, grants=grants, labels={"team": ONE})
     world.apply({}, {"team": BOTH})
     world.end()
-    assert world.in_force is not None
-    assert is_refused(world.in_force.match("b.test", "/", "GET"))
+    assert world.active is not None
+    assert is_refused(world.active.match("b.test", "/", "GET"))
 
 
 def test_reading_costs_a_namespace_what_its_texts_took() -> None:

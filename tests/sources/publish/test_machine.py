@@ -27,8 +27,8 @@ A, B, OTHER = Source("a", "p"), Source("a", "q"), Source("b", "p")
 
 
 def verdict(world: World, path: str, host: str = "h") -> Verdict:
-    assert world.in_force is not None
-    return world.in_force.match(host, path, "GET")
+    assert world.active is not None
+    return world.active.match(host, path, "GET")
 
 
 # When a version is published.
@@ -39,11 +39,11 @@ def test_nothing_is_published_before_all_feeds_and_texts_are_complete() -> None:
     world.apply({A: denial("/a", LIGHT_WORK), OTHER: denial("/b")})
     world.catch_up("x")
     world.end()
-    assert world.in_force is None
+    assert world.active is None
     world.apply({B: denial("/c", LIGHT_WORK)})
     world.catch_up("y")
     world.apply({Source("a", "r"): denial("/d", LIGHT_WORK)})  # which came too late to be waited for
-    assert world.in_force is None
+    assert world.active is None
     world.finish("heavy", "build")
     assert world.machine.unread == 1
     assert [isinstance(verdict(world, path), DenyEntry) for path in ("/a", "/b", "/c")] == [True, True, True]
@@ -55,7 +55,7 @@ def test_the_first_version_waits_only_for_texts_before_the_catch_up() -> None:
     world.apply({A: denial("/new", LIGHT_WORK)})
     world.catch_up("x")
     world.finish("heavy")
-    assert world.in_force is None
+    assert world.active is None
     world.apply({A: denial("/newest", LIGHT_WORK)})
     world.finish("heavy", "build")
     assert world.machine.unread == 1
@@ -71,7 +71,7 @@ def test_the_first_version_has_no_text_replaced_before_the_catch_up() -> None:
     world.apply({B: denial("/a", LIGHT_WORK)})
     world.apply({A: None})  # the denial moves, and its text is not read any more
     world.finish("heavy", "build")
-    assert world.in_force is None
+    assert world.active is None
     world.finish("heavy", "build")
     assert isinstance(verdict(world, "/a"), DenyEntry)
 
@@ -82,7 +82,7 @@ def test_an_edit_that_waits_does_not_excuse_the_text_it_replaces() -> None:
     world.catch_up("x")
     world.apply({A: denial("/new", LIGHT_WORK)})
     world.finish("heavy", "build")
-    assert world.in_force is None
+    assert world.active is None
     world.finish("heavy", "build")
     assert isinstance(verdict(world, "/new"), DenyEntry)
 
@@ -95,13 +95,13 @@ def test_the_first_version_does_not_wait_for_ever_for_one_namespace() -> None:
     world.catch_up("x")
     for _ in range(5):
         world.finish()
-    assert world.in_force is not None
-    assert world.in_force.document_count == 41
-    assert world.in_force.entry_count < 10
+    assert world.active is not None
+    assert world.active.document_count == 41
+    assert world.active.entry_count < 10
     assert isinstance(verdict(world, "/p39"), Unhealthy)
     assert isinstance(verdict(world, "/b"), Unhealthy | DenyEntry)
     world.end()
-    assert (world.in_force.entry_count, world.in_force.invalid_documents) == (41, 0)
+    assert (world.active.entry_count, world.active.invalid_documents) == (41, 0)
 
 
 def test_what_the_first_version_cost_excuses_no_text_when_the_service_reopens() -> None:
@@ -115,7 +115,7 @@ def test_what_the_first_version_cost_excuses_no_text_when_the_service_reopens() 
     world.apply({A: denial("/new", LIGHT_WORK)}, feeds="x")
     world.do(world.machine.passed("x", world.now, world.now))
     world.finish("build")
-    assert world.in_force is None
+    assert world.active is None
     world.finish("heavy", "build")
     assert isinstance(verdict(world, "/new"), DenyEntry)
 
@@ -200,8 +200,8 @@ def test_edits_beside_a_large_text_take_effect_at_once() -> None:
         world.apply({A: denial(f"/{number}")})
         world.finish("light", "build")
         assert isinstance(verdict(world, f"/{number}"), DenyEntry)
-        assert world.in_force is not None
-        assert world.in_force.settled is None or world.in_force.settled.settled is None
+        assert world.active is not None
+        assert world.active.settled is None or world.active.settled.settled is None
         world.pause(0.03)
 
 
@@ -211,8 +211,8 @@ def test_a_document_that_is_removed_before_it_is_read_holds_no_version() -> None
     world.apply({OTHER: None, A: None})
     world.finish("build")
     assert "heavy" in world.jobs
-    assert world.in_force is not None
-    assert world.in_force.settled is None
+    assert world.active is not None
+    assert world.active.settled is None
     assert isinstance(verdict(world, "/a"), NoMatch)
 
 
@@ -230,21 +230,21 @@ def test_an_allow_waits_for_a_simultaneous_heavy_denial_under_default_deny() -> 
     world = begun({}, grants=FREE)
     world.apply({A: text_of(ALLOW % "/"), B: denial("/admin", LIGHT_WORK)})
     world.finish("light", "build")
-    assert world.in_force is not None
-    assert isinstance(world.in_force.match("h", "/admin", "GET", refuses_unmatched=True), NoMatch)
+    assert world.active is not None
+    assert isinstance(world.active.match("h", "/admin", "GET", refuses_unmatched=True), NoMatch)
     world.end()
     assert isinstance(verdict(world, "/admin"), DenyEntry)
     assert isinstance(verdict(world, "/"), AllowEntry)
 
 
-@pytest.mark.parametrize("state", ["in force", "being built", "read", "being read"])
+@pytest.mark.parametrize("state", ["active", "being built", "read", "being read"])
 def test_what_a_removed_document_allows_is_gone_at_once(state: str) -> None:
     texts = {B: text_of(ALLOW % "/x", DENY % "/y")}
-    world = begun({OTHER: denial("/"), **(texts if state == "in force" else {})}, grants=FREE)
+    world = begun({OTHER: denial("/"), **(texts if state == "active" else {})}, grants=FREE)
     if state == "read":
         world.apply({Source("c", "busy"): denial("/busy")})
         world.finish("light")
-    if state != "in force":
+    if state != "active":
         world.apply(texts)
     if state in {"read", "being built"}:
         world.finish("light")
@@ -256,9 +256,9 @@ def test_what_a_removed_document_allows_is_gone_at_once(state: str) -> None:
     assert isinstance(verdict(world, "/x"), DenyEntry)
     assert isinstance(verdict(world, "/y"), DenyEntry)
     world.end()
-    assert world.in_force is not None
-    assert {document.source for document in world.in_force.documents()} >= {OTHER, A}
-    assert world.in_force.document(B) is None
+    assert world.active is not None
+    assert {document.source for document in world.active.documents()} >= {OTHER, A}
+    assert world.active.document(B) is None
 
 
 @pytest.mark.parametrize("permitted_by", ["labels", "grants"])
@@ -336,7 +336,7 @@ def test_a_feed_that_lists_is_as_old_as_its_last_list() -> None:
         world.do(world.machine.passed("x", world.now, world.now))
     assert world.said == ["publish"]
     world.pause(60.0)
-    assert world.in_force is None
+    assert world.active is None
 
 
 def test_what_loosens_waits_for_the_next_list_of_a_slow_feed() -> None:
@@ -366,7 +366,7 @@ def test_each_edit_while_a_feed_is_behind_tightens_and_none_loosens() -> None:
     world.catch_up("x")
     world.end()
     assert [isinstance(verdict(world, path), DenyEntry) for path in paths] == [False, False, False, True]
-    assert world.said[-2:] == ["publish", "in force"]
+    assert world.said[-2:] == ["publish", "active"]
 
 
 def test_an_exchange_stays_as_it_was_while_a_feed_is_behind() -> None:
@@ -404,8 +404,8 @@ def test_a_denial_that_moved_in_an_outage_holds_while_being_read() -> None:
     assert isinstance(verdict(world, "/a"), DenyEntry)
     world.end()
     assert isinstance(verdict(world, "/a"), DenyEntry)
-    assert world.in_force is not None
-    assert world.in_force.settled is None
+    assert world.active is not None
+    assert world.active.settled is None
 
 
 def test_a_feed_that_joins_delays_loosening_until_it_catches_up() -> None:
@@ -420,8 +420,8 @@ def test_a_feed_that_joins_delays_loosening_until_it_catches_up() -> None:
     world.end()
     world.pause(HOLD_S)
     assert isinstance(verdict(world, "/a"), DenyEntry)
-    assert world.in_force is not None
-    assert world.in_force.settled is None
+    assert world.active is not None
+    assert world.active.settled is None
 
 
 def test_after_an_outage_nothing_passes_before_all_that_was_missed_is_read() -> None:
@@ -429,15 +429,15 @@ def test_after_an_outage_nothing_passes_before_all_that_was_missed_is_read() -> 
     lost = world.now
     world.do(world.machine.fell_behind("x", lost, world.now))
     world.pause(61.0)
-    assert world.in_force is None
+    assert world.active is None
     world.apply({OTHER: denial("/b", LIGHT_WORK)})
     world.catch_up("x")
     world.apply({B: denial("/c", LIGHT_WORK)})  # which is newer
-    assert world.in_force is None
+    assert world.active is None
     world.do(world.machine.fell_behind("x", world.now, world.now))
     world.finish("heavy", "build")
     world.end()
-    assert world.in_force is None  # contact is lost again
+    assert world.active is None  # contact is lost again
     world.catch_up("x")
     world.end()
     assert isinstance(verdict(world, "/b"), DenyEntry)
@@ -474,7 +474,7 @@ def test_edits_without_end_do_not_keep_it_closed() -> None:
         world.apply({B: denial(f"/{number}")})
         world.finish("build")
         world.pause(0.1)
-    assert world.in_force is not None
+    assert world.active is not None
 
 
 def test_news_of_a_feed_that_is_behind_waits_for_the_others_alone() -> None:
@@ -583,8 +583,8 @@ def test_narrower_grants_take_effect_before_documents_are_held_against_them(pars
     world.finish("regrant", "build")
     world.finish("build")
     assert isinstance(verdict(world, "/a"), NoMatch)
-    assert world.in_force is not None
-    assert (world.in_force.revocation, world.in_force.settled) == (None, None)
+    assert world.active is not None
+    assert (world.active.revocation, world.active.settled) == (None, None)
     world.do(world.machine.granted(Grants((wider, OF_B)), world.now))
     world.do(world.machine.granted(Grants((wider,)), world.now))
     world.end()
@@ -605,9 +605,9 @@ def test_what_the_settled_version_has_is_held_against_new_grants_too() -> None:
     world.finish("build")
     assert isinstance(verdict(world, "/a"), NoMatch)
     assert isinstance(verdict(world, "/b"), DenyEntry)
-    assert world.in_force is not None
-    assert world.in_force.settled is not None
-    assert world.in_force.settled.revocation is None
+    assert world.active is not None
+    assert world.active.settled is not None
+    assert world.active.settled.revocation is None
 
 
 def test_lost_labels_end_an_exchange_at_once_and_read_nothing_again(parsed: list[Source]) -> None:
@@ -837,8 +837,8 @@ BROKEN = text_of("{match: {host: h, pathPrefix: /a}, action: no}", "{match: {hos
 def test_a_document_over_quota_is_read_again_when_there_is_room(how: str) -> None:
     last, limits = Source("a", "z"), NamespaceLimits(fail_closed_scopes=3)
     world = begun({A: BROKEN, last: BROKEN, OTHER: BROKEN}, grants=Grants((NamespaceGrant(None, None, ("*",)),), limits=limits))
-    assert world.in_force is not None
-    document = world.in_force.document(last)
+    assert world.active is not None
+    document = world.active.document(last)
     assert document is not None
     assert [problem.code for problem in document.findings] == [MANY_AREAS]
     assert isinstance(verdict(world, "/c"), Unhealthy)
@@ -847,7 +847,7 @@ def test_a_document_over_quota_is_read_again_when_there_is_room(how: str) -> Non
     else:
         world.apply({A: denial("/c") if how == "repaired" else None})
     world.end()
-    document = world.in_force.document(last)
+    document = world.active.document(last)
     assert document is not None
     assert (document.is_over_quota, len(document.problems)) == (False, 2)
     assert isinstance(verdict(world, "/d"), NoMatch)
@@ -904,13 +904,13 @@ def test_ten_thousand_reported_texts_are_taken_in_bounded_steps() -> None:
     counted(lambda: world.machine.applied(texts, world.now))
     counted(lambda: world.machine.caught_up("x", world.now))
     end()
-    assert world.in_force is not None
-    assert world.in_force.document_count == 10_000
+    assert world.active is not None
+    assert world.active.document_count == 10_000
     counted(lambda: world.machine.use_issuers(frozenset(), world.now))
     end()
     counted(lambda: world.machine.applied(dict.fromkeys(texts), world.now))
     end()
-    assert world.in_force.document_count == 0
+    assert world.active.document_count == 0
     assert most <= MOST_CALLS
 
 
@@ -940,8 +940,8 @@ def test_grants_give_nothing_to_labels_that_the_settled_version_alone_has() -> N
     world.end()
     world.do(world.machine.granted(Grants((BY_LABEL, OF_B)), world.now))
     world.end()
-    assert world.in_force is not None
-    assert world.in_force.settled is not None
+    assert world.active is not None
+    assert world.active.settled is not None
     assert not isinstance(verdict(world, "/a"), ExchangeEntry)
 
 
@@ -966,8 +966,8 @@ def test_a_denial_newer_than_changed_grants_stays_closed_when_it_moves() -> None
     world.apply({A: denial("/new")})
     world.finish("light", "build")
     world.pause(HOLD_S)
-    assert world.in_force is not None
-    assert world.in_force.settled is None  # what is settled is newer than what is being held against the grants
+    assert world.active is not None
+    assert world.active.settled is None  # what is settled is newer than what is being held against the grants
     world.apply({Source("c", "p"): denial("/c")})
     world.finish("light")  # a build is under way, so that the next one has the removal and the grants
     world.apply({OTHER: denial("/new", LIGHT_WORK), A: None})
@@ -977,7 +977,7 @@ def test_a_denial_newer_than_changed_grants_stays_closed_when_it_moves() -> None
     assert isinstance(verdict(world, "/new"), DenyEntry)
     world.end()
     assert isinstance(verdict(world, "/new"), DenyEntry)
-    assert world.in_force.settled is None
+    assert world.active.settled is None
 
 
 def test_a_denial_that_moves_after_the_first_regrant_never_opens() -> None:
@@ -1056,7 +1056,7 @@ def test_the_first_version_after_an_outage_drops_rights_labels_lost() -> None:
     world = begun({A: text_of(EXCHANGE % "/a")}, grants=grants, labels={"a": RED}, max_staleness=60.0)
     world.do(world.machine.fell_behind("x", world.now, world.now))
     world.pause(60.0)
-    assert world.in_force is None
+    assert world.active is None
     world.apply({OTHER: denial("/b")}, feeds="x")
     world.catch_up("x")
     world.finish("light")

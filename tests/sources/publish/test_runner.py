@@ -53,7 +53,7 @@ class Published:
             machine,
             self.publish,
             lambda _known_until: self.said.append("close"),
-            lambda held: self.said.append("held back" if held else "in force"),
+            lambda held: self.said.append("held back" if held else "active"),
             gate.run_sync,
         )
 
@@ -158,7 +158,7 @@ async def test_age_closes_it_and_everything_that_was_missed_opens_it(autojump_cl
         assert published.said == ["publish", "publish", "held back"]
         await trio.sleep(2)
         tell(runner, {})
-        assert published.said[3:] == ["close", "reopen", "in force"]
+        assert published.said[3:] == ["close", "reopen", "active"]
 
 
 async def test_new_grants_take_effect(autojump_clock: MockClock) -> None:

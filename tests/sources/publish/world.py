@@ -62,7 +62,7 @@ class World:
     now: float = 0.0
     timer: float = math.inf
     jobs: dict[str, Job] = attrs.field(factory=dict)
-    in_force: PolicySnapshot | None = None
+    active: PolicySnapshot | None = None
     changes: list[Change] = attrs.field(factory=list)
     said: list[str] = attrs.field(factory=list)
     began: Callable[[Job], None] = lambda _job: None
@@ -78,13 +78,13 @@ class World:
                 case Publish(change, reopens):
                     self.said += ["open", "publish"] if reopens else ["publish"]
                     self.changes.append(change)
-                    self.in_force = change.snapshot
+                    self.active = change.snapshot
                     self.check(change.snapshot)
                 case Close(known_until):
                     self.said.append(f"close {known_until:g}")
-                    self.in_force = None
+                    self.active = None
                 case HoldBack(held):
-                    self.said.append("held back" if held else "in force")
+                    self.said.append("held back" if held else "active")
                 case SetTimer(at):
                     assert at >= self.now
                     self.timer = at
@@ -161,8 +161,8 @@ def begun(
     world.apply(before, labels)
     world.catch_up(*feeds)
     world.end()
-    assert world.in_force is not None
-    assert world.in_force.settled is None
+    assert world.active is not None
+    assert world.active.settled is None
     return world
 
 

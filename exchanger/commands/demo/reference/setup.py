@@ -22,7 +22,7 @@ from exchanger.commands.scenarios.tokens import Subject
 # The issuer profiles' names, as in the policies.
 FAKE_PROFILE: Final = "fake-issuer"
 KEYCLOAK_PROFILE: Final = "local-keycloak"
-# In force with a Keycloak alone: without its profile, the policies would be wrong.
+# Active with a Keycloak alone: without its profile, the policies would be wrong.
 KEYCLOAK_POLICY: Final = "service-yellow-keycloak.yaml"
 
 SCENARIOS_FILE: Final = importlib.resources.files("exchanger.commands.demo.reference") / "scenarios.yaml"

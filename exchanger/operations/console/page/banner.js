@@ -22,11 +22,11 @@ export function warning(policy, since, issuers) {
   const refused = {
     loading: "No policy is loaded yet: every request is refused.",
     too_old: `The policy is too old to use, last current at ${minute(since)}: every request is refused.`,
-    missing: "A policy is required, and no entry is in force: every request is refused.",
+    missing: "A policy is required, and no entry is active: every request is refused.",
   }[state];
   if (refused) return { severity: "bad", text: refused + forbidden + broken, policy: true };
   const parts = [
-    age > BEHIND && `Policy changes have had no effect since ${minute(since)}: the policy of that time stays in force.`,
+    age > BEHIND && `Policy changes have had no effect since ${minute(since)}: the policy of that time stays active.`,
     ...unhealthy(problems, conflicts).map((sentence) => `${sentence}.`),
     problems + conflicts > 0 && "Requests that they cover are refused.",
   ].filter(Boolean);

@@ -77,7 +77,7 @@ export class ExplainView {
       result);
   }
 
-  /** Offer the hosts that the policy in force names. */
+  /** Offer the hosts that the active policy names. */
   async #suggest() {
     try {
       const { listed } = await this.#api.get("api/hosts");
@@ -118,6 +118,6 @@ function decisionText({ decision, revision }) {
     el("p", {}, `${reason}.`, policy && [" ", policy.namespace ? el("a", { href: documentHash(policy), text: `${policyName(policy)} ${entryName(policy.entry)}` }) : `${policy.name} [${policy.entry}]`]),
     exchange && el("p", { class: "mono", text: `issuer ${exchange.issuer}${exchange.endpoint ? ` (${exchange.endpoint})` : ""} · ${targetText(exchange)}` }),
     exchange?.profile?.length > 0 && el("dl", { class: "explain-profile" }, exchange.profile.flatMap(({ name, text }) => [el("dt", { text: name }), el("dd", { text })])),
-    el("p", { class: "muted", text: `Decided by version ${count(revision)} of the policy, which is in force now.` }),
+    el("p", { class: "muted", text: `Decided by version ${count(revision)} of the policy, which is active now.` }),
   ];
 }

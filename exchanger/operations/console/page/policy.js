@@ -34,7 +34,7 @@ export class PolicyView {
     return this.#load();
   }
 
-  /** Another version is in force. Only what is on screen is asked for, and not more than once a second. */
+  /** Another version is active. Only what is on screen is asked for, and not more than once a second. */
   published(revision) {
     if (byId("view-policy").hidden || this.#overview?.revision === revision) return;
     this.#later ??= setTimeout(() => {

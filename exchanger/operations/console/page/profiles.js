@@ -1,4 +1,4 @@
-// The issuer profiles in force: how the client authenticates at each, and what of the profile is not as usual. Must not know: any secret.
+// The active issuer profiles: how the client authenticates at each, and what of the profile is not as usual. Must not know: any secret.
 
 import { byId, el, put, say, table } from "./dom.js";
 import { count } from "./format.js";

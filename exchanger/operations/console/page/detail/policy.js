@@ -66,7 +66,7 @@ function failure(error, place) {
   return el("p", { class: "note bad", text: error.status === 404 && place ? `${policyName(place)} no longer exists.` : error.message });
 }
 
-/** Say when another version is in force than the one that decided. */
+/** Say when another version is active than the one that decided. */
 function changed(item, revision) {
   if (revision === undefined || item.revision === undefined || revision === item.revision) return null;
   return el("p", { class: "note warn" }, icon("broken"),

@@ -16,7 +16,7 @@ export function changes(saved, text, compared) {
   if (!lines.length) return el("p", { class: "muted", text: "Nothing: this is the saved text." });
   const number = (kind) => lines.filter((line) => line.kind === kind).length;
   return [
-    el("h3", { text: `Against what is in force (the saved file): ${plural(number("added"), "line")} added, ${number("removed")} removed` }),
+    el("h3", { text: `Against what is active (the saved file): ${plural(number("added"), "line")} added, ${number("removed")} removed` }),
     el("div", { class: "text-diff", role: "group", tabindex: "0", "aria-label": "Lines that differ from the saved ones" },
       lines.slice(0, SHOWN).map(line), lines.length > SHOWN && el("p", { class: "cut", text: `${lines.length - SHOWN} more lines are not shown` })),
     compared && requests(compared),
@@ -34,13 +34,13 @@ function requests({ examples, changes: found, more, why_not: whyNot }) {
   if (!found.length) return el("p", { class: "note" }, `None of ${plural(examples, "example request")} changes.`);
   return [
     el("h3", { text: `${found.length + more} of ${plural(examples, "example request")} change` }),
-    table("Example requests that change", ["request", "in force", "as edited"], found.map(({ method, host, path, before, after }) =>
+    table("Example requests that change", ["request", "active", "as edited"], found.map(({ method, host, path, before, after }) =>
       el("tr", {}, el("th", { scope: "row", class: "mono" }, `${method} ${host}`, el("wbr"), path), el("td", {}, verdict(before, true)), el("td", {}, verdict(after, false)))), { className: "changes" }),
     more > 0 && el("p", { class: "muted", text: `${more} more are not listed.` }),
   ];
 }
 
-/** `saved`: the policy is the one in force, which the policy view shows; positions in an edited text are not those in the view. */
+/** `saved`: the policy is the active one, which the policy view shows; positions in an edited text are not those in the view. */
 function verdict({ outcome, policy, target, reason }, saved) {
   const entry = policy && `${policyName(policy)} ${entryName(policy.entry)}`;
   return [

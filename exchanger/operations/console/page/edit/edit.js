@@ -53,7 +53,7 @@ export class Edit {
     else if (name && this.#files.size) notify(`There is no file ${name}.`);
   }
 
-  /** A version of the policy is in force: with another one, files may have come or gone. */
+  /** A version of the policy is active: with another one, files may have come or gone. */
   published(revision) {
     if (this.#revision !== null && this.#revision !== revision) this.#lookIfShown();
     this.#revision = revision;
@@ -234,14 +234,14 @@ export class Edit {
   }
 
   /** Show what came of a save. Its problems are those of its text, and not of what was typed meanwhile. */
-  #drawSaved(name, file, { problems, in_force: inForce }) {
+  #drawSaved(name, file, { problems, active: isActive }) {
     this.#drawFiles();
     if (name !== this.#name || this.#files.get(name) !== file) return;
     if (file.text === file.saved) {
       this.#drawProblems(problems);
       this.#drawChanges();
     } else this.#lint();
-    this.#drawEffect(inForce);
+    this.#drawEffect(isActive);
   }
 
   /** Make a file in the folder. The service judges its name, and gives it its first text. */
@@ -253,7 +253,7 @@ export class Edit {
     switchOff(create, true);
     say(newError, "");
     try {
-      const { text, version, in_force: inForce } = await this.#api.post("lab/policy", { name });
+      const { text, version, active: isActive } = await this.#api.post("lab/policy", { name });
       const known = this.#files.get(name); // deleted elsewhere; what was typed meanwhile is kept
       this.#files.set(name, { saved: text, text: known && known.saved !== known.text ? known.text : text, version, added: true });
       newName.value = "";
@@ -262,7 +262,7 @@ export class Edit {
       if (name === this.#name) this.#drawFiles();
       else this.#open(name);
       this.#editor.focus();
-      this.#drawEffect(inForce);
+      this.#drawEffect(isActive);
     } catch (error) {
       say(newError, error.message);
     } finally {
@@ -299,9 +299,9 @@ export class Edit {
   }
 
   /** After saving: offer the scenarios whose host this file speaks of, so that the effect can be seen at once. */
-  async #drawEffect(inForce) {
+  async #drawEffect(isActive) {
     const text = this.#files.get(this.#name).text;
-    const note = inForce ? el("p", { class: "note good" }, icon("ok"), "Saved, and in force.") : el("p", { class: "note" }, "Saved. The policy in force has not changed.");
+    const note = isActive ? el("p", { class: "note good" }, icon("ok"), "Saved, and active.") : el("p", { class: "note" }, "Saved. The active policy has not changed.");
     const fitting = (await this.#lab.load()).filter(({ request }) => request && text.includes(request.host));
     if (!fitting.length) return put(this.#parts.effect, note, el("p", { class: "muted", text: "Send a request to see the effect." }));
     const choice = el("select", {}, fitting.map(({ name }) => el("option", { value: name, text: name })));

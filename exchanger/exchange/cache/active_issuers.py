@@ -41,7 +41,7 @@ class Tally:
 @final
 @attrs.define(eq=False)
 class KeepingIssuer:
-    """An issuer in force that caches tokens."""
+    """An active issuer that caches tokens."""
 
     policy: CachePolicy
     partition: IssuerPartition
@@ -80,7 +80,7 @@ def _with_first(issuers: Iterable[Issuer]) -> Iterator[Issuer]:
 
 @final
 @attrs.define(eq=False)
-class IssuersInForce:
+class ActiveIssuers:
     """Knows which issuers cache tokens.
 
     Args:
@@ -97,7 +97,7 @@ class IssuersInForce:
     _builders: dict[tuple[int, ...], CacheKeyBuilder] = attrs.field(factory=dict, init=False, repr=False)
 
     def use(self, issuers: Mapping[str, Issuer]) -> None:
-        """Adopt the issuers in force, and forget the tokens of those that are gone, changed, or no longer keep any.
+        """Adopt the active issuers, and forget the tokens of those that are gone, changed, or no longer keep any.
 
         Other bounds alone change nothing that is kept: look-ups apply the new ones.
         """
@@ -116,7 +116,7 @@ class IssuersInForce:
                 self.memory.resize(present.partition, policy.max_entries)
 
     def builder_for(self, request: TokenRequest) -> CacheKeyBuilder | None:
-        """Return what names the token for ``request``; ``None`` if its issuer keeps nothing, or is not in force."""
+        """Return what names the token for ``request``; ``None`` if its issuer keeps nothing, or is not active."""
         shape = _shape(request)
         place = tuple(map(id, shape))
         builder = self._builders.get(place)
