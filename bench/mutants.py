@@ -45,7 +45,12 @@ ROOMS: Final = {
     "policy": (
         ["exchanger/policy/**/*.py"],
         [
-            *("tests/policy", "tests/authz/decision", "tests/commands/check", "tests/model/codes", "tests/schemas", "tests/commands/status"),
+            "tests/policy",
+            "tests/authz/decision",
+            "tests/commands/check",
+            "tests/model/codes",
+            "tests/schemas",
+            "tests/commands/status",
             *(f"tests/property/test_{room}*.py" for room in ("policy", "values", "tools_check")),
         ],
     ),
