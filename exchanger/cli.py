@@ -152,7 +152,6 @@ class _Version(argparse.Action):
     """Prints the versions, and ends the program."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_unused: object) -> None:
-        """See ``argparse.Action``."""
         import platform
 
         print(f"exchanger {__version__} (Python {platform.python_version()}, {platform.system()} {platform.machine()})")

@@ -57,7 +57,6 @@ class ConflictLog:
     _not_shown: int = attrs.field(default=0, init=False)
 
     def conflicts_changed(self, source: Source, before: Conflicts, after: Conflicts, /) -> None:
-        """See ``ConflictObserver``."""
         for conflict in after:
             entries = frozenset((entry.source, entry.index) for entry in (conflict.entry, *conflict.rivals))
             if conflict in before or entries in self._seen:
@@ -78,7 +77,6 @@ class ConflictLog:
             self._log.info("policy.conflict_resolved", policy=printable(str(source), POLICY_LIMIT))
 
     def looked(self) -> None:
-        """See ``ConflictObserver``."""
         if self._not_shown:
             self._log.warning("policy.conflict_not_shown", documents=self._not_shown, text="exchanger status shows them")
         self._seen.clear()

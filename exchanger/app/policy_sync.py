@@ -119,7 +119,7 @@ class PolicySync:
             self._source.retry_now()
 
     def previous_credentials_left(self, issuer: str) -> float | None:
-        """See ``IssuerSource``. Call it from a Trio task."""
+        """Return for how long the previous credentials of ``issuer`` still count. Call it from a Trio task."""
         return None if self._issuers is None else self._issuers.previous_credentials_left(issuer)
 
     @property

@@ -111,7 +111,6 @@ class WatchingSecrets:
             reflector.retry_now()
 
     async def follow(self, secret: SecretName, learn: Learn, /) -> NoReturn:
-        """See ``issuers.secrets.SecretFollower``."""
         while True:  # once: a reflector runs until it is cancelled
             async with trio.open_nursery() as nursery:
                 watch = _Watch(secret, _SideTask(nursery, _Changes(learn)), partial(self._poll, secret))
@@ -194,18 +193,15 @@ class _Watch:
     _told: set[SecretProblem] = attrs.field(factory=set, init=False)
 
     def objects_changed(self, items: Mapping[Key, Item[SecretState]], keys: Collection[Key] | None, /) -> None:
-        """See ``list_watch.ReflectorObserver``."""
         if keys is None or self._key in keys:  # whatever the server makes of the field selector
             found = items.get(self._key)
             self._learn(_missing(self._secret) if found is None else found.value)
 
     def listed(self, name: str, count: int, resource_version: str, /) -> None:
-        """See ``list_watch.ReflectorObserver``."""
         del name, count, resource_version
         self.relax()
 
     def failed(self, name: str, failure: ApiFailure, retry_in: float, /) -> None:
-        """See ``list_watch.ReflectorObserver``."""
         del name, retry_in
         if failure.kind is FailureKind.FORBIDDEN:
             self._refusals += 1
@@ -216,7 +212,6 @@ class _Watch:
             self._complain(secret_problem(self._secret, failure))
 
     def connected(self, name: str, connected: bool, /) -> None:  # noqa: FBT001 - the reflector's signature
-        """See ``list_watch.ReflectorObserver``."""
         del name
         if connected:
             self._lost_at, self._refusals = math.inf, 0
@@ -227,10 +222,10 @@ class _Watch:
             self._side.end()
 
     def silent(self, name: str, seconds: float, /) -> None:
-        """See ``list_watch.ReflectorObserver``. The known state is compared every minute then, and the policy's source reports the rest."""
+        """Ignore a silent watch: the known state is compared every minute then, and the policy's source reports the rest."""
 
     def went_back(self, name: str, known: str, found: str, /) -> None:
-        """See ``list_watch.ReflectorObserver``. A list follows, and reports any difference."""
+        """Ignore an older version: a list follows, and reports any difference."""
 
     def _learn(self, found: SecretState) -> None:
         self._known = found

@@ -68,7 +68,6 @@ class Act:
     nursery: trio.Nursery | None = attrs.field(default=None, init=False)
 
     def begin(self, request: TokenRequest, deadline: float, done: Done, /) -> TokenOutcome | Passage:
-        """See ``Stage``."""
         actor = request.issuer.grant.actor
         # Without an endpoint to request the token from, the exchange has none either, and its failure says so.
         if not isinstance(actor, ActorCredentials) or not isinstance(self.preparation.endpoint(request.issuer), Endpoint):

@@ -125,7 +125,6 @@ class CallPassage:
 
     @property
     def late(self) -> ExchangeFailure:
-        """See ``Passage``."""
         call, now = self._call, self.calls.connections.reactor.now()
         return self._crowded(call) if call is not None and call.is_crowded_out(now) else GATEWAY_TIMED_OUT
 
@@ -172,7 +171,7 @@ class CallPassage:
         return self
 
     def leave(self) -> None:
-        """See ``Passage``.
+        """Give up the call if it was not sent.
 
         A call that was sent continues without waiters, until it is answered or its time is up. Its answer may still serve others, shows
         whether the endpoint is alive, and leaves the connection reusable. The endpoint works on it in any case, so it keeps its permit; and

@@ -53,7 +53,7 @@ class Chain:
     first: Stage[TokenRequest] = attrs.field(init=False)
 
     def begin(self, request: TokenRequest, deadline: float, done: Done, /) -> TokenOutcome | Passage:
-        """See ``Stage``. The request's issuer has an assertion."""
+        """Begin the first leg. The request's issuer has an assertion."""
         if request.issuer.unrequestable(request.target):
             return unrequestable(request.issuer)
         source = request.issuer.assertion
@@ -82,7 +82,6 @@ class ChainedPassage(Relay):
 
     @property
     def late(self) -> ExchangeFailure:
-        """See ``Passage``."""
         return super().late if self.first_leg is not None else self._without_assertion(super().late)
 
     def begin(self) -> TokenOutcome | Self:

@@ -131,7 +131,7 @@ class Coalesce(Generic[R]):
         return sum(len(exchange.tickets) for exchange in self.under_way.values())
 
     def begin(self, request: R, deadline: float, done: Done, /) -> TokenOutcome | ExchangeTicket:
-        """See ``TokenExchanger``. Outside ``run`` the outcome is a failure."""
+        """Join the exchange of an equal request, or begin one. Outside ``run`` the outcome is a failure."""
         now = self.reactor.now()
         if deadline <= now:
             return _NO_TIME

@@ -110,7 +110,6 @@ class VerdictCache:
         return TokenHistory.TURNED_AWAY if place in self.turned_away else TokenHistory.UNKNOWN
 
     def begin(self, request: IntrospectionRequest, deadline: float, done: Done, /) -> TokenOutcome | Passage:
-        """See ``Stage``."""
         return _Question(done, self, request).ask(deadline)
 
     def learn(self, request: IntrospectionRequest, outcome: TokenOutcome) -> None:
@@ -199,7 +198,6 @@ class Introspect:
     seconds: float
 
     def begin(self, request: TokenRequest, deadline: float, done: Done, /) -> TokenOutcome | Ticket:
-        """See ``TokenExchanger``."""
         due = min(deadline, self.reactor.now() + self.seconds)
         return _IntrospectedRequest(request, due, done, self, deadline).begin()
 

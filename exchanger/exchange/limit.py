@@ -106,7 +106,6 @@ class Limit:
         return permits
 
     def begin(self, request: OAuthRequest, deadline: float, done: Done, /) -> TokenOutcome | Passage:
-        """See ``Stage``."""
         found = self._limits.get(request.issuer.name)
         if found is None:
             return self.behind.begin(request, deadline, done)
@@ -162,7 +161,6 @@ class LimitedCall(Relay):
 
     @property
     def late(self) -> ExchangeFailure:
-        """See ``Passage``."""
         return super().late if self._waits is None else OVERLOADED
 
     @property
@@ -204,7 +202,7 @@ class LimitedCall(Relay):
             self._finish(begun)
 
     def leave(self) -> None:
-        """See ``Passage``. A probe continues: it decides for all other callers."""
+        """Give up the request, unless it is a probe, which decides for all other callers."""
         if self._waits is not None:
             self._withdraw(NOBODY_WAITS)
         elif self._admission is None or not self._admission.is_probe:

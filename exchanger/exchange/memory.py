@@ -19,7 +19,6 @@ class Memory:
     behind: Coalesce[TokenRequest]
 
     def begin(self, request: TokenRequest, deadline: float, done: Done, /) -> TokenOutcome | ExchangeTicket:
-        """See ``TokenExchanger``."""
         if request.issuer.cache is not None and (kept := self.cache.find(request)) is not None:
             if kept.renew:
                 self.behind.renew(request)

@@ -161,7 +161,6 @@ class ExchangePipeline:
 
     @property
     def credentials_rejected(self) -> dict[Issuer, bool]:
-        """See ``Rotations.refused``."""
         return self.rotations.refused
 
     @property

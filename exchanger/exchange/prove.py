@@ -71,7 +71,6 @@ class Prove:
         )
 
     def begin(self, request: TokenRequest, deadline: float, done: Done, /) -> TokenOutcome | Passage:
-        """See ``Stage``."""
         rules = request.issuer.issued
         behind = self.behind if request.issuer.assertion is None else self.chain
         if rules is None:
@@ -135,7 +134,7 @@ class JudgedPassage(Relay):
         return self if found is None else found
 
     def leave(self) -> None:
-        """See ``Passage``. A token that has arrived waits for its keys: it may still be kept."""
+        """Give up the request, unless its token has arrived and waits for keys: it may still be cached."""
         if self._jwks is None:
             super().leave()
 

@@ -25,7 +25,6 @@ class Replicas:
     nursery: trio.Nursery | None = attrs.field(default=None, init=False)
 
     def begin(self, request: TokenRequest, deadline: float, done: Done, /) -> TokenOutcome | Passage:
-        """See ``Stage``."""
         if request.issuer.cache is None:
             return self.behind.begin(request, deadline, done)
         passage = _CachedPassage(done, self, request, deadline)

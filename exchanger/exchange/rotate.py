@@ -19,7 +19,6 @@ class Rotate(Generic[R]):
     rotations: Rotations
 
     def begin(self, request: R, deadline: float, done: Done, /) -> TokenOutcome | Passage:
-        """See ``Stage``."""
         if request.issuer.previous is None:
             return self.behind.begin(request, deadline, done)
         return _RotatedCalls(done, self, request, deadline).call(request)

@@ -46,7 +46,6 @@ class JudgedRequest:
     _verdict: SubjectVerdict | None = attrs.field(default=None, init=False)
 
     def leave(self) -> None:
-        """See ``Ticket``."""
         if self._ticket is not None:
             self._ticket.leave()
 
@@ -97,11 +96,9 @@ class Relay:
 
     @property
     def late(self) -> ExchangeFailure:
-        """See ``Passage``."""
         return GATEWAY_TIMED_OUT if self._behind is None else self._behind.late
 
     def leave(self) -> None:
-        """See ``Passage``."""
         if self._behind is not None:
             self._behind.leave()
         elif not self._is_over:

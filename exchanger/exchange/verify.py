@@ -90,7 +90,6 @@ class SubjectTokenVerifier:
         self.keys.use(KeySource(issuer, url, issuer.subject.jwks_uri) for issuer in issuers.values() for url in issuer.subject.issuers)
 
     def begin(self, request: TokenRequest, deadline: float, done: Callable[[TokenOutcome], None], /) -> TokenOutcome | Ticket:
-        """See ``TokenExchanger``."""
         issuer = request.issuer
         subject = issuer.subject if issuer.assertion is None else issuer.verifying.subject
         if subject.introspection is not None and not (subject.issuers and looks_like_jwt(request.subject_token.reveal())):
@@ -195,7 +194,6 @@ class PendingVerification(JudgedRequest):
         self.done(_TOO_LATE)
 
     def leave(self) -> None:
-        """See ``Ticket``."""
         self.due = NEVER
         if self._jwks is not None:
             self._jwks.leave(self.fetched)

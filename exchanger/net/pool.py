@@ -299,7 +299,7 @@ class OriginPool:
         self._dial()
 
     def answered(self, link: Http1Link, call: EndpointCall, answer: EndpointResponse | None, *, seen: bool, clean: bool) -> None:
-        """See ``links.LinkOwner``.
+        """Settle ``call`` with its answer, or without one if ``link`` was lost.
 
         A used connection that ends without a byte of response was closed by the peer before it saw the request (RFC 9112 section 9.3.1,
         https://www.rfc-editor.org/rfc/rfc9112#section-9.3.1), so the request is sent once more, on a fresh connection. The same holds
@@ -325,7 +325,6 @@ class OriginPool:
         self._leave(call)
 
     def unprocessed(self, call: EndpointCall) -> None:
-        """See ``links.LinkOwner``."""
         link = self.links.pop(call, None)
         if isinstance(link, Http2Link):
             self.streams = link.limit
@@ -339,12 +338,10 @@ class OriginPool:
         self._serve(call)
 
     def ended(self, call: EndpointCall, outcome: EndpointResponse | NoAnswer) -> None:
-        """See ``links.LinkOwner``."""
         self.links.pop(call, None)
         self._land(call, outcome)
 
     def closed(self, link: Http1Link | Http2Link) -> None:
-        """See ``links.LinkOwner``."""
         self.connections.open -= 1
         if isinstance(link, Http2Link):
             self.streams = link.limit

@@ -22,7 +22,7 @@ MAX_LOOK_UPS: Final = 8
 @final
 @attrs.define(eq=False)
 class Resolver(trio.abc.HostnameResolver):
-    """See ``trio.abc.HostnameResolver``. A limiter lives as long as a task waits for it, or a thread has a part of it."""
+    """Resolves names in threads, with a limit for each. A limiter lives as long as a task waits for it, or a thread has a part of it."""
 
     _limiters: "weakref.WeakValueDictionary[bytes | None, trio.CapacityLimiter]" = attrs.field(
         factory=weakref.WeakValueDictionary, init=False

@@ -47,7 +47,6 @@ class Descriptor:
     _turn: threading.Lock = attrs.field(factory=threading.Lock, init=False)
 
     def write(self, data: bytes, /, *, patience: float, at_once: int) -> int:
-        """See ``Output.write``."""
         if not self._turn.acquire(timeout=patience):
             self.problem = _UNREAD
             return data.count(b"\n")

@@ -98,12 +98,10 @@ class AdmissionProcess:
 
     @property
     def known(self) -> KnownPolicy | None:
-        """See ``webhook.Cluster``."""
         snapshot = self._policy.newest
         return None if snapshot is None else KnownPolicy(snapshot, self._issuers, self._grants)
 
     def labels_of(self, namespace: str, /) -> tuple[Labels, ...] | None:
-        """See ``webhook.Cluster``."""
         return None if self._source is None else self._source.index.labels_of(namespace)
 
     async def run(self) -> None:

@@ -25,7 +25,7 @@ class AuditFile:
     _open: Descriptor | None = attrs.field(default=None, init=False)
 
     def write(self, data: bytes, /, *, patience: float, at_once: int) -> int:
-        """See ``Output.write``. Without ``data``, only look whether the file is still in its place."""
+        """Write ``data``; without any, only look whether the file is still in its place."""
         if self._open is not None and self._was_moved(self._open.fd):
             self.close()
         if self._open is None:

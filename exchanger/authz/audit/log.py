@@ -71,7 +71,7 @@ class PendingLine:
         self.log.reactor.timers.expect(self, until)
 
     def leave(self) -> None:
-        """See ``Ticket``. A line that is on its way to the disk is written nevertheless."""
+        """Give up the request. A line that is on its way to the disk is written nevertheless."""
         self.done, self.due = None, NEVER
         self.log.withdraw(self)
 
@@ -158,7 +158,6 @@ class AuditLog:
         return ("AUDIT_KEY_FILE",) if self._keys.unreadable else ()
 
     def decided(self, record: DecisionRecord, /) -> None:
-        """See ``DecisionObserver``."""
         if is_granted(record):
             if not self.required:
                 self._put(PendingLine(self, self._lines.line(record)))

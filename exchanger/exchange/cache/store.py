@@ -63,7 +63,6 @@ class _Transport(ByteStream):
     replies: Replies = attrs.field(factory=Replies, init=False)
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
-        """See ``anyio.abc.ByteReceiveStream``."""
         while not (replies := self.replies.take()):
             # While no command is in progress, there is nothing to read but the end, or the first byte of something unsolicited.
             data = await self._receive_some(max_bytes if self.replies.expected else 1)
@@ -79,14 +78,13 @@ class _Transport(ByteStream):
             raise BrokenResourceError from None
 
     async def send(self, item: bytes) -> None:
-        """See ``anyio.abc.ByteSendStream``."""
         try:
             await self._stream.send_all(item)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise BrokenResourceError from None
 
     async def send_eof(self) -> None:
-        """See ``anyio.abc.ByteStream``. The client never half-closes."""
+        """Do nothing: the client never half-closes."""
 
     async def aclose(self) -> None:
         """Close at once: there is nothing to say goodbye for."""
@@ -109,13 +107,12 @@ class _Connection(BaseConnection):
         return self._transport
 
     def create_request(self, command: bytes, *args: Any, **options: Any) -> Any:
-        """See ``BaseConnection``: all commands, including those of the greeting, are sent by this."""
+        """Send the commands, including those of the greeting."""
         # GETRANGE has a key, and the positions of the first and of the last byte.
         self._transport.replies.expect(reply_to(command, args[2] + 1 if command == b"GETRANGE" else 0))
         return super().create_request(command, *args, **options)
 
     def describe(self) -> str:
-        """See ``BaseConnection``."""
         return "store"
 
 
@@ -200,7 +197,6 @@ class _Status:
     begun: bool = attrs.field(default=False, init=False)
 
     def started(self, value: None = None) -> None:
-        """See ``trio.TaskStatus``."""
         self.begun = True
         self._status.started(value)
 

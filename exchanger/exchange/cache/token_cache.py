@@ -218,14 +218,12 @@ class TokenCache:
         level.remove(builder.shared_digests(level.keys, subject), only)
 
     def asks_upstream(self, request: TokenRequest, /) -> bool:
-        """See ``typing.TokenRecall``."""
         builder = self.issuers.builder_for(request)
         if builder is None or not builder.of.policy.evict_rejected:
             return False
         return self._recall.asks(builder.memory.digest(_subject(request)), self.network.steady())
 
     def upstream_answered(self, request: TokenRequest, token: Secret, /, *, refused: bool) -> None:
-        """See ``typing.TokenRecall``."""
         builder = self.issuers.builder_for(request)
         if builder is None or not builder.of.policy.evict_rejected:
             return

@@ -131,7 +131,6 @@ class PollingSecrets:
         self._woken = trio.Event()
 
     async def follow(self, secret: SecretName, learn: Callable[[SecretData | SecretProblem], None], /) -> NoReturn:
-        """See ``SecretFollower``."""
         last: SecretData | SecretProblem | None = None
         retry = FIRST_RETRY_S
         while True:

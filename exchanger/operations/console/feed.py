@@ -42,7 +42,7 @@ class DecisionBatch:
 @final
 @attrs.define(eq=False)
 class Feed:
-    """See ``typing.DecisionObserver``. ``revision`` is that of the active policy; its publisher sets it."""
+    """Observes decisions for the console. ``revision`` is that of the active policy; its publisher sets it."""
 
     _clock: Callable[[], float] = SYSTEM.wall
     revision: int = attrs.field(default=0, init=False)
@@ -55,7 +55,6 @@ class Feed:
     _room_denied: int = attrs.field(default=0, init=False)
 
     def decided(self, record: DecisionRecord, /) -> None:
-        """See ``typing.DecisionObserver``."""
         self._sequence = sequence = self._sequence + 1
         now = self._clock()
         if not 0.0 <= now - self._began < WINDOW_S:  # clocks may be set back

@@ -193,7 +193,6 @@ class DecisionLog:
     _records: list[DecisionRecord] = attrs.field(factory=list, init=False, repr=False)
 
     def decided(self, record: DecisionRecord, /) -> None:
-        """See ``typing.DecisionObserver``."""
         if record.outcome.result in self._results:
             self._records.append(record)
             if len(self._records) == 1:
@@ -223,7 +222,6 @@ class InsecureTokenLog:
     _put: Callable[[bytes], None]
 
     def decided(self, record: DecisionRecord, /) -> None:
-        """See ``typing.DecisionObserver``."""
         match record.outcome:
             case Allow(access_token=Secret() as exchanged) if subject := exchanged_subject(record.request, record.outcome.removed):
                 self._put(self._render(insecure_token_line(record, self._stamp(), subject=subject, exchanged=exchanged)))

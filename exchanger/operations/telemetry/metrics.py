@@ -136,7 +136,6 @@ class Metrics:
     _hosts: set[str] = attrs.field(factory=set, init=False)
 
     def decided(self, record: DecisionRecord, /) -> None:
-        """See ``typing.DecisionObserver``."""
         outcome = record.outcome
         key = (outcome.reason, outcome.result)
         series = self._checks.get(key)
@@ -159,7 +158,6 @@ class Metrics:
             self.exchanged(ExchangeRecord(host, kind, None, record.started, 0.0))
 
     def exchanged(self, record: ExchangeRecord, /) -> None:
-        """See ``typing.ExchangeObserver``."""
         if record.introspects:
             self._introspected(record)
             return
@@ -196,7 +194,6 @@ class Metrics:
         series.observe(record.duration)
 
     def coalesced(self, record: CoalescedRecord, /) -> None:
-        """See ``typing.ExchangeObserver``."""
         _add_one(self._coalesced, self._host(record.endpoint_host))
 
     def overview(self) -> Overview:

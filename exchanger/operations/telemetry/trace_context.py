@@ -64,11 +64,9 @@ class TraceContexts:
         self._follows = sampler in _PARENT_BASED
 
     def below(self, trace: TraceContext, /) -> SpanContext:
-        """See ``typing.Tracer``."""
         return self._below(trace, parse_traceparent(trace.traceparent))
 
     def recorded_below(self, trace: TraceContext, /) -> SpanContext | None:
-        """See ``typing.Tracer``."""
         if not (self._bound or self._follows):
             return None
         found = parse_traceparent(trace.traceparent)

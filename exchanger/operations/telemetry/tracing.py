@@ -69,7 +69,6 @@ class Tracing:
     _leaders: dict[str, TraceContext] = attrs.field(factory=dict, init=False)
 
     def decided(self, record: DecisionRecord, /) -> None:
-        """See ``typing.DecisionObserver``."""
         context = record.span
         if context is None:
             return
@@ -78,13 +77,12 @@ class Tracing:
             self._record(decision_span(record, context, self._at(record.started), leader))
 
     def exchanged(self, record: ExchangeRecord, /) -> None:
-        """See ``typing.ExchangeObserver``."""
         context: SpanContext | None = record.span
         if context is not None and context.sampled:
             self._record(exchange_span(record, context, self._at(record.started)))
 
     def coalesced(self, record: CoalescedRecord, /) -> None:
-        """See ``typing.ExchangeObserver``. Its records belong to the span of the decision, which is made later."""
+        """Hold the record for the span of the decision, which is made later."""
         if len(self._leaders) < MAX_COALESCED:
             self._leaders[record.trace.traceparent[SPAN_ID]] = record.leader
 

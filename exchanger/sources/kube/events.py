@@ -127,14 +127,13 @@ class PolicyEvents:
             self._consider(source)
 
     def conflicts_changed(self, source: Source, _before: tuple[Conflict, ...], after: tuple[Conflict, ...], /) -> None:
-        """See ``ConflictObserver``."""
         self._conflicts.pop(source, None)
         if after:
             self._conflicts[source] = after
         self._consider(source)
 
     def looked(self) -> None:
-        """See ``ConflictObserver``: only now is it known whether anything is still wrong."""
+        """Report documents that are sound again: only now is it known whether anything is still wrong."""
         right, self._right = self._right, {}
         for source in right:
             self._consider(source)

@@ -89,19 +89,16 @@ class Informer(Generic[T]):
         return min(until, last) if not reflector.connected or now - last > self.settings.reflector.silence else until
 
     def objects_changed(self, items: Mapping[Key, Item[T]], keys: Collection[Key] | None, /) -> None:
-        """See ``list_watch.ReflectorObserver``."""
         del items
         self.changed(keys)
 
     def listed(self, name: str, count: int, resource_version: str, /) -> None:
-        """See ``list_watch.ReflectorObserver``."""
         del resource_version
         self._log.info("policy.source_listed", resource=name, objects=count)
         self.complete = True
         self.changed(())
 
     def failed(self, name: str, failure: ApiFailure, retry_in: float, /) -> None:
-        """See ``list_watch.ReflectorObserver``."""
         right = missing_right(self.resource, self.namespace, failure)
         self._log.warning(
             "policy.source_failed",
@@ -115,7 +112,6 @@ class Informer(Generic[T]):
             self._refused(self._refusals + 1, right)
 
     def connected(self, name: str, connected: bool, /) -> None:  # noqa: FBT001 - the reflector's signature
-        """See ``list_watch.ReflectorObserver``."""
         if not connected:
             self._log.warning("policy.source_disconnected", resource=name, text="the last known policy stays active")
             return
@@ -124,7 +120,6 @@ class Informer(Generic[T]):
         self.reconnected()
 
     def silent(self, name: str, seconds: float, /) -> None:
-        """See ``list_watch.ReflectorObserver``."""
         self._log.warning(
             "policy.source_silent",
             resource=name,
@@ -134,7 +129,6 @@ class Informer(Generic[T]):
         )
 
     def went_back(self, name: str, known: str, found: str, /) -> None:
-        """See ``list_watch.ReflectorObserver``."""
         self._log.warning("policy.source_rolled_back", resource=name, known=known, found=found)
 
     def _refused(self, times: int, right: str = "") -> None:
