@@ -7,15 +7,15 @@ from typing import Final
 
 import attrs
 
-from exchanger.exchange.call import CallPassage
+from exchanger.exchange.call import CallExchange
 from exchanger.exchange.coalesce import CoalescedExchange, ExchangeTicket
 from exchanger.exchange.pipeline import ExchangePipeline
-from exchanger.exchange.stage import JudgedRequest, Relay
+from exchanger.exchange.stage import PassThrough, VerifiedRequest
 from exchanger.net.call import EndpointCall
 from exchanger.net.concurrency import ConcurrencyLimit
 
 # A request in a stage, or the call that is made for it.
-_ROWS: Final = (JudgedRequest, ExchangeTicket, CoalescedExchange, Relay, CallPassage, EndpointCall)
+_ROWS: Final = (VerifiedRequest, ExchangeTicket, CoalescedExchange, PassThrough, CallExchange, EndpointCall)
 
 
 def machines(pipeline: ExchangePipeline) -> list[object]:

@@ -14,7 +14,7 @@ from exchanger.exchange.call import ClientTokenRequest
 from exchanger.exchange.limit import Limit
 from exchanger.exchange.oauth.preparation import Preparation
 from exchanger.exchange.oauth.rotation import refuses_client
-from exchanger.exchange.stage import STOPPING, Done, Passage, Relay
+from exchanger.exchange.stage import STOPPING, Done, PassThrough, PendingExchange
 from exchanger.model.errors import Diagnostic
 from exchanger.model.issuer import ActorCredentials, Issuer
 from exchanger.model.secret import Secret
@@ -67,24 +67,24 @@ class Act:
     reactor: Reactor
     nursery: trio.Nursery | None = attrs.field(default=None, init=False)
 
-    def begin(self, request: TokenRequest, deadline: float, done: Done, /) -> TokenOutcome | Passage:
+    def begin(self, request: TokenRequest, deadline: float, done: Done, /) -> TokenOutcome | PendingExchange:
         actor = request.issuer.grant.actor
         # Without an endpoint to request the token from, the exchange has none either, and its failure says so.
         if not isinstance(actor, ActorCredentials) or not isinstance(self.preparation.endpoint(request.issuer), Endpoint):
             return self.behind.begin(request, deadline, done)
-        passage = _ActingPassage(done, self, request, actor, deadline)
+        pending = _ActingExchange(done, self, request, actor, deadline)
         token = self.tokens.at_hand(request.issuer)
         if token is not None:
-            return passage.go_on(token)
+            return pending.go_on(token)
         if self.nursery is None:
             return STOPPING
-        self.nursery.start_soon(passage.obtain)
-        return passage
+        self.nursery.start_soon(pending.obtain)
+        return pending
 
 
 @final
 @attrs.define(eq=False)
-class _ActingPassage(Relay):
+class _ActingExchange(PassThrough):
     """An exchange with an actor's token, or two if the first token may have been refused."""
 
     stage: Act
@@ -97,7 +97,7 @@ class _ActingPassage(Relay):
     def go_on(self, token: Secret) -> TokenOutcome | Self:
         """Exchange with ``token``."""
         self._token = token
-        begun = self._goes_on(self.stage.behind.begin(_with_actor(self.request, token), self.deadline, self._landed))
+        begun = self._wait_for(self.stage.behind.begin(_with_actor(self.request, token), self.deadline, self._landed))
         return self._to_compare(begun) if isinstance(begun, TokenOutcome) else begun
 
     def _to_compare(self, outcome: TokenOutcome) -> TokenOutcome:
@@ -255,14 +255,14 @@ async def ask_for_client_token(stage: Limit, reactor: Reactor, seconds: float, i
         if isinstance(begun, TokenOutcome):
             done(begun)
         else:
-            passages.append(begun)
+            requests.append(begun)
 
-    passages: list[Passage] = []
+    requests: list[PendingExchange] = []
     reactor.turn(begin)
     try:
         await ended.wait()  # its own time is its bound
     finally:
         if not outcomes:
-            for passage in passages:
-                reactor.turn(passage.leave)
+            for pending in requests:
+                reactor.turn(pending.leave)
     return outcomes[0]

@@ -14,7 +14,7 @@ from exchanger.exchange.oauth.preparation import Preparation
 from exchanger.exchange.oauth.retry_after import read_retry_after
 from exchanger.exchange.oauth.rotation import refuses_client
 from exchanger.exchange.oauth.token_response import TokenResponseRules, decode_response, rules_for
-from exchanger.exchange.stage import GATEWAY_TIMED_OUT, NOBODY_WAITS, STOPPING, Done
+from exchanger.exchange.stage import GATEWAY_TIMED_OUT, NO_WAITERS, STOPPING, Done
 from exchanger.model.errors import Diagnostic
 from exchanger.model.issuer import ActorCredentials, Issuer
 from exchanger.model.token import (
@@ -81,16 +81,16 @@ class Calls:
     now: Callable[[], float]
     client_refused: Callable[[], None]
     running: bool = attrs.field(default=False, init=False)
-    under_way: "dict[CallPassage, None]" = attrs.field(factory=dict, init=False)
+    under_way: "dict[CallExchange, None]" = attrs.field(factory=dict, init=False)
 
     @property
     def in_flight(self) -> dict[str, int]:
         """The exchanges for which each endpoint host is being called, by host."""
-        return Counter(passage.request.issuer.endpoint_host for passage in self.under_way if isinstance(passage.request, TokenRequest))
+        return Counter(pending.request.issuer.endpoint_host for pending in self.under_way if isinstance(pending.request, TokenRequest))
 
-    def begin(self, request: OAuthRequest, deadline: float, done: Done, waited: float = 0.0, /) -> "TokenOutcome | CallPassage":
+    def begin(self, request: OAuthRequest, deadline: float, done: Done, waited: float = 0.0, /) -> "TokenOutcome | CallExchange":
         """Call within what is left after ``waited`` seconds in the issuer's queue; see ``Stage``."""
-        return CallPassage(self, request, deadline, done, waited).begin() if self.running else STOPPING
+        return CallExchange(self, request, deadline, done, waited).begin() if self.running else STOPPING
 
     def end(self) -> None:
         """All calls end now."""
@@ -101,7 +101,7 @@ class Calls:
 
 @final
 @attrs.define(eq=False)
-class CallPassage:
+class CallExchange:
     """One call. ``waited``: the seconds that it spent in the issuer's queue. ``cut_off``: it was, between its turn and its request."""
 
     calls: Calls
@@ -178,7 +178,7 @@ class CallPassage:
         peers close connections on which many requests are cancelled.
         """
         if self._call is not None and self._call.phase is CallPhase.QUEUED and self in self.calls.under_way:
-            self.give_up(NOBODY_WAITS)
+            self.give_up(NO_WAITERS)
 
     def give_up(self, failure: ExchangeFailure) -> None:
         """End the call, with ``failure``."""

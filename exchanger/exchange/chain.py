@@ -13,7 +13,7 @@ import attrs
 from exchanger.exchange.cache.token_cache import REFUSALS, TokenCache
 from exchanger.exchange.oauth.token_request import unrequestable
 from exchanger.exchange.oauth.token_response import unusable
-from exchanger.exchange.stage import GATEWAY_TIMED_OUT, Done, Passage, Relay, Stage
+from exchanger.exchange.stage import GATEWAY_TIMED_OUT, Done, PassThrough, PendingExchange, Stage
 from exchanger.model.entry import TokenTarget
 from exchanger.model.errors import Diagnostic
 from exchanger.model.issuer import AssertionSource, Issuer
@@ -52,19 +52,19 @@ class Chain:
     now: Callable[[], float]
     first: Stage[TokenRequest] = attrs.field(init=False)
 
-    def begin(self, request: TokenRequest, deadline: float, done: Done, /) -> TokenOutcome | Passage:
+    def begin(self, request: TokenRequest, deadline: float, done: Done, /) -> TokenOutcome | PendingExchange:
         """Begin the first leg. The request's issuer has an assertion."""
         if request.issuer.unrequestable(request.target):
             return unrequestable(request.issuer)
         source = request.issuer.assertion
         if source is None or source.issuer is None:
             return _UNLINKED
-        return ChainedPassage(done, self, request, deadline, source.issuer, _first_request(request, source, source.issuer)).begin()
+        return ChainedExchange(done, self, request, deadline, source.issuer, _first_request(request, source, source.issuer)).begin()
 
 
 @final
 @attrs.define(eq=False)
-class ChainedPassage(Relay):
+class ChainedExchange(PassThrough):
     """An exchange at two issuers. ``first_leg`` is ``None`` until the first has issued the assertion.
 
     A caller who leaves does not end a leg that was sent, nor the exchange: others may have joined it, and its token may be kept.
@@ -93,7 +93,7 @@ class ChainedPassage(Relay):
         return self._ask_first()
 
     def _ask_first(self) -> TokenOutcome | Self:
-        begun = self._goes_on(self.stage.first.begin(self.asked, self.deadline, self._asserted))
+        begun = self._wait_for(self.stage.first.begin(self.asked, self.deadline, self._asserted))
         return self._go_on(begun) if isinstance(begun, TokenOutcome) else begun
 
     def _asserted(self, outcome: TokenOutcome) -> None:
@@ -113,7 +113,7 @@ class ChainedPassage(Relay):
         self.first_leg = FirstLeg(self.issuer.name, self.issuer.endpoint_host, outcome.call)
         self._assertion = outcome.access_token
         request = attrs.evolve(self.request, assertion=outcome.access_token)
-        begun = self._goes_on(self.stage.behind.begin(request, self.deadline, self._landed))
+        begun = self._wait_for(self.stage.behind.begin(request, self.deadline, self._landed))
         return self._judge(begun) if isinstance(begun, TokenOutcome) else begun
 
     def _landed(self, outcome: TokenOutcome) -> None:

@@ -7,7 +7,7 @@ import attrs
 import trio
 
 from exchanger.exchange.interfaces import ExchangeObserver
-from exchanger.exchange.stage import GATEWAY_TIMED_OUT, STOPPING, Done, Passage, Stage
+from exchanger.exchange.stage import GATEWAY_TIMED_OUT, STOPPING, Done, PendingExchange, Stage
 from exchanger.model.errors import Diagnostic
 from exchanger.model.token import Cache, CoalescedRecord, ErrorKind, IntrospectionRequest, TokenOutcome, TokenRequest
 from exchanger.model.token_failure import transport_failure
@@ -45,7 +45,7 @@ class ExchangeTicket:
         if exchange.outcome is not None:  # others are told first, and it is in time
             exchange.tell(self)
             return
-        self.done(GATEWAY_TIMED_OUT if exchange.passage is None else exchange.passage.late)
+        self.done(GATEWAY_TIMED_OUT if exchange.pending is None else exchange.pending.late)
         exchange.lose(self)
 
 
@@ -63,22 +63,22 @@ class CoalescedExchange(Generic[R]):
     deadline: float
     renews: bool
     tickets: dict[ExchangeTicket, None] = attrs.field(factory=dict)
-    passage: Passage | None = None
+    pending: PendingExchange | None = None
     outcome: TokenOutcome | None = None
     joined_outcome: TokenOutcome | None = None
 
     def lose(self, ticket: ExchangeTicket) -> None:
         """``ticket`` waits no more."""
         self.tickets.pop(ticket, None)
-        if not self.tickets and not self.renews and self.passage is not None:
-            self.passage.leave()
+        if not self.tickets and not self.renews and self.pending is not None:
+            self.pending.leave()
 
     def land(self, outcome: TokenOutcome) -> None:
         """It has ended: all who wait for it get ``outcome``."""
         if self.outcome is not None:  # the end of the service came first
             return
         del self.owner.under_way[self.request]
-        self.outcome, self.passage = outcome, None
+        self.outcome, self.pending = outcome, None
         if len(self.tickets) == 1:  # nearly always
             self.tell(next(iter(self.tickets)))
             return
@@ -109,7 +109,7 @@ class CoalescedExchange(Generic[R]):
 @final
 @attrs.define(eq=False)
 class Coalesce(Generic[R]):
-    """Lets equal requests share one passage through ``behind``; an exchange takes ``seconds`` at most.
+    """Lets equal requests share one exchange through ``behind``; an exchange takes ``seconds`` at most.
 
     ``started`` and ``joined`` count exchanges and requests that shared one.
     """
@@ -167,7 +167,7 @@ class Coalesce(Generic[R]):
         if isinstance(begun, TokenOutcome):
             exchange.land(begun)
         else:
-            exchange.passage = begun
+            exchange.pending = begun
         return exchange
 
     def end(self) -> None:

@@ -22,17 +22,17 @@ import attrs
 from exchanger.exchange.coalesce import Coalesce
 from exchanger.exchange.interfaces import Ticket, TokenExchanger
 from exchanger.exchange.oauth.introspection import unavailable
-from exchanger.exchange.stage import NOBODY_WAITS, Done, JudgedRequest, Passage, Relay, Stage
+from exchanger.exchange.stage import NO_WAITERS, Done, PassThrough, PendingExchange, Stage, VerifiedRequest
 from exchanger.model.issuer import Issuer
 from exchanger.model.token import (
     ErrorKind,
     ExchangedToken,
     ExchangeFailure,
     IntrospectionRequest,
-    SubjectVerdict,
     TokenHistory,
     TokenOutcome,
     TokenRequest,
+    VerificationResult,
 )
 from exchanger.model.token_failure import inactive_subject
 from exchanger.net.reactor import Reactor
@@ -52,7 +52,7 @@ ASK_AGAIN_S: Final = 1.0
 class _Kept:
     """A verdict that counts until ``until`` (seconds of Trio's clock), and while the token is valid: ``expires`` (since the epoch)."""
 
-    verdict: SubjectVerdict | ExchangeFailure
+    verdict: VerificationResult | ExchangeFailure
     until: float
     expires: float = math.inf
 
@@ -86,7 +86,7 @@ class VerdictCache:
             for place in [place for place in known if place[0] not in same]:
                 del known[place]
 
-    def find(self, request: IntrospectionRequest) -> SubjectVerdict | ExchangeFailure | None:
+    def find(self, request: IntrospectionRequest) -> VerificationResult | ExchangeFailure | None:
         """Return the verdict, ``None`` if the issuer must be asked."""
         # A request that waited while its profile was replaced is judged by the rules that it began with.
         if self._issuers.get(request.issuer.name) != request.issuer:
@@ -109,7 +109,7 @@ class VerdictCache:
             return TokenHistory.ACTIVE
         return TokenHistory.TURNED_AWAY if place in self.turned_away else TokenHistory.UNKNOWN
 
-    def begin(self, request: IntrospectionRequest, deadline: float, done: Done, /) -> TokenOutcome | Passage:
+    def begin(self, request: IntrospectionRequest, deadline: float, done: Done, /) -> TokenOutcome | PendingExchange:
         return _Question(done, self, request).ask(deadline)
 
     def learn(self, request: IntrospectionRequest, outcome: TokenOutcome) -> None:
@@ -129,7 +129,7 @@ class VerdictCache:
             self._keep(self.refused, place, _Kept(_verdict_of(outcome), self.now() + ASK_AGAIN_S))
             for known in (self.passed, self.active, self.turned_away):
                 known.pop(place, None)
-        elif outcome.kind is ErrorKind.OVERLOADED or outcome is NOBODY_WAITS:
+        elif outcome.kind is ErrorKind.OVERLOADED or outcome is NO_WAITERS:
             _remember(self.turned_away, place, None)
 
     def _keep(self, verdicts: OrderedDict[tuple[str, bytes], _Kept], place: tuple[str, bytes], kept: _Kept) -> None:
@@ -145,7 +145,7 @@ def _remember(known: OrderedDict[tuple[str, bytes], T], place: tuple[str, bytes]
         known.popitem(last=False)
 
 
-def _verdict_of(outcome: TokenOutcome) -> SubjectVerdict | ExchangeFailure:
+def _verdict_of(outcome: TokenOutcome) -> VerificationResult | ExchangeFailure:
     """Return what ``outcome`` says of the token, or why it says nothing. The call is not the decision's: no token was asked for."""
     if isinstance(outcome, ExchangeFailure):
         return inactive_subject(outcome.detail) if outcome.kind is ErrorKind.SUBJECT_INACTIVE else outcome
@@ -160,7 +160,7 @@ def _place(request: IntrospectionRequest) -> tuple[str, bytes]:
 
 @final
 @attrs.define(eq=False)
-class _Question(Relay):
+class _Question(PassThrough):
     """One question to an issuer."""
 
     stage: VerdictCache
@@ -168,7 +168,7 @@ class _Question(Relay):
 
     def ask(self, deadline: float) -> TokenOutcome | Self:
         """Ask, and learn from the answer."""
-        begun = self._goes_on(self.stage.behind.begin(self.request, deadline, self._landed))
+        begun = self._wait_for(self.stage.behind.begin(self.request, deadline, self._landed))
         if isinstance(begun, TokenOutcome):
             self.stage.learn(self.request, begun)
         return begun
@@ -204,7 +204,7 @@ class Introspect:
 
 @final
 @attrs.define(eq=False)
-class _IntrospectedRequest(JudgedRequest):
+class _IntrospectedRequest(VerifiedRequest):
     """One request whose token its issuer is asked about. ``gateway`` is until when the gateway waits."""
 
     stage: Introspect
@@ -231,8 +231,8 @@ class _IntrospectedRequest(JudgedRequest):
         if isinstance(begun, TokenOutcome):
             self.done(begun)
 
-    def _read(self, outcome: TokenOutcome) -> SubjectVerdict | ExchangeFailure:
+    def _read(self, outcome: TokenOutcome) -> VerificationResult | ExchangeFailure:
         found = _verdict_of(outcome)
-        if isinstance(found, SubjectVerdict) or found.kind is ErrorKind.SUBJECT_INACTIVE:
+        if isinstance(found, VerificationResult) or found.kind is ErrorKind.SUBJECT_INACTIVE:
             return found
         return unavailable(found, too_late=self.stage.reactor.now() >= self.gateway)

@@ -8,8 +8,8 @@ import attrs
 import structlog
 
 from exchanger.exchange.breaker import Breaker, BreakerAdmission, caller_of, health_of, is_oversized
-from exchanger.exchange.call import OVERLOADED, CallPassage, Calls, ClientTokenRequest, OAuthRequest
-from exchanger.exchange.stage import GATEWAY_TIMED_OUT, NOBODY_WAITS, Done, Passage, Relay
+from exchanger.exchange.call import OVERLOADED, CallExchange, Calls, ClientTokenRequest, OAuthRequest
+from exchanger.exchange.stage import GATEWAY_TIMED_OUT, NO_WAITERS, Done, PassThrough, PendingExchange
 from exchanger.model.errors import Diagnostic
 from exchanger.model.issuer import Issuer
 from exchanger.model.token import ErrorKind, ExchangeFailure, IntrospectionRequest, TokenHistory, TokenOutcome
@@ -105,7 +105,7 @@ class Limit:
             self._admitted.extend(permits.resize(most))
         return permits
 
-    def begin(self, request: OAuthRequest, deadline: float, done: Done, /) -> TokenOutcome | Passage:
+    def begin(self, request: OAuthRequest, deadline: float, done: Done, /) -> TokenOutcome | PendingExchange:
         found = self._limits.get(request.issuer.name)
         if found is None:
             return self.behind.begin(request, deadline, done)
@@ -141,7 +141,7 @@ class Limit:
 
 @final
 @attrs.define(eq=False)
-class LimitedCall(Relay):
+class LimitedCall(PassThrough):
     """One call to an issuer with limits. ``due`` is set while it waits for a permit; ``queued`` says that it had to.
 
     ``_held`` are its permits, and ``_waits`` where it waits for the next one, ``_since`` when. ``waited`` is in seconds.
@@ -204,7 +204,7 @@ class LimitedCall(Relay):
     def leave(self) -> None:
         """Give up the request, unless it is a probe, which decides for all other callers."""
         if self._waits is not None:
-            self._withdraw(NOBODY_WAITS)
+            self._withdraw(NO_WAITERS)
         elif self._admission is None or not self._admission.is_probe:
             super().leave()
 
@@ -237,7 +237,7 @@ class LimitedCall(Relay):
             if self._admission is None:
                 self._ended(BREAKER_OPEN)
                 return BREAKER_OPEN
-        begun = self._goes_on(self.stage.behind.begin(request, self.deadline, self._landed, self.waited))
+        begun = self._wait_for(self.stage.behind.begin(request, self.deadline, self._landed, self.waited))
         if isinstance(begun, TokenOutcome):
             self._ended(begun)
         return begun
@@ -249,7 +249,7 @@ class LimitedCall(Relay):
     def _ended(self, outcome: TokenOutcome) -> None:
         if self._admission is not None and self.limits.breaker is not None:
             retry_after = outcome.retry_after if isinstance(outcome, ExchangeFailure) else None
-            call = self._behind if isinstance(self._behind, CallPassage) else None
+            call = self._behind if isinstance(self._behind, CallExchange) else None
             hurried = self.queued or (call is not None and call.queued)
             if call is not None and call.cut_off:
                 outcome = GATEWAY_TIMED_OUT  # the queue took its time, and yet the endpoint did not accept a connection in the rest

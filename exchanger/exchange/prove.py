@@ -20,7 +20,7 @@ from exchanger.exchange.oauth.issued_token import (
     mismatch,
     unreadable,
 )
-from exchanger.exchange.stage import Done, Passage, Relay, Stage
+from exchanger.exchange.stage import Done, PassThrough, PendingExchange, Stage
 from exchanger.formats.jwt.refusal import TokenRefused
 from exchanger.formats.jwt.verify import TYPES, read_token
 from exchanger.model.issuer import IssuedTokenRules, Issuer
@@ -70,12 +70,12 @@ class Prove:
             if issuer.issued is not None and issuer.issued.signature
         )
 
-    def begin(self, request: TokenRequest, deadline: float, done: Done, /) -> TokenOutcome | Passage:
+    def begin(self, request: TokenRequest, deadline: float, done: Done, /) -> TokenOutcome | PendingExchange:
         rules = request.issuer.issued
         behind = self.behind if request.issuer.assertion is None else self.chain
         if rules is None:
             return behind.begin(request, deadline, done)
-        return JudgedPassage(done, self, behind, request, rules, deadline).begin()
+        return CheckedExchange(done, self, behind, request, rules, deadline).begin()
 
     def judge(
         self, rules: IssuedTokenRules, request: TokenRequest, issued: ExchangedToken, *, waited: bool
@@ -115,7 +115,7 @@ class Prove:
 
 @final
 @attrs.define(eq=False)
-class JudgedPassage(Relay):
+class CheckedExchange(PassThrough):
     """An exchange whose token is judged. ``due`` is set while that waits for the issuer's keys."""
 
     stage: Prove
@@ -129,7 +129,7 @@ class JudgedPassage(Relay):
 
     def begin(self) -> TokenOutcome | Self:
         """Make the exchange."""
-        begun = self._goes_on(self.next_stage.begin(self.request, self.deadline, self._landed))
+        begun = self._wait_for(self.next_stage.begin(self.request, self.deadline, self._landed))
         found = self._judge(begun) if isinstance(begun, TokenOutcome) else None
         return self if found is None else found
 

@@ -6,7 +6,7 @@ import attrs
 import trio
 
 from exchanger.exchange.cache.token_cache import TokenCache
-from exchanger.exchange.stage import Done, Passage, Relay, Stage
+from exchanger.exchange.stage import Done, PassThrough, PendingExchange, Stage
 from exchanger.model.token import ExchangedToken, TokenOutcome, TokenRequest
 from exchanger.net.reactor import Reactor
 
@@ -24,19 +24,19 @@ class Replicas:
     reactor: Reactor
     nursery: trio.Nursery | None = attrs.field(default=None, init=False)
 
-    def begin(self, request: TokenRequest, deadline: float, done: Done, /) -> TokenOutcome | Passage:
+    def begin(self, request: TokenRequest, deadline: float, done: Done, /) -> TokenOutcome | PendingExchange:
         if request.issuer.cache is None:
             return self.behind.begin(request, deadline, done)
-        passage = _CachedPassage(done, self, request, deadline)
+        pending = _SharedLookup(done, self, request, deadline)
         if self.nursery is not None and self.cache.asks_shared(request):
-            self.nursery.start_soon(passage.ask)
-            return passage
-        return passage.go_on()
+            self.nursery.start_soon(pending.ask)
+            return pending
+        return pending.go_on()
 
 
 @final
 @attrs.define(eq=False)
-class _CachedPassage(Relay):
+class _SharedLookup(PassThrough):
     """An exchange of an issuer whose tokens are kept."""
 
     stage: Replicas
@@ -57,7 +57,7 @@ class _CachedPassage(Relay):
 
     def go_on(self) -> TokenOutcome | Self:
         """Exchange the token."""
-        begun = self._goes_on(self.stage.behind.begin(self.request, self.deadline, self._landed))
+        begun = self._wait_for(self.stage.behind.begin(self.request, self.deadline, self._landed))
         if isinstance(begun, TokenOutcome):
             self._learn(begun)
         return begun

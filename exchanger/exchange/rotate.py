@@ -6,7 +6,7 @@ import attrs
 
 from exchanger.exchange.coalesce import R
 from exchanger.exchange.oauth.rotation import Rotations, is_answered
-from exchanger.exchange.stage import Done, Passage, Relay, Stage
+from exchanger.exchange.stage import Done, PassThrough, PendingExchange, Stage
 from exchanger.model.token import TokenOutcome
 
 
@@ -18,7 +18,7 @@ class Rotate(Generic[R]):
     behind: Stage[R]
     rotations: Rotations
 
-    def begin(self, request: R, deadline: float, done: Done, /) -> TokenOutcome | Passage:
+    def begin(self, request: R, deadline: float, done: Done, /) -> TokenOutcome | PendingExchange:
         if request.issuer.previous is None:
             return self.behind.begin(request, deadline, done)
         return _RotatedCalls(done, self, request, deadline).call(request)
@@ -26,7 +26,7 @@ class Rotate(Generic[R]):
 
 @final
 @attrs.define(eq=False)
-class _RotatedCalls(Relay, Generic[R]):
+class _RotatedCalls(PassThrough, Generic[R]):
     """The calls of one request. ``_first`` is the outcome of the first one while another is made, which may succeed instead."""
 
     stage: Rotate[R]
@@ -40,7 +40,7 @@ class _RotatedCalls(Relay, Generic[R]):
         next_one: R | TokenOutcome = request
         while not isinstance(next_one, TokenOutcome):
             self._made = next_one
-            begun = self._goes_on(self.stage.behind.begin(next_one, self.deadline, self._landed))
+            begun = self._wait_for(self.stage.behind.begin(next_one, self.deadline, self._landed))
             if not isinstance(begun, TokenOutcome):
                 return begun
             next_one = self._judge(begun)

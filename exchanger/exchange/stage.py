@@ -7,7 +7,7 @@ and ``limit`` asks the call whether it was queued. From the evaluator to the tok
     verify ▸ introspect ▸ memory ▸ coalesce ▸ replicas ▸ prove ▸ chain ▸ rotate ▸ act ▸ limit ▸ call
 
 Up to ``coalesce``, a request belongs to one caller, who may leave and has its own time limit. Behind it, an exchange belongs to all who
-wait for it, and limits, breaker and caches need to learn of every end. So there the contract is stricter: see ``Passage``.
+wait for it, and limits, breaker and caches need to learn of every end. So there the contract is stricter: see ``PendingExchange``.
 """
 
 from collections.abc import Callable
@@ -17,16 +17,14 @@ import attrs
 
 from exchanger.exchange.interfaces import Ticket, TokenExchanger
 from exchanger.model.errors import Diagnostic
-from exchanger.model.token import ErrorKind, ExchangedToken, ExchangeFailure, SubjectVerdict, TokenOutcome, TokenRequest
+from exchanger.model.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest, VerificationResult
 from exchanger.model.token_failure import transport_failure
 from exchanger.util.frozen import changer_of
 
 # For requests outside ``run``, and for everything in progress at its end.
 STOPPING: Final = transport_failure(ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED, detail="the service is stopping")
 # Its waiters have left, and it was not sent.
-NOBODY_WAITS: Final = transport_failure(
-    ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED, detail="no request is waiting for it any more"
-)
+NO_WAITERS: Final = transport_failure(ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED, detail="no request is waiting for it any more")
 GATEWAY_TIMED_OUT: Final = attrs.evolve(
     transport_failure(ErrorKind.TIMEOUT, Diagnostic.REQUEST_FAILED, detail="timed out: the gateway's deadline has passed"),
     too_late=True,
@@ -36,20 +34,20 @@ Done = Callable[[TokenOutcome], None]
 
 
 @attrs.define(eq=False)
-class JudgedRequest:
+class VerifiedRequest:
     """One caller's request whose token is judged, and afterwards its ``Ticket`` in the next stage. Belongs in front of ``coalesce``."""
 
     request: TokenRequest
     deadline: float
     done: Done
     _ticket: Ticket | None = attrs.field(default=None, init=False)
-    _verdict: SubjectVerdict | None = attrs.field(default=None, init=False)
+    _verdict: VerificationResult | None = attrs.field(default=None, init=False)
 
     def leave(self) -> None:
         if self._ticket is not None:
             self._ticket.leave()
 
-    def _pass_on(self, behind: TokenExchanger, verdict: SubjectVerdict) -> TokenOutcome | Self:
+    def _pass_on(self, behind: TokenExchanger, verdict: VerificationResult) -> TokenOutcome | Self:
         """The token passes: exchange it."""
         self._verdict = verdict
         begun = behind.begin(self.request, self.deadline, self._exchanged)
@@ -67,7 +65,7 @@ class JudgedRequest:
 _with_verdict: Final = changer_of(ExchangedToken, "subject")
 
 
-def _judged(outcome: TokenOutcome, verdict: SubjectVerdict) -> TokenOutcome:
+def _judged(outcome: TokenOutcome, verdict: VerificationResult) -> TokenOutcome:
     """Return ``outcome`` with ``verdict``, or with that of a later stage, which may not know of the actors in the token."""
     later = outcome.subject
     if later is not None:
@@ -75,7 +73,7 @@ def _judged(outcome: TokenOutcome, verdict: SubjectVerdict) -> TokenOutcome:
     return _with_verdict(outcome, verdict) if type(outcome) is ExchangedToken else attrs.evolve(outcome, subject=verdict)
 
 
-class Passage(Protocol):
+class PendingExchange(Protocol):
     """A request's place in a stage behind ``coalesce``. It ends with exactly one call of ``done``, by the time that ``begin`` was given."""
 
     @property
@@ -87,11 +85,11 @@ class Passage(Protocol):
 
 
 @attrs.define(eq=False)
-class Relay:
-    """A passage that passes its request to the next stage, at once or later, and ends with that stage's outcome."""
+class PassThrough:
+    """A pending exchange that passes its request to the next stage, at once or later, and ends with that stage's outcome."""
 
     done: Done
-    _behind: Passage | None = attrs.field(default=None, init=False)
+    _behind: PendingExchange | None = attrs.field(default=None, init=False)
     _is_over: bool = attrs.field(default=False, init=False)
 
     @property
@@ -102,9 +100,9 @@ class Relay:
         if self._behind is not None:
             self._behind.leave()
         elif not self._is_over:
-            self._finish(NOBODY_WAITS)
+            self._finish(NO_WAITERS)
 
-    def _goes_on(self, begun: TokenOutcome | Passage) -> TokenOutcome | Self:
+    def _wait_for(self, begun: TokenOutcome | PendingExchange) -> TokenOutcome | Self:
         """Return the outcome if what was ``begun`` behind has already ended, and otherwise wait for it."""
         if isinstance(begun, TokenOutcome):
             return begun
@@ -122,5 +120,5 @@ R_contra = TypeVar("R_contra", contravariant=True)
 class Stage(Protocol[R_contra]):
     """A stage behind ``coalesce``, for requests of one kind."""
 
-    def begin(self, request: R_contra, deadline: float, done: Done, /) -> TokenOutcome | Passage:
+    def begin(self, request: R_contra, deadline: float, done: Done, /) -> TokenOutcome | PendingExchange:
         """Return the outcome if it is known at once; otherwise ``done`` gets it, by ``deadline`` (seconds of Trio's clock)."""

@@ -16,14 +16,14 @@ import trio
 from exchanger.exchange.interfaces import Ticket, TokenExchanger
 from exchanger.exchange.jwks_cache import JwksCache, JwksCaches, KeySource
 from exchanger.exchange.oauth.documents import Documents
-from exchanger.exchange.stage import JudgedRequest
+from exchanger.exchange.stage import VerifiedRequest
 from exchanger.formats.jwt.claims import SubjectPolicy
 from exchanger.formats.jwt.compact import looks_like_jwt
 from exchanger.formats.jwt.refusal import TokenRefused
 from exchanger.formats.jwt.verify import UnknownKey, VerifiedClaims, judge, judge_issuer, read_token
 from exchanger.model.errors import Diagnostic
 from exchanger.model.issuer import Issuer
-from exchanger.model.token import ErrorKind, ExchangeFailure, SubjectVerdict, TokenOutcome, TokenRequest
+from exchanger.model.token import ErrorKind, ExchangeFailure, TokenOutcome, TokenRequest, VerificationResult
 from exchanger.model.token_failure import subject_refusal, transport_failure
 from exchanger.net.network import SYSTEM
 from exchanger.net.reactor import Reactor
@@ -51,7 +51,7 @@ class _VerifiedToken:
     issuer: Issuer
     policy: SubjectPolicy
     until: float
-    verdict: SubjectVerdict
+    verdict: VerificationResult
 
 
 @final
@@ -98,7 +98,7 @@ class SubjectTokenVerifier:
             return self.behind.begin(request, deadline, done)
         return PendingVerification(request, deadline, done, self).begin()
 
-    def judge(self, request: TokenRequest, *, waited: bool) -> "SubjectVerdict | ExchangeFailure | JwksCache":
+    def judge(self, request: TokenRequest, *, waited: bool) -> "VerificationResult | ExchangeFailure | JwksCache":
         """Judge the subject token; a ``JwksCache`` if its keys are being fetched and the request has not ``waited`` for them yet."""
         token = request.subject_token.reveal()
         issuer = request.issuer.verifying
@@ -130,7 +130,7 @@ class SubjectTokenVerifier:
         found = judge(read, jwks.keys, policy, now)
         match found:
             case VerifiedClaims():
-                verdict = SubjectVerdict(found.actors)
+                verdict = VerificationResult(found.actors)
                 self._keep(place, _VerifiedToken(jwks, jwks.version, request.issuer, policy, found.until, verdict))
                 return verdict
             case TokenRefused():
@@ -159,7 +159,7 @@ def _refusal(refused: TokenRefused) -> ExchangeFailure:
 
 @final
 @attrs.define(eq=False)
-class PendingVerification(JudgedRequest):
+class PendingVerification(VerifiedRequest):
     """One request whose token is verified."""
 
     verifier: SubjectTokenVerifier
@@ -201,7 +201,7 @@ class PendingVerification(JudgedRequest):
         else:
             super().leave()
 
-    def _go_on(self, found: SubjectVerdict | ExchangeFailure) -> TokenOutcome | Ticket:
+    def _go_on(self, found: VerificationResult | ExchangeFailure) -> TokenOutcome | Ticket:
         if isinstance(found, ExchangeFailure):
             return found
         introspection = self.request.issuer.verifying.subject.introspection

@@ -113,7 +113,7 @@ class StepUp:
 
 @final
 @attrs.frozen
-class SubjectVerdict:
+class VerificationResult:
     """The result of verifying a caller's token. ``actors`` is "" or a digest of its subject's actors (RFC 8693 section 4.1).
 
     ``refusal`` is "" if the token passed, and otherwise says why it did not, in our own words. ``introspected``: its issuer was asked, and
@@ -167,7 +167,7 @@ class ExchangedToken:
     expires_in: int | None = None
     cache: Cache = attrs.field(default=Cache.NONE, eq=False)
     expires_at: int | None = attrs.field(default=None, eq=False)
-    subject: SubjectVerdict | None = attrs.field(default=None, eq=False)
+    subject: VerificationResult | None = attrs.field(default=None, eq=False)
     scope: str | None = attrs.field(default=None, eq=False)
     first_leg: FirstLeg | None = attrs.field(default=None, eq=False)
     actor_token: Secret | None = attrs.field(default=None, eq=False)
@@ -201,7 +201,7 @@ class ExchangeFailure:
     detail: str = attrs.field(default="", eq=False)
     step_up: StepUp | None = None
     too_late: bool = attrs.field(default=False, eq=False)
-    subject: SubjectVerdict | None = attrs.field(default=None, eq=False)
+    subject: VerificationResult | None = attrs.field(default=None, eq=False)
     mismatch: IssuedMismatch | None = attrs.field(default=None, eq=False)
     first_leg: FirstLeg | None = attrs.field(default=None, eq=False)
 

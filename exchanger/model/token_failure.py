@@ -9,7 +9,7 @@ from typing import Final
 import attrs
 
 from exchanger.model.errors import Diagnostic
-from exchanger.model.token import ErrorKind, ExchangeFailure, SubjectVerdict
+from exchanger.model.token import ErrorKind, ExchangeFailure, VerificationResult
 
 INTERNAL_SERVER_ERROR: Final = 500
 
@@ -41,15 +41,15 @@ def transport_failure(kind: ErrorKind, diagnostic: Diagnostic, http_status: int 
 
 def subject_refusal(why: str) -> ExchangeFailure:
     """Return the failure of an exchange whose subject token is not good enough; ``why`` is for operators (TXE-4001)."""
-    return _refused_token(Diagnostic.SUBJECT_REJECTED, ErrorKind.SUBJECT_REJECTED, SubjectVerdict(refusal=why))
+    return _refused_token(Diagnostic.SUBJECT_REJECTED, ErrorKind.SUBJECT_REJECTED, VerificationResult(refusal=why))
 
 
 def inactive_subject(why: str) -> ExchangeFailure:
     """Return the same after its issuer was asked about the token (TXE-4003)."""
-    return _refused_token(Diagnostic.SUBJECT_INACTIVE, ErrorKind.SUBJECT_INACTIVE, SubjectVerdict(refusal=why, introspected=True))
+    return _refused_token(Diagnostic.SUBJECT_INACTIVE, ErrorKind.SUBJECT_INACTIVE, VerificationResult(refusal=why, introspected=True))
 
 
-def _refused_token(diagnostic: Diagnostic, kind: ErrorKind, verdict: SubjectVerdict) -> ExchangeFailure:
+def _refused_token(diagnostic: Diagnostic, kind: ErrorKind, verdict: VerificationResult) -> ExchangeFailure:
     body = described("invalid_token", "request failed", diagnostic)
     return ExchangeFailure(diagnostic, kind, 401, body, detail=verdict.refusal, subject=verdict)
 

@@ -26,10 +26,10 @@ from exchanger.model.token import (
     ExchangedToken,
     ExchangeFailure,
     IntrospectionRequest,
-    SubjectVerdict,
     TokenCall,
     TokenHistory,
     TokenOutcome,
+    VerificationResult,
 )
 from tests.examples import examples
 from tests.exchange.examples import KEYS_URI, answer_to, asking, gated, published
@@ -214,7 +214,7 @@ async def test_a_jwt_that_keys_verify_is_asked_about_if_all_are(autojump_clock: 
     async with introspecting() as it:
         outcome = await it.ask(good)
         assert isinstance(outcome, ExchangedToken)
-        assert outcome.subject == SubjectVerdict()
+        assert outcome.subject == VerificationResult()
         assert it.issuer.asked == []
     async with introspecting(ALWAYS) as it:
         assert told(await it.ask(good)) == INACTIVE
@@ -509,7 +509,7 @@ class Answering:
         if request.subject_token.reveal().startswith("away"):
             return OVERLOADED
         if request.subject_token.reveal().startswith("good"):
-            return ExchangedToken(Secret(""), TokenCall(0.0, 200), subject=SubjectVerdict(introspected=True))
+            return ExchangedToken(Secret(""), TokenCall(0.0, 200), subject=VerificationResult(introspected=True))
         return ExchangeFailure(Diagnostic.SUBJECT_INACTIVE, ErrorKind.SUBJECT_INACTIVE, 401, "")
 
 
@@ -530,7 +530,7 @@ def test_any_number_of_tokens_is_kept_in_bounded_memory(monkeypatch: pytest.Monk
         ask(f"away-{number}")
     # Memory, which nothing else shows.
     assert {len(known) for known in (verdicts.passed, verdicts.refused, verdicts.active, verdicts.turned_away)} == {50}
-    assert all(isinstance(verdicts.find(request), SubjectVerdict) for request in good)
+    assert all(isinstance(verdicts.find(request), VerificationResult) for request in good)
     assert {verdicts.history(request) for request in good} == {TokenHistory.ACTIVE}
     assert {verdicts.history(ask(f"away-{number}")) for number in (4999, 0)} == {TokenHistory.TURNED_AWAY}
     for number in range(1000):

@@ -11,7 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.authz.decision.outcome import Allow, Deny
 from exchanger.exchange.jwks_cache import UNKNOWN_KEY_S
-from exchanger.exchange.prove import JudgedPassage
+from exchanger.exchange.prove import CheckedExchange
 from exchanger.model.entry import TokenTarget
 from exchanger.model.issuer import ActorCredentials, ActorRule, CachePolicy, ErrorStyle, Grant, IssuedTokenRules, Issuer
 from exchanger.model.token import ACCESS_TOKEN_TYPE, Cache, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
@@ -196,11 +196,11 @@ async def test_an_abandoned_token_still_waits_for_its_verification_keys(autojump
         use(it, request.issuer)
         await trio.sleep(UNKNOWN_KEY_S)
         site.documents[KEYS] = published("p256")
-        passage = it.client.prove.begin(request, trio.current_time() + 5, outcomes.append)
-        assert isinstance(passage, JudgedPassage)
-        while passage.due == NEVER:  # until its token has arrived
+        pending = it.client.prove.begin(request, trio.current_time() + 5, outcomes.append)
+        assert isinstance(pending, CheckedExchange)
+        while pending.due == NEVER:  # until its token has arrived
             await trio.lowlevel.checkpoint()
-        passage.leave()
+        pending.leave()
         assert outcomes == []
         await wait_all_tasks_blocked()
         assert [code_of(outcome) for outcome in outcomes] == [""]

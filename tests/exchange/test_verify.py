@@ -22,7 +22,7 @@ from exchanger.model.errors import Diagnostic
 from exchanger.model.issuer import ActorToken, ErrorStyle, Grant, Issuer, SubjectRules
 from exchanger.model.proxy import Proxy
 from exchanger.model.secret import Secret
-from exchanger.model.token import ErrorKind, ExchangeFailure, SubjectVerdict, TokenOutcome, TokenRequest
+from exchanger.model.token import ErrorKind, ExchangeFailure, TokenOutcome, TokenRequest, VerificationResult
 from tests.examples import examples
 from tests.exchange.examples import RULES, Gated, Waiting, answer_to, asking, gated, guarded, passed, published, publishing
 from tests.exchange.oauth.fakes import ISSUED, exchange, response
@@ -293,7 +293,7 @@ async def test_what_fails_behind_the_verifier_says_that_the_token_passed(autojum
         it.verifier.behind = it.it.client.verify.behind
         outcome = await exchange(it.verifier, asking(GOOD))
         assert isinstance(outcome, ExchangeFailure)
-        assert (outcome.oauth_error, outcome.subject) == ("invalid_grant", SubjectVerdict())
+        assert (outcome.oauth_error, outcome.subject) == ("invalid_grant", VerificationResult())
 
 
 def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:

@@ -13,7 +13,7 @@ from exchanger.model.entry import Source, TokenTarget
 from exchanger.model.errors import Diagnostic
 from exchanger.model.request import HeaderFields, HttpRequest
 from exchanger.model.secret import Secret
-from exchanger.model.token import ErrorKind, ExchangeRecord, SubjectVerdict
+from exchanger.model.token import ErrorKind, ExchangeRecord, VerificationResult
 from exchanger.model.trace import LARGE_MEMBER, MAX_BAGGAGE, MAX_BAGGAGE_MEMBERS, MAX_TRACESTATE, MAX_TRACESTATE_MEMBERS, TraceContext
 from exchanger.operations.telemetry.clock import Clock
 from exchanger.operations.telemetry.decision_log import decision_line, json_line
@@ -158,7 +158,7 @@ nearly_usual = st.builds(
     duration=0.1,
     traced=True,
 )
-@example(request=USUAL, outcome=attrs.evolve(ALLOWED, subject=SubjectVerdict('"')), duration=0.1, traced=True)
+@example(request=USUAL, outcome=attrs.evolve(ALLOWED, subject=VerificationResult('"')), duration=0.1, traced=True)
 def test_a_line_made_of_kept_parts_is_that_of_its_fields(
     request: HttpRequest, outcome: Allow | Deny, duration: float, traced: bool
 ) -> None:

@@ -82,8 +82,8 @@ requests that differ in their scope alone share an exchange
 
 # leader-takes-followers-along 90 exchanger.exchange.coalesce
 a request that leaves ends the exchange for all who wait for it
-- if not self.tickets and not self.renews and self.passage is not None:
-+ if not self.renews and self.passage is not None:
+- if not self.tickets and not self.renews and self.pending is not None:
++ if not self.renews and self.pending is not None:
 
 # row-kept-after-reset 13 exchanger.authz.evaluation.evaluator
 a request whose caller leaves counts as under way for ever
@@ -366,9 +366,9 @@ one caller's refusal takes the tokens of all
 
 # told-twice 857 exchanger.exchange.coalesce
 a request whose time is up stays among those that its exchange answers
--         self.done(GATEWAY_TIMED_OUT if exchange.passage is None else exchange.passage.late)
+-         self.done(GATEWAY_TIMED_OUT if exchange.pending is None else exchange.pending.late)
 -         exchange.lose(self)
-+         self.done(GATEWAY_TIMED_OUT if exchange.passage is None else exchange.passage.late)
++         self.done(GATEWAY_TIMED_OUT if exchange.pending is None else exchange.pending.late)
 
 # gone-history-is-watched-on 134 exchanger.sources.kube.retry
 a watch goes on although the server has forgotten its version

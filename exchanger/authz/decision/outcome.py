@@ -12,7 +12,7 @@ from exchanger.model.entry import ExchangeEntry, Source, TokenTarget
 from exchanger.model.errors import Diagnostic
 from exchanger.model.request import HttpRequest
 from exchanger.model.secret import Secret
-from exchanger.model.token import Cache, ErrorKind, FirstLeg, IssuedMismatch, SubjectVerdict, TokenCall, TokenRequest
+from exchanger.model.token import Cache, ErrorKind, FirstLeg, IssuedMismatch, TokenCall, TokenRequest, VerificationResult
 from exchanger.model.trace import SpanContext, trace_id_of
 from exchanger.util.frozen import quickly_made
 
@@ -70,7 +70,7 @@ class Allow:
     cache: Cache = Cache.NONE
     expires_at: int | None = None
     removed: tuple[str, ...] = ()
-    subject: SubjectVerdict | None = None
+    subject: VerificationResult | None = None
 
 
 @final
@@ -95,7 +95,7 @@ class Deny:
     cache: Cache = Cache.NONE
     error_kind: ErrorKind | None = None
     oauth_error: str = ""
-    subject: SubjectVerdict | None = None
+    subject: VerificationResult | None = None
     mismatch: IssuedMismatch | None = None
     leg: str = ""
     result: Result = attrs.field(init=False, eq=False, repr=False)

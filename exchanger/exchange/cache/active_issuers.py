@@ -40,7 +40,7 @@ class Tally:
 
 @final
 @attrs.define(eq=False)
-class KeepingIssuer:
+class CachingIssuer:
     """An active issuer that caches tokens."""
 
     policy: CachePolicy
@@ -57,7 +57,7 @@ class CacheKeyBuilder:
     """
 
     shape: tuple[object, ...]
-    of: KeepingIssuer
+    of: CachingIssuer
     fixed: bytes
     memory: MemoryNames
     _keys: tuple[CacheKey, ...] = ()
@@ -93,7 +93,7 @@ class ActiveIssuers:
     _key: bytes = attrs.field(repr=False)
     _context: tuple[object, ...] = attrs.field(repr=False)
     tallies: dict[str, Tally] = attrs.field(factory=dict, init=False)
-    _issuers: dict[bytes, KeepingIssuer] = attrs.field(factory=dict, init=False, repr=False)  # by identity
+    _issuers: dict[bytes, CachingIssuer] = attrs.field(factory=dict, init=False, repr=False)  # by identity
     _builders: dict[tuple[int, ...], CacheKeyBuilder] = attrs.field(factory=dict, init=False, repr=False)
 
     def use(self, issuers: Mapping[str, Issuer]) -> None:
@@ -110,7 +110,7 @@ class ActiveIssuers:
             if present is None:
                 partition = self.memory.add_partition(policy.max_entries)
                 tally = self.tallies.setdefault(issuer.endpoint_host, Tally())
-                self._issuers[identity] = KeepingIssuer(policy, partition, tally)
+                self._issuers[identity] = CachingIssuer(policy, partition, tally)
             else:
                 present.policy = policy
                 self.memory.resize(present.partition, policy.max_entries)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, final
 import attrs
 import trio
 
-from exchanger.exchange.cache.active_issuers import ActiveIssuers, CacheKeyBuilder, KeepingIssuer
+from exchanger.exchange.cache.active_issuers import ActiveIssuers, CacheKeyBuilder, CachingIssuer
 from exchanger.exchange.cache.lifetime import Instant, Life, UnreadableExpiry, expiry_of, plan_life
 from exchanger.exchange.cache.memory_store import CachedToken, Entry, MemoryStore
 from exchanger.exchange.cache.recall import RefusedTokens
@@ -305,7 +305,7 @@ class TokenCache:
         self.memory.put(builder.of.partition, digest, entry)
         return entry.kept
 
-    def _count_absent(self, of: KeepingIssuer, found: "EmptyLookup") -> None:
+    def _count_absent(self, of: CachingIssuer, found: "EmptyLookup") -> None:
         if found.value == "error":
             of.tally.shared_errors += 1
         else:

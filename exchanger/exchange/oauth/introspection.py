@@ -20,7 +20,7 @@ from exchanger.formats.jwt.refusal import TokenRefusalReason
 from exchanger.model.errors import Diagnostic
 from exchanger.model.issuer import Issuer
 from exchanger.model.secret import Secret
-from exchanger.model.token import Cache, ErrorKind, ExchangedToken, ExchangeFailure, SubjectVerdict, TokenCall, TokenOutcome
+from exchanger.model.token import Cache, ErrorKind, ExchangedToken, ExchangeFailure, TokenCall, TokenOutcome, VerificationResult
 from exchanger.model.token_failure import inactive_subject, transport_failure
 from exchanger.net.answer import TooLarge
 
@@ -62,7 +62,7 @@ def decode_introspection(
     if refusal:
         return attrs.evolve(inactive_subject(refusal), http_status=status)
     actors = actors_of(members["act"]) if "act" in members else None
-    verdict = SubjectVerdict("" if actors is None else actors[0], introspected=True, said=_said(members))
+    verdict = VerificationResult("" if actors is None else actors[0], introspected=True, said=_said(members))
     expires = time_of(members.get("exp"))
     return ExchangedToken(_NO_TOKEN, call, None, Cache.MISS, None if expires is None else int(expires), verdict)
 

@@ -19,7 +19,7 @@ from exchanger.formats.jwt.unverified import claims_of, object_of
 from exchanger.model.bearer import NoToken, read_bearer
 from exchanger.model.request import HttpRequest
 from exchanger.model.text import DETAIL_LIMIT, METHOD_LIMIT, PATH_LIMIT, loggable_host, loggable_path
-from exchanger.model.token import Cache, FirstLeg, SubjectVerdict
+from exchanger.model.token import Cache, FirstLeg, VerificationResult
 from exchanger.operations.console.bounded_record import MAX_SHOWN_TOKEN
 from exchanger.operations.console.feed import Entry
 from exchanger.policy.path import MalformedPath, interpretations_of, without_markers
@@ -180,7 +180,7 @@ def _first_leg(leg: FirstLeg | None) -> dict[str, object]:
     return {"first_leg": shown}
 
 
-def _subject(verdict: SubjectVerdict | None) -> dict[str, object] | None:
+def _subject(verdict: VerificationResult | None) -> dict[str, object] | None:
     """Return the result of verifying the caller's token: a refusal's reason, "" if the token passed, and the digest of actors."""
     if verdict is None:
         return None

@@ -15,14 +15,14 @@ from exchanger.model.entry import Source, TokenTarget
 from exchanger.model.errors import Diagnostic
 from exchanger.model.request import HttpRequest
 from exchanger.model.secret import Secret
-from exchanger.model.token import Cache, ErrorKind, SubjectVerdict
+from exchanger.model.token import Cache, ErrorKind, VerificationResult
 from exchanger.net.network import SYSTEM
 from exchanger.net.reactor import Reactor
 
 KEY = AuditKey.of(bytes(range(32)))
 TARGET = TokenTarget("primary", "read:orders", ("https://api.example.com/orders",), ("orders-api",))
 SOURCE = Source("team-a", "orders")
-EXPIRED = SubjectVerdict(refusal="the token has expired")
+EXPIRED = VerificationResult(refusal="the token has expired")
 
 
 @attrs.define(eq=False)
@@ -92,7 +92,7 @@ def refused(
     *,
     kind: ErrorKind = ErrorKind.SUBJECT_REJECTED,
     diagnostic: Diagnostic = Diagnostic.SUBJECT_REJECTED,
-    verdict: SubjectVerdict | None = EXPIRED,
+    verdict: VerificationResult | None = EXPIRED,
     namespace: str = "team-a",
 ) -> DecisionRecord:
     """Return the record of a request whose exchange was refused."""

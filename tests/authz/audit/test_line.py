@@ -18,7 +18,7 @@ from exchanger.formats.jwt import base64url
 from exchanger.model.entry import Source, TokenTarget
 from exchanger.model.errors import Diagnostic
 from exchanger.model.secret import Secret
-from exchanger.model.token import UNREADABLE_SCOPE, ErrorKind, SubjectVerdict
+from exchanger.model.token import UNREADABLE_SCOPE, ErrorKind, VerificationResult
 from exchanger.model.trace import SpanContext, TraceContext
 from tests.authz.audit.outputs import ALICE, KEY, granted, jwt, refused
 from tests.reachable import text_held
@@ -93,16 +93,18 @@ def test_plain_identities_are_shown() -> None:
 @pytest.mark.parametrize(
     ("kind", "diagnostic", "verdict", "verified"),
     [
-        (ErrorKind.SUBJECT_REJECTED, Diagnostic.SUBJECT_REJECTED, SubjectVerdict(refusal="the token has expired"), "none"),
+        (ErrorKind.SUBJECT_REJECTED, Diagnostic.SUBJECT_REJECTED, VerificationResult(refusal="the token has expired"), "none"),
         (ErrorKind.KEYS_UNKNOWN, Diagnostic.KEYS_UNKNOWN, None, "none"),
-        (ErrorKind.SUBJECT_INACTIVE, Diagnostic.SUBJECT_INACTIVE, SubjectVerdict(refusal="not active", introspected=True), "none"),
+        (ErrorKind.SUBJECT_INACTIVE, Diagnostic.SUBJECT_INACTIVE, VerificationResult(refusal="not active", introspected=True), "none"),
         (ErrorKind.INTROSPECTION_UNAVAILABLE, Diagnostic.INTROSPECTION_UNAVAILABLE, None, "none"),
-        (ErrorKind.HTTP_STATUS, Diagnostic.OAUTH_ERROR, SubjectVerdict(), "keys"),
+        (ErrorKind.HTTP_STATUS, Diagnostic.OAUTH_ERROR, VerificationResult(), "keys"),
         (ErrorKind.HTTP_STATUS, Diagnostic.OAUTH_ERROR, None, "none"),
         (ErrorKind.HTTP_STATUS, Diagnostic.ASSERTION_REFUSED, None, "none"),
     ],
 )
-def test_a_refusal_says_why_and_who_vouches(kind: ErrorKind, diagnostic: Diagnostic, verdict: SubjectVerdict | None, verified: str) -> None:
+def test_a_refusal_says_why_and_who_vouches(
+    kind: ErrorKind, diagnostic: Diagnostic, verdict: VerificationResult | None, verified: str
+) -> None:
     line = written(refused(kind=kind, diagnostic=diagnostic, verdict=verdict))
     found = line["event"], line["reason"], line["code"], line["verified"], line["scope_granted"], line["issued_jti"]
     assert found == ("exchange.denied", kind.value, diagnostic.value, verified, None, None)
@@ -112,20 +114,20 @@ def test_a_refusal_says_why_and_who_vouches(kind: ErrorKind, diagnostic: Diagnos
 def test_an_issuer_that_was_asked_says_who_it_is() -> None:
     """Also of a token that says nothing, or something else; and before it was active it was nobody's."""
     record = granted()
-    verdict = SubjectVerdict(introspected=True, said=b'{"iss":"https://i.example","sub":"bob","client_id":"app","act":{"sub":"gate"}}')
+    verdict = VerificationResult(introspected=True, said=b'{"iss":"https://i.example","sub":"bob","client_id":"app","act":{"sub":"gate"}}')
     asked = attrs.evolve(record, outcome=attrs.evolve(record.outcome, subject=verdict))
     line = written(asked, None)
     assert line["verified"] == "introspection"
     assert line["subject"] == {"iss": "https://i.example", "sub": "bob", "client_id": "app"}
     assert (line["depth"], line["actors"]) == (1, [{"iss": None, "sub": "gate", "client_id": None}])
-    silent = attrs.evolve(asked, outcome=attrs.evolve(record.outcome, subject=SubjectVerdict(introspected=True)))
+    silent = attrs.evolve(asked, outcome=attrs.evolve(record.outcome, subject=VerificationResult(introspected=True)))
     assert written(silent, None)["subject"]["sub"] == "alice"
     assert "bob" not in repr(asked)
 
 
 def test_a_token_that_was_verified_by_keys_says_so() -> None:
     record = granted()
-    assert written(attrs.evolve(record, outcome=attrs.evolve(record.outcome, subject=SubjectVerdict("0123"))))["verified"] == "keys"
+    assert written(attrs.evolve(record, outcome=attrs.evolve(record.outcome, subject=VerificationResult("0123"))))["verified"] == "keys"
 
 
 @pytest.mark.parametrize(

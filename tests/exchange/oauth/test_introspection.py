@@ -14,7 +14,7 @@ from exchanger.exchange.oauth.introspection import MAX_SAID, decode_introspectio
 from exchanger.exchange.oauth.rotation import refuses_client
 from exchanger.model.errors import Diagnostic
 from exchanger.model.issuer import IntrospectionRules, Issuer, SubjectRules
-from exchanger.model.token import ExchangedToken, ExchangeFailure, SubjectVerdict, TokenCall, TokenOutcome
+from exchanger.model.token import ExchangedToken, ExchangeFailure, TokenCall, TokenOutcome, VerificationResult
 from exchanger.net.answer import TooLarge
 from tests.examples import examples
 from tests.exchange.oauth.fakes import token_request
@@ -78,7 +78,7 @@ def test_whatever_is_wrong_is_a_refusal(change: dict[str, object], why: str) -> 
     assert isinstance(found, ExchangeFailure)
     assert (found.diagnostic, found.status) == (Diagnostic.SUBJECT_INACTIVE, 401)
     assert why in found.detail
-    assert found.subject == SubjectVerdict(refusal=found.detail, introspected=True)
+    assert found.subject == VerificationResult(refusal=found.detail, introspected=True)
     assert "canary" not in repr(found) + found.body
     assert health_of(found) is EndpointHealth.GOOD
     assert not refuses_client(found)

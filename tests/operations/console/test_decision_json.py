@@ -3,7 +3,7 @@ import pytest
 
 from exchanger.authz.decision.outcome import DecisionRecord, Exchange, Outcome
 from exchanger.model.errors import Diagnostic
-from exchanger.model.token import ErrorKind, FirstLeg, IssuedMismatch, ShownClaims, SubjectVerdict, TokenCall
+from exchanger.model.token import ErrorKind, FirstLeg, IssuedMismatch, ShownClaims, TokenCall, VerificationResult
 from exchanger.operations.console.bounded_record import bounded
 from exchanger.operations.console.decision_json import BODY_LIMIT, OPAQUE, READ_LIMIT, DecisionJson, Item, decoded
 from tests.operations.console.records import (
@@ -122,10 +122,10 @@ def test_of_two_chained_issuers_the_first_is_shown_too(leg: FirstLeg, shown: Ite
 @pytest.mark.parametrize(
     ("outcome", "shown"),
     [
-        (attrs.evolve(ALLOWED, subject=SubjectVerdict("0123456789abcdef")), {"refusal": "", "actors": "0123456789abcdef"}),
-        (attrs.evolve(ALLOWED, subject=SubjectVerdict(introspected=True)), {"refusal": "", "actors": "", "introspected": True}),
+        (attrs.evolve(ALLOWED, subject=VerificationResult("0123456789abcdef")), {"refusal": "", "actors": "0123456789abcdef"}),
+        (attrs.evolve(ALLOWED, subject=VerificationResult(introspected=True)), {"refusal": "", "actors": "", "introspected": True}),
         (
-            attrs.evolve(FAILED, subject=SubjectVerdict(refusal="the token\nhas expired")),
+            attrs.evolve(FAILED, subject=VerificationResult(refusal="the token\nhas expired")),
             {"refusal": "the token\ufffdhas expired", "actors": ""},
         ),
     ],

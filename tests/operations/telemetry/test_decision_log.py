@@ -12,7 +12,7 @@ from exchanger.model.entry import Source, TokenTarget
 from exchanger.model.errors import Diagnostic
 from exchanger.model.request import HeaderFields
 from exchanger.model.secret import Secret
-from exchanger.model.token import ErrorKind, FirstLeg, SubjectVerdict
+from exchanger.model.token import ErrorKind, FirstLeg, VerificationResult
 from exchanger.model.trace import SpanContext, TraceContext
 from exchanger.net.reactor import Reactor
 from exchanger.operations.console.bounded_record import bounded
@@ -76,11 +76,11 @@ def test_a_failure_of_the_first_of_two_issuers_names_its_profile() -> None:
 
 @pytest.mark.parametrize("outcome", [ALLOWED, FAILED])
 def test_a_digest_of_actors_is_there_if_the_gate_found_any(outcome: Outcome) -> None:
-    def actors(subject: SubjectVerdict | None) -> object:
+    def actors(subject: VerificationResult | None) -> object:
         return decision_line(record(attrs.evolve(outcome, subject=subject)), "T").get("actors", "no such field")
 
-    assert actors(SubjectVerdict("0123456789abcdef")) == "0123456789abcdef"
-    assert {actors(None), actors(SubjectVerdict())} == {"no such field"}
+    assert actors(VerificationResult("0123456789abcdef")) == "0123456789abcdef"
+    assert {actors(None), actors(VerificationResult())} == {"no such field"}
 
 
 def test_a_refusal_by_the_gate_says_why_once() -> None:
@@ -90,7 +90,7 @@ def test_a_refusal_by_the_gate_says_why_once() -> None:
         diagnostic=Diagnostic.SUBJECT_REJECTED,
         detail=why,
         error_kind=ErrorKind.SUBJECT_REJECTED,
-        subject=SubjectVerdict(refusal=why),
+        subject=VerificationResult(refusal=why),
     )
     line = decision_line(record(refusal), "T")
     assert [name for name, value in line.items() if value == why] == ["detail"]
