@@ -134,8 +134,8 @@ async def test_what_callers_and_operators_learn(style: ErrorStyle, autojump_cloc
     assert denied.status == (502 if style is ErrorStyle.STRICT else 500)
     assert "TXE-3006" in denied.body
     line = decision_line(record(denied), "now")
-    assert {name: value for name, value in line.items() if name in {"claim", "detail", "diagnostic"} or "ed_" in name} == {
-        "diagnostic": "TXE-3006",
+    assert {name: value for name, value in line.items() if name in {"claim", "detail", "code"} or "ed_" in name} == {
+        "code": "TXE-3006",
         "claim": "aud",
         "requested_iss": ISSUER,
         "requested_aud": '["orders"]',
