@@ -22,7 +22,7 @@ from exchanger.model.token import ErrorKind, ExchangedToken, ExchangeFailure, To
 from exchanger.model.token_failure import transport_failure
 from exchanger.net.endpoint import Endpoint
 from exchanger.net.reactor import Reactor
-from exchanger.util.frozen import changer_of
+from exchanger.util.frozen import evolver_of
 
 NO_ACTOR_TOKEN: Final = transport_failure(
     ErrorKind.NO_ACTOR_TOKEN, Diagnostic.NO_ACTOR_TOKEN, detail="the token endpoint returned no actor token"
@@ -41,8 +41,8 @@ _PAUSE_S: Final = 1.0
 _OF_NO_TOKEN: Final = frozenset({"invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope", "invalid_target"})
 _REFUSALS: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 # The issuer's limits refused the request for the actor's token, as they would refuse the exchange: reported like that.
-_with_actor: Final = changer_of(TokenRequest, "actor_token")
-_beside_actor: Final = changer_of(ExchangedToken, "actor_token")
+_with_actor: Final = evolver_of(TokenRequest, "actor_token")
+_beside_actor: Final = evolver_of(ExchangedToken, "actor_token")
 _LIMITED: Final = frozenset({ErrorKind.BREAKER_OPEN, ErrorKind.OVERLOADED})
 
 

@@ -33,7 +33,7 @@ from exchanger.model.trace import SpanContext
 from exchanger.net.answer import EndpointResponse
 from exchanger.net.call import CallPhase, EndpointCall, NoAnswer
 from exchanger.net.pool import Connections
-from exchanger.util.frozen import maker_of
+from exchanger.util.frozen import constructor_of
 
 OVERLOADED: Final = transport_failure(ErrorKind.OVERLOADED, Diagnostic.OVERLOADED, detail="maxInFlight reached for this issuer")
 CROWDED: Final = transport_failure(
@@ -42,8 +42,8 @@ CROWDED: Final = transport_failure(
 
 
 # Of every call.
-_token_call: Final = maker_of(TokenCall)
-_record: Final = maker_of(ExchangeRecord)
+_token_call: Final = constructor_of(TokenCall)
+_record: Final = constructor_of(ExchangeRecord)
 
 
 @final

@@ -19,7 +19,7 @@ from exchanger.exchange.interfaces import Ticket, TokenExchanger
 from exchanger.model.errors import Diagnostic
 from exchanger.model.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest, VerificationResult
 from exchanger.model.token_failure import transport_failure
-from exchanger.util.frozen import changer_of
+from exchanger.util.frozen import evolver_of
 
 # For requests outside ``run``, and for everything in progress at its end.
 STOPPING: Final = transport_failure(ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED, detail="the service is stopping")
@@ -62,7 +62,7 @@ class VerifiedRequest:
 
 
 # Of every token for a caller whose own is judged.
-_with_verdict: Final = changer_of(ExchangedToken, "subject")
+_with_verdict: Final = evolver_of(ExchangedToken, "subject")
 
 
 def _judged(outcome: TokenOutcome, verdict: VerificationResult) -> TokenOutcome:

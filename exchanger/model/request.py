@@ -10,7 +10,7 @@ import attrs
 from exchanger.model.secret import Secret
 from exchanger.model.text import loggable_host, loggable_path, loggable_request_id
 from exchanger.model.trace import NO_TRACE, TraceContext
-from exchanger.util.frozen import quickly_made
+from exchanger.util.frozen import fast_init
 
 
 @final
@@ -30,7 +30,7 @@ NO_FIELDS: Final = HeaderFields(raw=True)
 
 
 @final
-@quickly_made
+@fast_init
 @attrs.frozen(weakref_slot=False)
 class HttpRequest:
     """One HTTP request as the gateway saw it, before any normalisation of host and path.

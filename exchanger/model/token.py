@@ -13,7 +13,7 @@ from exchanger.model.errors import Diagnostic
 from exchanger.model.issuer import Issuer
 from exchanger.model.secret import Secret
 from exchanger.model.trace import NO_TRACE, SpanContext, TraceContext
-from exchanger.util.frozen import quickly_made
+from exchanger.util.frozen import fast_init
 
 ACCESS_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"  # RFC 8693 section 3
 # In place of a response's scope that cannot be read: no scope is this, as each is ASCII (RFC 6749 section 3.3).
@@ -67,7 +67,7 @@ class Cache(enum.Enum):
 
 
 @final
-@quickly_made
+@fast_init
 @attrs.frozen(weakref_slot=False)
 class TokenCall:
     """The token endpoint call behind an outcome; ``duration`` is in seconds, ``http_status`` ``None`` without an answer.
@@ -147,7 +147,7 @@ class IssuedMismatch:
 
 
 @final
-@quickly_made
+@fast_init
 @attrs.frozen(weakref_slot=False)
 class ExchangedToken:
     """The exchange succeeded; ``access_token`` can be sent as a bearer token. Equality ignores where it came from and what is known of it.
@@ -210,7 +210,7 @@ TokenOutcome = ExchangedToken | ExchangeFailure
 
 
 @final
-@quickly_made
+@fast_init
 @attrs.frozen(cache_hash=True, weakref_slot=False)
 class TokenRequest:
     """An exchange to make. Equal requests may share an exchange, whatever their trace contexts.
@@ -258,7 +258,7 @@ class IntrospectionRequest:
 
 
 @final
-@quickly_made
+@fast_init
 @attrs.frozen(weakref_slot=False)
 class ExchangeRecord:
     """One token endpoint call that ended. ``kind`` is ``None`` on success; ``started`` and ``duration`` are those of ``DecisionRecord``.

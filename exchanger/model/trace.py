@@ -14,7 +14,7 @@ from typing import Final, TypeAlias, final
 
 import attrs
 
-from exchanger.util.frozen import quickly_made
+from exchanger.util.frozen import fast_init
 
 # Characters, and members, of ``tracestate`` (https://www.w3.org/TR/trace-context/#tracestate-limits, #list).
 MAX_TRACESTATE: Final = 512
@@ -84,7 +84,7 @@ def _members(text: str) -> list[str]:
 
 
 @final
-@quickly_made
+@fast_init
 @attrs.frozen(weakref_slot=False)
 class TraceContext:
     """W3C trace context and baggage, bounded but otherwise unchanged; "" is absent."""

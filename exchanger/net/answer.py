@@ -6,7 +6,7 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.util.frozen import quickly_made
+from exchanger.util.frozen import fast_init
 
 # Longest body that is read, in bytes; a usual token response is a few KiB.
 MAX_RESPONSE_BYTES: Final = 1024 * 1024
@@ -24,7 +24,7 @@ class TooLarge(enum.Enum):
 
 
 @final
-@quickly_made
+@fast_init
 @attrs.frozen(weakref_slot=False)
 class EndpointResponse:
     """One response. Everything except the status is text of the endpoint, so it is hidden from ``repr``.

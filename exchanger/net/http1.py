@@ -14,7 +14,7 @@ import attrs
 import h11
 
 from exchanger.net.answer import MAX_RESPONSE_BYTES, EndpointResponse, TooLarge, is_redirect, with_cache_control
-from exchanger.util.frozen import maker_of
+from exchanger.util.frozen import constructor_of
 
 # Longest response head, or chunk line, that is accepted, give or take one read; common servers send 8 KiB at most.
 _MAX_HEAD_BYTES: Final = 64 * 1024
@@ -43,7 +43,7 @@ _UNUSUAL: Final = frozenset({b"transfer-encoding", b"upgrade", b"trailer"})
 # All fields that are read.
 _READ: Final = _UNUSUAL | {b"content-length", b"connection", b"www-authenticate", b"retry-after", b"cache-control"}
 
-_response: Final = maker_of(EndpointResponse)
+_response: Final = constructor_of(EndpointResponse)
 
 # Of a usual response: its status, its length, and the other fields of ``EndpointResponse`` before and after the body.
 _Usual = tuple[int, int, tuple[str, ...], str, str]

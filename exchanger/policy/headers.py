@@ -20,7 +20,7 @@ import attrs
 from exchanger.model.entry import HeaderMatch
 from exchanger.model.request import HeaderFields
 from exchanger.policy.path import certain_part, find_surrogate
-from exchanger.util.frozen import quickly_made
+from exchanger.util.frozen import fast_init
 
 # Headers of one entry; the Model Context Protocol needs two or three.
 MAX_HEADERS: Final = 8
@@ -81,7 +81,7 @@ class _Field:
 
 
 @final
-@quickly_made
+@fast_init
 @attrs.frozen(weakref_slot=False)
 class HeaderValues:
     """The values of some headers. ``masked``: a ``!`` in one of them may stand for other characters, or for none."""

@@ -13,7 +13,7 @@ import attrs
 from exchanger.model.entry import PathType
 from exchanger.policy.path import MAX_INTERPRETATIONS, MalformedPath, is_plain_with_query, read_path, without_markers
 from exchanger.policy.prefix import MAX_PREFIX, fold
-from exchanger.util.frozen import quickly_made
+from exchanger.util.frozen import fast_init
 
 # The number of ``!`` in a path that can be read; honest paths have two or three.
 MAX_MARKERS: Final = 64
@@ -103,7 +103,7 @@ def _dropped(text: str, at: int) -> int:
 
 
 @final
-@quickly_made
+@fast_init
 @attrs.frozen(weakref_slot=False)
 class Interpretation:
     """A path as a server may interpret it.

@@ -13,7 +13,7 @@ _become: Final = vars(object)["__class__"].__set__
 _MAKER: Final = "__making__"
 
 
-def quickly_made(cls: type[A]) -> type[A]:
+def fast_init(cls: type[A]) -> type[A]:
     """Have ``cls`` filled by assignments; it is a frozen attrs class of plain fields, perhaps with converters, without ``__weakref__``.
 
     Assignments to a frozen value are refused, so attrs bypasses that field by field, which takes twice as long as all the rest of creating
@@ -45,22 +45,22 @@ def quickly_made(cls: type[A]) -> type[A]:
     return cast("type[A]", made)
 
 
-def maker_of(cls: Callable[P, T]) -> Callable[P, T]:
-    """Return a function that makes values of ``cls``, a ``quickly_made`` class, in two thirds of the time that calling the class takes.
+def constructor_of(cls: Callable[P, T]) -> Callable[P, T]:
+    """Return a function that makes values of ``cls``, a ``fast_init`` class, in two thirds of the time that calling the class takes.
 
     For those made several times a request: calling a class passes through C, calling a function does not.
     """
     return cast("Callable[P, T]", getattr(cls, _MAKER))
 
 
-def changer_of(cls: type[T], *names: str) -> Callable[..., T]:
-    """Return a function of a value of ``cls``, a ``quickly_made`` class, and of new values of the fields ``names``, in this order.
+def evolver_of(cls: type[T], *names: str) -> Callable[..., T]:
+    """Return a function of a value of ``cls``, a ``fast_init`` class, and of new values of the fields ``names``, in this order.
 
     It returns what ``attrs.evolve`` does, in a quarter of the time: that finds out for each value which fields there are.
     """
     fields = [field.name for field in attrs.fields(cls)]  # type: ignore[arg-type]  # it is an attrs class
     values = ", ".join(name if name in names else f"value.{name}" for name in fields)
-    namespace: dict[str, Any] = {"__name__": cls.__module__, "make": maker_of(cls)}
+    namespace: dict[str, Any] = {"__name__": cls.__module__, "make": constructor_of(cls)}
     text = f"def change(value, {', '.join(names)}): return make({values})"
     exec(compile(text, f"<changing of {cls.__qualname__}>", "exec"), namespace)  # noqa: S102 - of names of ours, as above
     return cast("Callable[..., T]", namespace["change"])

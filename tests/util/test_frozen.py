@@ -5,7 +5,7 @@ import inspect
 import attrs
 import pytest
 
-from exchanger.util.frozen import changer_of, quickly_made
+from exchanger.util.frozen import evolver_of, fast_init
 
 
 def lowered(text: str) -> str:
@@ -20,7 +20,7 @@ class Usual:
     fourth: str = attrs.field(default="FOUR", converter=lowered)
 
 
-@quickly_made
+@fast_init
 @attrs.frozen(cache_hash=True, weakref_slot=False)
 class Quick:
     first: int
@@ -62,11 +62,11 @@ def test_what_is_missing_or_unknown_is_refused() -> None:
 
 def test_a_class_whose_values_have_weak_references_is_none() -> None:
     with pytest.raises(TypeError, match="Weak must be without __weakref__"):
-        quickly_made(Weak)
+        fast_init(Weak)
 
 
 def test_a_changed_value_is_what_attrs_makes_of_it() -> None:
-    change = changer_of(Quick, "fourth", "second")
+    change = evolver_of(Quick, "fourth", "second")
     before = Quick(1, third=3)
     known = hash(before)
     changed = change(before, "NEW", "2")

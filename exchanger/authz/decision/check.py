@@ -24,7 +24,7 @@ from exchanger.model.verdict import AMBIGUOUS_AUTHORITY, Ambiguous, AmbiguousPar
 from exchanger.policy.conflicts import contenders, named
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.table import CONFLICT
-from exchanger.util.frozen import maker_of
+from exchanger.util.frozen import constructor_of
 
 TOKEN_EXCHANGE_GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"  # RFC 8693 section 2.1
 
@@ -51,9 +51,9 @@ class DecisionRules:
 _NO_RULES: Final = SubjectRules()
 
 # Of every exchange. Looking up a member of an enum takes 0.2 µs.
-_token_request: Final = maker_of(TokenRequest)
-_pending: Final = maker_of(ExchangePending)
-_allow: Final = maker_of(Allow)
+_token_request: Final = constructor_of(TokenRequest)
+_pending: Final = constructor_of(ExchangePending)
+_allow: Final = constructor_of(Allow)
 _ALLOW_EXCHANGE: Final = DecisionReason.ALLOW_EXCHANGE
 
 

@@ -14,7 +14,7 @@ from exchanger.model.request import HttpRequest
 from exchanger.model.secret import Secret
 from exchanger.model.token import Cache, ErrorKind, FirstLeg, IssuedMismatch, TokenCall, TokenRequest, VerificationResult
 from exchanger.model.trace import SpanContext, trace_id_of
-from exchanger.util.frozen import quickly_made
+from exchanger.util.frozen import fast_init
 
 
 @enum.unique
@@ -50,7 +50,7 @@ class Result(enum.Enum):
 
 
 @final
-@quickly_made
+@fast_init
 @attrs.frozen(cache_hash=True, weakref_slot=False)
 class Allow:
     """The request passes; with ``access_token``, as ``Authorization: Bearer <access_token>``.
@@ -107,7 +107,7 @@ class Deny:
 
 
 @final
-@quickly_made
+@fast_init
 @attrs.frozen(weakref_slot=False)
 class ExchangePending:
     """The answer depends on a token exchange: make ``token_request`` and pass its outcome to ``finish``. ``realm`` is for challenges."""
@@ -132,7 +132,7 @@ class Filter(enum.Enum):
 
 
 @final
-@quickly_made
+@fast_init
 @attrs.frozen(weakref_slot=False)
 class Exchange:
     """The exchange that a decision waited for. ``call`` is ``None`` if none was made, or if the caller left before its end.
@@ -150,7 +150,7 @@ class Exchange:
 
 
 @final
-@quickly_made
+@fast_init
 @attrs.frozen(weakref_slot=False)
 class DecisionRecord:
     """All that observers learn of one answered request: log line, metrics, span and console item are functions of it.

@@ -21,7 +21,7 @@ from exchanger.model.request import NO_FIELDS, HeaderFields, HttpRequest
 from exchanger.model.trace import TraceContext, parse_traceparent
 from exchanger.model.verdict import AmbiguousPart
 from exchanger.net.grpc.routes import CallInfo
-from exchanger.util.frozen import changer_of
+from exchanger.util.frozen import evolver_of
 
 # The pseudo-headers of the request line, and the name of each in a refusal.
 _PARTS: Final = {":authority": AmbiguousPart.AUTHORITY, ":method": AmbiguousPart.METHOD, ":path": AmbiguousPart.PATH}
@@ -37,7 +37,7 @@ _NOT_UTF8: Final = _refusals("{} is not UTF-8")
 _CONTRADICTED: Final = _refusals("the gateway's attributes contradict {}")
 
 # Of every request, where there are traces.
-_in_trace: Final = changer_of(HttpRequest, "trace")
+_in_trace: Final = evolver_of(HttpRequest, "trace")
 
 # PEP 383 (https://peps.python.org/pep-0383/): each byte that is not UTF-8 is one of these characters.
 _BAD_BYTE: Final = re.compile("[\udc80-\udcff]")

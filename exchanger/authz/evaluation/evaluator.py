@@ -20,7 +20,7 @@ from exchanger.model.trace import SpanContext
 from exchanger.net.deferred import Deferred
 from exchanger.net.network import SYSTEM
 from exchanger.policy.current import CurrentPolicy
-from exchanger.util.frozen import changer_of, maker_of
+from exchanger.util.frozen import constructor_of, evolver_of
 
 # The share of a gateway's time that is reserved for the answer's way back, and its bounds in seconds: a late answer becomes a gateway's own
 # error, which ``failure_mode_allow`` would let pass.
@@ -44,9 +44,9 @@ class DecisionObserver(Protocol):
 
 
 # Of every decision, and of every one with an exchange.
-_record: Final = maker_of(DecisionRecord)
-_exchange: Final = maker_of(Exchange)
-_in_trace: Final = changer_of(TokenRequest, "trace")
+_record: Final = constructor_of(DecisionRecord)
+_exchange: Final = constructor_of(Exchange)
+_in_trace: Final = evolver_of(TokenRequest, "trace")
 
 
 def exchange_deadline(deadline: float, now: float) -> float:

@@ -6,7 +6,7 @@ from typing import Final
 from exchanger.model.request import NO_FIELDS, HeaderFields, HttpRequest
 from exchanger.model.secret import Secret
 from exchanger.model.trace import NO_TRACE, TraceContext
-from exchanger.util.frozen import maker_of
+from exchanger.util.frozen import constructor_of
 
 EMPTY_REQUEST: Final = HttpRequest(method="", host="", path="")
 
@@ -15,7 +15,7 @@ READ_FIELDS: Final = frozenset(
     {"access-control-request-method", "authorization", "baggage", "host", "origin", "traceparent", "tracestate", "x-request-id"}
 )
 
-_request: Final = maker_of(HttpRequest)
+_request: Final = constructor_of(HttpRequest)
 _USUAL_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 

@@ -16,7 +16,7 @@ import attrs
 from exchanger.formats.jwt.compact import read_payload
 from exchanger.formats.jwt.refusal import TokenRefused
 from exchanger.formats.strict_json import outline
-from exchanger.util.frozen import maker_of, quickly_made
+from exchanger.util.frozen import constructor_of, fast_init
 
 # Seconds, and part of its lifetime, that a token must have left: it travels to the upstream, whose clock may be ahead.
 MARGIN_S: Final = 5.0
@@ -43,7 +43,7 @@ class Instant:
 
 
 @final
-@quickly_made
+@fast_init
 @attrs.frozen(weakref_slot=False)
 class Life:
     """When a token may be served.
@@ -75,7 +75,7 @@ UNREADABLE: Final = UnreadableExpiry()
 
 
 # Of every token that is kept.
-_life: Final = maker_of(Life)
+_life: Final = constructor_of(Life)
 
 
 def plan_life(now: Instant, age: float, length: float, latest_end: float, chance: float) -> Life | None:

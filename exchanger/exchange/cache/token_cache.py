@@ -27,7 +27,7 @@ from exchanger.model.secret import Secret
 from exchanger.model.token import UNREADABLE_SCOPE, Cache, ExchangedToken, ExchangeFailure, TokenRequest
 from exchanger.net.network import SYSTEM, Network
 from exchanger.net.proxies import EnvironmentProxies
-from exchanger.util.frozen import changer_of
+from exchanger.util.frozen import evolver_of
 from exchanger.util.key_file import KEY_BYTES
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ RENEWED_BY_S: Final = 1.0
 
 
 # Of every token that is kept. Looking up a member of an enum takes 0.2 µs.
-_kept: Final = changer_of(ExchangedToken, "call", "cache", "first_leg")
+_kept: Final = evolver_of(ExchangedToken, "call", "cache", "first_leg")
 _HIT: Final = Cache.HIT
 
 

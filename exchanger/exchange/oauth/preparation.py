@@ -31,7 +31,7 @@ from exchanger.model.token_failure import transport_failure
 from exchanger.model.trace import NO_TRACE
 from exchanger.net.endpoint import Endpoint, HeaderFields, PreparedHead
 from exchanger.net.network import SYSTEM
-from exchanger.util.frozen import maker_of, quickly_made
+from exchanger.util.frozen import constructor_of, fast_init
 
 # Endpoints that are remembered, one for each issuer profile, and constant parts of requests, one for each issuer and target.
 _MAX_ENDPOINTS: Final = 1024
@@ -47,7 +47,7 @@ _UNSIGNED: Final = attrs.evolve(_UNSENDABLE, detail="the client assertion key ca
 
 
 @final
-@quickly_made
+@fast_init
 @attrs.frozen(weakref_slot=False)
 class Prepared:
     """A request that can be sent; ``trace`` are fields of this one alone, for which the head has room."""
@@ -58,7 +58,7 @@ class Prepared:
     trace: HeaderFields = attrs.field(default=(), repr=False)
 
 
-_made: Final = maker_of(Prepared)
+_made: Final = constructor_of(Prepared)
 
 
 @final

@@ -29,7 +29,7 @@ from exchanger.model.token import (
 )
 from exchanger.model.token_failure import INTERNAL_SERVER_ERROR, described, transport_failure
 from exchanger.net.answer import MAX_RESPONSE_BYTES, TooLarge
-from exchanger.util.frozen import maker_of
+from exchanger.util.frozen import constructor_of
 
 _APP_ONLY: Final = 7000114.0  # numbers are read as such
 
@@ -71,7 +71,7 @@ _UNRECOGNISED: Final = {
 _UNRECOGNISED_OTHER: Final = (Diagnostic.UNRECOGNISED_OTHER, "server_error", "internal server error")
 
 # Of every success. Looking up a member of an enum takes 0.2 µs.
-_exchanged: Final = maker_of(ExchangedToken)
+_exchanged: Final = constructor_of(ExchangedToken)
 _MISS: Final = Cache.MISS
 _TOKEN_EXCHANGE: Final = GrantType.TOKEN_EXCHANGE
 

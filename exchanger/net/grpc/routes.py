@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 
 from exchanger.net.deferred import Deferred
 from exchanger.net.grpc.status import GrpcError, StatusCode
-from exchanger.util.frozen import quickly_made
+from exchanger.util.frozen import fast_init
 
 if TYPE_CHECKING:
     from purerpc.server import Service
@@ -27,7 +27,7 @@ MARGIN_S: Final = 0.025
 
 
 @final
-@quickly_made
+@fast_init
 @attrs.frozen(weakref_slot=False)
 class CallInfo:
     """What a method may know of its call besides the messages. ``deadline`` is in seconds of the server's clock, infinite when unset.
