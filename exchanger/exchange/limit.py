@@ -14,7 +14,7 @@ from exchanger.model.errors import Diagnostic
 from exchanger.model.issuer import Issuer
 from exchanger.model.token import ErrorKind, ExchangeFailure, IntrospectionRequest, TokenHistory, TokenOutcome
 from exchanger.model.token_failure import transport_failure
-from exchanger.net.concurrency import ConcurrencyLimit, Entered
+from exchanger.net.concurrency import AdmissionResult, ConcurrencyLimit
 from exchanger.net.reactor import Reactor
 from exchanger.net.timers import NEVER
 
@@ -178,14 +178,14 @@ class LimitedCall(PassThrough):
             if permits in self._held:
                 continue
             entered = permits.enter(self._party, self, part)
-            if entered is Entered.ADMITTED:
+            if entered is AdmissionResult.ADMITTED:
                 self._held.append(permits)
                 continue
-            if entered is Entered.QUEUED and not limits.is_open:
+            if entered is AdmissionResult.QUEUED and not limits.is_open:
                 self._waits, self.queued, self._since = permits, True, self.stage.reactor.now()
                 self.stage.reactor.timers.expect(self, self.deadline)
                 return self
-            if entered is Entered.QUEUED:  # it would wait for nothing
+            if entered is AdmissionResult.QUEUED:  # it would wait for nothing
                 permits.withdraw(self._party, self)
             self._release()
             return BREAKER_OPEN if limits.is_open else OVERLOADED

@@ -23,7 +23,7 @@ T = TypeVar("T", bound=Hashable)
 
 
 @enum.unique
-class Entered(enum.Enum):
+class AdmissionResult(enum.Enum):
     """What an item gets that asks for a permit."""
 
     # The call may be made. It takes a permit until ``leave``.
@@ -35,7 +35,7 @@ class Entered(enum.Enum):
 
 
 # Looked up once, not for each call.
-_ADMITTED: Final = Entered.ADMITTED
+_ADMITTED: Final = AdmissionResult.ADMITTED
 
 
 @final
@@ -68,20 +68,20 @@ class ConcurrencyLimit(Generic[T]):
         """Return what waits."""
         return (item for line in self._waiting.values() for item in line)
 
-    def enter(self, party: Hashable, item: T, part: int = 1) -> Entered:
+    def enter(self, party: Hashable, item: T, part: int = 1) -> AdmissionResult:
         """Return whether ``item``, which ``party`` asks for, may make its call now or waits for a permit."""
         if self.in_flight < self.limit:  # then nothing waits
             self._begin(party)
             return _ADMITTED
         line = self._waiting.get(party)
         if (0 if line is None else len(line) * part) >= self.queue_limit - self.queued:
-            return Entered.FULL
+            return AdmissionResult.FULL
         if line is None:
             line = self._waiting[party] = OrderedDict()
             self._take_turn(party)
         line[item] = None
         self.queued += 1
-        return Entered.QUEUED
+        return AdmissionResult.QUEUED
 
     def release(self, party: Hashable) -> T | None:
         """Record that a call of ``party`` has ended, and return the item that has its permit now, ``None`` without one."""

@@ -8,8 +8,8 @@ class Deferred:
     """An answer that comes later. It waits without a task.
 
     The server sets ``ready`` when it starts to wait. Call it exactly once, with a function that makes the response (of gRPC
-    the serialised one, or on a stream ``Followed``); that may refuse and fail as the handler may. If the request ends first, by a reset, a
-    lost connection, the drain or its deadline, ``leave`` is called instead, once.
+    the serialised one, or on a stream ``StreamContinuation``); that may refuse and fail as the handler may. If the request ends first, by a
+    reset, a lost connection, the drain or its deadline, ``leave`` is called instead, once.
     """
 
     __slots__ = ("ready",)

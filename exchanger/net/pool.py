@@ -28,7 +28,7 @@ from exchanger.model.issuer import ClientCertificate, EndpointProtocol
 from exchanger.model.proxy import Proxy
 from exchanger.net.answer import EndpointResponse
 from exchanger.net.call import CallPhase, EndpointCall, NoAnswer
-from exchanger.net.concurrency import ConcurrencyLimit, Entered
+from exchanger.net.concurrency import AdmissionResult, ConcurrencyLimit
 from exchanger.net.dial import DialAttempt, Dialled, DialLimits, Origin, Unreachable
 from exchanger.net.endpoint import Endpoint, PreparedHead
 from exchanger.net.http2.client import Http2Client
@@ -63,7 +63,7 @@ UNUSED: Final = 5.0
 
 # Members of enums, and the number of one, are looked up once, not for each call.
 _REQUEST_TIMEOUT: Final = int(HTTPStatus.REQUEST_TIMEOUT)
-_ADMITTED: Final = Entered.ADMITTED
+_ADMITTED: Final = AdmissionResult.ADMITTED
 
 _patient_until: Final = operator.attrgetter("patient_until")
 
@@ -134,7 +134,7 @@ class OriginPool:
         entered = self.permits.enter(call.party, call)
         if entered is _ADMITTED:
             self._serve(call)
-        elif entered is Entered.QUEUED:
+        elif entered is AdmissionResult.QUEUED:
             call.queued, call.since = True, self.connections.reactor.now()
             self.connections.reactor.timers.expect(call, call.deadline)
         else:

@@ -354,7 +354,7 @@ def test_a_websocket_is_asked_about_like_any_request(gateway: Gateway) -> None:
 def test_denials_reach_the_client(gateway: Gateway) -> None:
     asked = ((b"/admin", (BEARER,)), (b"/orders", ()), (b"/broken", (BEARER,)), (b"/orders", (b"Authorization: Bearer a b",)))
     statuses = [gateway.ask(target, *lines).status for target, lines in asked]
-    assert statuses == [403, 401, HTTP_GATEWAYS[gateway.kind].form.status(500), 401]
+    assert statuses == [403, 401, HTTP_GATEWAYS[gateway.kind].dialect.status(500), 401]
     challenged = gateway.ask(b"/orders")
     assert 'www-authenticate: bearer realm="' in challenged.head.lower()
     assert (gateway.ask(b"/admin").body == b'{"error":"policy_denied"}') == (gateway.kind is not GatewayKind.NGINX)

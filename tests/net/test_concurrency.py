@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.net.concurrency import MIN_QUEUE, QUEUE_ROUNDS, ConcurrencyLimit, Entered
+from exchanger.net.concurrency import MIN_QUEUE, QUEUE_ROUNDS, AdmissionResult, ConcurrencyLimit
 
 NAMESPACES = ("red", "blue", "green")
 
@@ -27,16 +27,16 @@ class Model:
     def queued(self) -> int:
         return sum(map(len, self.lines.values()))
 
-    def enter(self, namespace: str, item: int) -> Entered:
+    def enter(self, namespace: str, item: int) -> AdmissionResult:
         if self.calls.total() < self.limit:
             self.calls[namespace] += 1
-            return Entered.ADMITTED
+            return AdmissionResult.ADMITTED
         if len(self.lines[namespace]) >= max(QUEUE_ROUNDS * self.limit, MIN_QUEUE) - self.queued:
-            return Entered.FULL
+            return AdmissionResult.FULL
         if not self.lines[namespace]:
             self.turns.append(namespace)
         self.lines[namespace].append(item)
-        return Entered.QUEUED
+        return AdmissionResult.QUEUED
 
     def release(self, namespace: str) -> tuple[str, int] | None:
         self.calls[namespace] -= 1
@@ -87,7 +87,7 @@ def test_it_does_what_the_model_does(limit: int, steps: list[tuple[str, str, int
             asked[number] = namespace
             found = calls.enter(namespace, (namespace, number))
             assert found is model.enter(namespace, number)
-            became[number] += found is not Entered.QUEUED
+            became[number] += found is not AdmissionResult.QUEUED
         elif what == "leave" and model.calls[namespace]:
             served = [calls.release(namespace)]
             assert served == [model.release(namespace)]
@@ -116,9 +116,9 @@ def test_a_newcomer_has_the_next_place_whatever_others_do(limit: int, greedy: in
     calls = ConcurrencyLimit[tuple[str, int]](limit)
     names = [f"greedy-{number}" for number in range(greedy)]
     items = [(name, item) for item in range(limit + 2 * calls.queue_limit + extra) for name in names]
-    under_way = [name for name, item in items if calls.enter(name, (name, item)) is Entered.ADMITTED]
+    under_way = [name for name, item in items if calls.enter(name, (name, item)) is AdmissionResult.ADMITTED]
     assert calls.queued < calls.queue_limit
-    assert calls.enter("quiet", ("quiet", 0)) is Entered.QUEUED
+    assert calls.enter("quiet", ("quiet", 0)) is AdmissionResult.QUEUED
     waited = 0
     while (served := calls.release(under_way.pop(0))) != ("quiet", 0):
         assert served is not None
@@ -133,6 +133,6 @@ def test_a_newcomer_has_the_next_place_whatever_others_do(limit: int, greedy: in
 def test_a_party_with_a_third_part_gets_a_quarter_of_the_queue(limit: int, alone: int) -> None:
     calls = ConcurrencyLimit[int](limit)
     entered = Counter(calls.enter("anybody", item, 3) for item in range(limit + 2000))
-    assert entered == {Entered.ADMITTED: limit, Entered.QUEUED: alone, Entered.FULL: 2000 - alone}
+    assert entered == {AdmissionResult.ADMITTED: limit, AdmissionResult.QUEUED: alone, AdmissionResult.FULL: 2000 - alone}
     others = Counter(calls.enter("known", item) for item in range(2000))
-    assert others[Entered.QUEUED] == (calls.queue_limit - alone) // 2
+    assert others[AdmissionResult.QUEUED] == (calls.queue_limit - alone) // 2

@@ -34,7 +34,7 @@ from exchanger.model.request import HttpRequest
 from exchanger.model.secret import Secret
 from exchanger.model.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome
 from exchanger.net.deferred import Deferred
-from exchanger.net.grpc.routes import CallInfo, Followed
+from exchanger.net.grpc.routes import CallInfo, StreamContinuation
 from exchanger.net.grpc.status import GrpcError, StatusCode
 from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.documents.document import PolicyDocument
@@ -320,7 +320,7 @@ def of_process(response: ProcessingResponse) -> Answer:
 INFO = CallInfo(b"", math.inf, ())  # which neither of them reads
 
 
-async def completed(answer: bytes | Deferred | Followed | None) -> bytes:
+async def completed(answer: bytes | Deferred | StreamContinuation | None) -> bytes:
     assert answer is not None
     return await answered(answer)
 

@@ -25,14 +25,14 @@ from tests.property.strategies_envoy import Asked, check_request, requests
 from tests.property.strategies_policy import documents, rarely, snapshot_of
 from tests.property.test_envoy import INFO, outcomes
 
-FORMS = ("/envoy", "/forward-auth", "/auth-request")
+DIALECTS = ("/envoy", "/forward-auth", "/auth-request")
 
 
-def status_for(form: str, status: int) -> int:
+def status_for(dialect: str, status: int) -> int:
     """Return what a gateway gets for a denial's status: the rule of the reference, written once more."""
-    if form == "/auth-request":
+    if dialect == "/auth-request":
         return status if status == 401 else 403
-    return 403 if form == "/envoy" and status >= 500 else status
+    return 403 if dialect == "/envoy" and status >= 500 else status
 
 
 def is_value(text: str) -> bool:
@@ -40,14 +40,14 @@ def is_value(text: str) -> bool:
     return not any(character < " " or character == "\x7f" for character in text) and text == text.strip(" ")
 
 
-def can_be_stated(form: str, asked: Asked) -> bool:
-    in_target = form != "/envoy" or (asked.path.isascii() and asked.method != "CONNECT")
+def can_be_stated(dialect: str, asked: Asked) -> bool:
+    in_target = dialect != "/envoy" or (asked.path.isascii() and asked.method != "CONNECT")
     return in_target and " " not in asked.path and all(map(is_value, (asked.path, *(value for _, value in asked.headers))))
 
 
-def asked_over_http(form: str, asked: Asked) -> bytes:
+def asked_over_http(dialect: str, asked: Asked) -> bytes:
     fields = ((name.encode(), value.encode()) for name, value in asked.headers)
-    return question(form, asked.path.encode(), *fields, method=asked.method.encode(), host=asked.host.encode())
+    return question(dialect, asked.path.encode(), *fields, method=asked.method.encode(), host=asked.host.encode())
 
 
 def known(record: DecisionRecord) -> DecisionRecord:
@@ -61,17 +61,17 @@ targets = st.sampled_from(["*", "a.example:443", "b.example:443", "http://a.exam
 @settings(max_examples=examples(300))  # the reasons that need a match, a token and an issuer have to turn up
 @given(
     st.lists(rarely(documents(), documents(max_regions=0), one_in=8), min_size=1, max_size=3),
-    st.sampled_from(FORMS),
+    st.sampled_from(DIALECTS),
     st.builds(attrs.evolve, requests, path=requests.map(lambda asked: asked.path) | targets),
     outcomes,
     st.booleans(),
     st.booleans(),
 )
 async def test_the_decision_is_that_of_ext_authz(
-    policy: list[PolicyDocument], form: str, asked: Asked, outcome: TokenOutcome, default_deny: bool, options: bool
+    policy: list[PolicyDocument], dialect: str, asked: Asked, outcome: TokenOutcome, default_deny: bool, options: bool
 ) -> None:
     asked = attrs.evolve(asked, headers=tuple(field for field in asked.headers if field[0] != "x-forwarded-host"))  # the gateway's own
-    assume(can_be_stated(form, asked))
+    assume(can_be_stated(dialect, asked))
     current = CurrentPolicy()
     current.publish(snapshot_of(policy))
     rules = attrs.evolve(RULES, default_deny_unmatched=default_deny, allow_unauthenticated_options=options)
@@ -81,9 +81,9 @@ async def test_the_decision_is_that_of_ext_authz(
     service = HttpAuthz(HttpAuthzSettings(), evaluator, Reactor(), lambda: True, lambda _serving: None)
 
     expected = CheckResponse.FromString(await answered(check.check(check_request(asked, raw=True), INFO)))
-    answer = await ask(service, asked_over_http(form, asked), asked.method.encode() if form == "/envoy" else b"GET")
+    answer = await ask(service, asked_over_http(dialect, asked), asked.method.encode() if dialect == "/envoy" else b"GET")
 
-    event(f"{form} {checked.records[0].outcome.reason.value}")
+    event(f"{dialect} {checked.records[0].outcome.reason.value}")
     assert [known(record) for record in over_http.records] == [known(record) for record in checked.records]
     assert {record.asked_by for record in over_http.records} == {Filter.HTTP}
     if expected.WhichOneof("http_response") == "ok_response":
@@ -92,10 +92,10 @@ async def test_the_decision_is_that_of_ext_authz(
         assert (answer.status, answer.values(b"authorization")) == (200, given_token or own)
         return
     denied = expected.denied_response
-    status = status_for(form, denied.status.code)
+    status = status_for(dialect, denied.status.code)
     assert answer.status == status
-    assert answer.values(b"x-exchanger-status") == ([] if form == "/forward-auth" else [str(denied.status.code).encode()])
-    assert answer.body == (b"" if asked.method == "HEAD" and form == "/envoy" else denied.body.encode())
+    assert answer.values(b"x-exchanger-status") == ([] if dialect == "/forward-auth" else [str(denied.status.code).encode()])
+    assert answer.body == (b"" if asked.method == "HEAD" and dialect == "/envoy" else denied.body.encode())
     assert answer.values(b"authorization") == []
     for name in {option.header.key for option in denied.headers}:
         values = [option.header.value.strip(" ").encode() for option in denied.headers if option.header.key == name]

@@ -50,7 +50,7 @@ class Deliver:
 
 @attrs.frozen
 class Ask:
-    """Something that is lacking is requested; the server responds at once, and the response is on its way."""
+    """Something that is to_refetch is requested; the server responds at once, and the response is on its way."""
 
 
 @attrs.frozen
@@ -107,8 +107,8 @@ class Server:
             case Deliver(count):
                 for _ in range(min(count, len(self.events))):
                     assert self.store.apply(self.events.popleft()) is not None
-            case Ask() if self.store.lacking:
-                self.answers.append(self.objects.get(min(self.store.lacking, key=lambda key: key.name)))
+            case Ask() if self.store.to_refetch:
+                self.answers.append(self.objects.get(min(self.store.to_refetch, key=lambda key: key.name)))
             case Answer(number) if number < len(self.answers) and (found := self.answers.pop(number)) is not None:
                 known = self.store.items.get(found.key)
                 self.store.supply(found)
@@ -134,13 +134,13 @@ def test_any_order_of_fetches_and_events_ends_as_a_fresh_list(history: list[Step
         server.take(Deliver(1))
     while server.answers:
         server.take(Answer(0))
-    event(f"{min(len(server.store.lacking), 2)} lacking")
+    event(f"{min(len(server.store.to_refetch), 2)} to_refetch")
     for _ in NAMES:
         server.take(Ask())
         server.take(Answer(0))
     fresh: ReflectorStore[ConfigMap] = ReflectorStore(limits)
     fresh.replace(server.listed)
-    assert not server.store.lacking
+    assert not server.store.to_refetch
     assert known_content(server.store) == known_content(fresh)
 
 

@@ -17,7 +17,7 @@ from exchanger.policy.quota import NamespaceQuota, over_quota
 from exchanger.policy.selection import ConfigMap, Namespace, advance, select
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.sources.kube.list_watch import Item, Key
-from exchanger.sources.kube.store import Holding
+from exchanger.sources.kube.store import BoundedObjects
 from tests.examples import examples
 from tests.property.strategies_policy import ISSUERS, contents_of
 
@@ -68,7 +68,7 @@ def test_the_first_by_name_are_read(changes: list[tuple[str, int | None]], limit
 def test_what_is_held_depends_on_what_there_is_alone(changes: list[tuple[str, int | None]], limits: NamespaceLimits, told: int) -> None:
     """Except that what there is room for again is held as if there were none, until it comes again."""
     with mock.patch.object(quota_module, "MAX_LISTED", told):
-        held, shown, there = Holding[ConfigMap].within(limits), dict[Key, Item[ConfigMap]](), dict[Key, Item[ConfigMap]]()
+        held, shown, there = BoundedObjects[ConfigMap].within(limits), dict[Key, Item[ConfigMap]](), dict[Key, Item[ConfigMap]]()
         for version, (name, size) in enumerate(changes):
             key = Key("n", name)
             if size is None:
@@ -81,15 +81,15 @@ def test_what_is_held_depends_on_what_there_is_alone(changes: list[tuple[str, in
                 shown.pop(other, None)
                 if other in held.items:
                     shown[other] = held.items[other]
-            afresh = Holding[ConfigMap].within(limits)
+            afresh = BoundedObjects[ConfigMap].within(limits)
             for one in there.values():
                 afresh.put(one)
             assert shown == held.items
             assert held.items.keys() == afresh.items.keys()
-            for lacking in held.lacking:
-                assert held.items[lacking].value.over_quota
-                assert not afresh.items[lacking].value.over_quota
-            others = held.items.keys() - held.lacking
+            for to_refetch in held.to_refetch:
+                assert held.items[to_refetch].value.over_quota
+                assert not afresh.items[to_refetch].value.over_quota
+            others = held.items.keys() - held.to_refetch
             assert {other: held.items[other].value for other in others} == {other: afresh.items[other].value for other in others}
 
 

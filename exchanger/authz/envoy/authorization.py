@@ -31,7 +31,7 @@ from exchanger.authz.envoy.request_fields import (
     request_of_header_map,
     with_gateway_trace,
 )
-from exchanger.authz.envoy.wire import REPLACES, before_token, field, removals, varint
+from exchanger.authz.envoy.wire import REPLACES, field, field_header, removals, varint
 from exchanger.authz.evaluation.evaluator import Evaluator, WaitingRequest
 from exchanger.authz.evaluation.fields import EMPTY_REQUEST, http_request
 from exchanger.model.request import NO_FIELDS, HeaderFields, HttpRequest
@@ -122,7 +122,7 @@ def _ok_with_token(allow: Allow, token: Secret) -> bytes:
 @functools.lru_cache(maxsize=4096)
 def _before_token(size: int, removed: int) -> bytes:
     """Return the bytes before a token of ``size`` bytes in the answer; names of ``removed`` bytes follow it."""
-    option = before_token(size, b"\x12")
+    option = field_header(size, b"\x12")
     header = b"\x12" + varint(len(option) + size + len(REPLACES)) + option
     return _OK + b"\x1a" + varint(len(header) + size + len(REPLACES) + removed) + header
 

@@ -30,7 +30,7 @@ from exchanger.model.request import HttpRequest
 from exchanger.model.secret import Secret
 from exchanger.model.token import Cache, TokenRequest
 from exchanger.net.deferred import Deferred
-from exchanger.net.grpc.routes import CallInfo, Followed, ImmediateStream, Route
+from exchanger.net.grpc.routes import CallInfo, ImmediateStream, Route, StreamContinuation
 
 PROCESS_PATH: Final = b"/envoy.service.ext_proc.v3.ExternalProcessor/Process"
 
@@ -72,12 +72,12 @@ class ExternalProcessor(ExternalProcessorServicer):
         """Return the route of Process. A fault of ours is answered with a denial: a gateway may let requests pass on a gRPC error."""
         return {PROCESS_PATH: ImmediateStream(self.process, instead=_BROKEN)}
 
-    def process(self, message: bytes, call: CallInfo, stream: _Stream | None = None) -> bytes | Deferred | Followed | None:
+    def process(self, message: bytes, call: CallInfo, stream: _Stream | None = None) -> bytes | Deferred | StreamContinuation | None:
         """Answer a serialised ProcessingRequest with a serialised ProcessingResponse, at once unless an exchange is needed.
 
         ``None`` if Envoy waits for no answer. Bytes that are not a ProcessingRequest are denied: callers can cause that, by text that is
         not UTF-8 in an attribute, and a gateway may let requests pass on a gRPC error. ``stream`` is that of an earlier answer, which was
-        ``Followed``.
+        ``StreamContinuation``.
         """
         try:
             request = ProcessingRequest.FromString(message)
@@ -93,9 +93,9 @@ class ExternalProcessor(ExternalProcessorServicer):
         answer = CONTINUED.get(kind)
         if answer is None:  # it may be about a request that has not been decided
             return self._refuse(MISSING_REQUEST, self.evaluator.clock())
-        return answer if stream is None or stream.given is None else Followed(answer, partial(self.process, stream=stream))
+        return answer if stream is None or stream.given is None else StreamContinuation(answer, partial(self.process, stream=stream))
 
-    def _decide(self, message: ProcessingRequest, call: CallInfo, stream: _Stream | None) -> bytes | Deferred | Followed:
+    def _decide(self, message: ProcessingRequest, call: CallInfo, stream: _Stream | None) -> bytes | Deferred | StreamContinuation:
         evaluator = self.evaluator
         started = evaluator.clock()
         if stream is not None:
@@ -117,13 +117,13 @@ class ExternalProcessor(ExternalProcessorServicer):
         encode = partial(self._encode, recall, asked, stream or _Stream())
         return WaitingRequest(evaluator, request, outcome, started, Filter.EXT_PROC, encode).begin(call.deadline)
 
-    def _encode(self, recall: TokenRecall, asked: TokenRequest, stream: _Stream, outcome: Outcome) -> bytes | Followed:
+    def _encode(self, recall: TokenRecall, asked: TokenRequest, stream: _Stream, outcome: Outcome) -> bytes | StreamContinuation:
         """Return the answer. If its token was kept, ask for the response's headers, unless they would change nothing."""
         token = outcome.access_token if outcome.cache is Cache.HIT and isinstance(outcome, Allow) else None
         if token is None or stream.mixed or not recall.asks_upstream(asked):
             return encode_request_headers(outcome)
         stream.given = asked, token
-        return Followed(encode_request_headers(outcome, MODE_WITH_RESPONSE), partial(self.process, stream=stream))
+        return StreamContinuation(encode_request_headers(outcome, MODE_WITH_RESPONSE), partial(self.process, stream=stream))
 
     def _learn(self, message: ProcessingRequest, stream: _Stream) -> None:
         """Tell whether the upstream accepts the token that the request of ``stream`` got. A status that says neither tells nothing."""

@@ -39,10 +39,10 @@ _SCHEME: Final = b"Bearer "
 def authorization(token: Secret, tag: bytes) -> bytes:
     """Return the serialised HeaderValueOption that sets Authorization to ``token``; ``tag`` is that of the field for the value."""
     value = token.reveal().encode("ascii")
-    return before_token(len(value), tag) + value + REPLACES
+    return field_header(len(value), tag) + value + REPLACES
 
 
-def before_token(size: int, tag: bytes) -> bytes:
+def field_header(size: int, tag: bytes) -> bytes:
     """Return the bytes before a token of ``size`` bytes in that option; ``REPLACES`` follows it."""
     header = _KEY + tag + varint(len(_SCHEME) + size) + _SCHEME
     return b"\x0a" + varint(len(header) + size) + header

@@ -18,7 +18,7 @@ from exchanger.authz.decision.check import DENY_UNHEALTHY, MISSING_HTTP
 from exchanger.authz.decision.outcome import ExchangePending, Filter
 from exchanger.authz.evaluation.evaluator import Evaluator, WaitingRequest
 from exchanger.authz.evaluation.fields import EMPTY_REQUEST
-from exchanger.authz.http_authz.forms import FORMS, SECRET, STATUS, Form, answer, read
+from exchanger.authz.http_authz.dialects import DIALECTS, SECRET, STATUS, GatewayDialect, answer, read
 from exchanger.authz.http_authz.settings import ANY, HttpAuthzSettings
 from exchanger.net.deferred import Deferred
 from exchanger.net.http.limits import HttpLimits
@@ -93,7 +93,8 @@ class HttpAuthz:
         settings, reactor = self._settings, self.reactor
         # A fault of ours is a denial, as over gRPC.
         self._forms = tuple(
-            (form.matches, ImmediateHandler(partial(self._decide, form), answer(form, _ANY_QUESTION, DENY_UNHEALTHY))) for form in FORMS
+            (dialect.matches, ImmediateHandler(partial(self._decide, dialect), answer(dialect, _ANY_QUESTION, DENY_UNHEALTHY)))
+            for dialect in DIALECTS
         )
         if settings.tls is not None:
             self._tls = TlsListener(settings.tls, reactor)
@@ -159,18 +160,18 @@ class HttpAuthz:
         self._on_checked(serving)
         return _SERVING if serving else _NOT_SERVING
 
-    def _decide(self, form: Form, question: Request) -> Response | Deferred:
+    def _decide(self, dialect: GatewayDialect, question: Request) -> Response | Deferred:
         evaluator = self.evaluator
         started = evaluator.clock()
-        request = read(form, question, with_headers=evaluator.needs_headers())
+        request = read(dialect, question, with_headers=evaluator.needs_headers())
         if request is None:
             evaluator.decided(EMPTY_REQUEST, MISSING_HTTP, started, Filter.HTTP)
-            return answer(form, question, MISSING_HTTP)
+            return answer(dialect, question, MISSING_HTTP)
         outcome = evaluator.begin(request, started, Filter.HTTP)
         if type(outcome) is not ExchangePending:
-            return answer(form, question, outcome)
+            return answer(dialect, question, outcome)
         # Gateways do not say over HTTP how long they wait, so the exchange has only its own limits.
-        return WaitingRequest(evaluator, request, outcome, started, Filter.HTTP, partial(answer, form, question)).begin(math.inf)
+        return WaitingRequest(evaluator, request, outcome, started, Filter.HTTP, partial(answer, dialect, question)).begin(math.inf)
 
     def _failed(self, fault: BaseException) -> None:
         # Only the type: the message may contain request data.

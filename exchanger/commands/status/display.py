@@ -10,7 +10,7 @@ import attrs
 import orjson
 
 from exchanger.app.grants_file import GrantsSettings
-from exchanger.commands.status.survey import Allowed, DocumentProblem, Policy, Survey
+from exchanger.commands.status.survey import DocumentProblem, NamespaceGrantSummary, Policy, Survey
 from exchanger.commands.tables import Column, Screen, cells
 from exchanger.model.entry import Source
 from exchanger.policy.grants.allowance import ANYTHING, Granted
@@ -173,7 +173,7 @@ def _refused_word(grants: GrantsSettings) -> str:
     return "refused" if grants.enforced else "would be refused"
 
 
-def _allowed(allowed: Allowed) -> list[str]:
+def _allowed(allowed: NamespaceGrantSummary) -> list[str]:
     """Return the lines about a namespace: one for each grant."""
     if not allowed.granted:
         return [f"  {allowed.namespace}: nothing"]
@@ -203,7 +203,7 @@ def _grants_json(grants: GrantsSettings) -> dict[str, object]:
     return {"file": str(grants.path), "mode": mode, "grants": len(grants.grants.grants), "baseline": len(grants.grants.baseline)}
 
 
-def _allowed_json(allowed: Allowed) -> dict[str, object]:
+def _allowed_json(allowed: NamespaceGrantSummary) -> dict[str, object]:
     """Return what a namespace may do, in the words of the grants file; of path prefixes, "" is every path."""
     return {"namespace": allowed.namespace, "granted": [_granted_json(granted) for granted in allowed.granted]}
 

@@ -78,7 +78,7 @@ class Policy:
 
 @final
 @attrs.frozen
-class Allowed:
+class NamespaceGrantSummary:
     """What a Namespace may do: everything in ``granted``, and nothing else."""
 
     namespace: str
@@ -102,7 +102,7 @@ class Survey:
     notices: Notices = NO_NOTICES
     gaps: tuple[str, ...] = ()
     unreadable: tuple[UnreadableNamespace, ...] = ()
-    allowed: tuple[Allowed, ...] = ()
+    allowed: tuple[NamespaceGrantSummary, ...] = ()
 
     @property
     def entries(self) -> int:
@@ -196,7 +196,7 @@ def _policies(change: Change) -> tuple[Policy, ...]:
     return tuple(_policy(document, change.snapshot) for document in sorted(change.documents, key=lambda document: document.source))
 
 
-def _all_allowed(grants: Grants, selected: Mapping[str, tuple[Labels, ...]]) -> tuple[Allowed, ...]:
+def _all_allowed(grants: Grants, selected: Mapping[str, tuple[Labels, ...]]) -> tuple[NamespaceGrantSummary, ...]:
     return tuple(_allowed(grants, name, labels) for name, labels in selected.items()) if grants.limited else ()
 
 
@@ -235,9 +235,9 @@ def _refused(document: EffectiveDocument) -> tuple[DocumentProblem, ...]:
     return tuple(sorted(found, key=lambda problem: -1 if problem.entry is None else problem.entry))
 
 
-def _allowed(grants: Grants, namespace: str, descriptions: tuple[Labels, ...]) -> Allowed:
+def _allowed(grants: Grants, namespace: str, descriptions: tuple[Labels, ...]) -> NamespaceGrantSummary:
     # A cluster has one description of a Namespace.
-    return Allowed(namespace, tuple(granted for one in grants.allowances(namespace, descriptions) for granted in one.granted))
+    return NamespaceGrantSummary(namespace, tuple(granted for one in grants.allowances(namespace, descriptions) for granted in one.granted))
 
 
 def _of_grants(grants: Grants, namespaces: Mapping[str, tuple[Labels, ...]], existing: Mapping[str, bool]) -> Iterator[Notice]:

@@ -423,7 +423,7 @@ def report_unknown(unknown: list[Node], what: str, where: str, missing: list[Fie
         more = f"{text} and {len(unknown) - 1} more" if len(unknown) > 1 else None
         alias = next((field.name for field in missing if name and _plain(name) in field.aliases), "")
         hint = alias or (name and (findings.hints.meant(name, candidates) or _longer(name, candidates))) or ""
-        instead = hint if alias or (name and is_surely(name, hint, candidates)) else ""
+        instead = hint if alias or (name and is_unambiguous(name, hint, candidates)) else ""
         findings.add(codes.UNKNOWN_FIELD, text, key, where, hint=hint, instead=instead, summary="" if number else more)
         named.add(hint)
     return frozenset(named - {""})
@@ -436,7 +436,7 @@ def _report_unindented(name: str, outside: list[Node], where: str, findings: Fin
     findings.add(codes.UNKNOWN_FIELD, text, outside[0], where, advice=f"Indent {names} below {name}.")
 
 
-def is_surely(name: str, hint: str, candidates: Collection[str]) -> bool:
+def is_unambiguous(name: str, hint: str, candidates: Collection[str]) -> bool:
     """Return whether ``hint``, one of ``candidates``, is the only one that ``name`` can be a slip for."""
     if not hint or _plain(name) == _plain(hint):
         return bool(hint)

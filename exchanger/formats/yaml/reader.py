@@ -17,7 +17,7 @@ from yaml.events import AliasEvent, CollectionEndEvent, DocumentStartEvent, Even
 from yaml.events import CollectionStartEvent as StartEvent
 
 from exchanger.formats.yaml.nodes import Mapping, Node, Scalar, ScalarKind, Sequence
-from exchanger.formats.yaml.syntax import Meant, meant
+from exchanger.formats.yaml.syntax import Suggestion, meant
 from exchanger.model.codes import policy as codes
 from exchanger.model.codes.code import Code
 from exchanger.model.codes.problem import Problem
@@ -59,11 +59,11 @@ class UnreadableYaml:
     line: int | None = None
     column: int | None = attrs.field(default=None, eq=False)
     code: Code = attrs.field(default=codes.NOT_YAML, eq=False, repr=False, kw_only=True)
-    meant: Meant | None = attrs.field(default=None, eq=False, repr=False, kw_only=True)
+    meant: Suggestion | None = attrs.field(default=None, eq=False, repr=False, kw_only=True)
 
     def problem(self, what: str, code: Code | None = None) -> Problem:
         """Return this as a problem of ``what``, the first words of the sentence, with ``code`` instead of its own."""
-        better = self.meant or Meant(self.column)
+        better = self.meant or Suggestion(self.column)
         text = f"{what} {self.reason}"
         return Problem(code or self.code, text, line=self.line, column=better.column, hint=better.hint, instead=better.instead)
 

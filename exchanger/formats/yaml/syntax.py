@@ -35,7 +35,7 @@ _QUOTE: Final = "to put it in quotation marks"
 
 @final
 @attrs.frozen
-class Meant:
+class Suggestion:
     """A better place, ``column``, for a mistake in syntax, what was probably meant, and the YAML to write there if that is certain."""
 
     column: int | None
@@ -43,24 +43,24 @@ class Meant:
     instead: str = ""
 
 
-def meant(line: str, column: int, said: str) -> Meant | None:
+def meant(line: str, column: int, said: str) -> Suggestion | None:
     """Return what was probably meant in ``line``, where the parser ``said`` something about ``column``; ``None`` if that is unknown."""
     line = line[:_MAX_LINE]
     if (found := _STAR.search(line)) and len(found[0]) <= MAX_QUOTED:
         quoted = f'"{found[0]}"'
-        return Meant(found.start() + 1, quoted, quoted)
+        return Suggestion(found.start() + 1, quoted, quoted)
     if (at := line.find("{{")) >= 0:
-        return Meant(at + 1, RENDER)
+        return Suggestion(at + 1, RENDER)
     if (value := _with_colon(line, column, said)) is not None:
         return value
     if line[column - 1 : column] == "\t" or "\t" in line[: len(line) - len(line.lstrip())]:
-        return Meant(line.index("\t") + 1, "spaces instead of the tab")
+        return Suggestion(line.index("\t") + 1, "spaces instead of the tab")
     if (found := _RESERVED.search(line)) and found.start() + 1 == column and len(found[0]) <= MAX_QUOTED:
-        return Meant(column, _QUOTE)
+        return Suggestion(column, _QUOTE)
     return None
 
 
-def _with_colon(line: str, column: int, said: str) -> Meant | None:
+def _with_colon(line: str, column: int, said: str) -> Suggestion | None:
     """Return the value with a colon and a blank in it whose colon is at ``column``: YAML takes it for a mapping."""
     at = column - 1
     if line[at : at + 1] != ":" or not any(words in said for words in _COLON_SAID):
@@ -74,7 +74,7 @@ def _with_colon(line: str, column: int, said: str) -> Meant | None:
     if not is_plain or len(value) > MAX_QUOTED:
         return None
     key = line[:start].rstrip(": \t")
-    return Meant(start + 1, _QUOTE if _SENSITIVE.search(key[-MAX_QUOTED:]) else f'"{value}"')
+    return Suggestion(start + 1, _QUOTE if _SENSITIVE.search(key[-MAX_QUOTED:]) else f'"{value}"')
 
 
 def is_template(node: Node | None) -> bool:

@@ -16,9 +16,9 @@ from exchanger.net.grpc.call import Arrived, Call, Event
 from exchanger.net.grpc.connection import Connection
 from exchanger.net.grpc.routes import (
     MARGIN_S,
-    Followed,
     Immediate,
     ImmediateStream,
+    StreamContinuation,
     StreamHandler,
     StreamMethod,
     UnaryMethod,
@@ -50,7 +50,7 @@ class _Waiting:
 @final
 @attrs.define(eq=False)
 class _Following:
-    """A stream with an answer that was ``Followed``: ``handler`` gets its messages. ``idle``: that was its last answer.
+    """A stream with an answer that was ``StreamContinuation``: ``handler`` gets its messages. ``idle``: that was its last answer.
 
     ``over`` is called just before its deadline.
     """
@@ -143,7 +143,7 @@ class Dispatcher:
                 self._put_off(ready)
 
     def drain(self) -> None:
-        """End the streams that ``Followed`` answers left idle, a bounded number in a turn, and others as soon as they are."""
+        """End the streams that ``StreamContinuation`` answers left idle, a bounded number in a turn, and others as soon as they are."""
         self._draining = True
         if self._following:
             self._put_off([Arrived(following.call) for following in self._following.values()])
@@ -183,14 +183,14 @@ class Dispatcher:
         if call.info.deadline != NEVER:
             self._reactor.timers.expect(waiting, call.info.deadline)
 
-    def _on_ready(self, waiting: _Waiting, make_response: Callable[[], bytes | Followed]) -> None:
+    def _on_ready(self, waiting: _Waiting, make_response: Callable[[], bytes | StreamContinuation]) -> None:
         call, connection = waiting.call, self._connection
         del self._deferred[call.stream_id]
         waiting.due = NEVER
         waiting.deferred.ready = _nobody  # no cycle is left for the garbage collector
         try:
             response = make_response()
-            if type(response) is Followed:
+            if type(response) is StreamContinuation:
                 self._follow(call, response)
             elif type(call.route) is Immediate:
                 connection.respond(call, response)
@@ -312,7 +312,7 @@ class Dispatcher:
                 answer = handler(message, call.info)
                 if type(answer) is bytes:
                     connection.send(call, answer)
-                elif type(answer) is Followed:
+                elif type(answer) is StreamContinuation:
                     self._follow(call, answer)
                 elif answer is not None:
                     self._defer(call, _deferred(answer))
@@ -333,7 +333,7 @@ class Dispatcher:
         following.idle = False
         return following.handler
 
-    def _follow(self, call: Call, answer: Followed) -> None:
+    def _follow(self, call: Call, answer: StreamContinuation) -> None:
         """Send ``answer``; ``_advance``, which comes next, ends the call if the server is draining."""
         self._connection.send(call, answer.response)
         following = self._following.get(call.stream_id)
@@ -344,7 +344,7 @@ class Dispatcher:
             self._reactor.timers.expect(following, call.info.deadline - MARGIN_S)
 
     def _end_if_idle(self, call: Call) -> None:
-        """End a stream with OK if a ``Followed`` answer left it idle, and none of its messages has begun to arrive."""
+        """End a stream with OK if a ``StreamContinuation`` answer left it idle, and none of its messages has begun to arrive."""
         following = self._following.get(call.stream_id)
         if following is not None and following.idle and not (call.messages or call.partial):
             self._finish(call)
@@ -380,7 +380,7 @@ class Dispatcher:
         return not self.blocked and self._connection.has_room(call)
 
 
-def _nobody(_make_response: Callable[[], bytes | Followed]) -> None:
+def _nobody(_make_response: Callable[[], bytes | StreamContinuation]) -> None:
     """No one waits for this answer."""
 
 

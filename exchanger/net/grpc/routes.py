@@ -58,12 +58,12 @@ class CallInfo:
 
 
 # Answers one message of a stream.
-StreamHandler = Callable[[bytes, CallInfo], "bytes | Deferred | Followed | None"]
+StreamHandler = Callable[[bytes, CallInfo], "bytes | Deferred | StreamContinuation | None"]
 
 
 @final
 @attrs.frozen
-class Followed:
+class StreamContinuation:
     """An answer on a stream whose later messages go to ``handler`` instead of the route's.
 
     Until the next message the stream may be silent for any time, without a task, and nothing is lost if it ends first: it ends with OK when

@@ -11,7 +11,7 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.formats.yaml.fields import MAX_ITEMS, Field, Fields, FieldType, Findings, Hints, Table, empty, is_surely
+from exchanger.formats.yaml.fields import MAX_ITEMS, Field, Fields, FieldType, Findings, Hints, Table, empty, is_unambiguous
 from exchanger.formats.yaml.nodes import Mapping, Node, text_of
 from exchanger.formats.yaml.text_rules import EVERY_METHOD, NOT_BLANK, TextRule
 from exchanger.model.authority import MAX_TEXT, WILDCARD, HostReading, normalise_policy_host, read_authority, read_host
@@ -238,7 +238,7 @@ def _read_action(entry: Fields, issuers: frozenset[str], scopes: tuple[MatchScop
     if action and action not in ACTIONS:
         hint = entry.findings.hints.meant(action, ACTIONS)
         # To allow is never suggested as the only answer: it opens.
-        instead = hint if hint != ALLOW and is_surely(action, hint, ACTIONS) else ""
+        instead = hint if hint != ALLOW and is_unambiguous(action, hint, ACTIONS) else ""
         entry.problem(codes.UNKNOWN_ACTION, "action", f"must be exchange, deny or allow, not {quoted(action)}", hint=hint, instead=instead)
     exchange = entry.mapping("exchange", required=wanted)
     if exchange is None:
@@ -254,7 +254,7 @@ def _read_action(entry: Fields, issuers: frozenset[str], scopes: tuple[MatchScop
     if issuer and issuer not in issuers:
         known = sorted(issuers) if len(issuers) <= MAX_CANDIDATES else []
         hint = entry.findings.hints.meant(issuer, known)
-        instead = hint if is_surely(issuer, hint, known) else ""
+        instead = hint if is_unambiguous(issuer, hint, known) else ""
         text = f"references unknown issuer profile {quoted(issuer)}"
         exchange.problem(codes.UNKNOWN_ISSUER, ISSUER, text, hint=bounded(hint), instead=_plain_scalar(instead))
     if target_known and not (scope or resources or audiences or exchange.meant & {"scope", "resources", "audiences"}):

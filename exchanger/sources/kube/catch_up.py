@@ -21,7 +21,7 @@ import trio
 
 from exchanger.policy.selection import ConfigMap
 from exchanger.sources.kube.list_watch import ApiFailure, FailureKind, Key, Lister
-from exchanger.sources.kube.retry import Pace, ReflectorStep, Retry
+from exchanger.sources.kube.retry import ReflectorStep, Retry, RetryTimer
 from exchanger.sources.kube.settings import ReflectorSettings
 from exchanger.sources.kube.store import Complete, ReflectorStore, list_all, older, reaches
 
@@ -117,10 +117,10 @@ class CatchUp:
     # The lists since the last event.
     _lists: list[_Listed] = attrs.field(factory=list, init=False, repr=False)
     _news: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _pace: Pace = attrs.field(init=False)
+    _pace: RetryTimer = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._pace = Pace(self.settings, self.random)
+        self._pace = RetryTimer(self.settings, self.random)
 
     def fall_behind(self, replaced: Iterable[str] = ()) -> None:
         """Count the store as behind from now on; ``replaced`` are Namespaces that took the names of others."""

@@ -45,12 +45,12 @@ class Refetch:
     _turn: int = attrs.field(default=0, init=False)
 
     def look(self) -> None:
-        """See whether anything is lacking: a store has changed."""
-        if any(store.lacking for store in self.stores.values()):
+        """See whether anything has to be fetched again: a store has changed."""
+        if any(store.to_refetch for store in self.stores.values()):
             self._wanted.set()
 
     async def run(self) -> None:
-        """Fetch what is lacking until cancelled."""
+        """Fetch what has to be fetched again, until cancelled."""
         while True:
             await self._wanted.wait()
             self._wanted = trio.Event()
@@ -62,10 +62,10 @@ class Refetch:
 
     def _take(self) -> list[tuple[str, Key]]:
         """Return the scopes and keys to fetch next: one ConfigMap of each namespace in turn."""
-        lacking = {key: scope for scope, store in self.stores.items() for key in store.lacking}
-        self._tried &= lacking.keys()
+        to_refetch = {key: scope for scope, store in self.stores.items() for key in store.to_refetch}
+        self._tried &= to_refetch.keys()
         by_namespace: defaultdict[str, list[str]] = defaultdict(list)
-        for key in lacking.keys() - self._tried:
+        for key in to_refetch.keys() - self._tried:
             by_namespace[key.namespace].append(key.name)
         self._served = {namespace: self._served.get(namespace, 0) for namespace in by_namespace}
         waiting = [
@@ -76,7 +76,7 @@ class Refetch:
         chosen = [key for *_, key in sorted(waiting, key=lambda one: (one[0], one[1], one[2].namespace))[:MAX_FETCHED]]
         self._turn += 1
         self._served.update((key.namespace, self._turn) for key in chosen)
-        return [(lacking[key], key) for key in chosen]
+        return [(to_refetch[key], key) for key in chosen]
 
     async def _fetch(self, scope: str, store: ReflectorStore[ConfigMap], key: Key) -> None:
         self._tried.add(key)
@@ -91,5 +91,5 @@ class Refetch:
                         if is_ahead:
                             self.overtaken()
                         self.changed(scope, changed)
-        if key not in store.lacking:
+        if key not in store.to_refetch:
             self._tried.discard(key)

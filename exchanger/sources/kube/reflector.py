@@ -29,7 +29,7 @@ import trio
 
 from exchanger.net.network import SYSTEM
 from exchanger.sources.kube.list_watch import ApiFailure, FailureKind, ListWatch, Opened, Page, ReflectorObserver, WatchEvent
-from exchanger.sources.kube.retry import MAX_SERVER_ERRORS, Pace, ReflectorStep, Retry, WatchDeadline, WatchHealth, after_failure
+from exchanger.sources.kube.retry import MAX_SERVER_ERRORS, ReflectorStep, Retry, RetryTimer, WatchDeadline, WatchHealth, after_failure
 from exchanger.sources.kube.settings import ReflectorSettings
 from exchanger.sources.kube.store import Complete, ReflectorStore, discontinuity, gather_initial, list_all, older
 
@@ -63,12 +63,12 @@ class Reflector(Generic[T]):
     random: Random = SYSTEM.random
     connected: bool = attrs.field(default=False, init=False)
     store: ReflectorStore[T] = attrs.field(init=False)
-    _pace: Pace = attrs.field(init=False)
+    _pace: RetryTimer = attrs.field(init=False)
     health: WatchHealth = attrs.field(init=False)
     _state: ReflectorStep = attrs.field(default=ReflectorStep.LIST, init=False)
-    # When everything is compared next, if nothing is lacking.
+    # When everything is compared next, if nothing has to be fetched again.
     _planned_at: float = attrs.field(default=math.inf, init=False)
-    # When something was lacking that was not before, and the earliest comparison for that.
+    # When something had to be fetched again that had not before, and the earliest comparison for that.
     _lacking_since: float = attrs.field(default=-math.inf, init=False)
     _reread_from: float = attrs.field(default=-math.inf, init=False)
     # Whether the server may offer initial events; once it did not, they are not requested again.
@@ -93,7 +93,7 @@ class Reflector(Generic[T]):
     def __attrs_post_init__(self) -> None:
         self.store = ReflectorStore(self.settings.list_bounds.limits)
         self.health = WatchHealth(self.settings)
-        self._pace = Pace(self.settings, self.random)
+        self._pace = RetryTimer(self.settings, self.random)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow the resource until cancelled; ``started()`` once the store has the first complete state.
@@ -259,7 +259,7 @@ class Reflector(Generic[T]):
                     self._caught_up_from = now if prompt else now + self.settings.caught_up
                 continue
             before = self.store.version
-            if not self.store.lacking:
+            if not self.store.to_refetch:
                 self._lacking_since = trio.current_time()
             changed = self.store.apply(event)
             if changed is None:
@@ -381,7 +381,7 @@ class Reflector(Generic[T]):
     @property
     def _compare_at(self) -> float:
         """When everything is compared next."""
-        if not self.store.lacking:
+        if not self.store.to_refetch:
             return self._planned_at
         return min(self._planned_at, max(self._reread_from, self._lacking_since + FETCHED_S))
 

@@ -107,7 +107,7 @@ def _after_look(kind: FailureKind) -> ReflectorStep:
 
 @final
 @attrs.define(eq=False)
-class Pace:
+class RetryTimer:
     """Waits after failures: one back-off for the server's, one for lost places in its history; ``hurried`` shortens both."""
 
     settings: ReflectorSettings

@@ -60,21 +60,21 @@ def _is_number(version: str) -> bool:
 
 @final
 @attrs.define(eq=False)
-class Holding(Generic[T]):
+class BoundedObjects(Generic[T]):
     """Objects by key. With ``quota``, a ConfigMap without room is kept without its document and labels.
 
-    If there are many, only their versions are kept. ``lacking`` are those that have room again: their content is known once the server
+    If there are many, only their versions are kept. ``to_refetch`` are those that have room again: their content is known once the server
     sends it again, and until then they count as missing.
     """
 
     quota: NamespaceQuota | None = None
     items: dict[Key, Item[T]] = attrs.field(factory=dict, init=False, repr=False)
-    lacking: set[Key] = attrs.field(factory=set, init=False, repr=False)
+    to_refetch: set[Key] = attrs.field(factory=set, init=False, repr=False)
     # The versions of the objects that are not in ``items``.
     _versions: dict[Key, str] = attrs.field(factory=dict, init=False, repr=False)
 
     @classmethod
-    def within(cls, limits: NamespaceLimits | None) -> "Holding[T]":
+    def within(cls, limits: NamespaceLimits | None) -> "BoundedObjects[T]":
         """Return an empty holding with these limits for each namespace."""
         return cls(None if limits is None else NamespaceQuota(limits))
 
@@ -86,14 +86,14 @@ class Holding(Generic[T]):
         if self.quota is None or not isinstance(item.value, ConfigMap):
             return (key,)
         near = self.quota.put(key.namespace, key.name, item.value.size)
-        self.lacking.discard(key)
+        self.to_refetch.discard(key)
         return self._moved(self.quota, key.namespace, near, item)
 
     def drop(self, key: Key) -> tuple[Key, ...]:
         """Forget an object; return the keys of others, as ``put`` does."""
         self.items.pop(key, None)
         self._versions.pop(key, None)
-        self.lacking.discard(key)
+        self.to_refetch.discard(key)
         return () if self.quota is None else self._moved(self.quota, key.namespace, self.quota.drop(key.namespace, key.name))
 
     def version_of(self, key: Key) -> str | None:
@@ -109,7 +109,7 @@ class Holding(Generic[T]):
         """Return whether ``item`` repeats the known object."""
         known = self.items.get(item.key)
         if known is not None and isinstance(known.value, ConfigMap) and known.value.over_quota:
-            return known.resource_version == item.resource_version and item.key not in self.lacking
+            return known.resource_version == item.resource_version and item.key not in self.to_refetch
         return known == item
 
     def _moved(self, quota: NamespaceQuota, namespace: str, near: tuple[str, ...], put: Item[T] | None = None) -> tuple[Key, ...]:
@@ -121,9 +121,9 @@ class Holding(Generic[T]):
             is_empty = known is None or (isinstance(known.value, ConfigMap) and bool(known.value.over_quota))
             is_read = quota.is_read(namespace, key.name)
             if is_read and is_empty:
-                self.lacking.add(key)
+                self.to_refetch.add(key)
             elif not is_read:
-                self.lacking.discard(key)
+                self.to_refetch.discard(key)
             if not quota.is_listed(namespace, key.name):
                 if known is not None:
                     del self.items[key]
@@ -151,7 +151,7 @@ class Complete(Generic[T]):
 
     items: tuple[Item[T], ...]
     resource_version: str
-    held: Holding[T] | None = attrs.field(default=None, eq=False, repr=False)
+    held: BoundedObjects[T] | None = attrs.field(default=None, eq=False, repr=False)
 
 
 @final
@@ -166,11 +166,11 @@ class ReflectorStore(Generic[T]):
     version: str = attrs.field(default="", init=False)
     # ``version``, or the one of a supplied object if that is later: the server's is no lower.
     newest: str = attrs.field(default="", init=False)
-    _held: Holding[T] = attrs.field(init=False)
+    _held: BoundedObjects[T] = attrs.field(init=False)
 
     @_held.default
-    def _nothing(self) -> Holding[T]:
-        return Holding.within(self.limits)
+    def _nothing(self) -> BoundedObjects[T]:
+        return BoundedObjects.within(self.limits)
 
     @property
     def items(self) -> Mapping[Key, Item[T]]:
@@ -178,9 +178,9 @@ class ReflectorStore(Generic[T]):
         return self._held.items
 
     @property
-    def lacking(self) -> AbstractSet[Key]:
+    def to_refetch(self) -> AbstractSet[Key]:
         """The objects that there is room for again and that have been kept without their content."""
-        return self._held.lacking
+        return self._held.to_refetch
 
     def has(self, key: Key, version: str) -> bool:
         """Return whether this version of an object is known, or a later one."""
@@ -198,7 +198,7 @@ class ReflectorStore(Generic[T]):
     def replace(self, complete: Complete[T]) -> None:
         """Replace the known state by ``complete``, whatever its version."""
         if complete.held is None:
-            self._held = Holding.within(self.limits)
+            self._held = BoundedObjects.within(self.limits)
             for item in complete.items:
                 self._held.put(item)
         else:
@@ -206,12 +206,12 @@ class ReflectorStore(Generic[T]):
         self.version = self.newest = complete.resource_version
 
     def supply(self, item: Item[T]) -> tuple[Key, ...]:
-        """Take the content of an object that was lacking, unless a newer version is known; return the keys of the objects that it changed.
+        """Take the content of a refetched object, unless a newer version is known; return the keys of the objects that it changed.
 
         The object may be newer than ``version``: its older events, which are still to come, are then skipped.
         """
         known = self.version_of(item.key)
-        if item.key not in self._held.lacking or known is None or not reaches(item.resource_version, known):
+        if item.key not in self._held.to_refetch or known is None or not reaches(item.resource_version, known):
             return ()
         if older(self.newest, item.resource_version):
             self.newest = item.resource_version
@@ -311,7 +311,7 @@ async def list_all(lister: Lister[T], bounds: ListBounds) -> Complete[T] | ApiFa
 
 
 async def _list_all(lister: Lister[T], bounds: ListBounds) -> Complete[T] | ApiFailure:
-    held: Holding[T] = Holding.within(bounds.limits)
+    held: BoundedObjects[T] = BoundedObjects.within(bounds.limits)
     version = token = ""
     for _ in range(bounds.max_pages):
         page = await lister.list_page(limit=bounds.page_size, continue_token=token)
@@ -340,7 +340,7 @@ async def gather_initial(
     The caller bounds the wait; ``extend`` is called for each event. Changes may occur between the objects, since the server continues while
     it sends (https://kubernetes.io/docs/reference/using-api/api-concepts/#streaming-lists).
     """
-    held: Holding[T] = Holding.within(bounds.limits)
+    held: BoundedObjects[T] = BoundedObjects.within(bounds.limits)
     async for event in events:
         extend()
         match event:

@@ -9,7 +9,7 @@ import trio
 from exchanger.model.secret import Secret
 from exchanger.model.token import ExchangedToken, TokenOutcome, TokenRequest
 from exchanger.net.deferred import Deferred
-from exchanger.net.grpc.routes import Followed
+from exchanger.net.grpc.routes import StreamContinuation
 from tests.net.grpc.later import Pending
 
 Done = Callable[[TokenOutcome], None]
@@ -68,14 +68,14 @@ class BrokenExchanger:
         raise RuntimeError(request.subject_token.reveal())
 
 
-async def answered(answer: bytes | Deferred | Followed) -> bytes:
+async def answered(answer: bytes | Deferred | StreamContinuation) -> bytes:
     """Return the answer when it is there; leave when cancelled."""
     if not isinstance(answer, Deferred):
         return answer if isinstance(answer, bytes) else answer.response
     ready = trio.Event()
-    made: list[Callable[[], bytes | Followed]] = []
+    made: list[Callable[[], bytes | StreamContinuation]] = []
 
-    def on_ready(make_response: Callable[[], bytes | Followed]) -> None:
+    def on_ready(make_response: Callable[[], bytes | StreamContinuation]) -> None:
         made.append(make_response)
         ready.set()
 

@@ -21,7 +21,7 @@ from exchanger.exchange.cache.token_cache import TokenCache
 from exchanger.model.issuer import CachePolicy
 from exchanger.model.secret import Secret
 from exchanger.model.token import Cache, ExchangedToken, TokenOutcome, TokenRequest
-from exchanger.net.grpc.routes import MARGIN_S, Followed
+from exchanger.net.grpc.routes import MARGIN_S, StreamContinuation
 from exchanger.net.grpc.status import StatusCode
 from exchanger.net.network import SYSTEM
 from exchanger.policy.current import CurrentPolicy
@@ -209,7 +209,7 @@ async def test_one_user_who_is_always_refused_affects_none_of_a_thousand(mock_cl
         for _ in range(5):
             for number in range(1000):
                 answer = here.service.process(asked(ORDERS, f"user-{number}").SerializeToString(), INFO)
-                if isinstance(answer, Followed):
+                if isinstance(answer, StreamContinuation):
                     answer.handler(refusal if number == 7 else accepted, INFO)
         once = Counter({f"user-{number}": 1 for number in range(1000)})
         assert here.exchanger.made == once + Counter({"user-7": 1})

@@ -53,13 +53,13 @@ def port(
     return HttpAuthz(settings or HttpAuthzSettings(), evaluator, Reactor(), lambda: serving, ([] if told is None else told).append)
 
 
-def question(form: str, path: bytes, *fields: Field, method: bytes = b"GET", host: bytes = HOST) -> bytes:
+def question(dialect: str, path: bytes, *fields: Field, method: bytes = b"GET", host: bytes = HOST) -> bytes:
     """Return the question about a request in one of the three forms: ``/envoy``, ``/forward-auth`` or ``/auth-request``."""
-    if form == "/envoy":
+    if dialect == "/envoy":
         return message(b"/envoy" + path, (b"Host", host), *fields, method=method)
-    prefix = STATING[form]
+    prefix = STATING[dialect]
     stated = ((prefix + b"Method", method), (prefix + b"Host", host), (prefix + b"Uri", path))
-    return message(form.encode(), (b"Host", b"exchanger:3003"), *stated, *fields)
+    return message(dialect.encode(), (b"Host", b"exchanger:3003"), *stated, *fields)
 
 
 def message(target: bytes, *fields: Field, method: bytes = b"GET") -> bytes:

@@ -17,7 +17,7 @@ from tests.authz.http_authz.asking import Field, ask, connect, message, port, qu
 
 SECRET = "a-secret-of-the-gateway"
 BEARER = (b"Authorization", b"Bearer old")
-FORMS = ("/envoy", "/forward-auth", "/auth-request")
+DIALECTS = ("/envoy", "/forward-auth", "/auth-request")
 ORDERS = question("/envoy", b"/orders", BEARER)
 
 
@@ -47,7 +47,7 @@ async def guarded(folder: Path, records: Records | None = None) -> HttpAuthz:
 async def test_without_the_secret_nothing_is_looked_at(tmp_path: Path, shown: tuple[Field, ...]) -> None:
     records = Records()
     service = await guarded(tmp_path, records)
-    asked = [question(form, b"/orders", BEARER, *shown) for form in FORMS]
+    asked = [question(dialect, b"/orders", BEARER, *shown) for dialect in DIALECTS]
     asked += [message(target, (b"Host", b"h"), *shown) for target in (b"/healthz", b"/nothing", b"/forward-auth")]
     for data in asked:
         answer = await ask(service, data)
@@ -69,11 +69,11 @@ async def test_without_the_secret_the_first_answer_ends_the_connection(tmp_path:
     assert service.unauthorized == 1
 
 
-@pytest.mark.parametrize("form", FORMS)
-async def test_with_the_secret_questions_are_answered_and_it_goes_nowhere(tmp_path: Path, form: str) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_with_the_secret_questions_are_answered_and_it_goes_nowhere(tmp_path: Path, dialect: str) -> None:
     records = Records()
     service = await guarded(tmp_path, records)
-    received = await raw_answer(service, question(form, b"/orders", BEARER, (b"x-exchanger-SECRET", SECRET.encode())))
+    received = await raw_answer(service, question(dialect, b"/orders", BEARER, (b"x-exchanger-SECRET", SECRET.encode())))
 
     assert responses(received)[0].status == 200
     assert service.unauthorized == 0
@@ -88,9 +88,9 @@ async def test_health_is_that_of_the_service(serving: bool, status: int) -> None
     assert (await ask(port(serving=serving), message(b"/healthz", (b"Host", b"h"), method=b"PUT"))).status == 405
 
 
-@pytest.mark.parametrize("form", FORMS)
-async def test_questions_are_answered_in_order_on_one_connection(form: str) -> None:
-    asked = [question(form, b"/orders", BEARER), question(form, b"/admin", BEARER), question(form, b"/public", BEARER)]
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_questions_are_answered_in_order_on_one_connection(dialect: str) -> None:
+    asked = [question(dialect, b"/orders", BEARER), question(dialect, b"/admin", BEARER), question(dialect, b"/public", BEARER)]
     found = responses(await raw_answer(port(), b"".join(asked)))
 
     assert [(answer.status, answer.values(b"authorization")) for answer in found] == [
@@ -100,22 +100,22 @@ async def test_questions_are_answered_in_order_on_one_connection(form: str) -> N
     ]
 
 
-@pytest.mark.parametrize("form", FORMS)
-async def test_an_upgrade_is_answered_like_any_request(form: str) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_an_upgrade_is_answered_like_any_request(dialect: str) -> None:
     upgrade = ((b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"))
-    data = question(form, b"/orders", BEARER, *upgrade) + question(form, b"/admin", BEARER)
+    data = question(dialect, b"/orders", BEARER, *upgrade) + question(dialect, b"/admin", BEARER)
     found = responses(await raw_answer(port(), data))
     assert [answer.status for answer in found] in ([200, 403], [200])
     assert found[0].values(b"authorization") == [b"Bearer new"]
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("framing", ["length", "chunks"])
-async def test_a_body_is_read_and_ignored(form: str, framing: str) -> None:
-    body = question(form, b"/admin")
+async def test_a_body_is_read_and_ignored(dialect: str, framing: str) -> None:
+    body = question(dialect, b"/admin")
     field = (b"Content-Length", b"%d" % len(body)) if framing == "length" else (b"Transfer-Encoding", b"chunked")
     sent = body if framing == "length" else b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
-    data = question(form, b"/orders", BEARER, field) + sent + question(form, b"/public")
+    data = question(dialect, b"/orders", BEARER, field) + sent + question(dialect, b"/public")
     assert [answer.status for answer in responses(await raw_answer(port(), data))] == [200, 200]
 
 
@@ -132,7 +132,7 @@ async def test_an_expected_go_ahead_is_given() -> None:
     assert responses(received)[0].status == 200
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize(
     "fields",
     [
@@ -149,22 +149,22 @@ async def test_an_expected_go_ahead_is_given() -> None:
     ],
     ids=str,
 )
-async def test_a_message_with_two_meanings_is_refused_and_ends_the_connection(form: str, fields: tuple[Field, ...]) -> None:
+async def test_a_message_with_two_meanings_is_refused_and_ends_the_connection(dialect: str, fields: tuple[Field, ...]) -> None:
     records = Records()
-    smuggled = question(form, b"/orders", BEARER)
-    received = await raw_answer(port(records=records), question(form, b"/orders", BEARER, *fields) + b"0\r\n\r\n" + smuggled)
+    smuggled = question(dialect, b"/orders", BEARER)
+    received = await raw_answer(port(records=records), question(dialect, b"/orders", BEARER, *fields) + b"0\r\n\r\n" + smuggled)
 
     assert [answer.status for answer in responses(received)] in ([400], [501])
     assert b"authorization" not in received.lower()
     assert records.records == []
 
 
-@pytest.mark.parametrize("form", FORMS)
-async def test_a_request_head_over_60_kib_or_with_300_headers_gets_431(form: str) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_request_head_over_60_kib_or_with_300_headers_gets_431(dialect: str) -> None:
     for size, status in ((60 * 1024, 200), (65 * 1024, 431)):
-        assert (await ask(port(), question(form, b"/orders", BEARER, (b"X-Large", b"x" * size)))).status == status
+        assert (await ask(port(), question(dialect, b"/orders", BEARER, (b"X-Large", b"x" * size)))).status == status
     many = tuple((b"X", b"y") for _ in range(300))
-    assert (await ask(port(), question(form, b"/orders", BEARER, *many))).status == 431
+    assert (await ask(port(), question(dialect, b"/orders", BEARER, *many))).status == 431
 
 
 async def test_a_slow_head_ends_the_connection(autojump_clock: trio.testing.MockClock) -> None:
@@ -178,9 +178,9 @@ async def test_a_slow_head_ends_the_connection(autojump_clock: trio.testing.Mock
 
 
 async def test_a_fault_is_a_denial_in_each_form_and_is_not_told() -> None:
-    for form, status in zip(FORMS, (403, 500, 403), strict=True):
+    for dialect, status in zip(DIALECTS, (403, 500, 403), strict=True):
         with capture_logs() as lines:
-            received = await raw_answer(port(BrokenExchanger()), question(form, b"/orders", (b"Authorization", b"Bearer canary-token")))
+            received = await raw_answer(port(BrokenExchanger()), question(dialect, b"/orders", (b"Authorization", b"Bearer canary-token")))
         assert [line["event"] for line in lines] == ["http_authz.handler_failed"]
         assert responses(received)[0].status == status
         assert b"canary" not in received

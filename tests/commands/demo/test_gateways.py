@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from exchanger.authz.http_authz.forms import AUTH_REQUEST, ENVOY, FORWARD_AUTH
+from exchanger.authz.http_authz.dialects import AUTH_REQUEST, ENVOY, FORWARD_AUTH
 from exchanger.commands.demo.command import run_demo
 from exchanger.commands.demo.envoy import FilterMode, find_envoy
 from exchanger.commands.demo.gateways.kinds import HTTP_GATEWAYS, GatewayKind, GatewayPlaces, HttpGateway, find_program, with_texts
@@ -129,7 +129,7 @@ def test_what_the_upstream_answers_is_expected_through_each_gateway(scenario: Sc
             assert (status, expected) == (200, scenario)
         else:
             assert isinstance(expected, OneRequest | LooseRequest)
-            assert expected.expected.status == gateway.form.status(status) != 200
+            assert expected.expected.status == gateway.dialect.status(status) != 200
 
 
 def denial(name: str) -> OneRequest:
@@ -141,7 +141,7 @@ def denial(name: str) -> OneRequest:
 def test_denials_are_expected_as_the_gateway_passes_them_on() -> None:
     asked, broken, refused = denial("missing-bearer"), denial("malformed"), denial("invalid-target")
     by_http, nginx, caddy = (HTTP_GATEWAYS[kind] for kind in (GatewayKind.ENVOY_HTTP, GatewayKind.NGINX, GatewayKind.CADDY))
-    assert (by_http.form, nginx.form, caddy.form) == (ENVOY, AUTH_REQUEST, FORWARD_AUTH)
+    assert (by_http.dialect, nginx.dialect, caddy.dialect) == (ENVOY, AUTH_REQUEST, FORWARD_AUTH)
     assert [caddy.passed_on(one) for one in (asked, broken, refused)] == [asked, broken, refused]
     assert by_http.passed_on(broken) == attrs.evolve(broken, expected=attrs.evolve(broken.expected, status=403))
     assert [by_http.passed_on(one) for one in (asked, refused)] == [asked, refused]

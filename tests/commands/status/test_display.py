@@ -10,7 +10,7 @@ import pytest
 
 from exchanger.app.grants_file import GrantsSettings
 from exchanger.commands.status.display import Header, as_json, as_text
-from exchanger.commands.status.survey import Allowed, DocumentProblem, Policy, Survey
+from exchanger.commands.status.survey import DocumentProblem, NamespaceGrantSummary, Policy, Survey
 from exchanger.commands.tables import Screen
 from exchanger.model.codes.manifests import NAMESPACE_NOT_ENABLED
 from exchanger.model.entry import Source
@@ -118,10 +118,10 @@ GRANTED = Survey(
     ("a", "b"),
     (Policy(Source("a", "p"), 1, not_granted=(DocumentProblem(1, 4, "POL-2001", "entries[1] is outside"),)), Policy(Source("b", "p"), 1)),
     allowed=(
-        Allowed(
+        NamespaceGrantSummary(
             "a", (Granted(frozenset({"h", "*.h"}), frozenset({"/x"}), frozenset({"deny", "exchange"}), frozenset({"*"}), (), (), ("s",)),)
         ),
-        Allowed("b", ()),
+        NamespaceGrantSummary("b", ()),
     ),
 )
 HEADER = Header("s", None, grants=GrantsSettings(Path("grants.yaml"), grants=Grants((NamespaceGrant(frozenset("a"), None),))))

@@ -7,7 +7,7 @@ import attrs
 import trio
 
 from exchanger.net.deferred import Deferred
-from exchanger.net.grpc.routes import Followed
+from exchanger.net.grpc.routes import StreamContinuation
 
 
 @final
@@ -16,7 +16,7 @@ class Pending(Deferred):
     """Runs ``run`` until it has the answer or the call is over."""
 
     run: Callable[[], Awaitable[bytes]]
-    ready: Callable[[Callable[[], bytes | Followed]], None] = lambda _make_response: None
+    ready: Callable[[Callable[[], bytes | StreamContinuation]], None] = lambda _make_response: None
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
 
     def __attrs_post_init__(self) -> None:

@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.net.deferred import Deferred
-from exchanger.net.grpc.routes import CallInfo, Followed, Immediate, Route, UnaryMethod
+from exchanger.net.grpc.routes import CallInfo, Immediate, Route, StreamContinuation, UnaryMethod
 from exchanger.net.grpc.server import Addresses, GrpcServer, ServerSettings
 from exchanger.net.grpc.status import StatusCode
 from exchanger.net.reactor import Reactor
@@ -56,7 +56,7 @@ class Waiting(Deferred):
 
     message: bytes
     fault: Exception | None = None
-    ready: Callable[[Callable[[], bytes | Followed]], None] = print
+    ready: Callable[[Callable[[], bytes | StreamContinuation]], None] = print
 
     def give(self) -> None:
         self.ready(lambda: self.message)

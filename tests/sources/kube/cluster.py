@@ -186,7 +186,7 @@ def source(
 
 
 @attrs.frozen
-class Followed:
+class FollowedCluster:
     cluster: Cluster
     record: Record
     source: KubernetesSource
@@ -195,12 +195,12 @@ class Followed:
 @asynccontextmanager
 async def following(
     cluster: Cluster, *, namespaces: tuple[str, ...] = (), max_staleness: float = 0.0, run_sync: RunSync = at_once
-) -> AsyncGenerator[Followed]:
+) -> AsyncGenerator[FollowedCluster]:
     """Follow ``cluster`` from its first version on; afterwards nothing may be left of it."""
     record = Record(run_sync)
     followed = source(cluster, record, namespaces=namespaces, max_staleness=max_staleness)
     async with trio.open_nursery() as nursery:
         await nursery.start(followed.run)
-        yield Followed(cluster, record, followed)
+        yield FollowedCluster(cluster, record, followed)
         nursery.cancel_scope.cancel()
     assert cluster.server.watchers == []

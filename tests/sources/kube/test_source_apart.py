@@ -12,7 +12,7 @@ from exchanger.policy.grants.reader import read_grants
 from exchanger.sources.kube.index import STEP, PolicyIndex
 from exchanger.sources.kube.settings import CAUGHT_UP_S
 from exchanger.sources.kube.source import AGREE_S, LOOK_S
-from tests.sources.kube.cluster import REFUSED, SELECTED, Cluster, Followed, Record, deny, following, source
+from tests.sources.kube.cluster import REFUSED, SELECTED, Cluster, FollowedCluster, Record, deny, following, source
 
 LIMIT_S = 60.0
 # Seconds in which what is held is released once every feed follows: the watch counts after one, and is looked at.
@@ -170,7 +170,7 @@ async def test_events_received_while_a_recreated_namespace_settles_are_not_lost(
         await followed.record.until(lambda: followed.record.denies("/late"), 20)
 
 
-def age(followed: Followed) -> float:
+def age(followed: FollowedCluster) -> float:
     found = followed.source.snapshot_age()
     assert found is not None
     return found

@@ -16,7 +16,7 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.authz.http_authz.forms import AUTH_REQUEST, ENVOY, FORWARD_AUTH, Form
+from exchanger.authz.http_authz.dialects import AUTH_REQUEST, ENVOY, FORWARD_AUTH, GatewayDialect
 from exchanger.commands.demo import DemoError
 from exchanger.commands.demo.envoy import envoy_command, find_envoy
 from exchanger.commands.scenarios.answer import Reached
@@ -76,7 +76,7 @@ class HttpGateway:
         guide: The file with its configuration.
         find: Returns the path of its program; raises ``DemoError`` if there is none.
         process: Writes the configuration, the last argument, and all that it needs into a folder; returns how to run the program.
-        form: How it states requests, and to which status the service turns that of a denial.
+        dialect: How it states requests, and to which status the service turns that of a denial.
         remark: What clients get of a denial that has another status or body than the service's decision, in a sentence.
         passes_bodies: Whether a denial's body reaches the client.
         all_hosts: Texts of the configuration, and what makes the gateway serve every host, on loopback alone, in their place.
@@ -86,7 +86,7 @@ class HttpGateway:
     guide: str
     find: Callable[[], str]
     process: Callable[[str, Path, GatewayPlaces, str], GatewayProcess]
-    form: Form
+    dialect: GatewayDialect
     all_hosts: Mapping[str, str]
     remark: str = ""
     passes_bodies: bool = True
@@ -103,14 +103,14 @@ class HttpGateway:
         """Return ``scenario`` with what clients get of its denial. Scenarios of several requests have none."""
         match scenario:
             case OneRequest(expected=expected) if expected.upstream is Reached.NOT and self.passes_bodies:
-                return attrs.evolve(scenario, expected=attrs.evolve(expected, status=self.form.status(expected.status)))
+                return attrs.evolve(scenario, expected=attrs.evolve(expected, status=self.dialect.status(expected.status)))
             case OneRequest(expected=expected) if expected.upstream is Reached.NOT:
-                status = self.form.status(expected.status)
+                status = self.dialect.status(expected.status)
                 challenge = "".join(expected.challenges[:1]) if status == _UNAUTHORIZED else ""
                 return LooseRequest(scenario.name, scenario.watch, scenario.call, ExpectedAnswer(status, challenge=challenge))
             case LooseRequest(expected=expected) if expected.status != OK:
                 error = expected.error if self.passes_bodies else ""
-                return attrs.evolve(scenario, expected=attrs.evolve(expected, status=self.form.status(expected.status), error=error))
+                return attrs.evolve(scenario, expected=attrs.evolve(expected, status=self.dialect.status(expected.status), error=error))
             case _:
                 return scenario
 
@@ -178,7 +178,7 @@ HTTP_GATEWAYS: Final[Mapping[GatewayKind, HttpGateway]] = MappingProxyType(
             guide="envoy.yaml",
             find=find_envoy,
             process=_envoy,
-            form=ENVOY,
+            dialect=ENVOY,
             remark="Envoy takes a 5xx for a failed call, so the service denies with 403 instead",
             all_hosts={
                 'domains: [api.example.com]            # never "*": name each host that has policies': 'domains: ["*"]',
@@ -193,7 +193,7 @@ HTTP_GATEWAYS: Final[Mapping[GatewayKind, HttpGateway]] = MappingProxyType(
             guide="nginx.conf",
             find=lambda: _find("NGINX", "nginx", "apt-get install nginx"),
             process=_nginx,
-            form=AUTH_REQUEST,
+            dialect=AUTH_REQUEST,
             remark="NGINX passes on 401 and 403 alone, with a body of its own, so the service denies with 403 instead of any other status",
             passes_bodies=False,
             all_hosts={"server_name api.example.com;": "server_name ~.;", f"listen {_LISTEN}": f"listen 127.0.0.1:{_LISTEN}"},
@@ -203,7 +203,7 @@ HTTP_GATEWAYS: Final[Mapping[GatewayKind, HttpGateway]] = MappingProxyType(
             guide="Caddyfile",
             find=lambda: _find("Caddy", "caddy", "apt-get install caddy"),
             process=_caddy,
-            form=FORWARD_AUTH,
+            dialect=FORWARD_AUTH,
             all_hosts={f"http://api.example.com:{_LISTEN} {{\n": f"http://:{_LISTEN} {{\n\tbind 127.0.0.1\n"},
         ),
         GatewayKind.TRAEFIK: HttpGateway(
@@ -211,7 +211,7 @@ HTTP_GATEWAYS: Final[Mapping[GatewayKind, HttpGateway]] = MappingProxyType(
             guide="traefik.yaml",
             find=lambda: _find("Traefik", "traefik", "https://doc.traefik.io/traefik/getting-started/"),
             process=_traefik,
-            form=FORWARD_AUTH,
+            dialect=FORWARD_AUTH,
             all_hosts={"Host(`api.example.com`)": "PathPrefix(`/`)"},
         ),
     }

@@ -12,15 +12,15 @@ from tests.authz.envoy.exchangers import FakeExchanger
 from tests.authz.envoy.test_authorization import Records
 from tests.authz.http_authz.asking import Field, ask, message, port, question
 
-FORMS = ("/envoy", "/forward-auth", "/auth-request")
+DIALECTS = ("/envoy", "/forward-auth", "/auth-request")
 BEARER = (b"Authorization", b"Bearer old")
 MISSING = {"/envoy": 403, "/forward-auth": 500, "/auth-request": 403}
 
 
-@pytest.mark.parametrize("form", FORMS)
-async def test_an_exchange_hands_out_the_new_token(form: str) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_an_exchange_hands_out_the_new_token(dialect: str) -> None:
     exchanger, records = FakeExchanger(), Records()
-    answer = await ask(port(exchanger, records), question(form, b"/orders/1?x=y", BEARER))
+    answer = await ask(port(exchanger, records), question(dialect, b"/orders/1?x=y", BEARER))
 
     assert (answer.status, answer.values(b"authorization"), answer.body) == (200, [b"Bearer new"], b"")
     assert answer.values(b"cache-control") == [b"no-store"]
@@ -29,10 +29,10 @@ async def test_an_exchange_hands_out_the_new_token(form: str) -> None:
     assert record.asked_by is Filter.HTTP
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("own", [(), (b"Basic  a:b",), (b"Bearer \xe9\xff",), (b"a", b"b")], ids=["none", "other", "bytes", "two"])
-async def test_without_an_exchange_the_callers_own_header_returns_byte_for_byte(form: str, own: tuple[bytes, ...]) -> None:
-    answer = await ask(port(), question(form, b"/public", *((b"Authorization", value) for value in own)))
+async def test_without_an_exchange_the_callers_own_header_returns_byte_for_byte(dialect: str, own: tuple[bytes, ...]) -> None:
+    answer = await ask(port(), question(dialect, b"/public", *((b"Authorization", value) for value in own)))
 
     assert (answer.status, answer.values(b"authorization")) == (200, list(own))
 
@@ -50,30 +50,30 @@ async def test_without_an_exchange_the_callers_own_header_returns_byte_for_byte(
 async def test_a_denial_has_the_status_that_its_gateway_understands(
     path: bytes, fields: tuple[Field, ...], real: int, statuses: tuple[int, ...]
 ) -> None:
-    for form, status in zip(FORMS, statuses, strict=True):
-        if form == "/envoy" and not path.isascii():
+    for dialect, status in zip(DIALECTS, statuses, strict=True):
+        if dialect == "/envoy" and not path.isascii():
             continue  # HTTP's own grammar refuses it first
-        answer = await ask(port(), question(form, path, *fields))
+        answer = await ask(port(), question(dialect, path, *fields))
         assert answer.status == status
-        assert answer.values(b"x-exchanger-status") == ([str(real).encode()] if form != "/forward-auth" else [])
+        assert answer.values(b"x-exchanger-status") == ([str(real).encode()] if dialect != "/forward-auth" else [])
         assert answer.values(b"authorization") == []
         assert answer.values(b"content-type") == [b"application/json"]
         assert json.loads(answer.body)["error"]
         assert len(answer.values(b"www-authenticate")) == (real == 401)
 
 
-def stated(form: str, **changed: bytes | tuple[bytes, ...] | None) -> bytes:
+def stated(dialect: str, **changed: bytes | tuple[bytes, ...] | None) -> bytes:
     """Return a question about a request that is allowed, with its statement ``changed``: another value, several, or none."""
-    prefix = "X-Forwarded-" if form == "/forward-auth" else "X-Original-"
+    prefix = "X-Forwarded-" if dialect == "/forward-auth" else "X-Original-"
     fields: list[Field] = []
     values: dict[str, bytes | tuple[bytes, ...] | None] = {"Method": b"GET", "Host": b"other.example.com", "Uri": b"/public"}
     for name, value in (values | changed).items():
         given = () if value is None else value if isinstance(value, tuple) else (value,)
         fields += [((prefix + name).encode() if name in values else name.encode(), one) for one in given]
-    return message(form.encode(), (b"Host", b"exchanger"), *fields)
+    return message(dialect.encode(), (b"Host", b"exchanger"), *fields)
 
 
-@pytest.mark.parametrize("form", ["/forward-auth", "/auth-request"])
+@pytest.mark.parametrize("dialect", ["/forward-auth", "/auth-request"])
 @pytest.mark.parametrize(
     "changed",
     [
@@ -92,22 +92,22 @@ def stated(form: str, **changed: bytes | tuple[bytes, ...] | None) -> bytes:
     ],
     ids=str,
 )
-async def test_a_request_that_is_not_stated_once_and_readably_is_refused(form: str, changed: dict[str, bytes | None]) -> None:
+async def test_a_request_that_is_not_stated_once_and_readably_is_refused(dialect: str, changed: dict[str, bytes | None]) -> None:
     records = Records()
     service = port(records=records)
-    assert (await ask(service, stated(form))).status == 200
-    answer = await ask(service, stated(form, **changed))
+    assert (await ask(service, stated(dialect))).status == 200
+    answer = await ask(service, stated(dialect, **changed))
 
-    assert answer.status == MISSING[form]
+    assert answer.status == MISSING[dialect]
     assert [record.outcome.reason for record in records.records][1:] == [DecisionReason.MISSING_HTTP_ATTRIBUTES]
     assert "missing HTTP request attributes" in json.loads(answer.body)["message"]
 
 
-@pytest.mark.parametrize("form", FORMS)
-async def test_http_1_0_gets_the_same_decision_and_its_connection_ends(form: str) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_http_1_0_gets_the_same_decision_and_its_connection_ends(dialect: str) -> None:
     service = port()
     for path, status in ((b"/public", 200), (b"/orders", 200), (b"/admin", 403)):
-        newer = question(form, path, BEARER)
+        newer = question(dialect, path, BEARER)
         answer = await ask(service, newer.replace(b"HTTP/1.1\r\n", b"HTTP/1.0\r\n", 1))
         assert answer.status == status
         assert answer.values(b"connection") == [b"close"]
@@ -115,25 +115,25 @@ async def test_http_1_0_gets_the_same_decision_and_its_connection_ends(form: str
         assert (answer.status, answer.values(b"authorization")) == (expected.status, expected.values(b"authorization"))
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("version", [b"0.9", b"1.2", b"2.0", b"3.0", b"1.1.1"])
-async def test_other_versions_of_http_get_400(form: str, version: bytes) -> None:
-    answer = await ask(port(), question(form, b"/public", BEARER).replace(b"HTTP/1.1\r\n", b"HTTP/%b\r\n" % version, 1))
+async def test_other_versions_of_http_get_400(dialect: str, version: bytes) -> None:
+    answer = await ask(port(), question(dialect, b"/public", BEARER).replace(b"HTTP/1.1\r\n", b"HTTP/%b\r\n" % version, 1))
     assert answer.status == 400
 
 
-@pytest.mark.parametrize("form", FORMS)
-async def test_http_1_0_with_a_transfer_encoding_gets_400(form: str) -> None:
-    chunked = question(form, b"/public", BEARER, (b"Transfer-Encoding", b"chunked"))
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_http_1_0_with_a_transfer_encoding_gets_400(dialect: str) -> None:
+    chunked = question(dialect, b"/public", BEARER, (b"Transfer-Encoding", b"chunked"))
     answer = await ask(port(), chunked.replace(b"HTTP/1.1\r\n", b"HTTP/1.0\r\n", 1) + b"0\r\n\r\n")
     assert answer.status == 400
 
 
 @pytest.mark.parametrize("twin", ["X_Forwarded_Uri", "x-forwarded_uri", "X_Forwarded-Host", "X_FORWARDED_METHOD"])
 async def test_a_twin_with_an_underscore_is_refused(twin: str) -> None:
-    for form in ("/forward-auth", "/auth-request"):
-        spelled = twin if form == "/forward-auth" else twin.lower().replace("forwarded", "original")
-        assert (await ask(port(), stated(form, **{spelled: b"/public"}))).status == MISSING[form]
+    for dialect in ("/forward-auth", "/auth-request"):
+        spelled = twin if dialect == "/forward-auth" else twin.lower().replace("forwarded", "original")
+        assert (await ask(port(), stated(dialect, **{spelled: b"/public"}))).status == MISSING[dialect]
 
 
 async def test_a_request_behind_envoy_needs_a_path() -> None:
@@ -145,8 +145,8 @@ async def test_a_request_behind_envoy_needs_a_path() -> None:
     "uri", [b"/public#/../orders", b"/public%23", b"/orders#x", b"http://api.example.com/admin", b"http://other/admin"]
 )
 async def test_a_fragment_or_an_absolute_form_hides_nothing(uri: bytes) -> None:
-    for form in ("/forward-auth", "/auth-request"):
-        answer = await ask(port(), question(form, uri, BEARER))
+    for dialect in ("/forward-auth", "/auth-request"):
+        answer = await ask(port(), question(dialect, uri, BEARER))
         assert answer.status != 200 or uri == b"/public%23"
 
 
@@ -158,8 +158,8 @@ async def test_statements_for_other_gateways_are_not_read() -> None:
     )
     assert (await ask(port(), question("/forward-auth", b"/admin", BEARER, *forged))).status == 403
     forged = tuple((name.replace(b"Original", b"Forwarded"), value) for name, value in forged)
-    for form in ("/auth-request", "/envoy"):
-        assert (await ask(port(), question(form, b"/admin", BEARER, *forged))).status == 403
+    for dialect in ("/auth-request", "/envoy"):
+        assert (await ask(port(), question(dialect, b"/admin", BEARER, *forged))).status == 403
 
 
 async def test_the_gateways_configuration_chooses_the_form() -> None:
@@ -173,13 +173,13 @@ async def test_the_gateways_configuration_chooses_the_form() -> None:
 MOVED = attrs.evolve(PRIMARY, subject=SubjectRules(("x-user-token",)))
 
 
-@pytest.mark.parametrize("form", FORMS)
-async def test_headers_that_held_the_token_are_named_where_the_gateway_removes_them(form: str) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_headers_that_held_the_token_are_named_where_the_gateway_removes_them(dialect: str) -> None:
     service = port()
     service.evaluator.rules = attrs.evolve(RULES, issuers=RULES.issuers.insert("primary", MOVED))
-    answer = await ask(service, question(form, b"/orders", (b"X-User-Token", b"old")))
+    answer = await ask(service, question(dialect, b"/orders", (b"X-User-Token", b"old")))
 
     assert (answer.status, answer.values(b"authorization")) == (200, [b"Bearer new"])
     removed = b",".join(answer.values(b"x-envoy-auth-headers-to-remove")).split(b",")
-    assert (b"x-user-token" in removed) == (b"x_user_token" in removed) == (form == "/envoy")
-    assert (await ask(service, question(form, b"/orders", (b"X-User-Token", b"old"), (b"X_User_Token", b"a")))).status in {400, 403}
+    assert (b"x-user-token" in removed) == (b"x_user_token" in removed) == (dialect == "/envoy")
+    assert (await ask(service, question(dialect, b"/orders", (b"X-User-Token", b"old"), (b"X_User_Token", b"a")))).status in {400, 403}

@@ -1,7 +1,7 @@
 """The forms in which gateways state the request that they ask about, and in which each understands an answer. Pure.
 
-The gateway's configuration chooses the form by the path that it asks. Nothing in a request does, so a client cannot choose how its request
-is read.
+The gateway's configuration chooses the dialect by the path that it asks. Nothing in a request does, so a client cannot choose how its
+request is read.
 
 Sources: https://www.envoyproxy.io/docs/envoy/latest/api-v3/extensions/filters/http/ext_authz/v3/ext_authz.proto (``http_service``),
 https://doc.traefik.io/traefik/reference/routing-configuration/http/middlewares/forwardauth/,
@@ -43,7 +43,7 @@ def _raw(value: str) -> str:
 
 @final
 @attrs.frozen
-class Statement:
+class ForwardedRequest:
     """The request line of the original request, as a gateway states it. The path has its query and is in the form of ``_raw``."""
 
     method: str
@@ -53,7 +53,7 @@ class Statement:
 
 @final
 @attrs.frozen
-class Form:
+class GatewayDialect:
     """One way to ask: ``matches`` the target of a question, reads the ``statement`` in it (``None`` if there is no clear one).
 
     ``stating`` are the fields that it reads, which are not the client's. ``status`` is the status that the gateway gets for a denial's own.
@@ -62,16 +62,16 @@ class Form:
     """
 
     matches: Callable[[str], bool]
-    statement: Callable[[Request], Statement | None]
+    statement: Callable[[Request], ForwardedRequest | None]
     stating: frozenset[str]
     status: Callable[[int], int]
     tells_status: bool = False
     names_removed: bool = False
 
 
-def read(form: Form, question: Request, *, with_headers: bool) -> HttpRequest | None:
+def read(dialect: GatewayDialect, question: Request, *, with_headers: bool) -> HttpRequest | None:
     """Return the request that ``question`` is about, ``None`` if it does not state exactly one. ``with_headers``: with all its fields."""
-    stated = form.statement(question)
+    stated = dialect.statement(question)
     if stated is None or not (_is_method(stated.method) and _is_authority(stated.host)):
         return None
     if not (_is_target(stated.path) or (stated.method == "CONNECT" and not stated.path)):  # which has no path
@@ -81,15 +81,15 @@ def read(form: Form, question: Request, *, with_headers: bool) -> HttpRequest | 
         if name in READ_FIELDS and name != "host":  # which was stated
             text = value if value.isascii() else value.encode("latin-1").decode("utf-8", "replace")
             fields[name] = f"{fields[name]},{text}" if name in fields else text
-    every = HeaderFields(tuple(_fields_of_client(form, question)), raw=True) if with_headers else NO_FIELDS
+    every = HeaderFields(tuple(_fields_of_client(dialect, question)), raw=True) if with_headers else NO_FIELDS
     return http_request(stated.method, stated.path, stated.host, fields, path_is_raw=True, every=every)
 
 
-def _fields_of_client(form: Form, question: Request) -> list[tuple[str, str]]:
-    return [(name, _raw(value)) for name, value in question.headers if name not in form.stating and name not in {"host", SECRET}]
+def _fields_of_client(dialect: GatewayDialect, question: Request) -> list[tuple[str, str]]:
+    return [(name, _raw(value)) for name, value in question.headers if name not in dialect.stating and name not in {"host", SECRET}]
 
 
-def answer(form: Form, question: Request, outcome: Outcome) -> Response:
+def answer(dialect: GatewayDialect, question: Request, outcome: Outcome) -> Response:
     """Return the response to ``question``.
 
     An allow has the exchanged token, or otherwise the caller's own Authorization byte for byte, since gateways copy that header in any
@@ -97,10 +97,10 @@ def answer(form: Form, question: Request, outcome: Outcome) -> Response:
     """
     match outcome:
         case Allow():
-            return Response(200, (*_authorization(question, outcome), *_removed(form, outcome), ("Cache-Control", "no-store")))
+            return Response(200, (*_authorization(question, outcome), *_removed(dialect, outcome), ("Cache-Control", "no-store")))
         case Deny():
-            status = form.status(outcome.status)
-            told = ((STATUS, str(outcome.status)),) if form.tells_status else ()
+            status = dialect.status(outcome.status)
+            told = ((STATUS, str(outcome.status)),) if dialect.tells_status else ()
             headers = tuple((name, value.encode().decode("latin-1")) for name, value in outcome.headers)  # the server sends ISO 8859-1
             return Response(status, (("Content-Type", "application/json"), *headers, *told), outcome.body.encode())
         case _:
@@ -113,25 +113,25 @@ def _authorization(question: Request, allow: Allow) -> Headers:
     return tuple(("Authorization", value) for value in question.values("authorization"))
 
 
-def _removed(form: Form, allow: Allow) -> Headers:
-    return ((REMOVE, ",".join(allow.removed)),) if form.names_removed and allow.removed else ()
+def _removed(dialect: GatewayDialect, allow: Allow) -> Headers:
+    return ((REMOVE, ",".join(allow.removed)),) if dialect.names_removed and allow.removed else ()
 
 
 # The forms.
 
 
-def _behind_envoy(question: Request) -> Statement | None:
+def _behind_envoy(question: Request) -> ForwardedRequest | None:
     hosts = question.values("host")
     if len(hosts) != 1:
         return None
-    return Statement(question.method, _raw(hosts[0]), question.target[len(_ENVOY) :])
+    return ForwardedRequest(question.method, _raw(hosts[0]), question.target[len(_ENVOY) :])
 
 
-def _stated_by(method: str, host: str, path: str) -> Callable[[Request], Statement | None]:
+def _stated_by(method: str, host: str, path: str) -> Callable[[Request], ForwardedRequest | None]:
     """Return what reads a statement from three fields. Each must be there once, and no other that some servers take for it."""
     names = frozenset({method, host, path})
 
-    def statement(question: Request) -> Statement | None:
+    def statement(question: Request) -> ForwardedRequest | None:
         found: dict[str, str] = {}
         for name, value in question.headers:
             meant = name.replace("_", "-")
@@ -140,7 +140,7 @@ def _stated_by(method: str, host: str, path: str) -> Callable[[Request], Stateme
             if meant != name or meant in found:
                 return None
             found[name] = _raw(value)
-        return Statement(found[method], found[host], found[path]) if len(found) == len(names) else None
+        return ForwardedRequest(found[method], found[host], found[path]) if len(found) == len(names) else None
 
     return statement
 
@@ -153,7 +153,7 @@ _FORWARDED: Final = ("x-forwarded-method", "x-forwarded-host", "x-forwarded-uri"
 _ORIGINAL: Final = ("x-original-method", "x-original-host", "x-original-uri")
 
 # Envoy takes every 5xx for a failed call, which ``failure_mode_allow`` lets pass.
-ENVOY: Final = Form(
+ENVOY: Final = GatewayDialect(
     matches=lambda target: target.startswith(_ENVOY),
     statement=_behind_envoy,
     stating=frozenset(),
@@ -161,15 +161,15 @@ ENVOY: Final = Form(
     tells_status=True,
     names_removed=True,
 )
-FORWARD_AUTH: Final = Form(
+FORWARD_AUTH: Final = GatewayDialect(
     matches=_is_at("/forward-auth"), statement=_stated_by(*_FORWARDED), stating=frozenset(_FORWARDED), status=lambda status: status
 )
 # NGINX makes an error of every answer but 2xx, 401 and 403.
-AUTH_REQUEST: Final = Form(
+AUTH_REQUEST: Final = GatewayDialect(
     matches=_is_at("/auth-request"),
     statement=_stated_by(*_ORIGINAL),
     stating=frozenset(_ORIGINAL),
     status=lambda status: status if status == _UNAUTHORIZED else _FORBIDDEN,
     tells_status=True,
 )
-FORMS: Final = (ENVOY, FORWARD_AUTH, AUTH_REQUEST)
+DIALECTS: Final = (ENVOY, FORWARD_AUTH, AUTH_REQUEST)
