@@ -17,8 +17,8 @@ import trio
 
 from exchanger.app.admission.judgement import KnownPolicy, judge
 from exchanger.model.entry import DenyEntry, Source
+from exchanger.model.policy_decision import NoMatch
 from exchanger.model.selector import parse_selector
-from exchanger.model.verdict import NoMatch
 from exchanger.policy.grants.allowance import Grants, NamespaceGrant
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.selection import Change, DocumentText, Text

@@ -14,7 +14,7 @@ from exchanger.app.settings import read_settings
 from exchanger.authz.decision.outcome import DecisionReason
 from exchanger.model.entry import DenyEntry, ExchangeEntry, Source
 from exchanger.model.errors import ConfigurationError
-from exchanger.model.verdict import Ambiguous, NoMatch
+from exchanger.model.policy_decision import Ambiguous, NoMatch
 from exchanger.policy.documents.document import parse_document
 from exchanger.policy.snapshot import PolicySnapshot
 from tests.property.strategies_policy import snapshot_of
@@ -62,7 +62,7 @@ def test_each_difference_says_what_both_services_do() -> None:
 
 @pytest.mark.parametrize("raw", [False, True])
 @pytest.mark.parametrize(
-    ("target", "verdict"),
+    ("target", "decision"),
     [
         *((target, Ambiguous) for target in ("/orders#a", "/other#a", "/orders?a=#", "/or ders", "/orders/a b", "/other?a= b")),
         *((target, Ambiguous) for target in ("/orders\\admin", "\\orders", "/orders%252Fadmin", "/orders;v=1/admin", "/orders/;v=1/admin")),
@@ -71,8 +71,8 @@ def test_each_difference_says_what_both_services_do() -> None:
         ("/orders/admin/list;v=1", DenyEntry),
     ],
 )
-def test_requests_that_servers_may_read_differently(target: str, verdict: type, raw: bool) -> None:
-    assert type(policy().match("api.example.com", target, "GET", raw=raw)) is verdict
+def test_requests_that_servers_may_read_differently(target: str, decision: type, raw: bool) -> None:
+    assert type(policy().match("api.example.com", target, "GET", raw=raw)) is decision
     assert type(policy().match("without-policy.example.com", target, "GET", raw=raw)) is NoMatch
 
 

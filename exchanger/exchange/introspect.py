@@ -1,9 +1,9 @@
 """Asks issuers about callers' tokens that only they can judge, before the exchange (RFC 7662).
 
     verify ▸ introspect ▸ memory            the request
-             coalesce ▸ verdicts ▸ rotate ▸ limit ▸ call        the question
+             coalesce ▸ results ▸ rotate ▸ limit ▸ call        the question
 
-A question belongs to all who have the same token, as an exchange does. Verdicts are kept by the token's digest, and end with the profile.
+A question belongs to all who have the same token, as an exchange does. Results are kept by the token's digest, and end with the profile.
 
 Issuers answer fewer questions than callers can ask with made-up tokens. So questions take turns by what is remembered of the token
 (``TokenHistory``). Nothing else in a request tells a new caller from a made-up token, except that the caller comes again.
@@ -39,10 +39,10 @@ from exchanger.net.reactor import Reactor
 
 T = TypeVar("T")
 
-# Verdicts of each kind that are kept, and digests of active tokens and of those turned away: 400 and 250 bytes each. Each kind has a limit
+# Results of each kind that are kept, and digests of active tokens and of those turned away: 400 and 250 bytes each. Each kind has a limit
 # of its own, so that made-up tokens push out no good one. More refusals than this cannot be answered in their second, and with 1,500
 # made-up tokens a second, callers that were turned away have 13 s to come again.
-MAX_VERDICTS: Final = 20_000
+MAX_RESULTS: Final = 20_000
 # Seconds before an issuer is asked again about a token that does not pass: callers try again at once, and nothing will have changed.
 ASK_AGAIN_S: Final = 1.0
 
@@ -50,17 +50,17 @@ ASK_AGAIN_S: Final = 1.0
 @final
 @attrs.frozen
 class _Kept:
-    """A verdict that counts until ``until`` (seconds of Trio's clock), and while the token is valid: ``expires`` (since the epoch)."""
+    """A result that counts until ``until`` (seconds of Trio's clock), and while the token is valid: ``expires`` (since the epoch)."""
 
-    verdict: VerificationResult | ExchangeFailure
+    result: VerificationResult | ExchangeFailure
     until: float
     expires: float = math.inf
 
 
 @final
 @attrs.define(eq=False)
-class VerdictCache:
-    """Keeps what issuers say. A stage of the question: a verdict is kept also if its callers have left.
+class IntrospectionCache:
+    """Keeps what issuers say. A stage of the question: a result is kept also if its callers have left.
 
     Args:
         behind: Asks.
@@ -79,7 +79,7 @@ class VerdictCache:
     _issuers: Mapping[str, Issuer] = attrs.field(factory=dict, init=False, repr=False)
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
-        """Take over the active issuers. Verdicts under other rules, or by another client, count no more."""
+        """Take over the active issuers. Results under other rules, or by another client, count no more."""
         same = {name for name, issuer in issuers.items() if self._issuers.get(name) == issuer}
         self._issuers = issuers
         for known in (self.passed, self.refused, self.active, self.turned_away):
@@ -87,23 +87,23 @@ class VerdictCache:
                 del known[place]
 
     def find(self, request: IntrospectionRequest) -> VerificationResult | ExchangeFailure | None:
-        """Return the verdict, ``None`` if the issuer must be asked."""
+        """Return the result, ``None`` if the issuer must be asked."""
         # A request that waited while its profile was replaced is judged by the rules that it began with.
         if self._issuers.get(request.issuer.name) != request.issuer:
             return None
         place = _place(request)
-        for verdicts in (self.passed, self.refused):
-            kept = verdicts.get(place)
+        for results in (self.passed, self.refused):
+            kept = results.get(place)
             if kept is None:
                 continue
             if self.now() < kept.until and self.wall() < kept.expires:
-                verdicts.move_to_end(place)
-                return kept.verdict
-            del verdicts[place]
+                results.move_to_end(place)
+                return kept.result
+            del results[place]
         return None
 
     def history(self, request: IntrospectionRequest) -> TokenHistory:
-        """Return what the token was when it last came, however long the verdict counted."""
+        """Return what the token was when it last came, however long the result counted."""
         place = _place(request)
         if self.wall() < self.active.get(place, -math.inf):
             return TokenHistory.ACTIVE
@@ -113,7 +113,7 @@ class VerdictCache:
         return _Question(done, self, request).ask(deadline)
 
     def learn(self, request: IntrospectionRequest, outcome: TokenOutcome) -> None:
-        """Keep the verdict, if there is one and its profile is active."""
+        """Keep the result, if there is one and its profile is active."""
         rules = request.issuer.subject.introspection
         if rules is None or self._issuers.get(request.issuer.name) != request.issuer:
             return
@@ -122,35 +122,35 @@ class VerdictCache:
             # The issuer may have looked as soon as it was asked.
             until = self.now() - (0.0 if outcome.call is None else outcome.call.duration) + rules.cache_ttl
             expires = math.inf if outcome.expires_at is None else float(outcome.expires_at)
-            self._keep(self.passed, place, _Kept(_verdict_of(outcome), until, expires))
+            self._keep(self.passed, place, _Kept(_result_of(outcome), until, expires))
             self.turned_away.pop(place, None)
             _remember(self.active, place, expires)
         elif outcome.kind is ErrorKind.SUBJECT_INACTIVE:
-            self._keep(self.refused, place, _Kept(_verdict_of(outcome), self.now() + ASK_AGAIN_S))
+            self._keep(self.refused, place, _Kept(_result_of(outcome), self.now() + ASK_AGAIN_S))
             for known in (self.passed, self.active, self.turned_away):
                 known.pop(place, None)
         elif outcome.kind is ErrorKind.OVERLOADED or outcome is NO_WAITERS:
             _remember(self.turned_away, place, None)
 
-    def _keep(self, verdicts: OrderedDict[tuple[str, bytes], _Kept], place: tuple[str, bytes], kept: _Kept) -> None:
+    def _keep(self, results: OrderedDict[tuple[str, bytes], _Kept], place: tuple[str, bytes], kept: _Kept) -> None:
         if self.now() < kept.until and self.wall() < kept.expires:
-            _remember(verdicts, place, kept)
+            _remember(results, place, kept)
 
 
 def _remember(known: OrderedDict[tuple[str, bytes], T], place: tuple[str, bytes], value: T) -> None:
     """Put ``value`` last, and forget what came first if it is too much."""
     known[place] = value
     known.move_to_end(place)
-    if len(known) > MAX_VERDICTS:
+    if len(known) > MAX_RESULTS:
         known.popitem(last=False)
 
 
-def _verdict_of(outcome: TokenOutcome) -> VerificationResult | ExchangeFailure:
+def _result_of(outcome: TokenOutcome) -> VerificationResult | ExchangeFailure:
     """Return what ``outcome`` says of the token, or why it says nothing. The call is not the decision's: no token was asked for."""
     if isinstance(outcome, ExchangeFailure):
         return inactive_subject(outcome.detail) if outcome.kind is ErrorKind.SUBJECT_INACTIVE else outcome
     if outcome.subject is None:
-        raise AssertionError  # each success of a question has a verdict
+        raise AssertionError  # each success of a question has a result
     return outcome.subject
 
 
@@ -163,7 +163,7 @@ def _place(request: IntrospectionRequest) -> tuple[str, bytes]:
 class _Question(PassThrough):
     """One question to an issuer."""
 
-    stage: VerdictCache
+    stage: IntrospectionCache
     request: IntrospectionRequest
 
     def ask(self, deadline: float) -> TokenOutcome | Self:
@@ -186,14 +186,14 @@ class Introspect:
     Args:
         behind: Makes the exchanges.
         questions: Asks about tokens, once for equal ones.
-        verdicts: What is known of tokens.
+        results: What is known of tokens.
         reactor: Requests begin and end in its turns.
         seconds: How long question and exchange may take together.
     """
 
     behind: TokenExchanger
     questions: Coalesce[IntrospectionRequest]
-    verdicts: VerdictCache
+    results: IntrospectionCache
     reactor: Reactor
     seconds: float
 
@@ -214,9 +214,9 @@ class _IntrospectedRequest(VerifiedRequest):
         """Pass on by what is known of the token, or wait for its issuer's word."""
         request = self.request
         question = IntrospectionRequest(request.issuer.verifying, request.subject_token, request.trace, request.namespace)
-        found = self.stage.verdicts.find(question)
+        found = self.stage.results.find(question)
         if found is None:
-            question = attrs.evolve(question, history=self.stage.verdicts.history(question))
+            question = attrs.evolve(question, history=self.stage.results.history(question))
             begun = self.stage.questions.begin(question, self.deadline, self._answered)
             if not isinstance(begun, TokenOutcome):
                 self._ticket = begun
@@ -232,7 +232,7 @@ class _IntrospectedRequest(VerifiedRequest):
             self.done(begun)
 
     def _read(self, outcome: TokenOutcome) -> VerificationResult | ExchangeFailure:
-        found = _verdict_of(outcome)
+        found = _result_of(outcome)
         if isinstance(found, VerificationResult) or found.kind is ErrorKind.SUBJECT_INACTIVE:
             return found
         return unavailable(found, too_late=self.stage.reactor.now() >= self.gateway)

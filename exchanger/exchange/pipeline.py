@@ -21,7 +21,7 @@ from exchanger.exchange.call import Calls
 from exchanger.exchange.chain import Chain
 from exchanger.exchange.coalesce import Coalesce
 from exchanger.exchange.interfaces import ExchangeObserver, Ticket, Tracer
-from exchanger.exchange.introspect import Introspect, VerdictCache
+from exchanger.exchange.introspect import Introspect, IntrospectionCache
 from exchanger.exchange.limit import IssuerLimits, Limit
 from exchanger.exchange.memory import Memory
 from exchanger.exchange.oauth.documents import Documents
@@ -99,7 +99,7 @@ class ExchangePipeline:
     replicas: Replicas = attrs.field(init=False)
     coalesce: Coalesce[TokenRequest] = attrs.field(init=False)
     questions: Coalesce[IntrospectionRequest] = attrs.field(init=False)
-    verdicts: VerdictCache = attrs.field(init=False)
+    results: IntrospectionCache = attrs.field(init=False)
     verify: SubjectTokenVerifier = attrs.field(init=False)
     begin: Callable[[TokenRequest, float, Done], TokenOutcome | Ticket] = attrs.field(init=False)
 
@@ -134,9 +134,9 @@ class ExchangePipeline:
         self.coalesce = Coalesce(self.replicas, reactor, self.observers, settings.request_timeout)
         memory = Memory(self.cache, self.coalesce)
         # From the introspection endpoint to the caller.
-        self.verdicts = VerdictCache(Rotate(self.limit, self.rotations), reactor.now, network.wall)
-        self.questions = Coalesce(self.verdicts, reactor, (), settings.request_timeout)
-        introspect = Introspect(memory, self.questions, self.verdicts, reactor, settings.request_timeout)
+        self.results = IntrospectionCache(Rotate(self.limit, self.rotations), reactor.now, network.wall)
+        self.questions = Coalesce(self.results, reactor, (), settings.request_timeout)
+        introspect = Introspect(memory, self.questions, self.results, reactor, settings.request_timeout)
         self.verify = SubjectTokenVerifier(memory, introspect, self.documents, reactor, network.wall, network.random)
         self.begin = self.verify.begin
 
@@ -200,7 +200,7 @@ class ExchangePipeline:
         self.cache.use_issuers(issuers)
         self.metadata.use_issuers(issuers)
         self.verify.use_issuers(issuers)
-        self.verdicts.use_issuers(issuers)
+        self.results.use_issuers(issuers)
         self.prove.use_issuers(issuers)
         self.actor_tokens.use_issuers(issuers)
         self.preparation.use_issuers(issuers)

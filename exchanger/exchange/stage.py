@@ -41,36 +41,36 @@ class VerifiedRequest:
     deadline: float
     done: Done
     _ticket: Ticket | None = attrs.field(default=None, init=False)
-    _verdict: VerificationResult | None = attrs.field(default=None, init=False)
+    _result: VerificationResult | None = attrs.field(default=None, init=False)
 
     def leave(self) -> None:
         if self._ticket is not None:
             self._ticket.leave()
 
-    def _pass_on(self, behind: TokenExchanger, verdict: VerificationResult) -> TokenOutcome | Self:
+    def _pass_on(self, behind: TokenExchanger, result: VerificationResult) -> TokenOutcome | Self:
         """The token passes: exchange it."""
-        self._verdict = verdict
+        self._result = result
         begun = behind.begin(self.request, self.deadline, self._exchanged)
         if isinstance(begun, TokenOutcome):
-            return _judged(begun, verdict)
+            return _judged(begun, result)
         self._ticket = begun
         return self
 
     def _exchanged(self, outcome: TokenOutcome) -> None:
         self._ticket = None  # no cycle is left for the garbage collector
-        self.done(outcome if self._verdict is None else _judged(outcome, self._verdict))
+        self.done(outcome if self._result is None else _judged(outcome, self._result))
 
 
 # Of every token for a caller whose own is judged.
-_with_verdict: Final = evolver_of(ExchangedToken, "subject")
+_with_result: Final = evolver_of(ExchangedToken, "subject")
 
 
-def _judged(outcome: TokenOutcome, verdict: VerificationResult) -> TokenOutcome:
-    """Return ``outcome`` with ``verdict``, or with that of a later stage, which may not know of the actors in the token."""
+def _judged(outcome: TokenOutcome, result: VerificationResult) -> TokenOutcome:
+    """Return ``outcome`` with ``result``, or with that of a later stage, which may not know of the actors in the token."""
     later = outcome.subject
     if later is not None:
-        verdict = later if later.actors or later.refusal else attrs.evolve(later, actors=verdict.actors)
-    return _with_verdict(outcome, verdict) if type(outcome) is ExchangedToken else attrs.evolve(outcome, subject=verdict)
+        result = later if later.actors or later.refusal else attrs.evolve(later, actors=result.actors)
+    return _with_result(outcome, result) if type(outcome) is ExchangedToken else attrs.evolve(outcome, subject=result)
 
 
 class PendingExchange(Protocol):

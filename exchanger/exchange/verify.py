@@ -1,6 +1,6 @@
 """Verifies the caller's token against its issuer's JWKS before the exchange.
 
-Verdicts are kept by the token's digest, so that a token is verified once; they end with the token, with the keys, and with the profile.
+Results are kept by the token's digest, so that a token is verified once; they end with the token, with the keys, and with the profile.
 Tokens that only their issuer can judge pass on to ``introspect``.
 """
 
@@ -29,8 +29,8 @@ from exchanger.net.network import SYSTEM
 from exchanger.net.reactor import Reactor
 from exchanger.net.timers import NEVER
 
-# Verdicts that are kept: a digest and some numbers each, 400 bytes.
-MAX_VERDICTS: Final = 20_000
+# Results that are kept: a digest and some numbers each, 400 bytes.
+MAX_RESULTS: Final = 20_000
 
 # Copied for each token: making one takes three times as long.
 _NO_DIGEST: Final = hashlib.sha256()
@@ -51,7 +51,7 @@ class _VerifiedToken:
     issuer: Issuer
     policy: SubjectPolicy
     until: float
-    verdict: VerificationResult
+    result: VerificationResult
 
 
 @final
@@ -107,7 +107,7 @@ class SubjectTokenVerifier:
         place = issuer.name, digest.digest()
         kept = self.cached.get(place)
         now = self.now()
-        # A request that waited while its profile was replaced is judged by the rules that it began with, and the verdict is for it alone.
+        # A request that waited while its profile was replaced is judged by the rules that it began with, and the result is for it alone.
         if (
             kept is not None
             and now < kept.until
@@ -115,7 +115,7 @@ class SubjectTokenVerifier:
             and (kept.issuer is request.issuer or kept.policy == _policy_of(request))  # nearly always the same object
         ):
             self.cached.move_to_end(place)
-            return kept.verdict
+            return kept.result
         policy = _policy_of(request)
         read = read_token(token)
         if isinstance(read, TokenRefused):
@@ -130,9 +130,9 @@ class SubjectTokenVerifier:
         found = judge(read, jwks.keys, policy, now)
         match found:
             case VerifiedClaims():
-                verdict = VerificationResult(found.actors)
-                self._keep(place, _VerifiedToken(jwks, jwks.version, request.issuer, policy, found.until, verdict))
-                return verdict
+                result = VerificationResult(found.actors)
+                self._keep(place, _VerifiedToken(jwks, jwks.version, request.issuer, policy, found.until, result))
+                return result
             case TokenRefused():
                 return _refusal(found)
             case UnknownKey():
@@ -144,7 +144,7 @@ class SubjectTokenVerifier:
 
     def _keep(self, place: tuple[str, bytes], kept: _VerifiedToken) -> None:
         self.cached[place] = kept
-        if len(self.cached) > MAX_VERDICTS:
+        if len(self.cached) > MAX_RESULTS:
             self.cached.popitem(last=False)
 
 

@@ -49,9 +49,9 @@ def inactive_subject(why: str) -> ExchangeFailure:
     return _refused_token(Diagnostic.SUBJECT_INACTIVE, ErrorKind.SUBJECT_INACTIVE, VerificationResult(refusal=why, introspected=True))
 
 
-def _refused_token(diagnostic: Diagnostic, kind: ErrorKind, verdict: VerificationResult) -> ExchangeFailure:
+def _refused_token(diagnostic: Diagnostic, kind: ErrorKind, result: VerificationResult) -> ExchangeFailure:
     body = described("invalid_token", "request failed", diagnostic)
-    return ExchangeFailure(diagnostic, kind, 401, body, detail=verdict.refusal, subject=verdict)
+    return ExchangeFailure(diagnostic, kind, 401, body, detail=result.refusal, subject=result)
 
 
 def under_code(failure: ExchangeFailure, diagnostic: Diagnostic) -> ExchangeFailure:

@@ -1,4 +1,4 @@
-"""Policy: from the text of a document to the verdict on a request. Pure and synchronous.
+"""Policy: from the text of a document to the decision on a request. Pure and synchronous.
 
 Must not know: trio, clocks, loggers, protobuf, HTTP clients, Kubernetes, or who asks.
 """

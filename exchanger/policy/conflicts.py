@@ -15,8 +15,8 @@ import attrs
 from exchanger.model.codes.code import Code
 from exchanger.model.codes.manifests import CONFLICT
 from exchanger.model.entry import BASELINE, Entry, Source
+from exchanger.model.policy_decision import Unhealthy
 from exchanger.model.request import NO_FIELDS, HeaderFields
-from exchanger.model.verdict import Unhealthy
 from exchanger.policy import table
 from exchanger.policy.headers import RequestHeaders
 from exchanger.policy.lookup import Trace
@@ -84,8 +84,8 @@ def contenders(
     Costs some times as much as the match, and the entries of one place. Returns nothing where an earlier version found it.
     """
     trace, given = Trace(), RequestHeaders(headers)
-    verdict = snapshot.match(host, path, method, raw=raw, headers=headers, trace=trace)
-    for look in trace.looks if verdict is table.CONFLICT else ():
+    decision = snapshot.match(host, path, method, raw=raw, headers=headers, trace=trace)
+    for look in trace.looks if decision is table.CONFLICT else ():
         if look.found is table.CONFLICT and not look.reading.supposed:  # a ``!`` only hints at a conflict
             found = dict.fromkeys(islice(look.first(given), 2))
             return tuple(sorted(found, key=_place))

@@ -1,8 +1,8 @@
-"""Why a request gets its verdict: the look-up as its trace shows it, with what won or fails closed, and why everything else did not win.
+"""Why a request gets its decision: the look-up as its trace shows it, with what won or fails closed, and why everything else did not win.
 
 An explanation has the entries and regions whose prefix begins the path, and not the rest of the host. For people who inspect one request.
 
-Must not know: YAML, or what follows from a verdict.
+Must not know: YAML, or what follows from a decision.
 """
 
 import enum
@@ -16,9 +16,9 @@ import attrs
 
 from exchanger.model.authority import WILDCARD, read_authority
 from exchanger.model.entry import BASELINE, Claim, DenyEntry, Entry, FailClosedRegion, PathType, Source
+from exchanger.model.policy_decision import AMBIGUOUS_HEADER, Ambiguous, PolicyDecision, Unhealthy
 from exchanger.model.request import NO_FIELDS, HeaderFields
 from exchanger.model.text import loggable_path
-from exchanger.model.verdict import AMBIGUOUS_HEADER, Ambiguous, Unhealthy, Verdict
 from exchanger.policy.conflicts import named
 from exchanger.policy.headers import RequestHeaders, canonical
 from exchanger.policy.interpretation import path_interpretations
@@ -66,7 +66,7 @@ class Candidate:
 class Explanation:
     """``interpretations``: of the path, the raw one first; at least ``more`` candidates are left out."""
 
-    verdict: Verdict
+    decision: PolicyDecision
     interpretations: tuple[str, ...]
     candidates: tuple[Candidate, ...]
     more: int = 0
@@ -75,31 +75,31 @@ class Explanation:
 def explain(
     snapshot: PolicySnapshot, host: str, path: str, method: str, *, raw: bool = False, headers: HeaderFields = NO_FIELDS
 ) -> Explanation:
-    """Return the verdict of ``snapshot`` on a request, and how it came about; the arguments are those of ``PolicySnapshot.match``."""
+    """Return the decision of ``snapshot`` on a request, and how it came about; the arguments are those of ``PolicySnapshot.match``."""
     found = _explained(snapshot, host, path, method, raw=raw, headers=headers)
-    verdict = snapshot.match(host, path, method, raw=raw, headers=headers)
-    if verdict == found.verdict:
+    decision = snapshot.match(host, path, method, raw=raw, headers=headers)
+    if decision == found.decision:
         return found
     earlier = () if snapshot.settled is None else _explained(snapshot.settled, host, path, method, raw=raw, headers=headers).candidates
     first = [attrs.evolve(one, why=f"{_EARLIER}: {one.why}") for one in earlier if one.standing is not Standing.OTHER]
     later = [one if one.standing is Standing.OTHER else Candidate(one.claim, Standing.OTHER, _STRICTER) for one in found.candidates]
-    return attrs.evolve(found, verdict=verdict, candidates=(*first, *later))
+    return attrs.evolve(found, decision=decision, candidates=(*first, *later))
 
 
 def _explained(snapshot: PolicySnapshot, host: str, path: str, method: str, *, raw: bool, headers: HeaderFields) -> Explanation:
     """Return the explanation of this version alone."""
     trace, authority = Trace(), read_authority(host)
-    verdict = attrs.evolve(snapshot, settled=None).match(host, path, method, raw=raw, headers=headers, trace=trace)
+    decision = attrs.evolve(snapshot, settled=None).match(host, path, method, raw=raw, headers=headers, trace=trace)
     read = path_interpretations(authority, path, method, raw=raw)
     texts = (path,) if isinstance(read, MalformedPath) else tuple(dict.fromkeys(one.path for one in read))
     given = RequestHeaders(headers)
     looks = (*trace.denials, *trace.looks)
     first = {id(look): dict.fromkeys(look.first(given)) for look in looks}
     cases = _cases(looks, first, given)
-    explainer = _Explainer(verdict, method, snapshot.reach, first, _deciding(trace.looks))
+    explainer = _Explainer(decision, method, snapshot.reach, first, _deciding(trace.looks))
     ranked = sorted(cases, key=explainer.rank)
     shown = tuple(explainer.candidate(case, snapshot) for case in ranked[:MAX_CANDIDATES])
-    return Explanation(verdict, texts, shown, len(ranked) - len(shown))
+    return Explanation(decision, texts, shown, len(ranked) - len(shown))
 
 
 # The place of an entry or region, and whether it is a region.
@@ -187,7 +187,7 @@ def _deciding(looks: Iterable[Look]) -> tuple[Look, ...]:
 class _Explainer:
     """Puts the outcomes of one request into words. ``deciding`` has for each reading of its path the look-up that counts."""
 
-    verdict: Verdict
+    decision: PolicyDecision
     method: str
     reach: UnreadableReach
     first: _First
@@ -211,19 +211,19 @@ class _Explainer:
 
     def _standing(self, case: _Case) -> Standing:
         if isinstance(case.claim, FailClosedRegion):
-            closes = case.outcome is Outcome.CLOSED and isinstance(self.verdict, Unhealthy)
+            closes = case.outcome is Outcome.CLOSED and isinstance(self.decision, Unhealthy)
             return Standing.BLOCKS if closes else Standing.OTHER
         if case.outcome is not Outcome.WON:
             return Standing.OTHER
-        if isinstance(self.verdict, Entry) and _key(self.verdict) == _key(case.claim):
+        if isinstance(self.decision, Entry) and _key(self.decision) == _key(case.claim):
             return Standing.WON
-        if isinstance(self.verdict, Unhealthy) and self._revoked(case) is not None:
+        if isinstance(self.decision, Unhealthy) and self._revoked(case) is not None:
             return Standing.BLOCKS
         return Standing.CONFLICTS if self._conflict(case) is not None else Standing.OTHER
 
     def _conflict(self, case: _Case) -> Look | None:
         """Return the look-up in which ``case`` conflicts with others; a ``!`` in the path only hints at a conflict."""
-        found = (look for look in case.looks if self.verdict == look.found == CONFLICT and not look.reading.supposed)
+        found = (look for look in case.looks if self.decision == look.found == CONFLICT and not look.reading.supposed)
         return next(found, None)
 
     def _revoked(self, case: _Case) -> Unhealthy | None:
@@ -256,7 +256,7 @@ class _Explainer:
     def _why_region(self, region: FailClosedRegion, outcome: Outcome) -> str:
         if outcome is not Outcome.CLOSED:
             return f"{_SPARED[outcome]}: {region.coded}"
-        if isinstance(self.verdict, DenyEntry) and self.verdict.source == BASELINE:
+        if isinstance(self.decision, DenyEntry) and self.decision.source == BASELINE:
             return _BASELINE
         if not region.reaches_any_host or self.reach is UnreadableReach.GLOBAL:
             return f"it cannot be understood, so it closes what it covers: {region.coded}"
@@ -270,10 +270,10 @@ class _Explainer:
 
     def _why_first(self, case: _Case) -> str:
         """Explain why an entry that comes first in a look-up does not decide the request."""
-        verdict = self.verdict
+        decision = self.decision
         wins = [look in case.looks for look in self.deciding]
-        decides = isinstance(verdict, Entry) and verdict.source != BASELINE
-        if (decides or verdict == CONFLICT) and not any(wins):
+        decides = isinstance(decision, Entry) and decision.source != BASELINE
+        if (decides or decision == CONFLICT) and not any(wins):
             return _AS_GET if any(look.method == "HEAD" for look in case.looks) else _ITSELF
         if any(wins) and not all(wins):
             read = [look.reading.path for look in self.deciding if look in case.looks and not look.reading.supposed]
@@ -281,11 +281,11 @@ class _Explainer:
                 f"the path were read as {loggable_path(read[0])}" if read else "a ! in the path stood for another character, or for none"
             )
             return f"it would win only if {otherwise}"
-        if isinstance(verdict, Ambiguous):
-            return _IN_WAYS.format(verdict.part.value)
-        if isinstance(verdict, DenyEntry):  # of the baseline: no other entry decides here
+        if isinstance(decision, Ambiguous):
+            return _IN_WAYS.format(decision.part.value)
+        if isinstance(decision, DenyEntry):  # of the baseline: no other entry decides here
             return _BASELINE
-        return _UNHEALTHY if isinstance(verdict, Unhealthy) and verdict.source is not None else _SEVERAL
+        return _UNHEALTHY if isinstance(decision, Unhealthy) and decision.source is not None else _SEVERAL
 
     def _why_later(self, case: _Case) -> str:
         """Explain why an entry comes later, by the look-up in which it comes nearest to the first."""
@@ -294,7 +294,9 @@ class _Explainer:
         if first is None:
             is_closed = any(step.outcome is Outcome.CLOSED and step.namespace is None for look in case.looks for step in look.steps)
             return (
-                (_SEVERAL if self.verdict == SEVERAL_REGIONS else _UNHEALTHY) if is_closed else _IN_WAYS.format(AMBIGUOUS_HEADER.part.value)
+                (_SEVERAL if self.decision == SEVERAL_REGIONS else _UNHEALTHY)
+                if is_closed
+                else _IN_WAYS.format(AMBIGUOUS_HEADER.part.value)
             )
         if first.path_type is PathType.EXACT and own.path_type is not PathType.EXACT:
             return "an entry for exactly this path matches"

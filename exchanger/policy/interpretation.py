@@ -1,6 +1,6 @@
 """The interpretations of a path that servers may use, what the ``!`` in one may stand for, and whether a prefix covers one of them.
 
-Must not know: hosts, headers, or the policy's verdict on an interpretation.
+Must not know: hosts, headers, or the policy's decision on an interpretation.
 """
 
 import enum

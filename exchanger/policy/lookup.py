@@ -19,17 +19,17 @@ from typing import Final, TypeAlias, final
 import attrs
 
 from exchanger.model.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, Entry, ExchangeEntry, HeaderMatch, PathType
-from exchanger.model.request import NO_FIELDS, HeaderFields
-from exchanger.model.verdict import (
+from exchanger.model.policy_decision import (
     AMBIGUOUS_AUTHORITY,
     AMBIGUOUS_HEADER,
     AMBIGUOUS_PATH,
     NO_MATCH,
     Ambiguous,
     NoMatch,
+    PolicyDecision,
     Unhealthy,
-    Verdict,
 )
+from exchanger.model.request import NO_FIELDS, HeaderFields
 from exchanger.policy.headers import RequestHeaders
 from exchanger.policy.interpretation import (
     MAX_MARKER_WORK,
@@ -199,12 +199,12 @@ def _reached(rules: Rules | None, headers: RequestHeaders) -> Iterator[tuple[Hea
 
 
 def stricter_for_head(itself: Found, as_get: Found) -> Found:
-    """Return which verdict HEAD gets, ``itself`` or ``as_get``; if both fail closed, ``as_get``."""
+    """Return which decision HEAD gets, ``itself`` or ``as_get``; if both fail closed, ``as_get``."""
     return as_get if isinstance(as_get, Unhealthy) or _STRICTNESS[type(as_get)] > _STRICTNESS[type(itself)] else itself
 
 
 def decide_at_once(hosts: VirtualHosts, host: str | None, path: str, method: str, *, raw: bool, is_global: bool = False) -> Found | None:
-    """Return the verdict in the usual case, where host, method and the path as received decide; ``None`` in any other case."""
+    """Return the decision in the usual case, where host, method and the path as received decide; ``None`` in any other case."""
     if host is None:
         return None
     there, has_farther = hosts.by_name.get(host), hosts.has_farther
@@ -386,7 +386,7 @@ class Walk:
         read = self.request.read
         return (Interpretation(self.request.path),) if isinstance(read, MalformedPath) else read
 
-    def verdict(self, reading: Interpretation) -> Found:
+    def decision(self, reading: Interpretation) -> Found:
         """Return what decides ``reading``."""
         is_head = self.request.method == "HEAD"
         if len(self.readings) > 1 and self.permits is None and self.trace is None:  # a single one has been tried at once
@@ -423,12 +423,12 @@ class Walk:
             self.trace.looks[-1].found = found
         return found
 
-    def verdicts(self, room: Steps) -> Iterator[tuple[Interpretation, Found]]:
-        """Yield each reading, or each path that its ``!`` may stand for, with its verdict; ``AMBIGUOUS_PATH`` beyond ``room``."""
+    def decisions(self, room: Steps) -> Iterator[tuple[Interpretation, Found]]:
+        """Yield each reading, or each path that its ``!`` may stand for, with its decision; ``AMBIGUOUS_PATH`` beyond ``room``."""
         seen = set[tuple[str, bool]]()
         for reading in self.readings:
             if reading.markers is None:
-                yield reading, self.verdict(reading)
+                yield reading, self.decision(reading)
                 continue
             seen = seen or {(one.path, one.rewritten) for one in self.readings if one.markers is None}
             possible = possible_paths(self.near, reading, room)
@@ -438,7 +438,7 @@ class Walk:
             for one in possible:
                 if (one.path, one.rewritten) not in seen:
                     seen.add((one.path, one.rewritten))
-                    yield one, self.verdict(one)
+                    yield one, self.decision(one)
 
     def _is_granted(self, paths: PathSet, path: str) -> bool:
         """Return whether ``path`` is in a set, or the set asks for any reading and decoding connects another one in the set with it."""
@@ -542,8 +542,8 @@ def _by_spelling(reading: Interpretation, levels: list[Level]) -> tuple[tuple[bo
 
 def decide(
     hosts: VirtualHosts, request: Request, *, is_global: bool = False, permits: Permits | None = None, trace: Trace | None = None
-) -> Verdict:
-    """Return the verdict on which all readings of a request agree.
+) -> PolicyDecision:
+    """Return the decision on which all readings of a request agree.
 
     Args:
         hosts: the routes
@@ -555,16 +555,16 @@ def decide(
     near = hosts.near(request.host)
     if not near:
         return NO_MATCH if request.host is not None else AMBIGUOUS_AUTHORITY
-    found = Walk(near, request, bool(hosts.yielding), is_global, permits, trace).verdicts(Steps(MAX_POSSIBLE))
-    verdict = _agreed(found, request)
+    found = Walk(near, request, bool(hosts.yielding), is_global, permits, trace).decisions(Steps(MAX_POSSIBLE))
+    decision = _agreed(found, request)
     if trace is not None:
         deque(found, maxlen=0)  # the trace has every reading
-    return verdict
+    return decision
 
 
-def _agreed(verdicts: Iterator[tuple[Interpretation, Found]], request: Request) -> Verdict:
-    """Return the verdict of the path as received if that of every other reading agrees."""
-    _, found = next(verdicts)
+def _agreed(decisions: Iterator[tuple[Interpretation, Found]], request: Request) -> PolicyDecision:
+    """Return the decision of the path as received if that of every other reading agrees."""
+    _, found = next(decisions)
     if isinstance(found, Unhealthy):
         return found
     if request.host is None:
@@ -572,7 +572,7 @@ def _agreed(verdicts: Iterator[tuple[Interpretation, Found]], request: Request) 
     if isinstance(request.read, MalformedPath):
         return AMBIGUOUS_PATH
     is_agreed = True
-    for reading, other in verdicts:
+    for reading, other in decisions:
         if isinstance(other, Unhealthy) and (other is not CONFLICT or not reading.supposed):  # a ``!`` only hints at a conflict
             return other
         is_agreed = is_agreed and (other is found or any(isinstance(other, kind) and isinstance(found, kind) for kind in _ALIKE))
@@ -595,7 +595,7 @@ def denied_by(hosts: VirtualHosts, request: Request, trace: Trace | None = None)
     if not near:
         return None
     own = None if trace is None else Trace()
-    found = Walk(near, request, trace=own).verdicts(Steps(MAX_POSSIBLE))
+    found = Walk(near, request, trace=own).decisions(Steps(MAX_POSSIBLE))
     denied = _first_denial(found, near, request)
     if trace is not None and own is not None:
         deque(found, maxlen=0)  # the trace has every reading
@@ -603,14 +603,14 @@ def denied_by(hosts: VirtualHosts, request: Request, trace: Trace | None = None)
     return denied if denied is not None or not isinstance(request.read, MalformedPath) else AMBIGUOUS_PATH
 
 
-def _first_denial(verdicts: Iterator[tuple[Interpretation, Found]], near: Near, request: Request) -> DenyEntry | Ambiguous | None:
+def _first_denial(decisions: Iterator[tuple[Interpretation, Found]], near: Near, request: Request) -> DenyEntry | Ambiguous | None:
     denied: Ambiguous | None = None
-    for reading, found in verdicts:
+    for reading, found in decisions:
         if isinstance(found, DenyEntry):
             return found
         if isinstance(found, Unhealthy):  # several denials are equal in the order of entries
             trace = Trace()
-            Walk(near, request, trace=trace).verdict(reading)
+            Walk(near, request, trace=trace).decision(reading)
             return trace.denial(request.method)
         if not isinstance(found, NoMatch):  # the ``!`` of the path may stand for too much
             denied = AMBIGUOUS_PATH

@@ -17,8 +17,8 @@ from exchanger.model.codes.code import Code, Severity
 from exchanger.model.codes.manifests import DENY_WITHOUT_SLASH
 from exchanger.model.codes.problem import Problem
 from exchanger.model.entry import BASELINE, AllowEntry, DenyEntry, Entry, ExchangeEntry, PathType
+from exchanger.model.policy_decision import NO_MATCH
 from exchanger.model.request import HeaderFields
-from exchanger.model.verdict import NO_MATCH
 from exchanger.policy.conflicts import named
 from exchanger.policy.documents.accepted import comments_in, is_accepted
 from exchanger.policy.documents.style import style_of, style_of_match

@@ -1,6 +1,6 @@
 """One version of the policy: namespaces, and the routes of each host that follow from them. A change makes a new version.
 
-Must not know: where documents come from, who publishes or reads, or what follows from a verdict.
+Must not know: where documents come from, who publishes or reads, or what follows from a decision.
 """
 
 import enum
@@ -12,8 +12,8 @@ from rpds import HashTrieMap
 
 from exchanger.model.authority import read_authority
 from exchanger.model.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, ExchangeEntry, Source
+from exchanger.model.policy_decision import Ambiguous, NoMatch, PolicyDecision, Unhealthy
 from exchanger.model.request import NO_FIELDS, HeaderFields
-from exchanger.model.verdict import Ambiguous, NoMatch, Unhealthy, Verdict
 from exchanger.policy.documents.document import Labels, PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, UNLIMITED, Allowance, Grants
 from exchanger.policy.limits import NamespaceLimits
@@ -39,7 +39,7 @@ class PolicySnapshot:
 
     ``grants`` are those that restrict documents; their baseline denies first. ``revocation`` has the rights that namespaces have lost
     since. ``reach`` is that of regions whose host is unknown. ``settled`` is the earlier version that this one may not loosen yet: the
-    stricter verdict counts. ``invalid_documents`` counts the documents of which something fails closed, and ``refused_count`` the entries
+    stricter decision counts. ``invalid_documents`` counts the documents of which something fails closed, and ``refused_count`` the entries
     outside the grants.
     """
 
@@ -190,8 +190,8 @@ class PolicySnapshot:
         headers: HeaderFields = NO_FIELDS,
         refuses_unmatched: bool = False,
         trace: Trace | None = None,
-    ) -> Verdict:
-        """Return the verdict on a request.
+    ) -> PolicyDecision:
+        """Return the decision on a request.
 
         Args:
             host: the authority as received, with or without port
@@ -211,21 +211,21 @@ class PolicySnapshot:
                 return found
             return decide(self.hosts, Request(authority, path, method, raw, headers), is_global=self._is_global)
         request = Request(authority, path, method, raw, headers)
-        verdict = self._verdict(request, trace)
+        decision = self._decision(request, trace)
         if self.settled is None or self.settled.is_alike_on(authority, self):
-            return verdict
-        return stricter(verdict, self.settled._verdict(request), refuses_unmatched=refuses_unmatched)  # noqa: SLF001 - of the same class
+            return decision
+        return stricter(decision, self.settled._decision(request), refuses_unmatched=refuses_unmatched)  # noqa: SLF001 - of the same class
 
     def is_alike_on(self, host: str | None, other: "PolicySnapshot") -> bool:
-        """Return whether ``other`` certainly has the same verdicts on ``host``: versions share what is equal."""
+        """Return whether ``other`` certainly has the same decisions on ``host``: versions share what is equal."""
         if self.baseline is not other.baseline or self.revocation is not other.revocation:
             return False
         own, others = self.hosts.near(host), other.hosts.near(host)
         return len(own) == len(others) and all(one is two for (_, one), (_, two) in zip(own, others, strict=True))
 
-    def _verdict(self, request: Request, trace: Trace | None = None) -> Verdict:
-        """Return the verdict of this version alone."""
-        denied: Verdict | None = None
+    def _decision(self, request: Request, trace: Trace | None = None) -> PolicyDecision:
+        """Return the decision of this version alone."""
+        denied: PolicyDecision | None = None
         for denials in (self.baseline, None if self.revocation is None else self.revocation.denials):
             denied = denied or (None if denials is None else denied_by(denials, request, trace))
             if denied is not None and trace is None:
@@ -270,17 +270,17 @@ def _affects_all(old: NamespacePolicy, new: NamespacePolicy) -> bool:
     return own != others
 
 
-def stricter(verdict: Verdict, earlier: Verdict, *, refuses_unmatched: bool = False) -> Verdict:
-    """Return the stricter verdict, the first of two that refuse alike; of two exchanges, that of the ``earlier`` version.
+def stricter(decision: PolicyDecision, earlier: PolicyDecision, *, refuses_unmatched: bool = False) -> PolicyDecision:
+    """Return the stricter decision, the first of two that refuse alike; of two exchanges, that of the ``earlier`` version.
 
     A changed target withdraws one exchange and adds another: the withdrawal waits.
     """
-    own, others = _strictness(verdict, refuses_unmatched), _strictness(earlier, refuses_unmatched)
-    return earlier if others > own or (others == own and isinstance(earlier, ExchangeEntry)) else verdict
+    own, others = _strictness(decision, refuses_unmatched), _strictness(earlier, refuses_unmatched)
+    return earlier if others > own or (others == own and isinstance(earlier, ExchangeEntry)) else decision
 
 
-def _strictness(verdict: Verdict, refuses_unmatched: bool) -> int:  # noqa: FBT001 - its only caller's
-    match verdict:
+def _strictness(decision: PolicyDecision, refuses_unmatched: bool) -> int:  # noqa: FBT001 - its only caller's
+    match decision:
         case DenyEntry():  # before other refusals: what is denied throughout has the same answer, although mixed versions have conflicts
             return 5
         case Unhealthy():
@@ -294,7 +294,7 @@ def _strictness(verdict: Verdict, refuses_unmatched: bool) -> int:  # noqa: FBT0
         case AllowEntry():
             return 0
         case _:
-            assert_never(verdict)
+            assert_never(decision)
 
 
 PolicySnapshot.EMPTY = PolicySnapshot()

@@ -11,7 +11,7 @@ from rpds import HashTrieMap
 
 from exchanger.model.authority import MAX_WILDCARD, WILDCARD, wildcards_above
 from exchanger.model.entry import Entry, FailClosedRegion, PathType
-from exchanger.model.verdict import Unhealthy
+from exchanger.model.policy_decision import Unhealthy
 from exchanger.policy.headers import canonical
 from exchanger.policy.path import certain_part, is_uncertain
 from exchanger.policy.prefix import fold, spellings_of

@@ -19,8 +19,8 @@ import trio
 from exchanger.app.policy_log import log_problems, log_version
 from exchanger.formats.yaml.reader import MAX_BYTES
 from exchanger.model.entry import DenyEntry, Source
+from exchanger.model.policy_decision import NoMatch, Unhealthy
 from exchanger.model.selector import parse_selector
-from exchanger.model.verdict import NoMatch, Unhealthy
 from exchanger.net.network import SYSTEM
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants, NamespaceGrant
 from exchanger.policy.limits import NamespaceLimits

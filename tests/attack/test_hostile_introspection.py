@@ -231,7 +231,7 @@ AT_ONCE: Final = 200
 # Requests of those whom the issuer knows before one comes that it does not, and tries of that one.
 LATE: Final = 50
 MADE_UP: Final = "zq-opaque-made-up-"
-# MiB: verdicts of a flood are 400 bytes each, and what is on its way is bounded.
+# MiB: decisions of a flood are 400 bytes each, and what is on its way is bounded.
 GROWTH: Final = 100
 
 
@@ -285,5 +285,5 @@ def test_a_flood_of_unknown_tokens_leaves_known_callers_and_limits_unharmed(tmp_
         assert it.most["all"] <= MOST
         asked = collections.Counter(it.questions())
         assert {count for token, count in asked.items() if token.startswith(MADE_UP)} == {1}
-        assert min(asked[token] for token in known) > 1  # their verdicts ended meanwhile
+        assert min(asked[token] for token in known) > 1  # their decisions ended meanwhile
         assert resident_mib(it.service.process.pid) - before < GROWTH

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from exchanger.model.entry import ExchangeEntry, Source
-from exchanger.model.verdict import NO_MATCH, Verdict
+from exchanger.model.policy_decision import NO_MATCH, PolicyDecision
 from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.snapshot import PolicySnapshot
 
@@ -27,14 +27,14 @@ def document_of(match: object) -> PolicyDocument:
     return parse_document(SOURCE, text, frozenset({"primary"}))
 
 
-def asked(document: PolicyDocument, host: str, path: str, method: str = "GET") -> Verdict:
+def asked(document: PolicyDocument, host: str, path: str, method: str = "GET") -> PolicyDecision:
     return PolicySnapshot.EMPTY.changed({SOURCE: document}).match(host, path, method)
 
 
 def assert_closed(document: PolicyDocument, host: str, path: str, method: str = "GET") -> None:
-    verdict = asked(document, host, path, method)
-    assert verdict is not NO_MATCH, f"{method} {host}{path} passes with the original token"
-    assert not isinstance(verdict, ExchangeEntry), f"{method} {host}{path} is exchanged"
+    decision = asked(document, host, path, method)
+    assert decision is not NO_MATCH, f"{method} {host}{path} passes with the original token"
+    assert not isinstance(decision, ExchangeEntry), f"{method} {host}{path} is exchanged"
 
 
 A_AND_B = ("a.example.com", "b.example.com")

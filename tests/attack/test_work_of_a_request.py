@@ -11,8 +11,8 @@ import pytest
 
 from exchanger.model.codes.problem import Problem
 from exchanger.model.entry import DenyEntry, Source
+from exchanger.model.policy_decision import Unhealthy
 from exchanger.model.request import HeaderFields
-from exchanger.model.verdict import Unhealthy
 from exchanger.policy.depth import MAX_DEPTH
 from exchanger.policy.interpretation import MAX_LOOKUPS
 from exchanger.policy.selection import AnyIssuer, Text, read
@@ -84,9 +84,9 @@ def test_no_document_makes_requests_expensive_or_refuses_those_of_others(shape: 
                 took = min(seconds(snapshot, host, path, method) for _ in range(5))
                 print(f"{shape}, {host[:15]}, {path[:12]}, {method}: {took * 1000:.2f} ms, goal {GOAL_S * 1000:.0f} ms")
                 assert took < LIMIT_S
-    verdict = snapshot.match(HOST, "/orders/1", "GET", raw=True, headers=FIELDS)
-    assert isinstance(verdict, DenyEntry)
-    assert verdict.source == honest
+    decision = snapshot.match(HOST, "/orders/1", "GET", raw=True, headers=FIELDS)
+    assert isinstance(decision, DenyEntry)
+    assert decision.source == honest
     closed_host = HOST if "wildcards" not in shape else DEEP_HOST
     assert isinstance(snapshot.match(closed_host, "/" + "a" * 120, "POST", raw=True), Unhealthy)
 

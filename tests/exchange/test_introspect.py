@@ -17,7 +17,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from exchanger.authz.decision.outcome import Deny
 from exchanger.exchange import introspect as introspect_module
 from exchanger.exchange.call import OVERLOADED
-from exchanger.exchange.introspect import ASK_AGAIN_S, VerdictCache
+from exchanger.exchange.introspect import ASK_AGAIN_S, IntrospectionCache
 from exchanger.model.errors import Diagnostic
 from exchanger.model.issuer import CachePolicy, CallLimits, Credentials, ErrorStyle, IntrospectionRules, Issuer, SubjectRules
 from exchanger.model.secret import Secret
@@ -113,15 +113,15 @@ class Asking:
         self.it.client.use_issuers({profile.name: profile})
 
     @property
-    def verdicts(self) -> VerdictCache:
-        return self.it.client.verdicts
+    def results(self) -> IntrospectionCache:
+        return self.it.client.results
 
     def request(self, subject: str) -> IntrospectionRequest:
         return IntrospectionRequest(self.profile.verifying, Secret(subject))
 
     @property
     def kept(self) -> int:
-        return len(self.verdicts.passed) + len(self.verdicts.refused)  # memory, which nothing else shows
+        return len(self.results.passed) + len(self.results.refused)  # memory, which nothing else shows
 
 
 @asynccontextmanager
@@ -392,26 +392,26 @@ async def test_a_token_without_its_turn_is_ahead_of_unknown_ones_next_time(leave
             await trio.sleep(0.01)
             assert passed(await it.ask("new"))
             assert it.issuer.asked.index("new") <= 3
-            assert it.verdicts.history(it.request("new")) is TokenHistory.ACTIVE
+            assert it.results.history(it.request("new")) is TokenHistory.ACTIVE
 
 
 async def test_what_was_active_gets_its_turn_and_no_decision(autojump_clock: MockClock) -> None:
     async with introspecting(attrs.evolve(OPAQUE, introspection=attrs.evolve(AT, cache_ttl=0.0))) as it:
         it.issuer.active["known"] = {}
         assert passed(await it.ask("known"))
-        assert (it.verdicts.history(it.request("known")), it.verdicts.find(it.request("known"))) == (TokenHistory.ACTIVE, None)
+        assert (it.results.history(it.request("known")), it.results.find(it.request("known"))) == (TokenHistory.ACTIVE, None)
         del it.issuer.active["known"]
         assert told(await it.ask("known")) == INACTIVE
-        assert it.verdicts.history(it.request("known")) is TokenHistory.UNKNOWN
+        assert it.results.history(it.request("known")) is TokenHistory.UNKNOWN
         it.issuer.active["known"] = {"exp": int(NOW + trio.current_time()) + 20}
         await trio.sleep(ASK_AGAIN_S)
         assert passed(await it.ask("known"))
         await trio.sleep(30.0)
-        assert it.verdicts.history(it.request("known")) is TokenHistory.UNKNOWN  # it has expired
+        assert it.results.history(it.request("known")) is TokenHistory.UNKNOWN  # it has expired
         it.issuer.active["known"] = {}
         assert passed(await it.ask("known"))
         it.use(attrs.evolve(it.profile, limits=CallLimits(8)))
-        assert it.verdicts.history(it.request("known")) is TokenHistory.UNKNOWN
+        assert it.results.history(it.request("known")) is TokenHistory.UNKNOWN
 
 
 async def test_a_changed_limit_applies_to_questions_at_once(autojump_clock: MockClock) -> None:
@@ -515,13 +515,13 @@ class Answering:
 
 def test_any_number_of_tokens_is_kept_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor do made-up tokens push out good ones."""
-    monkeypatch.setattr(introspect_module, "MAX_VERDICTS", 50)
-    verdicts, profile = VerdictCache(Answering(), lambda: 0.0, lambda: NOW), gated(OPAQUE)
-    verdicts.use_issuers({profile.name: profile})
+    monkeypatch.setattr(introspect_module, "MAX_RESULTS", 50)
+    results, profile = IntrospectionCache(Answering(), lambda: 0.0, lambda: NOW), gated(OPAQUE)
+    results.use_issuers({profile.name: profile})
 
     def ask(subject: str) -> IntrospectionRequest:
         request = IntrospectionRequest(profile, Secret(subject))
-        verdicts.begin(request, 1.0, lambda _: None)
+        results.begin(request, 1.0, lambda _: None)
         return request
 
     good = [ask(f"good-{number}") for number in range(50)]
@@ -529,15 +529,15 @@ def test_any_number_of_tokens_is_kept_in_bounded_memory(monkeypatch: pytest.Monk
         ask(f"made-up-{number}")
         ask(f"away-{number}")
     # Memory, which nothing else shows.
-    assert {len(known) for known in (verdicts.passed, verdicts.refused, verdicts.active, verdicts.turned_away)} == {50}
-    assert all(isinstance(verdicts.find(request), VerificationResult) for request in good)
-    assert {verdicts.history(request) for request in good} == {TokenHistory.ACTIVE}
-    assert {verdicts.history(ask(f"away-{number}")) for number in (4999, 0)} == {TokenHistory.TURNED_AWAY}
+    assert {len(known) for known in (results.passed, results.refused, results.active, results.turned_away)} == {50}
+    assert all(isinstance(results.find(request), VerificationResult) for request in good)
+    assert {results.history(request) for request in good} == {TokenHistory.ACTIVE}
+    assert {results.history(ask(f"away-{number}")) for number in (4999, 0)} == {TokenHistory.TURNED_AWAY}
     for number in range(1000):
         ask(f"good-again-{number}")
-    assert (len(verdicts.passed), len(verdicts.refused)) == (50, 50)
-    assert "good" not in repr(verdicts)
-    assert "made-up" not in repr(verdicts)
+    assert (len(results.passed), len(results.refused)) == (50, 50)
+    assert "good" not in repr(results)
+    assert "made-up" not in repr(results)
 
 
 STEPS: Final = st.lists(

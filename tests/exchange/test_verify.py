@@ -1,4 +1,4 @@
-"""The verifier: who passes, what a refusal says, when keys are fetched, and for how long a verdict counts."""
+"""The verifier: who passes, what a refusal says, when keys are fetched, and for how long a result counts."""
 
 import math
 from collections.abc import Callable
@@ -362,7 +362,7 @@ async def test_keys_of_one_issuer_sign_nothing_for_another(autojump_clock: MockC
 
 
 async def test_cached_verifications_are_bounded(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify_module, "MAX_VERDICTS", 3)
+    monkeypatch.setattr(verify_module, "MAX_RESULTS", 3)
     verified = counting(monkeypatch)
     subjects = [token(jti=str(number)) for number in range(4)]
     async with guarded(publishing("p256"), gated()) as it:

@@ -4,7 +4,7 @@ import attrs
 import pytest
 
 from exchanger.model.entry import Claim, DenyEntry
-from exchanger.model.verdict import AMBIGUOUS_PATH, NO_MATCH, Unhealthy
+from exchanger.model.policy_decision import AMBIGUOUS_PATH, NO_MATCH, Unhealthy
 from exchanger.policy.table import CONFLICT
 from tests.policy.examples import BLUE, HOST, deny, exchange, region, snapshot_of
 
@@ -13,9 +13,9 @@ ADMIN = deny("/Admin", case_insensitive=True)
 
 @pytest.mark.parametrize("path", ["/admin", "/ADMIN/x", "/aDmIn?x=1", "/%41dmin", "/x/../ADMIN", "//ADMIN", "/a%44min", "/\uff21dmin"])
 def test_any_case_is_the_same_path(path: str) -> None:
-    verdict = snapshot_of(ADMIN).match(HOST, path, "GET")
-    assert verdict is ADMIN or verdict is AMBIGUOUS_PATH
-    assert (verdict is ADMIN) == (path.lower().startswith("/admin"))
+    decision = snapshot_of(ADMIN).match(HOST, path, "GET")
+    assert decision is ADMIN or decision is AMBIGUOUS_PATH
+    assert (decision is ADMIN) == (path.lower().startswith("/admin"))
     assert snapshot_of(deny("/Admin")).match(HOST, "/admin", "GET") is NO_MATCH
 
 

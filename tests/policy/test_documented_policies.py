@@ -11,8 +11,8 @@ import yaml
 from exchanger.authz.decision.check import DecisionRules, begin
 from exchanger.authz.decision.outcome import Deny
 from exchanger.model.entry import DenyEntry, ExchangeEntry, Source
+from exchanger.model.policy_decision import Ambiguous, NoMatch
 from exchanger.model.request import HeaderFields, HttpRequest
-from exchanger.model.verdict import Ambiguous, NoMatch
 from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants
@@ -77,8 +77,8 @@ def test_entries_become_what_the_page_says(row: list[str]) -> None:
     policy = {"version": "v1", "entries": [{"match": yaml.safe_load(row[0].strip("`")), "action": "deny"}]}
     there = snapshot(policy, grants)
     (left,) = there.documents()
-    verdict = "active" if left.entries else "invalid" if left.problems else "refused"
-    assert (row[1].split(",")[0], bool(left.refused)) == (verdict, verdict == "refused")
+    decision = "active" if left.entries else "invalid" if left.problems else "refused"
+    assert (row[1].split(",")[0], bool(left.refused)) == (decision, decision == "refused")
     if "`Segment`" in row[1]:
         (entry,) = left.entries
         host, prefix = entry.match.host, entry.match.path_prefix

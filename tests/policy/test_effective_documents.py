@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from exchanger.model.codes.grants import PARTLY_OUTSIDE_GRANTS
 from exchanger.model.codes.manifests import MANY_AREAS
 from exchanger.model.entry import EVERYWHERE, DenyEntry, FailClosedRegion, MatchScope, Source
+from exchanger.model.policy_decision import Ambiguous, NoMatch, Unhealthy
 from exchanger.model.selector import parse_selector
-from exchanger.model.verdict import Ambiguous, NoMatch, Unhealthy
 from exchanger.policy import depth, expansion
 from exchanger.policy.documents.document import Labels, PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants, NamespaceGrant

@@ -3,8 +3,8 @@ import pytest
 from rpds import HashTrieMap
 
 from exchanger.model.entry import BASELINE, Claim, DenyEntry, MatchScope, PathType
+from exchanger.model.policy_decision import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Unhealthy
 from exchanger.model.request import HeaderFields
-from exchanger.model.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Unhealthy
 from exchanger.policy.explanation import MAX_CANDIDATES, MAX_LOOKED_AT, Candidate, Standing, explain
 from exchanger.policy.grants.allowance import Allowance, Grants
 from exchanger.policy.revocation import Revocation
@@ -124,7 +124,7 @@ def test_each_candidate_says_why_it_decides_or_not(
 ) -> None:
     method, path = request_line.split()
     found = explain(snapshot_of(*claims), HOST, path, method)
-    assert found.verdict == snapshot_of(*claims).match(HOST, path, method)
+    assert found.decision == snapshot_of(*claims).match(HOST, path, method)
     assert found.candidates == tuple(Candidate(*candidate) for candidate in candidates)
     assert found.more == 0
 
@@ -142,13 +142,13 @@ def test_the_interpretations_of_a_path_and_what_covers_them_are_shown(
     path: str, *, raw: bool, interpretations: tuple[str, ...], covering: set[Claim]
 ) -> None:
     found = explain(snapshot_of(ORDERS, OTHER), HOST, path, "GET", raw=raw)
-    assert (found.interpretations, found.verdict) == (interpretations, NO_MATCH if raw else AMBIGUOUS_PATH)
+    assert (found.interpretations, found.decision) == (interpretations, NO_MATCH if raw else AMBIGUOUS_PATH)
     assert {one.claim for one in found.candidates} == covering
 
 
 def test_a_host_without_policy_has_no_candidates() -> None:
     found = explain(snapshot_of(ORDERS), "elsewhere.example.com", "/orders", "GET")
-    assert (found.verdict, found.candidates) == (NO_MATCH, ())
+    assert (found.decision, found.candidates) == (NO_MATCH, ())
 
 
 def test_the_rest_of_the_host_is_not_explained() -> None:
@@ -169,7 +169,7 @@ def test_a_region_of_unknown_host_closes_what_no_other_namespace_decides() -> No
     closes = f"its host is unknown, so it closes what no entry of another namespace decides: region of {BLUE}"
     assert explain(snapshot, HOST, "/orders", "GET").candidates == (Candidate(ORDERS, WON, WINS), Candidate(unknown, NO, spared))
     closed = explain(snapshot, HOST, "/elsewhere", "GET")
-    assert closed.verdict == Unhealthy(f"region of {BLUE}", BLUE, 0)
+    assert closed.decision == Unhealthy(f"region of {BLUE}", BLUE, 0)
     assert closed.candidates[0] == Candidate(unknown, BLOCKS, closes)
     everywhere = explain(snapshot.reaching(UnreadableReach.GLOBAL), HOST, "/orders", "GET")
     assert everywhere.candidates == (Candidate(unknown, BLOCKS, CLOSES), Candidate(ORDERS, NO, LOSES_TO_A_REGION))
@@ -185,7 +185,7 @@ def test_doubt_about_a_header_spares_nothing_from_a_region_of_unknown_host(metho
     named, unknown = deny("/", index=1, headers=(("x-a", "1"),)), region("", source=BLUE, host=None)
     snapshot, headers = snapshot_of(ORDERS, named, unknown), HeaderFields((("x-a", "1,2"),), raw=True)
     found = explain(snapshot, HOST, "/orders", method, headers=headers)
-    assert isinstance(found.verdict, Unhealthy)
+    assert isinstance(found.decision, Unhealthy)
     assert {one.claim: one.standing for one in found.candidates} == {unknown: BLOCKS, ORDERS: NO, named: NO}
 
 
@@ -222,23 +222,23 @@ def test_an_entry_narrowed_by_grants_is_explained_as_written() -> None:
     wide = deny("/a", host="*.example.com")
     both = Grants((*granted("/a", hosts=("*.example.com",)).grants, *granted("/ab").grants))
     found = explain(snapshot_of(wide).with_grants(both), HOST, "/ab/x", "GET")
-    assert isinstance(found.verdict, DenyEntry)
-    assert found.verdict.match.host == HOST
+    assert isinstance(found.decision, DenyEntry)
+    assert found.decision.match.host == HOST
     assert found.candidates == (Candidate(wide, WON, WINS),)
 
 
 def test_an_entry_whose_right_was_revoked_blocks_what_it_would_decide() -> None:
     revocation = Revocation(HashTrieMap({ORDERS.source.namespace: (Allowance(),)}))
     found = explain(snapshot_of(ORDERS).revoked_by(revocation), HOST, "/orders", "GET")
-    assert isinstance(found.verdict, Unhealthy)
-    assert found.candidates == (Candidate(ORDERS, BLOCKS, found.verdict.reason),)
-    assert "granted less than before" in found.verdict.reason
+    assert isinstance(found.decision, Unhealthy)
+    assert found.candidates == (Candidate(ORDERS, BLOCKS, found.decision.reason),)
+    assert "granted less than before" in found.decision.reason
 
 
 def test_a_header_whose_value_is_ambiguous_is_named_as_the_reason() -> None:
     named = deny("/orders", index=1, headers=(("x-a", "1"),))
     found = explain(snapshot_of(ORDERS, named), HOST, "/orders", "GET", headers=HeaderFields((("x-a", "1,2"),), raw=True))
-    assert found.verdict == AMBIGUOUS_HEADER
+    assert found.decision == AMBIGUOUS_HEADER
     assert {one.claim: one.why for one in found.candidates} == {
         named: "it names a header whose value is ambiguous: repeated, with a comma, or with a name that differs in _ and -",
         ORDERS: "the request's header can be read in ways that lead to different decisions",
@@ -249,7 +249,7 @@ def test_an_earlier_version_that_decides_more_strictly_is_explained() -> None:
     before, after = deny("/orders", index=1), exchange("/orders", index=2)
     snapshot = attrs.evolve(snapshot_of(after), settled=snapshot_of(before))
     found = explain(snapshot, HOST, "/orders", "GET")
-    assert found.verdict == before
+    assert found.decision == before
     assert found.candidates == (
         Candidate(before, WON, f"in the previous version of the policy, which still counts: {WINS}"),
         Candidate(after, NO, "the previous version of the policy still counts, and decides more strictly"),
@@ -262,7 +262,7 @@ def test_everything_loses_to_the_baseline() -> None:
         snapshot = snapshot_of(*claims)
         found = explain(snapshot.with_grants(attrs.evolve(snapshot.grants, baseline=(denial,))), HOST, "/orders", "GET")
         whys = {one.claim: (one.standing, one.why) for one in found.candidates}
-        assert (found.verdict, found.candidates[0].claim) == (denial, denial)
+        assert (found.decision, found.candidates[0].claim) == (denial, denial)
         assert whys[denial][0] is WON
         assert whys[claims[-1]] == (NO, "the platform's baseline denies the request before any policy applies")
 

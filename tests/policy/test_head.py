@@ -4,8 +4,8 @@ import attrs
 import pytest
 
 from exchanger.model.entry import BASELINE, AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, MatchScope, PathType
+from exchanger.model.policy_decision import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, PolicyDecision, Unhealthy
 from exchanger.model.request import HeaderFields
-from exchanger.model.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
 from exchanger.policy.conflicts import contenders
 from exchanger.policy.explanation import Standing, explain
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
@@ -24,12 +24,12 @@ ALLOWED = AllowEntry(RED, 2, MatchScope(HOST, "/orders", HEAD))
 OTHER = attrs.evolve(exchange("/", index=3, methods=HEAD), resource_metadata="https://api.example.com/x")
 
 
-def asked(claims: tuple[Claim, ...], path: str = "/orders/1", headers: tuple[tuple[str, str], ...] = X) -> Verdict:
+def asked(claims: tuple[Claim, ...], path: str = "/orders/1", headers: tuple[tuple[str, str], ...] = X) -> PolicyDecision:
     return snapshot_of(*claims).match(HOST, path, "HEAD", headers=HeaderFields(headers, raw=True))
 
 
 @pytest.mark.parametrize(
-    ("claims", "verdict"),
+    ("claims", "decision"),
     [
         ((EVERYTHING, ORDERS), EVERYTHING),
         ((HEADS, ORDERS), HEADS),
@@ -56,13 +56,13 @@ def asked(claims: tuple[Claim, ...], path: str = "/orders/1", headers: tuple[tup
         ((deny("/", methods=PUT, headers=(("y", "1"),)), ORDERS), ORDERS),
     ],
 )
-def test_the_stricter_decision_counts(claims: tuple[Claim, ...], verdict: object) -> None:
+def test_the_stricter_decision_counts(claims: tuple[Claim, ...], decision: object) -> None:
     found = asked(claims, headers=(*X, ("y", "1,2")))
-    assert found == verdict or (verdict == "deny" and isinstance(found, DenyEntry))
+    assert found == decision or (decision == "deny" and isinstance(found, DenyEntry))
 
 
 @pytest.mark.parametrize(
-    ("far", "near", "verdict"),
+    ("far", "near", "decision"),
     [
         (deny("/", source=BLUE, host=WILD), ORDERS, ORDERS),
         (deny("/", source=BLUE, host=WILD, methods=HEAD), ORDERS, ORDERS),
@@ -80,12 +80,12 @@ def test_the_stricter_decision_counts(claims: tuple[Claim, ...], verdict: object
         (region("/", source=BLUE, host=None, methods=HEAD), HEADS, HEADS),
     ],
 )
-def test_what_is_farther_counts_only_where_it_counts_for_get(far: Claim, near: Claim, verdict: object) -> None:
+def test_what_is_farther_counts_only_where_it_counts_for_get(far: Claim, near: Claim, decision: object) -> None:
     found = asked((far, near), headers=(("y", "1,2"),))
-    if verdict is None:
+    if decision is None:
         assert isinstance(found, Unhealthy)
     else:
-        assert found == verdict or (verdict == "deny" and isinstance(found, DenyEntry))
+        assert found == decision or (decision == "deny" and isinstance(found, DenyEntry))
 
 
 def test_a_global_region_counts_for_head() -> None:
@@ -101,7 +101,7 @@ def test_the_readings_have_to_agree_on_the_stricter_decision() -> None:
     assert asked((EVERYTHING, ORDERS), "/orders/../orders") == EVERYTHING
 
 
-def test_what_is_not_there_is_no_verdict() -> None:
+def test_what_is_not_there_is_no_decision() -> None:
     assert asked((ORDERS,), "/other") == NO_MATCH
     assert PolicySnapshot.EMPTY.match(HOST, "/", "HEAD") is NO_MATCH
 

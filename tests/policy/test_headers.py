@@ -7,8 +7,8 @@ import attrs
 import pytest
 
 from exchanger.model.entry import DenyEntry, Entry, PathType
+from exchanger.model.policy_decision import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, PolicyDecision, Unhealthy
 from exchanger.model.request import HeaderFields
-from exchanger.model.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, Unhealthy, Verdict
 from exchanger.policy.explanation import explain
 from exchanger.policy.headers import name_problem, value_problem
 from exchanger.policy.interpretation import MAX_LOOKUPS
@@ -20,7 +20,7 @@ DELETE = deny("/mcp", index=1, headers=(("mcp-name", "delete_order"),))
 CALL = exchange("/mcp", index=2, headers=(("mcp-method", "tools/call"), ("mcp-name", "delete_order")))
 
 
-def found(*fields: tuple[str, str], entries: tuple[Entry, ...] = (PLAIN, DELETE), raw: bool = True, path: str = "/mcp") -> Verdict:
+def found(*fields: tuple[str, str], entries: tuple[Entry, ...] = (PLAIN, DELETE), raw: bool = True, path: str = "/mcp") -> PolicyDecision:
     return snapshot_of(*entries).match(HOST, path, "POST", headers=HeaderFields(tuple(fields), raw=raw))
 
 
@@ -29,7 +29,7 @@ def encoded(text: bytes, scheme: str = "base64") -> str:
 
 
 @pytest.mark.parametrize(
-    ("fields", "verdict"),
+    ("fields", "decision"),
     [
         ((), PLAIN),
         ((("MCP-Name", "delete_order"),), DELETE),
@@ -50,8 +50,8 @@ def encoded(text: bytes, scheme: str = "base64") -> str:
         ((("mcp-name", "=?base64?delete_order"),), PLAIN),
     ],
 )
-def test_a_value_counts_if_there_is_no_doubt_about_it(fields: tuple[tuple[str, str], ...], verdict: Verdict) -> None:
-    assert found(*fields) == verdict
+def test_a_value_counts_if_there_is_no_doubt_about_it(fields: tuple[tuple[str, str], ...], decision: PolicyDecision) -> None:
+    assert found(*fields) == decision
 
 
 def test_headers_named_elsewhere_are_not_looked_at() -> None:

@@ -10,8 +10,8 @@ import attrs
 import pytest
 
 from exchanger.model.entry import BASELINE, Claim, DenyEntry, Entry, ExchangeEntry, MatchScope, PathType, TokenTarget
+from exchanger.model.policy_decision import AMBIGUOUS_AUTHORITY, AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, PolicyDecision, Unhealthy
 from exchanger.model.request import HeaderFields
-from exchanger.model.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import Allowance, Granted
 from exchanger.policy.grants.restriction import routes_of
@@ -27,7 +27,7 @@ from tests.policy.examples import BLUE, HOST, RED, Where, allow, deny, exchange,
 GET = frozenset({"GET"})
 
 
-def decided(*claims: Claim, host: str | None = HOST, path: str = "/", method: str = "GET", raw: bool = False) -> Verdict:
+def decided(*claims: Claim, host: str | None = HOST, path: str = "/", method: str = "GET", raw: bool = False) -> PolicyDecision:
     return decide(VirtualHosts.of(claims), Request(host, path, method, raw))
 
 
@@ -61,10 +61,10 @@ def test_an_unknown_host_is_ambiguous_where_something_covers_every_host() -> Non
     assert decided(unknown, path="/%zz") is AMBIGUOUS_PATH
 
 
-@pytest.mark.parametrize(("count", "verdict"), [(MAX_POSSIBLE // 2, NO_MATCH), (2 * MAX_POSSIBLE, AMBIGUOUS_PATH)])
-def test_the_paths_that_a_mark_may_stand_for_are_bounded(count: int, verdict: Verdict) -> None:
+@pytest.mark.parametrize(("count", "decision"), [(MAX_POSSIBLE // 2, NO_MATCH), (2 * MAX_POSSIBLE, AMBIGUOUS_PATH)])
+def test_the_paths_that_a_mark_may_stand_for_are_bounded(count: int, decision: PolicyDecision) -> None:
     others = [deny(f"/{chr(0x4E00 + number)}", index=number, methods=frozenset({"PUT"})) for number in range(count)]
-    assert decided(*others, path="/!") is verdict
+    assert decided(*others, path="/!") is decision
 
 
 def test_the_characters_that_are_compared_for_a_mark_are_bounded() -> None:

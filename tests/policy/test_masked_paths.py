@@ -6,8 +6,8 @@ import attrs
 import pytest
 
 from exchanger.model.entry import AllowEntry, DenyEntry, PathType
+from exchanger.model.policy_decision import AMBIGUOUS_AUTHORITY, AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Ambiguous, Unhealthy
 from exchanger.model.request import HeaderFields
-from exchanger.model.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Ambiguous, Unhealthy
 from exchanger.policy.grants.allowance import NamespaceGrant
 from exchanger.policy.interpretation import MAX_MARKER_WORK, MAX_MARKERS, MAX_POSSIBLE
 from exchanger.policy.lookup import Walk
@@ -104,10 +104,10 @@ def test_possible_paths_of_a_mark_are_looked_up_within_a_bound(count: int, metho
     policy = snapshot_of(
         *(exchange(prefix, index=index) for index, prefix in enumerate(["/", *(f"/{chr(0x4E00 + n)}" for n in range(count))]))
     )
-    with mock.patch.object(Walk, "verdict", autospec=True, side_effect=Walk.verdict) as looked_up:
-        verdict = policy.match(HOST, "/!", method)
+    with mock.patch.object(Walk, "decision", autospec=True, side_effect=Walk.decision) as looked_up:
+        decision = policy.match(HOST, "/!", method)
 
-    assert verdict is AMBIGUOUS_PATH  # some exchange for another entry
+    assert decision is AMBIGUOUS_PATH  # some exchange for another entry
     assert looked_up.call_count <= MAX_POSSIBLE + 4
 
 

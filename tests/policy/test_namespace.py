@@ -8,8 +8,8 @@ import pytest
 from exchanger.model.codes.grants import NOT_GRANTED, OUTSIDE_GRANTS, PARTLY_OUTSIDE_GRANTS
 from exchanger.model.codes.manifests import DEEP_ENTRIES, MANY_AREAS, MANY_DOCUMENTS, MANY_ENTRIES
 from exchanger.model.entry import EVERYWHERE, Claim, Entry, FailClosedRegion, MatchScope, PathType, Source
+from exchanger.model.policy_decision import NO_MATCH, Unhealthy
 from exchanger.model.selector import parse_selector
-from exchanger.model.verdict import NO_MATCH, Unhealthy
 from exchanger.policy.depth import MAX_DEPTH
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.expansion import MAX_EXPANDED

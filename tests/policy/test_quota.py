@@ -2,8 +2,8 @@
 
 from exchanger.model.codes.manifests import MANY_DOCUMENTS
 from exchanger.model.entry import DenyEntry
+from exchanger.model.policy_decision import NO_MATCH, Unhealthy
 from exchanger.model.selector import Selector
-from exchanger.model.verdict import NO_MATCH, Unhealthy
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.quota import MAX_LISTED, NamespaceQuota

@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchanger.model.entry import Source
+from exchanger.model.policy_decision import NoMatch, Unhealthy
 from exchanger.model.selector import parse_selector
-from exchanger.model.verdict import NoMatch, Unhealthy
 from exchanger.policy.selection import (
     ConfigMap,
     DocumentText,
@@ -56,8 +56,8 @@ def test_a_config_map_with_two_documents_is_unreadable() -> None:
 
 def test_an_unreadable_file_closes_everything() -> None:
     change = advance(PolicySnapshot.EMPTY, {}, {Source("", "broken.yaml"): UnknownText("the file is not YAML")}, frozenset())
-    verdict = change.snapshot.match("any.example.com", "/", "GET")
-    assert verdict == Unhealthy("the file is not YAML", Source("", "broken.yaml"))
+    decision = change.snapshot.match("any.example.com", "/", "GET")
+    assert decision == Unhealthy("the file is not YAML", Source("", "broken.yaml"))
     repaired = advance(change.snapshot, {Source("", "broken.yaml"): UnknownText("the file is not YAML")}, {}, frozenset())
     assert isinstance(repaired.snapshot.match("any.example.com", "/", "GET"), NoMatch)
     assert repaired.withdrawn == (Source("", "broken.yaml"),)

@@ -1,4 +1,4 @@
-"""The settled version, which a snapshot may not loosen yet: the stricter verdict counts, and only hosts that differ are asked again."""
+"""The settled version, which a snapshot may not loosen yet: the stricter decision counts, and only hosts that differ are asked again."""
 
 import itertools
 from unittest import mock
@@ -6,8 +6,8 @@ from unittest import mock
 import attrs
 
 from exchanger.model.entry import AllowEntry, DenyEntry, MatchScope
+from exchanger.model.policy_decision import AMBIGUOUS_PATH, NO_MATCH, PolicyDecision, Unhealthy
 from exchanger.model.request import HeaderFields
-from exchanger.model.verdict import AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
 from exchanger.policy import snapshot
 from exchanger.policy.lookup import Trace, decide_at_once
 from exchanger.policy.revocation import Revocation
@@ -15,7 +15,7 @@ from exchanger.policy.snapshot import UnreadableReach, stricter
 from tests.policy.examples import BLUE, HOST, RED, deny, document_of, exchange, region, snapshot_of, with_baseline, with_documents, without
 
 # Each lets less pass than those before it.
-RANKS: tuple[Verdict, ...] = (
+RANKS: tuple[PolicyDecision, ...] = (
     AllowEntry(RED, 0, MatchScope(HOST, "/")),
     exchange("/"),
     NO_MATCH,
@@ -25,7 +25,7 @@ RANKS: tuple[Verdict, ...] = (
 )
 
 
-def test_the_verdict_that_lets_less_pass_counts_whichever_version_has_it() -> None:
+def test_the_decision_that_lets_less_pass_counts_whichever_version_has_it() -> None:
     for lower, higher in itertools.combinations(RANKS, 2):
         assert stricter(lower, higher, refuses_unmatched=True) is higher
         assert stricter(higher, lower, refuses_unmatched=True) is higher
@@ -55,7 +55,7 @@ def test_versions_are_alike_on_a_host_if_they_decide_alike_there() -> None:
     assert not version.is_alike_on(None, everywhere)
 
 
-def test_a_request_gets_the_stricter_verdict() -> None:
+def test_a_request_gets_the_stricter_decision() -> None:
     earlier = snapshot_of(deny("/"))
     newest = attrs.evolve(snapshot_of(exchange("/", source=BLUE), region("/x", source=BLUE, index=1)), settled=earlier)
     assert newest.match(HOST, "/a", "GET") == deny("/")

@@ -5,7 +5,7 @@ import attrs
 import pytest
 
 from exchanger.model.entry import UNKNOWN_NAMESPACE, Claim, DenyEntry, PathType, Source
-from exchanger.model.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
+from exchanger.model.policy_decision import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, PolicyDecision, Unhealthy
 from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
@@ -16,7 +16,7 @@ POLICY = snapshot_of(ORDERS, ADMIN)
 
 
 def test_an_empty_policy_matches_nothing() -> None:
-    assert_type(PolicySnapshot.EMPTY.match(HOST, "/", "GET"), Verdict)
+    assert_type(PolicySnapshot.EMPTY.match(HOST, "/", "GET"), PolicyDecision)
     assert PolicySnapshot.EMPTY.match(HOST, "/", "GET") is NO_MATCH
     assert PolicySnapshot.EMPTY.match(HOST, "//%zz#", "GET") is NO_MATCH
     assert PolicySnapshot.EMPTY.match("", "/", "GET") is NO_MATCH
@@ -124,8 +124,8 @@ def test_nobodys_escapes_reach_into_requests_that_match_another_entry(theirs: st
 def test_an_escaped_prefix_is_not_passed_by_another_spelling() -> None:
     policy = snapshot_of(ORDERS, deny("/orders%3Fadmin", index=1), deny("/orders%2Fsecret", index=2))
     for path in ("/orders%3fadmin", "/%6frders%3Fadmin", "/orders%2fsecret", "/order%73/secret", "/orders//secret"):
-        verdict = policy.match(HOST, path, "GET")
-        assert verdict is AMBIGUOUS_PATH or isinstance(verdict, DenyEntry), path
+        decision = policy.match(HOST, path, "GET")
+        assert decision is AMBIGUOUS_PATH or isinstance(decision, DenyEntry), path
     assert policy.match(HOST, "/orders/secret", "GET") is ORDERS
 
 
@@ -153,8 +153,8 @@ def test_an_unreadable_document_closes_what_it_may_be_about(
     for host, path in ((HOST, "/elsewhere"), ("other.example.com", "/orders"), ("", "/"), ("a,b", "/orders")):
         assert isinstance(policy.match(host, path, "GET"), Unhealthy)
     for entry in (ORDERS, ADMIN):
-        verdict = policy.match(HOST, entry.match.path_prefix, "GET")
-        assert verdict is entry if is_spared else isinstance(verdict, Unhealthy)
+        decision = policy.match(HOST, entry.match.path_prefix, "GET")
+        assert decision is entry if is_spared else isinstance(decision, Unhealthy)
     assert without(policy, source).match(HOST, "/orders", "GET") is ORDERS
 
 

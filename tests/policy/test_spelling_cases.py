@@ -9,7 +9,7 @@ from typing import Final, assert_never
 import pytest
 
 from exchanger.model.entry import AllowEntry, DenyEntry, ExchangeEntry
-from exchanger.model.verdict import Ambiguous, AmbiguousPart, NoMatch, Unhealthy
+from exchanger.model.policy_decision import Ambiguous, AmbiguousPart, NoMatch, Unhealthy
 from tests.policy.examples import HOST, deny, exchange, snapshot_of
 
 POLICY = snapshot_of(exchange("/orders"), deny("/admin", index=1))
@@ -27,8 +27,8 @@ EXCHANGE, DENY, UNMATCHED, REFUSED, REFUSED_AUTHORITY = Expect
 
 
 def decided(host: str, path: str, method: str = "GET") -> Expect:
-    verdict = POLICY.match(host, path, method)
-    match verdict:
+    decision = POLICY.match(host, path, method)
+    match decision:
         case ExchangeEntry():
             return EXCHANGE
         case DenyEntry():
@@ -40,9 +40,9 @@ def decided(host: str, path: str, method: str = "GET") -> Expect:
         case Ambiguous(AmbiguousPart.AUTHORITY):
             return REFUSED_AUTHORITY
         case Unhealthy() | Ambiguous() | AllowEntry():
-            raise AssertionError(verdict)
+            raise AssertionError(decision)
         case _:
-            assert_never(verdict)
+            assert_never(decision)
 
 
 # By class of trick; each value has the spellings that get that decision, separated by blanks.

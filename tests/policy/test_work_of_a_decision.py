@@ -6,7 +6,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from exchanger.model.entry import Claim, PathType
-from exchanger.model.verdict import AMBIGUOUS_PATH, NO_MATCH, Unhealthy
+from exchanger.model.policy_decision import AMBIGUOUS_PATH, NO_MATCH, Unhealthy
 from exchanger.policy.depth import MAX_DEPTH
 from exchanger.policy.interpretation import Interpretation, path_interpretations
 from exchanger.policy.path import MAX_INTERPRETATIONS, MAX_ODD_PATH, MAX_QUERY, MalformedPath, read_path
@@ -156,7 +156,7 @@ def test_a_reading_that_is_searched_for_counts_twice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path_type", "path", "verdict"),
+    ("path_type", "path", "decision"),
     [
         (PathType.EXACT, "/a!", AMBIGUOUS_PATH),
         (PathType.EXACT, "/a!/b", NO_MATCH),
@@ -165,8 +165,8 @@ def test_a_reading_that_is_searched_for_counts_twice() -> None:
         (PathType.SEGMENT, "/a!b", NO_MATCH),
     ],
 )
-def test_marks_hide_the_end_of_a_path_or_segment(path_type: PathType, path: str, verdict: object) -> None:
-    assert snapshot_of(deny("/a", path_type=path_type)).match(HOST, path, "GET") is verdict
+def test_marks_hide_the_end_of_a_path_or_segment(path_type: PathType, path: str, decision: object) -> None:
+    assert snapshot_of(deny("/a", path_type=path_type)).match(HOST, path, "GET") is decision
 
 
 def test_yielding_regions_count_for_head_where_they_count_for_both_decisions() -> None:

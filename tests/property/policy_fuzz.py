@@ -23,8 +23,8 @@ from exchanger.model.entry import (
     Source,
     TokenTarget,
 )
+from exchanger.model.policy_decision import Ambiguous, NoMatch, PolicyDecision, Unhealthy
 from exchanger.model.request import HeaderFields
-from exchanger.model.verdict import Ambiguous, NoMatch, Unhealthy, Verdict
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import Grants, NamespaceGrant
 from exchanger.policy.limits import NamespaceLimits
@@ -178,13 +178,13 @@ def requests(rng: random.Random, paths: tuple[str, ...] = PATHS) -> Iterator[Ask
                 yield Asked(host, path, method, raw, HeaderFields(rng.choice(FIELDS), raw=raw))
 
 
-def said(verdict: Verdict) -> Answer:
-    """Return what callers see of a verdict, as the model says it."""
-    if isinstance(verdict, NoMatch):
+def said(decision: PolicyDecision) -> Answer:
+    """Return what callers see of a decision, as the model says it."""
+    if isinstance(decision, NoMatch):
         return UNMATCHED
-    if isinstance(verdict, Unhealthy):
+    if isinstance(decision, Unhealthy):
         return CLOSED
-    return DISPUTED if isinstance(verdict, Ambiguous) else verdict
+    return DISPUTED if isinstance(decision, Ambiguous) else decision
 
 
 def comparable(found: Answer) -> object:
@@ -229,7 +229,7 @@ def cases(rng: random.Random) -> tuple[Case, tuple[str, ...]]:
 
 
 def differences(rng: random.Random, count: int) -> Iterator[tuple[str, tuple[list[PolicyDocument], Asked] | None]]:
-    """Yield the kind of each verdict, with the policy and request if it is not that of the model."""
+    """Yield the kind of each decision, with the policy and request if it is not that of the model."""
     for _ in range(count):
         (policy, left, snapshot), paths = cases(rng)
         for asked in requests(rng, paths):

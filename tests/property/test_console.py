@@ -146,7 +146,7 @@ def request(*headers: tuple[str, str], method: str = "GET", path: str = "/api/po
 
 class TestTheGuardIsTotal:
     @given(st.lists(st.tuples(NAMES_OF_HEADERS, st.text(max_size=60))), st.sampled_from(["GET", "POST"]), st.sampled_from(["/", "/stream"]))
-    def test_any_headers_get_a_verdict(self, headers: list[tuple[str, str]], method: str, path: str) -> None:
+    def test_any_headers_get_a_decision(self, headers: list[tuple[str, str]], method: str, path: str) -> None:
         asked = request(*headers, method=method, path=path)
         judged(asked, NAMES)
         has_session(asked, Secret("a-token-of-some-length"))

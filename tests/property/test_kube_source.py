@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from exchanger.model.entry import AllowEntry, DenyEntry, Source
+from exchanger.model.policy_decision import NoMatch
 from exchanger.model.selector import parse_selector
-from exchanger.model.verdict import NoMatch
 from exchanger.policy.selection import ConfigMap, Namespace, advance, select
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.sources.kube.catch_up import LIST_EVERY_S

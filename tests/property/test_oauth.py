@@ -484,7 +484,7 @@ def test_what_was_requested_passes_the_proof(rules: IssuedTokenRules, target: To
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "surrogatepass")), issued_rules)
-def test_any_payload_has_a_verdict(payload: bytes, rules: IssuedTokenRules) -> None:
+def test_any_payload_has_a_decision(payload: bytes, rules: IssuedTokenRules) -> None:
     request = TokenRequest(token_request().issuer, Secret("subject"), TokenTarget("primary", audiences=("orders",)), "grant", "type")
     for text in (raw({}, payload), raw(payload), payload.decode("latin-1")):
         found = judge_issued(rules, request, ExchangedToken(Secret(text)), NOW)

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from exchanger.model.authority import read_authority
 from exchanger.model.entry import BASELINE, DenyEntry, Entry, FailClosedRegion, MatchScope, PathType, Source
+from exchanger.model.policy_decision import Unhealthy
 from exchanger.model.request import HeaderFields
 from exchanger.model.selector import parse_selector
-from exchanger.model.verdict import Unhealthy
 from exchanger.policy import depth
 from exchanger.policy.conflicts import MAX_RIVALS, alike_but_for_case, conflicts_of, conflicts_with, contenders, documents_in_conflict
 from exchanger.policy.documents.document import PolicyDocument
@@ -48,19 +48,19 @@ def unbounded_depth() -> Iterator[None]:
 
 
 def check_standings(found: Explanation) -> None:
-    """Check that exactly what the verdict names has won or blocks."""
+    """Check that exactly what the decision names has won or blocks."""
     by_standing = {standing: [one.claim for one in found.candidates if one.standing is standing] for standing in Standing}
     won, blocks, tied = by_standing[Standing.WON], by_standing[Standing.BLOCKS], by_standing[Standing.CONFLICTS]
-    if isinstance(found.verdict, Entry):
-        assert [(one.source, one.index) for one in won] == [(found.verdict.source, found.verdict.index)]
+    if isinstance(found.decision, Entry):
+        assert [(one.source, one.index) for one in won] == [(found.decision.source, found.decision.index)]
         assert found.candidates[0].won
         assert not blocks
         assert not tied
-    elif isinstance(found.verdict, Unhealthy):
+    elif isinstance(found.decision, Unhealthy):
         assert not won
         assert all(isinstance(claim, FailClosedRegion) for claim in blocks)
-        assert found.verdict.source is None or (found.verdict.source, found.verdict.index) in {(one.source, one.index) for one in blocks}
-        if found.verdict == CONFLICT:
+        assert found.decision.source is None or (found.decision.source, found.decision.index) in {(one.source, one.index) for one in blocks}
+        if found.decision == CONFLICT:
             assert len(tied) > 1
             assert not any(isinstance(claim, FailClosedRegion) for claim in tied)
         else:
@@ -106,7 +106,7 @@ CLOSED_BESIDE = PolicyDocument(
     st.booleans(),
     header_fields,
 )
-def test_an_explanation_tells_the_verdict_and_nothing_else_wins_or_blocks(
+def test_an_explanation_tells_the_decision_and_nothing_else_wins_or_blocks(
     policy: list[PolicyDocument],
     reach: UnreadableReach,
     denied: list[MatchScope],
@@ -122,8 +122,8 @@ def test_an_explanation_tells_the_verdict_and_nothing_else_wins_or_blocks(
 
     found = explain(snapshot, host, "".join(path), method, raw=raw, headers=headers)
 
-    event(type(found.verdict).__name__)
-    assert found.verdict == snapshot.match(host, "".join(path), method, raw=raw, headers=headers)
+    event(type(found.decision).__name__)
+    assert found.decision == snapshot.match(host, "".join(path), method, raw=raw, headers=headers)
     check_standings(found)
 
 
@@ -210,8 +210,8 @@ def test_what_grants_leave_is_explained_as_it_was_written(
 
     found = explain(snapshot, host, path, method, raw=raw, headers=headers)
 
-    event(type(found.verdict).__name__)
-    assert found.verdict == snapshot.match(host, path, method, raw=raw, headers=headers)
+    event(type(found.decision).__name__)
+    assert found.decision == snapshot.match(host, path, method, raw=raw, headers=headers)
     check_standings(found)
     shown = [one.claim for one in found.candidates if not isinstance(one.claim, FailClosedRegion)]
     assert len(shown) == len(set(shown))
@@ -288,7 +288,7 @@ def test_an_explanation_is_of_the_version_that_decides(
 
     found = explain(snapshot, host, path, method)
 
-    assert found.verdict == snapshot.match(host, path, method)
+    assert found.decision == snapshot.match(host, path, method)
     check_standings(found)
 
 

@@ -24,9 +24,9 @@ from exchanger.model.entry import (
     Source,
     TokenTarget,
 )
+from exchanger.model.policy_decision import Ambiguous, NoMatch, PolicyDecision, Unhealthy
 from exchanger.model.request import HeaderFields
 from exchanger.model.selector import parse_selector
-from exchanger.model.verdict import Ambiguous, NoMatch, Unhealthy, Verdict
 from exchanger.policy import expansion
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import UNLIMITED, Allowance, Grants, NamespaceGrant, paths_of
@@ -82,8 +82,8 @@ requested_paths = st.sampled_from([*PATHS, *UNHEARD_OF])
 requested_methods = st.sampled_from(["GET", "PUT", "HEAD"])
 
 
-def refused(verdict: Verdict) -> bool:
-    return isinstance(verdict, CLOSED)
+def refused(decision: PolicyDecision) -> bool:
+    return isinstance(decision, CLOSED)
 
 
 def may(
@@ -351,7 +351,7 @@ def test_a_namespace_has_what_all_its_descriptions_are_granted(
         for grant in own_grants(grants)
     ]
     described = PolicySnapshot(Grants(tuple(tiers)))
-    alone, *verdicts = (
+    alone, *decisions = (
         snapshot.match(host, path, method, raw=True)
         for snapshot in (
             snapshot_of([written]),
@@ -368,7 +368,7 @@ def test_a_namespace_has_what_all_its_descriptions_are_granted(
         assert refused(both)
     elif isinstance(alone, ExchangeEntry):
         assert not isinstance(both, AllowEntry)
-    assert not isinstance(both, AllowEntry | ExchangeEntry) or both in verdicts
+    assert not isinstance(both, AllowEntry | ExchangeEntry) or both in decisions
 
 
 segment_texts = st.lists(st.sampled_from(["a", "b", "é", "%C3%A9"]), max_size=3).map(lambda parts: "".join(f"/{part}" for part in parts))

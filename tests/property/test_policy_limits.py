@@ -8,8 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from exchanger.model.entry import AllowEntry, DenyEntry, ExchangeEntry
+from exchanger.model.policy_decision import Ambiguous, PolicyDecision, Unhealthy
 from exchanger.model.selector import Selector
-from exchanger.model.verdict import Ambiguous, Unhealthy, Verdict
 from exchanger.policy import quota as quota_module
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants, NamespaceGrant
 from exchanger.policy.limits import NamespaceLimits
@@ -141,12 +141,12 @@ def policy(limits: NamespaceLimits, grants: Grants, order: random.Random | None 
     return advance(PolicySnapshot.EMPTY, {}, documents, ISSUERS, grants=attrs.evolve(grants, limits=limits)).snapshot
 
 
-def is_refused(verdict: Verdict) -> bool:
-    return isinstance(verdict, DenyEntry | Unhealthy | Ambiguous)
+def is_refused(decision: PolicyDecision) -> bool:
+    return isinstance(decision, DenyEntry | Unhealthy | Ambiguous)
 
 
-def is_of(verdict: Verdict, namespace: str) -> bool:
-    return isinstance(verdict, AllowEntry | DenyEntry | ExchangeEntry) and verdict.source.namespace == namespace
+def is_of(decision: PolicyDecision, namespace: str) -> bool:
+    return isinstance(decision, AllowEntry | DenyEntry | ExchangeEntry) and decision.source.namespace == namespace
 
 
 @settings(max_examples=examples(150), deadline=None)
@@ -187,6 +187,6 @@ def test_the_order_of_documents_does_not_matter_to_limits(
 def test_nothing_outside_the_grant_differs(crowd: dict[str, str], limits: NamespaceLimits, request: tuple[str, str, str]) -> None:
     grants = Grants((NamespaceGrant(frozenset({"evil"}), None, ("a.test",), ("/a",)),))
     host, path, _ = request
-    verdict = policy(limits, grants, evil=crowd).match(*request)
+    decision = policy(limits, grants, evil=crowd).match(*request)
     inside = host == "a.test" and path in {"/a", "/a/b/c", "/%61"}
-    assert inside or not isinstance(verdict, DenyEntry | Unhealthy)
+    assert inside or not isinstance(decision, DenyEntry | Unhealthy)

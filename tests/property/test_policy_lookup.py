@@ -19,8 +19,8 @@ from exchanger.model.entry import (
     PathType,
     Source,
 )
+from exchanger.model.policy_decision import AMBIGUOUS_HEADER, NO_MATCH, Ambiguous, PolicyDecision, Unhealthy
 from exchanger.model.request import NO_FIELDS, HeaderFields
-from exchanger.model.verdict import AMBIGUOUS_HEADER, NO_MATCH, Ambiguous, Unhealthy, Verdict
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.headers import RequestHeaders
@@ -60,7 +60,7 @@ def decided(
     *,
     raw: bool = True,
     trace: Trace | None = None,
-) -> Verdict:
+) -> PolicyDecision:
     asked = Request(read_authority(host), path, method, raw, fields)
     return decide(VirtualHosts.of(claims_of(policy)), asked, is_global=reach is UnreadableReach.GLOBAL, trace=trace)
 
@@ -77,7 +77,7 @@ def test_random_requests_are_decided_as_the_model_says(seed: int) -> None:
 
 
 @given(policies, reaches, hosts, plain_paths | odd_paths, methods, header_fields, st.booleans())
-def test_a_verdict_at_once_is_that_of_the_whole_look_up(
+def test_a_decision_at_once_is_that_of_the_whole_look_up(
     policy: list[PolicyDocument], reach: UnreadableReach, host: str, path: str, method: str, fields: Fields, raw: bool
 ) -> None:
     known, is_global = VirtualHosts.of(claims_of(policy)), reach is UnreadableReach.GLOBAL
@@ -88,27 +88,27 @@ def test_a_verdict_at_once_is_that_of_the_whole_look_up(
         assert said(found) == said(decide(known, asked, is_global=is_global))
 
 
-# Law: a trace tells the verdict.
+# Law: a trace tells the decision.
 
 
 @given(policies, reaches, hosts, plain_paths | odd_paths, methods, header_fields)
-def test_a_trace_changes_no_verdict_and_tells_what_decides(
+def test_a_trace_changes_no_decision_and_tells_what_decides(
     policy: list[PolicyDocument], reach: UnreadableReach, host: str, path: str, method: str, fields: Fields
 ) -> None:
     trace, headers = Trace(), HeaderFields(tuple(fields), raw=True)
 
-    verdict = decided(policy, reach, host, path, method, headers, trace=trace)
+    decision = decided(policy, reach, host, path, method, headers, trace=trace)
 
-    event(type(verdict).__name__)
-    assert verdict == decided(policy, reach, host, path, method, headers)
+    event(type(decision).__name__)
+    assert decision == decided(policy, reach, host, path, method, headers)
     outcomes = {step.outcome for look in trace.looks for step in look.steps}
     won = [entry for look in trace.looks for entry in look.first(RequestHeaders(headers))]
-    if isinstance(verdict, Unhealthy):
+    if isinstance(decision, Unhealthy):
         assert outcomes & {Outcome.CLOSED, Outcome.WON}
-    elif verdict is AMBIGUOUS_HEADER:
+    elif decision is AMBIGUOUS_HEADER:
         assert outcomes & {Outcome.AMBIGUOUS, Outcome.WON}
-    elif verdict is not NO_MATCH and not isinstance(verdict, Ambiguous):
-        assert verdict in won
+    elif decision is not NO_MATCH and not isinstance(decision, Ambiguous):
+        assert decision in won
     for look in trace.looks:
         assert all(begins_with_its_prefix(look.reading.path, step.level.routes[0]) for step in look.steps)
 

@@ -15,8 +15,8 @@ from exchanger.model.entry import (
     Source,
     TokenTarget,
 )
+from exchanger.model.policy_decision import AMBIGUOUS_PATH, NO_MATCH, Ambiguous, PolicyDecision, Unhealthy
 from exchanger.model.request import HeaderFields
-from exchanger.model.verdict import AMBIGUOUS_PATH, NO_MATCH, Ambiguous, Unhealthy, Verdict
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.path import MAX_INTERPRETATIONS, MalformedPath, interpretations_of, is_plain_with_query, read_path
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
@@ -112,15 +112,15 @@ def test_a_match_is_what_a_linear_scan_says(
     policy: list[PolicyDocument], reach: UnreadableReach, host: str, path: str, query: str, method: str, fields: list[tuple[str, str]]
 ) -> None:
     headers = HeaderFields(tuple(fields), raw=True)
-    verdict = snapshot_of(policy, reach).match(host, path + query, method, headers=headers)
+    outcome = snapshot_of(policy, reach).match(host, path + query, method, headers=headers)
 
-    event(type(verdict).__name__)
-    assert said(verdict) == answer(parts_of(policy), reach, host, path + query, method, fields)
-    if isinstance(verdict, Unhealthy) and verdict is not CONFLICT:
+    event(type(outcome).__name__)
+    assert said(outcome) == answer(parts_of(policy), reach, host, path + query, method, fields)
+    if isinstance(outcome, Unhealthy) and outcome is not CONFLICT:
         on, asked = {None, *hosts_above(host)}, {method, "GET"} if method == "HEAD" else {method}
         closing = [claim for claim in claims_of(policy) if isinstance(claim, FailClosedRegion) and claim.match.host in on]
         here = [(one.source, one.index) for one in closing if any(covers(one.match, path + query, each) for each in asked)]
-        assert (verdict.source, verdict.index) in here or (verdict is SEVERAL_REGIONS and len(here) > 1)
+        assert (outcome.source, outcome.index) in here or (outcome is SEVERAL_REGIONS and len(here) > 1)
 
 
 GETS = ExchangeEntry(ONE, 0, MatchScope("a.example", "/a", GET), TokenTarget("primary", "r"))
@@ -144,10 +144,10 @@ def test_head_gets_the_stricter_of_its_own_verdict_and_that_of_get(
 def test_all_readings_of_an_odd_request_agree_or_it_is_refused(
     policy: list[PolicyDocument], reach: UnreadableReach, host: str, path: str, method: str, fields: Fields
 ) -> None:
-    verdict = snapshot_of(policy, reach).match(host, path, method, raw=True, headers=HeaderFields(tuple(fields), raw=True))
+    outcome = snapshot_of(policy, reach).match(host, path, method, raw=True, headers=HeaderFields(tuple(fields), raw=True))
 
-    event(type(verdict).__name__)
-    assert said(verdict) == decision(parts_of(policy), reach, host, path, method, fields)
+    event(type(outcome).__name__)
+    assert said(outcome) == decision(parts_of(policy), reach, host, path, method, fields)
 
 
 escaped = st.lists(st.sampled_from(["/", "a", "%2F", "%61", "é", "%C3%A9"]), max_size=5).map(lambda parts: "/" + "".join(parts))
@@ -157,18 +157,18 @@ escaped = st.lists(st.sampled_from(["/", "a", "%2F", "%61", "é", "%C3%A9"]), ma
 def test_a_written_prefix_comes_before_a_decoded_one(
     policy: list[PolicyDocument], reach: UnreadableReach, host: str, path: str, method: str
 ) -> None:
-    verdict = snapshot_of(policy, reach).match(host, path, method, raw=True)
+    outcome = snapshot_of(policy, reach).match(host, path, method, raw=True)
 
-    event(type(verdict).__name__)
-    assert said(verdict) == decision(parts_of(policy), reach, host, path, method, [])
+    event(type(outcome).__name__)
+    assert said(outcome) == decision(parts_of(policy), reach, host, path, method, [])
 
 
 @given(policies_over(masked_prefixes), reaches, hosts, masked_paths, methods)
 def test_a_raw_path_is_what_it_is(policy: list[PolicyDocument], reach: UnreadableReach, host: str, path: str, method: str) -> None:
-    verdict = said(snapshot_of(policy, reach).match(host, path, method, raw=True))
+    outcome = said(snapshot_of(policy, reach).match(host, path, method, raw=True))
 
     expected = answer(parts_of(policy), reach, host, path, method)
-    assert verdict == expected or (not path.isascii() and verdict in {CLOSED, DISPUTED})  # it may also be read in its normal form
+    assert outcome == expected or (not path.isascii() and outcome in {CLOSED, DISPUTED})  # it may also be read in its normal form
 
 
 @example(policy_over("/éb", denied="/я"), UnreadableReach.UNMATCHED, "a.example", "/!b", "GET")
@@ -179,14 +179,14 @@ def test_a_raw_path_is_what_it_is(policy: list[PolicyDocument], reach: Unreadabl
 @given(policies_over(masked_prefixes), reaches, hosts, masked_paths, methods)
 def test_what_a_mark_may_hide_never_opens(policy: list[PolicyDocument], reach: UnreadableReach, host: str, path: str, method: str) -> None:
     snapshot = snapshot_of(policy, reach)
-    verdict = said(snapshot.match(host, path, method))
+    outcome = said(snapshot.match(host, path, method))
 
-    event(type(verdict).__name__)
-    assert verdict == said(snapshot.match(host, path, method, raw=True)) or verdict in {CLOSED, DISPUTED}
-    if verdict not in {CLOSED, DISPUTED}:
+    event(type(outcome).__name__)
+    assert outcome == said(snapshot.match(host, path, method, raw=True)) or outcome in {CLOSED, DISPUTED}
+    if outcome not in {CLOSED, DISPUTED}:
         possible = {*read_otherwise(path, BEYOND_ASCII + SOMETHING_ELSE), *some_dropped(path)}
         others = [answer(parts_of(policy), reach, host, one, method) for one in sorted(possible)]
-        assert agreed([verdict, *others]) == verdict
+        assert agreed([outcome, *others]) == outcome
 
 
 @example(policy_over(denied="/%61"), UnreadableReach.UNMATCHED, "a.example", "/a!", "GET")
@@ -195,15 +195,15 @@ def test_what_a_mark_may_hide_never_opens(policy: list[PolicyDocument], reach: U
 def test_a_mark_that_makes_no_difference_refuses_nothing(
     policy: list[PolicyDocument], reach: UnreadableReach, host: str, path: str, method: str
 ) -> None:
-    verdict = said(snapshot_of(policy, reach).match(host, path, method))
+    outcome = said(snapshot_of(policy, reach).match(host, path, method))
 
     possible = [path, *read_otherwise(path, BEYOND_ASCII + SOMETHING_ELSE), *some_dropped(path)]
     expected = agreed(decision(parts_of(policy), reach, host, one, method, []) for one in possible)
     event(str(expected) if isinstance(expected, str) else type(expected).__name__)
-    if expected == DISPUTED or (isinstance(expected, DenyEntry) and verdict == DISPUTED):  # several denials that it may be are a dispute
-        assert verdict in {CLOSED, DISPUTED}
+    if expected == DISPUTED or (isinstance(expected, DenyEntry) and outcome == DISPUTED):  # several denials that it may be are a dispute
+        assert outcome in {CLOSED, DISPUTED}
     else:
-        assert verdict == expected
+        assert outcome == expected
 
 
 # Values of a header that meet where a ``!`` stands for something else, or for nothing.
@@ -216,14 +216,14 @@ policies_with_headers = st.lists(documents(max_entries=1, max_regions=0, scopes=
 @example([PolicyDocument(ONE, (DenyEntry(ONE, 0, MatchScope("a.example", "/", headers=(("x-a", "é"),))),))], "a.example", "!", "GET")
 @given(policies_with_headers, hosts, masked_values, methods)
 def test_what_a_mark_in_a_header_may_hide_never_opens(policy: list[PolicyDocument], host: str, value: str, method: str) -> None:
-    verdict = said(snapshot_of(policy).match(host, "/a", method, raw=True, headers=HeaderFields((("x-a", value),))))
+    outcome = said(snapshot_of(policy).match(host, "/a", method, raw=True, headers=HeaderFields((("x-a", value),))))
 
-    event(type(verdict).__name__)
+    event(type(outcome).__name__)
     possible = {*read_otherwise(value, BEYOND_ASCII + SOMETHING_ELSE), *some_dropped(value)}
     others = [answer(parts_of(policy), UnreadableReach.UNMATCHED, host, "/a", method, [("x-a", one)]) for one in sorted(possible)]
-    assert verdict in {CLOSED, DISPUTED} or agreed(others) == verdict
+    assert outcome in {CLOSED, DISPUTED} or agreed(others) == outcome
     if "!" not in value:
-        assert verdict == others[0]
+        assert outcome == others[0]
 
 
 def test_nothing_is_disputed_about_a_policy_that_says_nothing() -> None:
@@ -259,8 +259,8 @@ def strangers(draw: st.DrawFn) -> PolicyDocument:
 ours = st.lists(documents(st.builds(Source, st.just("red"), st.sampled_from(["one", "two"])), max_regions=0), max_size=2)
 
 
-def decides(verdict: Verdict) -> bool:
-    return isinstance(verdict, DenyEntry | ExchangeEntry)
+def decides(outcome: PolicyDecision) -> bool:
+    return isinstance(outcome, DenyEntry | ExchangeEntry)
 
 
 @given(ours, strangers(), odd_paths, methods, st.booleans())
@@ -453,15 +453,15 @@ def test_no_spelling_opens(
     snapshot = snapshot_of(policy)
     canonical = snapshot.match(host, path + query, method)
 
-    verdict = snapshot.match(host, respelled(path, steps) + query, method)
+    outcome = snapshot.match(host, respelled(path, steps) + query, method)
 
-    event(f"{type(canonical).__name__} → {type(verdict).__name__}")
-    if isinstance(verdict, Ambiguous | Unhealthy):
+    event(f"{type(canonical).__name__} → {type(outcome).__name__}")
+    if isinstance(outcome, Ambiguous | Unhealthy):
         return
     # Entries that deny, or that let pass unchanged, differ in nothing but their authors.
-    alike = type(verdict) is type(canonical) and isinstance(verdict, DenyEntry | AllowEntry)
-    assert verdict == canonical or alike
-    assert (verdict is NO_MATCH) == (canonical is NO_MATCH)
+    alike = type(outcome) is type(canonical) and isinstance(outcome, DenyEntry | AllowEntry)
+    assert outcome == canonical or alike
+    assert (outcome is NO_MATCH) == (canonical is NO_MATCH)
 
 
 # Law: a policy is the set of its newest documents, whatever order they came in, and a version never changes.

@@ -22,7 +22,7 @@ from exchanger.model.entry import (
     Source,
     TokenTarget,
 )
-from exchanger.model.verdict import NoMatch, Unhealthy
+from exchanger.model.policy_decision import NoMatch, Unhealthy
 from exchanger.policy import depth
 from exchanger.policy.depth import MAX_DEPTH, closing, depth_of
 from exchanger.policy.documents.document import PolicyDocument

@@ -16,7 +16,7 @@ from yaml.events import Event
 from exchanger.formats.yaml.reader import Pieces
 from exchanger.model.authority import MAX_HOSTS, MAX_TEXT, WILDCARD, is_host, normalise_policy_host, read_authority, read_host
 from exchanger.model.entry import Claim, DenyEntry, MatchScope, Source
-from exchanger.model.verdict import NO_MATCH
+from exchanger.model.policy_decision import NO_MATCH
 from exchanger.policy.documents.document import UNREADABLE_REACH, PolicyDocument, entry_lines, parse_document
 from exchanger.policy.path import interpretations_of
 from exchanger.policy.prefix import MAX_PREFIX, prefix_spellings, read_prefix

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from rpds import HashTrieMap
 
 from exchanger.model.entry import BASELINE, EVERYWHERE, AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, Source
+from exchanger.model.policy_decision import AMBIGUOUS_AUTHORITY, NO_MATCH, Ambiguous, NoMatch, PolicyDecision, Unhealthy
 from exchanger.model.request import HeaderFields
 from exchanger.model.selector import parse_selector
-from exchanger.model.verdict import AMBIGUOUS_AUTHORITY, NO_MATCH, Ambiguous, NoMatch, Unhealthy, Verdict
 from exchanger.policy import depth, expansion
 from exchanger.policy.documents.document import Labels, PolicyDocument
 from exchanger.policy.grants.allowance import Allowance, Grants, NamespaceGrant
@@ -196,18 +196,24 @@ def test_with_a_grants_file_an_unknown_namespace_is_granted_nothing() -> None:
     assert isinstance(PolicySnapshot.EMPTY.changed({EVIL: taken}).match("victim.example", "/", "GET"), DenyEntry)
 
 
-# Law: of several versions the strictest verdict counts, the newest of equal ones, but the earliest of exchanges.
+# Law: of several versions the strictest decision counts, the newest of equal ones, but the earliest of exchanges.
 
 
-def rank(verdict: Verdict, *, refuses_unmatched: bool) -> int:
-    order: list[type[Verdict] | tuple[type[Verdict], ...]] = [(AllowEntry, NoMatch), ExchangeEntry, Ambiguous, Unhealthy, DenyEntry]
+def rank(decision: PolicyDecision, *, refuses_unmatched: bool) -> int:
+    order: list[type[PolicyDecision] | tuple[type[PolicyDecision], ...]] = [
+        (AllowEntry, NoMatch),
+        ExchangeEntry,
+        Ambiguous,
+        Unhealthy,
+        DenyEntry,
+    ]
     if refuses_unmatched:
         order[:2] = [AllowEntry, ExchangeEntry, NoMatch]
-    return next(place for place, kinds in enumerate(order) if isinstance(verdict, kinds))
+    return next(place for place, kinds in enumerate(order) if isinstance(decision, kinds))
 
 
 @given(policies, policies, st.booleans(), hosts, plain_paths, methods)
-def test_the_stricter_verdict_of_two_versions_counts(
+def test_the_stricter_decision_of_two_versions_counts(
     after: list[PolicyDocument], before: list[PolicyDocument], refuses: bool, host: str, path: str, method: str
 ) -> None:
     newest, settled = snapshot_of(after), snapshot_of(before)
@@ -281,8 +287,8 @@ def test_a_revocation_counts_in_every_look_up_and_its_denials_come_first() -> No
     allowance = Grants((NamespaceGrant(frozenset({"team"}), None, ("h",), ("/y",)),)).allowance("team", ())
     rights: HashTrieMap[str, tuple[Allowance, ...]] = HashTrieMap({"team": (allowance,)})
     revoked = version.revoked_by(Revocation(rights, VirtualHosts.of(denials_of([MatchScope("h", "/y")]))))
-    verdicts: list[Verdict] = [revoked.match("h", path, method) for path in ("/x", "/z") for method in ("GET", "HEAD")]
-    assert all(isinstance(one, Unhealthy) for one in verdicts)
+    decisions: list[PolicyDecision] = [revoked.match("h", path, method) for path in ("/x", "/z") for method in ("GET", "HEAD")]
+    assert all(isinstance(one, Unhealthy) for one in decisions)
     assert isinstance(revoked.match("h", "/y", "GET"), DenyEntry)
     assert isinstance(revoked.match("h", "/%zz", "GET"), Unhealthy | Ambiguous)
     assert revoked.match("elsewhere", "/", "GET") is NO_MATCH

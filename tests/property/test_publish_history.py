@@ -268,8 +268,8 @@ class History:
         check_that_nothing_that_tightens_waits(version, refuses_unmatched=self.refuses_unmatched)
         assert self.refused <= self.refused_by(version), "what a settled version refuses is open"
         for path in PATHS:
-            verdict = version.match("h", path, "GET", refuses_unmatched=self.refuses_unmatched)
-            assert not isinstance(verdict, ExchangeEntry | AllowEntry) or self.is_permitted(verdict, path), "a right that nobody gives"
+            decision = version.match("h", path, "GET", refuses_unmatched=self.refuses_unmatched)
+            assert not isinstance(decision, ExchangeEntry | AllowEntry) or self.is_permitted(decision, path), "a right that nobody gives"
         there = {source for texts, _ in self.known[self.built :] for source in texts}
         assert allowing_sources(version) <= there, "what a removed document allows passes"
 

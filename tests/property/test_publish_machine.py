@@ -141,8 +141,8 @@ class Watched:
 
     def refused_now(self, paths: set[str]) -> set[str]:
         moment = fresh(self.state, grants=self.grants)
-        verdicts = {path: moment.match("h", path, "GET", refuses_unmatched=self.refuses_unmatched) for path in paths}
-        return {path for path, verdict in verdicts.items() if is_refused(verdict, refuses_unmatched=self.refuses_unmatched)}
+        decisions = {path: moment.match("h", path, "GET", refuses_unmatched=self.refuses_unmatched) for path in paths}
+        return {path for path, decision in decisions.items() if is_refused(decision, refuses_unmatched=self.refuses_unmatched)}
 
     def begun(self, job: Job) -> None:
         if isinstance(job, Build):
@@ -153,8 +153,8 @@ class Watched:
         gone = self.gone[0] if "build" in self.world.jobs else self.gone[1]
         assert not allowing_sources(version) & gone, "what a removed document allows passes still"
         for path in sorted(self.refused):
-            verdict = version.match("h", path, "GET", refuses_unmatched=self.refuses_unmatched)
-            assert is_refused(verdict, refuses_unmatched=self.refuses_unmatched), f"{path} is refused at every moment, and open"
+            decision = version.match("h", path, "GET", refuses_unmatched=self.refuses_unmatched)
+            assert is_refused(decision, refuses_unmatched=self.refuses_unmatched), f"{path} is refused at every moment, and open"
 
     def put(self, source: Source, text: DocumentText | None) -> None:
         self.state.pop(source, None)
@@ -501,8 +501,8 @@ class History:
         coming = self.world.machine.next_grants
         if version.grants is self.used[-1] or (coming is not None and coming.grants is self.used[-1] and coming.is_revoked):
             for path in ("/a", "/"):
-                verdict = version.match("h", path, "GET")
-                assert not isinstance(verdict, ExchangeEntry) or self.is_permitted(verdict, path, version), "a revoked right"
+                decision = version.match("h", path, "GET")
+                assert not isinstance(decision, ExchangeEntry) or self.is_permitted(decision, path, version), "a revoked right"
 
     def is_permitted(self, entry: ExchangeEntry, path: str, version: PolicySnapshot) -> bool:
         name = entry.source.namespace

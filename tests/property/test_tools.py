@@ -30,7 +30,7 @@ from exchanger.net.http.message import Request
 from exchanger.operations.console.access import ConsoleAccess
 from exchanger.operations.console.api import Api, ConsoleFacts, PolicyNow
 from exchanger.operations.console.message import encode
-from exchanger.operations.console.policy_view import shown_verdict
+from exchanger.operations.console.policy_view import shown_decision
 from exchanger.policy import depth
 from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.documents.document import PolicyDocument
@@ -145,10 +145,10 @@ def shown(old: AssembledPolicy, new: AssembledPolicy, asked: list[HttpRequest]) 
             assert any((decided(area.before), decided(area.after)) == (before, after) for area in plain)
 
 
-# Laws: what a question is told is what ``begin`` says of the gateway's own message, and its explanation is of that verdict.
+# Laws: what a question is told is what ``begin`` says of the gateway's own message, and its explanation is of that decision.
 
 
-# The verdicts of a policy, and what may become of such requests.
+# The decisions of a policy, and what may become of such requests.
 _EFFECTS = {
     "no_match": {Effect.UNMATCHED},
     "exchange": {Effect.EXCHANGE, Effect.ALLOW, Effect.REFUSED},  # OPTIONS without credentials pass, and other requests need a token
@@ -183,8 +183,8 @@ def test_an_explanation_is_of_the_decision(policy: AssembledPolicy, asked: Asked
     assert shown["decision"]["passes"] is decided.passes
     assert decided.effect in _EFFECTS[shown["verdict"]["kind"]]
     if policy.snapshot is not None:
-        verdict = policy.snapshot.match(question.request().host, asked.path, question.request().method, headers=question.request().fields)
-        assert shown["verdict"] == shown_verdict(verdict)
+        decision = policy.snapshot.match(question.request().host, asked.path, question.request().method, headers=question.request().fields)
+        assert shown["verdict"] == shown_decision(decision)
 
 
 @given(whole_policies, asked_requests, st.booleans())

@@ -21,7 +21,7 @@ from exchanger.model.codes.code import Severity
 from exchanger.model.codes.manifests import DENY_WITHOUT_SLASH, NEAR_HOST
 from exchanger.model.codes.policy import UNKNOWN_FIELD, UNKNOWN_METHOD
 from exchanger.model.entry import AllowEntry, ExchangeEntry, Source
-from exchanger.model.verdict import NO_MATCH
+from exchanger.model.policy_decision import NO_MATCH
 from exchanger.policy.documents import entry_reader
 from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.documents.method_names import REGISTERED, meant_method

@@ -16,8 +16,8 @@ from exchanger.exchange.issuers.secrets import SecretName
 from exchanger.exchange.issuers.value_sources import Reference
 from exchanger.model.entry import DenyEntry, ExchangeEntry, Source
 from exchanger.model.issuer import AuthMethod, Issuer
+from exchanger.model.policy_decision import NoMatch, PolicyDecision, Unhealthy
 from exchanger.model.secret import Secret
-from exchanger.model.verdict import NoMatch, Unhealthy, Verdict
 from exchanger.policy.documents.document import parse_document
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
 from tests.exchange.issuers.fakes import plan_of
@@ -36,9 +36,9 @@ ISSUERS: Final = inputs("issuers")
 QUERIES: Final = inputs("queries")
 
 
-def said(verdict: Verdict) -> object:
-    """Return a verdict as the file has it."""
-    match verdict:
+def said(decision: PolicyDecision) -> object:
+    """Return a decision as the file has it."""
+    match decision:
         case NoMatch():
             return "passes"
         case DenyEntry():

@@ -27,7 +27,7 @@ ODDITIES: Final[dict[str, tuple[str, dict[str, object] | bytes]]] = {
     "HTML": (UNAVAILABLE, b"<html>sign in</html>"),
 }
 AUDIENCE: Final = "gateway"
-# Seconds for which a verdict counts, and for which an inactive token is not asked about again.
+# Seconds for which a decision counts, and for which an inactive token is not asked about again.
 _KEPT: Final = 4.0
 _ASK_AGAIN: Final = 1.0
 # Seconds before a question in which what it hears may have been said: it shared a call.

@@ -156,7 +156,7 @@ what is not granted closes paths of others
 - yield Route(closed, None if paths.covers(match) else paths)
 + yield Route(closed)
 
-# verdict-outlives-its-key 5 exchanger.exchange.verify
+# result-outlives-its-key 5 exchanger.exchange.verify
 a token stays verified when its key is removed
 -  and kept.version == kept.jwks.version
 
@@ -270,12 +270,12 @@ a replica does not find what another one has stored
 - return _opened(keys, digests, found) or EmptyLookup.MISS
 + return EmptyLookup.MISS
 
-# verdict-outlives-its-time 120 exchanger.exchange.introspect
+# result-outlives-its-time 120 exchanger.exchange.introspect
 what an issuer said of a caller's token counts until its profile changes
 -             if self.now() < kept.until and self.wall() < kept.expires:
--                 verdicts.move_to_end(place)
+-                 results.move_to_end(place)
 +             if self.wall() < kept.expires:
-+                 verdicts.move_to_end(place)
++                 results.move_to_end(place)
 
 # active-is-any-word 179 exchanger.exchange.oauth.introspection
 a token passes if its issuer says anything but false

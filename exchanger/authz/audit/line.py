@@ -39,7 +39,7 @@ _TEXT_LIMIT: Final = 512
 _SCOPE_LIMIT: Final = 1024
 _MAX_LISTED: Final = 32
 _MAX_SCOPES: Final = 128
-# Tokens of each kind whose claims are kept by digest, as many as verdicts: 600 bytes each. The oldest go first.
+# Tokens of each kind whose claims are kept by digest, as many as results of verification: 600 bytes each. The oldest go first.
 MAX_KNOWN: Final = 20_000
 # The client that a token was issued to: RFC 9068, OpenID Connect Core section 2, and Entra ID's v1 tokens.
 _CLIENT_CLAIMS: Final = ("client_id", "azp", "appid")

@@ -17,10 +17,10 @@ from exchanger.model.bearer import NoToken, challenge
 from exchanger.model.entry import AllowEntry, DenyEntry, ExchangeEntry
 from exchanger.model.errors import Diagnostic
 from exchanger.model.issuer import ErrorStyle, Issuer, SubjectRules
+from exchanger.model.policy_decision import AMBIGUOUS_AUTHORITY, Ambiguous, AmbiguousPart, NoMatch, PolicyDecision, Unhealthy
 from exchanger.model.request import HttpRequest
 from exchanger.model.token import ACCESS_TOKEN_TYPE, ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 from exchanger.model.token_failure import transport_failure
-from exchanger.model.verdict import AMBIGUOUS_AUTHORITY, Ambiguous, AmbiguousPart, NoMatch, Unhealthy, Verdict
 from exchanger.policy.conflicts import contenders, named
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.table import CONFLICT
@@ -104,28 +104,28 @@ def begin(request: HttpRequest, snapshot: PolicySnapshot | None, rules: Decision
     """Decide without a token exchange where possible. ``snapshot`` is ``None`` until the first complete policy is known."""
     if snapshot is None:
         return DENY_NO_POLICY
-    verdict = _verdict(request, request.host, request.path, snapshot, rules)
+    decision = _decision(request, request.host, request.path, snapshot, rules)
     if request.target_authority or request.path[:1] != "/":
-        verdict = _with_target(request, snapshot, rules, verdict)
-    match verdict:
+        decision = _with_target(request, snapshot, rules, decision)
+    match decision:
         case NoMatch():
             return DENY_UNMATCHED if rules.default_deny_unmatched else ALLOW_UNMATCHED
         case ExchangeEntry():
-            return _begin_exchange(request, verdict, rules)
+            return _begin_exchange(request, decision, rules)
         case DenyEntry():
-            return _explicit_deny(verdict)
+            return _explicit_deny(decision)
         case AllowEntry():
-            return _explicit_allow(verdict)
+            return _explicit_allow(decision)
         case Unhealthy():
-            detail = verdict.reason if verdict is not CONFLICT else _conflict(request, snapshot)
-            return attrs.evolve(DENY_UNHEALTHY, source=verdict.source, detail=detail, entry_index=verdict.index)
+            detail = decision.reason if decision is not CONFLICT else _conflict(request, snapshot)
+            return attrs.evolve(DENY_UNHEALTHY, source=decision.source, detail=detail, entry_index=decision.index)
         case Ambiguous():
-            return DENY_AMBIGUOUS[verdict.part]
+            return DENY_AMBIGUOUS[decision.part]
         case _:
-            assert_never(verdict)
+            assert_never(decision)
 
 
-def _verdict(request: HttpRequest, host: str, path: str, snapshot: PolicySnapshot, rules: DecisionRules) -> Verdict:
+def _decision(request: HttpRequest, host: str, path: str, snapshot: PolicySnapshot, rules: DecisionRules) -> PolicyDecision:
     return snapshot.match(
         host,
         path,
@@ -136,8 +136,8 @@ def _verdict(request: HttpRequest, host: str, path: str, snapshot: PolicySnapsho
     )
 
 
-def _with_target(request: HttpRequest, snapshot: PolicySnapshot, rules: DecisionRules, verdict: Verdict) -> Verdict:
-    """Compare ``verdict`` with that for the authority in the request target, if it names one.
+def _with_target(request: HttpRequest, snapshot: PolicySnapshot, rules: DecisionRules, decision: PolicyDecision) -> PolicyDecision:
+    """Compare ``decision`` with that for the authority in the request target, if it names one.
 
     The gateway routes by host, but a server behind it may use the target (RFC 9112 section 3.2.2,
     https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2). Naming another host must not bypass the policy of the one that answers, nor the
@@ -146,13 +146,13 @@ def _with_target(request: HttpRequest, snapshot: PolicySnapshot, rules: Decision
     authority, path = request.target_authority, request.path
     if not authority and (parts := split_absolute_form(path)) is not None:
         authority, path = parts
-    if not authority or isinstance(verdict, DenyEntry | Unhealthy | Ambiguous):  # refused anyway
-        return verdict
-    other = _verdict(request, authority, path, snapshot, rules)
-    if other == verdict:
-        return verdict
+    if not authority or isinstance(decision, DenyEntry | Unhealthy | Ambiguous):  # refused anyway
+        return decision
+    other = _decision(request, authority, path, snapshot, rules)
+    if other == decision:
+        return decision
     if isinstance(other, NoMatch):
-        return other if rules.default_deny_unmatched else verdict
+        return other if rules.default_deny_unmatched else decision
     return AMBIGUOUS_AUTHORITY
 
 

@@ -58,7 +58,7 @@ class Allow:
     ``source`` is the policy that matched, ``entry_index`` the position in its ``entries``, ``issuer`` the profile that this entry names, ""
     without one. ``expires_at``: when the token expires, in seconds since the epoch, ``None`` if that is not known. ``removed`` are the
     headers in which the caller's token may have come, but for Authorization, and the names that some servers take for them. ``subject`` is
-    the verdict of verification on that token.
+    the decision of verification on that token.
     """
 
     result: ClassVar[Result] = Result.ALLOWED

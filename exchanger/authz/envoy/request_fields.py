@@ -17,9 +17,9 @@ from exchanger.authz.decision.check import DENY_AMBIGUOUS
 from exchanger.authz.decision.outcome import Deny
 from exchanger.authz.evaluation.fields import READ_FIELDS, canonical_method, http_request
 from exchanger.model.authority import read_authority
+from exchanger.model.policy_decision import AmbiguousPart
 from exchanger.model.request import NO_FIELDS, HeaderFields, HttpRequest
 from exchanger.model.trace import TraceContext, parse_traceparent
-from exchanger.model.verdict import AmbiguousPart
 from exchanger.net.grpc.routes import CallInfo
 from exchanger.util.frozen import evolver_of
 

@@ -11,7 +11,7 @@ from exchanger.formats.yaml.nodes import Node, Sequence, field
 from exchanger.formats.yaml.reader import UnreadableYaml, read_nodes
 from exchanger.model.codes import manifests as codes
 from exchanger.model.entry import BASELINE, AllowEntry, DenyEntry, Entry, ExchangeEntry, PathType, Source
-from exchanger.model.verdict import NO_MATCH
+from exchanger.model.policy_decision import NO_MATCH
 from exchanger.policy.conflicts import Conflict, conflicts_with, named
 from exchanger.policy.lookup import Trace
 from exchanger.policy.mistakes import ANY_METHOD, MAX_METHODS, REST, Remark, a_host, open_without_slash, own_headers, some_methods
@@ -97,10 +97,10 @@ def _unreachable(entries: Iterable[Entry], snapshot: PolicySnapshot) -> Iterator
             continue
         others: dict[Entry, None] = {}
         for host, path, method in _witnesses(entry):
-            verdict = snapshot.match(host, path, method, raw=True, headers=own_headers(entry))
-            if not isinstance(verdict, DenyEntry | ExchangeEntry | AllowEntry) or _is_of(verdict, entry):
+            decision = snapshot.match(host, path, method, raw=True, headers=own_headers(entry))
+            if not isinstance(decision, DenyEntry | ExchangeEntry | AllowEntry) or _is_of(decision, entry):
                 break
-            others[verdict] = None
+            others[decision] = None
         else:
             names = ", ".join(named(other) for other in islice(others, 3))
             known = tuple(other for other in others if snapshot.document(other.source) is not None)
@@ -113,12 +113,12 @@ def _overridden(entries: Iterable[Entry], snapshot: PolicySnapshot) -> Iterator[
         if "HEAD" not in (entry.match.methods or ()):
             continue
         for host, path, method in _witnesses(entry, ("HEAD",)):
-            verdict = snapshot.match(host, path, method, raw=True, headers=own_headers(entry))
-            if not isinstance(verdict, DenyEntry | ExchangeEntry | AllowEntry) or _is_of(verdict, entry) or verdict.source == BASELINE:
+            decision = snapshot.match(host, path, method, raw=True, headers=own_headers(entry))
+            if not isinstance(decision, DenyEntry | ExchangeEntry | AllowEntry) or _is_of(decision, entry) or decision.source == BASELINE:
                 continue
             if _decides_head_itself(entry, snapshot, host, path):
-                text = f"is for HEAD, which gets the stricter decision that {named(verdict)} makes for GET"
-                yield Remark(entry, codes.HEAD_OVERRIDDEN, text, (verdict,), "methods")
+                text = f"is for HEAD, which gets the stricter decision that {named(decision)} makes for GET"
+                yield Remark(entry, codes.HEAD_OVERRIDDEN, text, (decision,), "methods")
                 break
 
 
@@ -206,12 +206,12 @@ def _denied_by_header(entries: Iterable[Entry], snapshot: PolicySnapshot) -> Ite
     for entry in entries:
         if not isinstance(entry, DenyEntry) or not entry.match.headers:
             continue
-        verdicts = [snapshot.match(host, path, method, raw=True) for host, path, method in _witnesses(entry)]
-        other = next((verdict for verdict in verdicts if isinstance(verdict, ExchangeEntry | AllowEntry)), None)
+        decisions = [snapshot.match(host, path, method, raw=True) for host, path, method in _witnesses(entry)]
+        other = next((decision for decision in decisions if isinstance(decision, ExchangeEntry | AllowEntry)), None)
         if other is not None:
             what = "exchanges the token" if isinstance(other, ExchangeEntry) else "lets the request pass"
             yield Remark(entry, codes.DENY_BY_HEADER, f"denies by header, and without the header {named(other)} {what}", (other,))
-        elif NO_MATCH in verdicts:
+        elif NO_MATCH in decisions:
             text = "denies by header, and without the header no entry decides: the request passes unless unmatched requests are denied"
             yield Remark(entry, codes.DENY_BY_HEADER, text)
 

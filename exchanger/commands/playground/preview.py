@@ -14,7 +14,7 @@ from exchanger.commands.playground.lint import TEXT_LIMIT, objects_in
 from exchanger.commands.policies import AssembledPolicy
 from exchanger.commands.scenarios.scenario import GatewayCall
 from exchanger.model.entry import AllowEntry, DenyEntry, ExchangeEntry, TokenTarget
-from exchanger.model.verdict import Ambiguous, NoMatch, Unhealthy, Verdict
+from exchanger.model.policy_decision import Ambiguous, NoMatch, PolicyDecision, Unhealthy
 from exchanger.operations.console.policy_view import shown_place
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.table import CONFLICT
@@ -74,27 +74,27 @@ def _change(request: Request, before: PolicySnapshot, after: PolicySnapshot) -> 
     return {**shown, "before": _shown(was), "after": _shown(is_now)}
 
 
-def _effect(verdict: Verdict) -> tuple[str, TokenTarget | None, str]:
+def _effect(decision: PolicyDecision) -> tuple[str, TokenTarget | None, str]:
     """Return the action, the target of its exchange, and the address of its metadata."""
-    match verdict:
+    match decision:
         case NoMatch():
             return "no policy", None, ""
         case ExchangeEntry():
-            return "exchange", verdict.target, verdict.resource_metadata
+            return "exchange", decision.target, decision.resource_metadata
         case DenyEntry():
             return "deny", None, ""
         case AllowEntry():
             return "allow", None, ""
         case Unhealthy():
-            return "conflict" if verdict == CONFLICT else "blocked by", None, ""
+            return "conflict" if decision == CONFLICT else "blocked by", None, ""
         case Ambiguous():
             return "ambiguous", None, ""
 
 
-def _shown(verdict: Verdict) -> Json:
-    outcome, target, metadata = _effect(verdict)
-    source = None if isinstance(verdict, NoMatch | Ambiguous) else verdict.source
-    index = None if isinstance(verdict, NoMatch | Ambiguous) else verdict.index
+def _shown(decision: PolicyDecision) -> Json:
+    outcome, target, metadata = _effect(decision)
+    source = None if isinstance(decision, NoMatch | Ambiguous) else decision.source
+    index = None if isinstance(decision, NoMatch | Ambiguous) else decision.index
     return {
         "outcome": outcome,
         "policy": None if source is None else shown_place(source, index),
@@ -107,5 +107,5 @@ def _shown(verdict: Verdict) -> Json:
             "audiences": [printable(audience, TEXT_LIMIT) for audience in target.audiences[:LISTED]],
             "resource_metadata": printable(metadata, TEXT_LIMIT),
         },
-        "reason": printable(verdict.reason, TEXT_LIMIT) if isinstance(verdict, Unhealthy) else "",
+        "reason": printable(decision.reason, TEXT_LIMIT) if isinstance(decision, Unhealthy) else "",
     }

@@ -45,8 +45,8 @@ def decode_introspection(
 ) -> TokenOutcome:
     """Return what an answer of the introspection endpoint means at ``now`` (seconds since the epoch).
 
-    A success has the verdict as ``subject``, the token's own end as ``expires_at``, and no token. TXE-4003 is the failure if the token does
-    not pass; any other means that there is no verdict.
+    A success has the result as ``subject``, the token's own end as ``expires_at``, and no token. TXE-4003 is the failure if the token does
+    not pass; any other means that there is no result.
     """
     if status != HTTPStatus.OK:
         failure = decode_response(status, www_authenticate, body, TokenResponseRules())
@@ -62,9 +62,9 @@ def decode_introspection(
     if refusal:
         return attrs.evolve(inactive_subject(refusal), http_status=status)
     actors = actors_of(members["act"]) if "act" in members else None
-    verdict = VerificationResult("" if actors is None else actors[0], introspected=True, said=_said(members))
+    result = VerificationResult("" if actors is None else actors[0], introspected=True, said=_said(members))
     expires = time_of(members.get("exp"))
-    return ExchangedToken(_NO_TOKEN, call, None, Cache.MISS, None if expires is None else int(expires), verdict)
+    return ExchangedToken(_NO_TOKEN, call, None, Cache.MISS, None if expires is None else int(expires), result)
 
 
 def _said(members: Mapping[str, object]) -> bytes:
@@ -74,7 +74,7 @@ def _said(members: Mapping[str, object]) -> bytes:
 
 
 def unavailable(failure: ExchangeFailure, *, too_late: bool) -> ExchangeFailure:
-    """Return that there is no verdict (TXE-4004), because of ``failure``."""
+    """Return that there is no result (TXE-4004), because of ``failure``."""
     detail = f"the introspection endpoint is not available: {failure.detail or failure.kind.value}"
     found = transport_failure(ErrorKind.INTROSPECTION_UNAVAILABLE, Diagnostic.INTROSPECTION_UNAVAILABLE, detail=detail)
     return attrs.evolve(found, retry_after=failure.retry_after, oauth_error=failure.oauth_error, too_late=failure.too_late or too_late)

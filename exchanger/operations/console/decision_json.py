@@ -180,12 +180,12 @@ def _first_leg(leg: FirstLeg | None) -> dict[str, object]:
     return {"first_leg": shown}
 
 
-def _subject(verdict: VerificationResult | None) -> dict[str, object] | None:
+def _subject(decision: VerificationResult | None) -> dict[str, object] | None:
     """Return the result of verifying the caller's token: a refusal's reason, "" if the token passed, and the digest of actors."""
-    if verdict is None:
+    if decision is None:
         return None
-    asked = {"introspected": True} if verdict.introspected else {}
-    return {"refusal": printable(verdict.refusal, DETAIL_LIMIT), "actors": verdict.actors, **asked}
+    asked = {"introspected": True} if decision.introspected else {}
+    return {"refusal": printable(decision.refusal, DETAIL_LIMIT), "actors": decision.actors, **asked}
 
 
 def _mismatch(denied: Deny | None) -> dict[str, object]:

@@ -8,10 +8,18 @@ import attrs
 from exchanger.authz.decision.answer import ExplainedDecision, answer
 from exchanger.authz.decision.check import DecisionRules
 from exchanger.model.entry import Source
+from exchanger.model.policy_decision import Unhealthy
 from exchanger.model.request import HttpRequest
 from exchanger.model.text import loggable_path
-from exchanger.model.verdict import Unhealthy
-from exchanger.operations.console.policy_view import AnswerJson, EntryJson, Lines, VerdictJson, shown_answer, shown_entry, shown_verdict
+from exchanger.operations.console.policy_view import (
+    AnswerJson,
+    DecisionViewJson,
+    EntryJson,
+    Lines,
+    shown_answer,
+    shown_decision,
+    shown_entry,
+)
 from exchanger.policy.explanation import Explanation, explain
 from exchanger.policy.namespace import EffectiveDocument
 from exchanger.policy.snapshot import PolicySnapshot
@@ -36,7 +44,7 @@ class ExplainedJson(TypedDict):
     """What ``/api/explain`` answers."""
 
     revision: int
-    verdict: VerdictJson
+    verdict: DecisionViewJson
     readings: list[str]
     candidates: list[CandidateJson]
     more: int
@@ -63,7 +71,7 @@ class Explained:
         found = self.explanation
         return {
             "revision": revision,
-            "verdict": shown_verdict(found.verdict),
+            "verdict": shown_decision(found.decision),
             "readings": [loggable_path(interpretation) for interpretation in found.interpretations],
             "candidates": [
                 {
@@ -85,5 +93,5 @@ def explained(asked: HttpRequest, newest: PolicySnapshot | None, rules: Decision
     found = explain(snapshot, asked.host, asked.path, asked.method, raw=asked.path_is_raw, headers=asked.fields)
     if newest is None or is_missing:
         why = Unhealthy(_NOT_READY if newest is None else _MISSING)
-        found = attrs.evolve(found, verdict=why, candidates=(), more=0)
+        found = attrs.evolve(found, decision=why, candidates=(), more=0)
     return Explained(found, answer(asked, None if is_missing else newest, rules), snapshot)

@@ -6,7 +6,7 @@ from typing import Final, NotRequired, TypeAlias, TypedDict
 from exchanger.authz.decision.answer import ExplainedDecision, profile_of
 from exchanger.model.entry import BASELINE, AllowEntry, Claim, DenyEntry, ExchangeEntry, FailClosedRegion, Source
 from exchanger.model.notice import Notices
-from exchanger.model.verdict import Ambiguous, NoMatch, Unhealthy, Verdict
+from exchanger.model.policy_decision import Ambiguous, NoMatch, PolicyDecision, Unhealthy
 from exchanger.policy.conflicts import conflicts_with
 from exchanger.policy.documents.document import PolicyRefusal
 from exchanger.policy.namespace import EffectiveDocument
@@ -70,8 +70,8 @@ class EntryJson(PlaceJson):
     conflicts: list[PlaceJson]
 
 
-class VerdictJson(TypedDict):
-    """A verdict with its reason in words."""
+class DecisionViewJson(TypedDict):
+    """A decision with its reason in words."""
 
     kind: str
     policy: PlaceJson | None
@@ -90,7 +90,7 @@ class ExchangeJson(TypedDict):
     profile: NotRequired[list[NamedText]]
 
 
-class AnswerJson(VerdictJson):
+class AnswerJson(DecisionViewJson):
     """The service's answer."""
 
     passes: bool
@@ -182,25 +182,25 @@ def shown_place(source: Source, index: int | None) -> PlaceJson:
     return {"namespace": _text(source.namespace), "name": _text(source.name), "entry": index}
 
 
-def shown_verdict(verdict: Verdict) -> VerdictJson:
-    """Return the verdict with its reason in words."""
-    match verdict:
+def shown_decision(decision: PolicyDecision) -> DecisionViewJson:
+    """Return the decision with its reason in words."""
+    match decision:
         case NoMatch():
             return {"kind": "no_match", "policy": None, "reason": "no entry applies to any interpretation of the request"}
         case ExchangeEntry():
-            return {"kind": "exchange", "policy": shown_place(verdict.source, verdict.index), "reason": "an entry asks for an exchange"}
+            return {"kind": "exchange", "policy": shown_place(decision.source, decision.index), "reason": "an entry asks for an exchange"}
         case DenyEntry(source=source) if source == BASELINE:
             reason = "the baseline of the grants denies the request before any policy applies"
-            return {"kind": "deny", "policy": shown_place(source, verdict.index), "reason": reason}
+            return {"kind": "deny", "policy": shown_place(source, decision.index), "reason": reason}
         case DenyEntry():
-            return {"kind": "deny", "policy": shown_place(verdict.source, verdict.index), "reason": "an entry denies the request"}
+            return {"kind": "deny", "policy": shown_place(decision.source, decision.index), "reason": "an entry denies the request"}
         case AllowEntry():
-            return {"kind": "allow", "policy": shown_place(verdict.source, verdict.index), "reason": "an entry lets the request pass"}
+            return {"kind": "allow", "policy": shown_place(decision.source, decision.index), "reason": "an entry lets the request pass"}
         case Unhealthy():
-            place = None if verdict.source is None else shown_place(verdict.source, verdict.index)
-            return {"kind": "unhealthy", "policy": place, "reason": _text(verdict.reason)}
+            place = None if decision.source is None else shown_place(decision.source, decision.index)
+            return {"kind": "unhealthy", "policy": place, "reason": _text(decision.reason)}
         case Ambiguous():
-            reason = f"the {verdict.part.value} cannot be read, or can be read in ways that lead to different decisions"
+            reason = f"the {decision.part.value} cannot be read, or can be read in ways that lead to different decisions"
             return {"kind": "ambiguous", "policy": None, "reason": reason}
 
 

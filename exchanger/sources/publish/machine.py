@@ -5,7 +5,7 @@ needs nothing but the text, so it runs beside everything else. Building is short
 
 A version is *settled* if it has all that the feeds know, and no feed is behind: it is one moment of the source. Until then its parts are
 of different moments, and a denial that moved may be gone from one part and not yet in the other. So the last settled version decides beside
-the newest one, and the stricter verdict counts: what tightens takes effect at once, and what loosens waits for a bounded time.
+the newest one, and the stricter decision counts: what tightens takes effect at once, and what loosens waits for a bounded time.
 
 ========= ============================= =========================================================== =========
 State     What decides requests         Event                                                       State

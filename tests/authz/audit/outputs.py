@@ -92,7 +92,7 @@ def refused(
     *,
     kind: ErrorKind = ErrorKind.SUBJECT_REJECTED,
     diagnostic: Diagnostic = Diagnostic.SUBJECT_REJECTED,
-    verdict: VerificationResult | None = EXPIRED,
+    decision: VerificationResult | None = EXPIRED,
     namespace: str = "team-a",
 ) -> DecisionRecord:
     """Return the record of a request whose exchange was refused."""
@@ -106,7 +106,7 @@ def refused(
         entry_index=3,
         issuer="primary",
         error_kind=kind,
-        subject=verdict,
+        subject=decision,
     )
     return _record(deny, subject, None)
 

@@ -91,7 +91,7 @@ def test_plain_identities_are_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "diagnostic", "verdict", "verified"),
+    ("kind", "diagnostic", "decision", "verified"),
     [
         (ErrorKind.SUBJECT_REJECTED, Diagnostic.SUBJECT_REJECTED, VerificationResult(refusal="the token has expired"), "none"),
         (ErrorKind.KEYS_UNKNOWN, Diagnostic.KEYS_UNKNOWN, None, "none"),
@@ -103,9 +103,9 @@ def test_plain_identities_are_shown() -> None:
     ],
 )
 def test_a_refusal_says_why_and_who_vouches(
-    kind: ErrorKind, diagnostic: Diagnostic, verdict: VerificationResult | None, verified: str
+    kind: ErrorKind, diagnostic: Diagnostic, decision: VerificationResult | None, verified: str
 ) -> None:
-    line = written(refused(kind=kind, diagnostic=diagnostic, verdict=verdict))
+    line = written(refused(kind=kind, diagnostic=diagnostic, decision=decision))
     found = line["event"], line["reason"], line["code"], line["verified"], line["scope_granted"], line["issued_jti"]
     assert found == ("exchange.denied", kind.value, diagnostic.value, verified, None, None)
     assert line["subject"]["sub"] == keyed("alice")
@@ -114,8 +114,8 @@ def test_a_refusal_says_why_and_who_vouches(
 def test_an_issuer_that_was_asked_says_who_it_is() -> None:
     """Also of a token that says nothing, or something else; and before it was active it was nobody's."""
     record = granted()
-    verdict = VerificationResult(introspected=True, said=b'{"iss":"https://i.example","sub":"bob","client_id":"app","act":{"sub":"gate"}}')
-    asked = attrs.evolve(record, outcome=attrs.evolve(record.outcome, subject=verdict))
+    decision = VerificationResult(introspected=True, said=b'{"iss":"https://i.example","sub":"bob","client_id":"app","act":{"sub":"gate"}}')
+    asked = attrs.evolve(record, outcome=attrs.evolve(record.outcome, subject=decision))
     line = written(asked, None)
     assert line["verified"] == "introspection"
     assert line["subject"] == {"iss": "https://i.example", "sub": "bob", "client_id": "app"}

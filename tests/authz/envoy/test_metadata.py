@@ -14,11 +14,11 @@ from exchanger.authz.envoy.authorization import encode_check
 from exchanger.authz.envoy.process_codec import encode_request_headers
 from exchanger.model.entry import Source
 from exchanger.model.errors import Diagnostic
+from exchanger.model.policy_decision import AmbiguousPart
 from exchanger.model.request import HttpRequest
 from exchanger.model.secret import Secret
 from exchanger.model.token import Cache, ErrorKind, ExchangedToken, TokenCall
 from exchanger.model.token_failure import transport_failure
-from exchanger.model.verdict import AmbiguousPart
 from tests.authz.decision.examples import RULES, SOURCE, request, snapshot
 
 SNAPSHOT: Final = snapshot()

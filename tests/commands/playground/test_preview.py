@@ -14,7 +14,7 @@ from exchanger.commands.playground.preview import MAX_EXAMPLES, MAX_SHOWN, UNKNO
 from exchanger.commands.scenarios.builtin import SCENARIOS
 from exchanger.commands.scenarios.scenario import GatewayCall
 from exchanger.model.entry import DenyEntry, ExchangeEntry
-from exchanger.model.verdict import Unhealthy
+from exchanger.model.policy_decision import Unhealthy
 from exchanger.policy.selection import advance, select
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
 from exchanger.sources.directory.folder import Scan, scan
@@ -104,11 +104,11 @@ def test_both_sides_are_what_the_service_decides(tmp_path_factory: pytest.TempPa
     for side, content in (("before", saved), ("after", text)):
         policy = _active(folder, content)
         for change in found["changes"]:
-            verdict = policy.match(change["host"], change["path"], change["method"])
+            decision = policy.match(change["host"], change["path"], change["method"])
             outcome = change[side]["outcome"]
-            assert (outcome == "exchange") is isinstance(verdict, ExchangeEntry)
-            assert (outcome == "deny") is isinstance(verdict, DenyEntry)
-            assert (outcome in {"blocked by", "conflict"}) is isinstance(verdict, Unhealthy)
+            assert (outcome == "exchange") is isinstance(decision, ExchangeEntry)
+            assert (outcome == "deny") is isinstance(decision, DenyEntry)
+            assert (outcome in {"blocked by", "conflict"}) is isinstance(decision, Unhealthy)
     assert all(change["before"] != change["after"] for change in found["changes"])
 
 

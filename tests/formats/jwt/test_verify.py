@@ -141,7 +141,7 @@ def test_clocks_may_differ_by_the_leeway(changed: dict[str, object], now: float,
     assert reason(raw(HEADER, claims(**changed)), now) == expected
 
 
-def test_the_verdict_holds_until_the_token_would_be_refused() -> None:
+def test_the_decision_holds_until_the_token_would_be_refused() -> None:
     said = judged(token(exp=NOW + 5.5))
     assert isinstance(said, VerifiedClaims)
     assert reason(token(exp=NOW + 5.5), said.until) == TokenRefusalReason.EXPIRED

@@ -9,11 +9,11 @@ from exchanger.authz.decision.check import DENY_AMBIGUOUS, DENY_NO_POLICY, DENY_
 from exchanger.authz.decision.outcome import Allow, DecisionReason, DecisionRecord, Deny, Exchange, Filter, Outcome
 from exchanger.model.entry import Source, TokenTarget
 from exchanger.model.errors import Diagnostic
+from exchanger.model.policy_decision import AmbiguousPart
 from exchanger.model.request import HttpRequest
 from exchanger.model.secret import Secret
 from exchanger.model.token import TokenCall
 from exchanger.model.trace import TraceContext
-from exchanger.model.verdict import AmbiguousPart
 
 CANARY: Final = "canary-7f3d"
 SOURCE: Final = Source("team-a", "orders")

@@ -3,7 +3,7 @@
 import pytest
 
 from exchanger.model.entry import BASELINE, DenyEntry, MatchScope, PathType
-from exchanger.model.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, NoMatch, Unhealthy, Verdict
+from exchanger.model.policy_decision import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, NoMatch, PolicyDecision, Unhealthy
 from exchanger.policy.explanation import explain
 from exchanger.policy.snapshot import PolicySnapshot
 from tests.policy.examples import BLUE, HOST, RED, exchange, region, snapshot_of, with_baseline
@@ -13,7 +13,7 @@ EVERYWHERE = DenyEntry(BASELINE, 1, MatchScope(None, "/-/", frozenset({"GET"})))
 OPENS = exchange("/internal/open")
 
 
-def denied(path: str, method: str = "POST", host: str = HOST, *, raw: bool = True) -> Verdict:
+def denied(path: str, method: str = "POST", host: str = HOST, *, raw: bool = True) -> PolicyDecision:
     policies = snapshot_of(OPENS, region("/internal/broken", source=BLUE))
     return with_baseline(policies, INTERNAL, EVERYWHERE).match(host, path, method, raw=raw)
 
@@ -37,7 +37,7 @@ def test_no_policy_and_no_spelling_opens_what_the_baseline_denies(path: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("path", "verdict"),
+    ("path", "decision"),
     [
         ("/inter!nal", INTERNAL),  # a byte that the server drops
         ("/internals", NO_MATCH),
@@ -47,8 +47,8 @@ def test_no_policy_and_no_spelling_opens_what_the_baseline_denies(path: str) -> 
         ("", AMBIGUOUS_PATH),
     ],
 )
-def test_a_path_that_cannot_be_read_passes_no_host_with_a_baseline(path: str, verdict: Verdict) -> None:
-    assert denied(path, raw=False) == verdict
+def test_a_path_that_cannot_be_read_passes_no_host_with_a_baseline(path: str, decision: PolicyDecision) -> None:
+    assert denied(path, raw=False) == decision
 
 
 def test_a_baseline_has_hosts_and_methods_too() -> None:
@@ -82,5 +82,5 @@ def test_an_explanation_names_the_baseline() -> None:
     found = explain(snapshot, HOST, "/internal/open", "POST")
     assert [(candidate.claim, candidate.won) for candidate in found.candidates] == [(INTERNAL, True), (OPENS, False)]
     assert found.candidates[1].why == "the platform's baseline denies the request before any policy applies"
-    assert not isinstance(found.verdict, Unhealthy)
+    assert not isinstance(found.decision, Unhealthy)
     assert snapshot.document(RED) is not None

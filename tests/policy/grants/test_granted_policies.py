@@ -15,9 +15,9 @@ from exchanger.model.entry import (
     PathType,
     Source,
 )
+from exchanger.model.policy_decision import NO_MATCH, Ambiguous, PolicyDecision, Unhealthy
 from exchanger.model.request import HeaderFields
 from exchanger.model.selector import parse_selector
-from exchanger.model.verdict import NO_MATCH, Ambiguous, Unhealthy, Verdict
 from exchanger.policy.documents.document import Labels, PolicyDocument, PolicyRefusal, parse_document
 from exchanger.policy.grants import allowance
 from exchanger.policy.grants.allowance import Grants, NamespaceGrant, common_hosts
@@ -234,7 +234,7 @@ def test_a_plain_prefix_granted_by_segments_keeps_its_rank_among_entries() -> No
     by_header = exchange("/orders", headers=(("a", "b"),))
     fields = HeaderFields((("a", "b"),), raw=True)
 
-    def decided(*claims: Entry) -> Verdict:
+    def decided(*claims: Entry) -> PolicyDecision:
         return under(OWN_GRANTS, *claims).match(HOST, "/orders/x", "GET", headers=fields)
 
     segments = deny("/orders", index=1, path_type=SEGMENT)

@@ -9,8 +9,8 @@ import trio
 
 from exchanger.model.entry import DenyEntry
 from exchanger.model.notice import Notices
+from exchanger.model.policy_decision import PolicyDecision, Unhealthy
 from exchanger.model.selector import parse_selector
-from exchanger.model.verdict import Unhealthy, Verdict
 from exchanger.policy.grants.allowance import Grants, NamespaceGrant
 from exchanger.policy.selection import Change
 from exchanger.policy.snapshot import PolicySnapshot
@@ -53,11 +53,11 @@ class Watcher:
             while not holds():
                 await self._arrived.wait()
 
-    def is_decided(self, kind: type[Verdict], host: str = "h") -> bool:
-        """Tell whether the newest version gives this kind of verdict."""
+    def is_decided(self, kind: type[PolicyDecision], host: str = "h") -> bool:
+        """Tell whether the newest version gives this kind of decision."""
         return isinstance(self.changes[-1].snapshot.match(host, "/a", "GET"), kind)
 
-    async def until_decided(self, kind: type[Verdict]) -> None:
+    async def until_decided(self, kind: type[PolicyDecision]) -> None:
         await self.until(lambda: self.is_decided(kind))
 
 

@@ -10,8 +10,8 @@ import structlog
 import trio
 
 from exchanger.model.entry import DenyEntry
+from exchanger.model.policy_decision import NoMatch, Unhealthy
 from exchanger.model.selector import parse_selector
-from exchanger.model.verdict import NoMatch, Unhealthy
 from exchanger.net.network import SYSTEM, RunSync
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.selection import Change, ConfigMap, Namespace
@@ -153,21 +153,21 @@ class Record:
             log=logger_to(self._logged),
         )
 
-    def verdict(self, path: str = "/a") -> type:
-        """Return what kind of verdict the active policy gives."""
+    def decision(self, path: str = "/a") -> type:
+        """Return what kind of decision the active policy gives."""
         return type(self.snapshots[-1].match("h", path, "GET"))
 
     def denies(self, path: str = "/a") -> bool:
-        return bool(self.snapshots) and self.verdict(path) is DenyEntry
+        return bool(self.snapshots) and self.decision(path) is DenyEntry
 
     def passes(self, path: str = "/a") -> bool:
-        return bool(self.snapshots) and self.verdict(path) is NoMatch
+        return bool(self.snapshots) and self.decision(path) is NoMatch
 
     def is_open(self) -> bool:
         return not self._closed
 
     def unhealthy(self) -> bool:
-        return bool(self.snapshots) and self.verdict() is Unhealthy
+        return bool(self.snapshots) and self.decision() is Unhealthy
 
 
 def source(

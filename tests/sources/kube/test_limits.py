@@ -9,8 +9,8 @@ from trio.testing import MockClock
 
 from exchanger.model.codes.manifests import MANY_DOCUMENTS
 from exchanger.model.entry import DenyEntry, Source
+from exchanger.model.policy_decision import Unhealthy
 from exchanger.model.selector import parse_selector
-from exchanger.model.verdict import Unhealthy
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.quota import MAX_LISTED

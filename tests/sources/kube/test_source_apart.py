@@ -37,18 +37,18 @@ async def test_an_exchange_stays_as_it_was_until_all_feeds_have_caught_up(cluste
     async with following(cluster) as followed:
         record = followed.record
         followed.source.use_issuers(frozenset({"i"}))
-        await record.until(lambda: record.verdict() is ExchangeEntry, 1)
+        await record.until(lambda: record.decision() is ExchangeEntry, 1)
 
         def audience() -> object:
-            verdict = record.snapshots[-1].match("h", "/a", "GET")
-            return verdict.target.audiences[0] if isinstance(verdict, ExchangeEntry) else None
+            decision = record.snapshots[-1].match("h", "/a", "GET")
+            return decision.target.audiences[0] if isinstance(decision, ExchangeEntry) else None
 
         cluster.server.lose("namespaces", REFUSED)
         cluster.put("a", "p", exchange("new"))
         await trio.sleep(30)
         assert audience() == "old"
         cluster.put("a", "narrow", deny("/a/b"))
-        await record.until(lambda: record.verdict("/a/b") is DenyEntry, 1)
+        await record.until(lambda: record.decision("/a/b") is DenyEntry, 1)
         assert audience() == "old"
         cluster.server.find("namespaces")
         await record.until(lambda: audience() == "new", 60 + RELEASED_S)

@@ -9,8 +9,8 @@ import pytest
 
 from exchanger.model.codes.manifests import MANY_AREAS
 from exchanger.model.entry import AllowEntry, DenyEntry, ExchangeEntry, MatchScope, Source
+from exchanger.model.policy_decision import NoMatch, PolicyDecision, Unhealthy
 from exchanger.model.selector import parse_selector
-from exchanger.model.verdict import NoMatch, Unhealthy, Verdict
 from exchanger.policy import selection
 from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.grants.allowance import Grants, NamespaceGrant
@@ -26,7 +26,7 @@ from tests.steps import MOST_CALLS, counted_calls
 A, B, OTHER = Source("a", "p"), Source("a", "q"), Source("b", "p")
 
 
-def verdict(world: World, path: str, host: str = "h") -> Verdict:
+def decision(world: World, path: str, host: str = "h") -> PolicyDecision:
     assert world.active is not None
     return world.active.match(host, path, "GET")
 
@@ -46,7 +46,7 @@ def test_nothing_is_published_before_all_feeds_and_texts_are_complete() -> None:
     assert world.active is None
     world.finish("heavy", "build")
     assert world.machine.unread == 1
-    assert [isinstance(verdict(world, path), DenyEntry) for path in ("/a", "/b", "/c")] == [True, True, True]
+    assert [isinstance(decision(world, path), DenyEntry) for path in ("/a", "/b", "/c")] == [True, True, True]
 
 
 def test_the_first_version_waits_only_for_texts_before_the_catch_up() -> None:
@@ -59,7 +59,7 @@ def test_the_first_version_waits_only_for_texts_before_the_catch_up() -> None:
     world.apply({A: denial("/newest", LIGHT_WORK)})
     world.finish("heavy", "build")
     assert world.machine.unread == 1
-    assert isinstance(verdict(world, "/new"), DenyEntry)
+    assert isinstance(decision(world, "/new"), DenyEntry)
 
 
 def test_the_first_version_has_no_text_replaced_before_the_catch_up() -> None:
@@ -73,7 +73,7 @@ def test_the_first_version_has_no_text_replaced_before_the_catch_up() -> None:
     world.finish("heavy", "build")
     assert world.active is None
     world.finish("heavy", "build")
-    assert isinstance(verdict(world, "/a"), DenyEntry)
+    assert isinstance(decision(world, "/a"), DenyEntry)
 
 
 def test_an_edit_that_waits_does_not_excuse_the_text_it_replaces() -> None:
@@ -84,7 +84,7 @@ def test_an_edit_that_waits_does_not_excuse_the_text_it_replaces() -> None:
     world.finish("heavy", "build")
     assert world.active is None
     world.finish("heavy", "build")
-    assert isinstance(verdict(world, "/new"), DenyEntry)
+    assert isinstance(decision(world, "/new"), DenyEntry)
 
 
 def test_the_first_version_does_not_wait_for_ever_for_one_namespace() -> None:
@@ -98,8 +98,8 @@ def test_the_first_version_does_not_wait_for_ever_for_one_namespace() -> None:
     assert world.active is not None
     assert world.active.document_count == 41
     assert world.active.entry_count < 10
-    assert isinstance(verdict(world, "/p39"), Unhealthy)
-    assert isinstance(verdict(world, "/b"), Unhealthy | DenyEntry)
+    assert isinstance(decision(world, "/p39"), Unhealthy)
+    assert isinstance(decision(world, "/b"), Unhealthy | DenyEntry)
     world.end()
     assert (world.active.entry_count, world.active.invalid_documents) == (41, 0)
 
@@ -117,7 +117,7 @@ def test_what_the_first_version_cost_excuses_no_text_when_the_service_reopens() 
     world.finish("build")
     assert world.active is None
     world.finish("heavy", "build")
-    assert isinstance(verdict(world, "/new"), DenyEntry)
+    assert isinstance(decision(world, "/new"), DenyEntry)
 
 
 def test_nothing_is_read_or_published_for_texts_that_are_known() -> None:
@@ -199,7 +199,7 @@ def test_edits_beside_a_large_text_take_effect_at_once() -> None:
     for number in range(50):
         world.apply({A: denial(f"/{number}")})
         world.finish("light", "build")
-        assert isinstance(verdict(world, f"/{number}"), DenyEntry)
+        assert isinstance(decision(world, f"/{number}"), DenyEntry)
         assert world.active is not None
         assert world.active.settled is None or world.active.settled.settled is None
         world.pause(0.03)
@@ -213,7 +213,7 @@ def test_a_document_that_is_removed_before_it_is_read_holds_no_version() -> None
     assert "heavy" in world.jobs
     assert world.active is not None
     assert world.active.settled is None
-    assert isinstance(verdict(world, "/a"), NoMatch)
+    assert isinstance(decision(world, "/a"), NoMatch)
 
 
 def test_what_loosens_waits_until_all_is_read() -> None:
@@ -221,9 +221,9 @@ def test_what_loosens_waits_until_all_is_read() -> None:
     world.apply({OTHER: denial("/b", LIGHT_WORK), A: None})
     world.finish("build")
     world.pause(HOLD_S - 0.1)
-    assert isinstance(verdict(world, "/a"), DenyEntry)
+    assert isinstance(decision(world, "/a"), DenyEntry)
     world.finish("heavy", "build")
-    assert isinstance(verdict(world, "/a"), NoMatch)
+    assert isinstance(decision(world, "/a"), NoMatch)
 
 
 def test_an_allow_waits_for_a_simultaneous_heavy_denial_under_default_deny() -> None:
@@ -233,8 +233,8 @@ def test_an_allow_waits_for_a_simultaneous_heavy_denial_under_default_deny() -> 
     assert world.active is not None
     assert isinstance(world.active.match("h", "/admin", "GET", refuses_unmatched=True), NoMatch)
     world.end()
-    assert isinstance(verdict(world, "/admin"), DenyEntry)
-    assert isinstance(verdict(world, "/"), AllowEntry)
+    assert isinstance(decision(world, "/admin"), DenyEntry)
+    assert isinstance(decision(world, "/"), AllowEntry)
 
 
 @pytest.mark.parametrize("state", ["active", "being built", "read", "being read"])
@@ -253,8 +253,8 @@ def test_what_a_removed_document_allows_is_gone_at_once(state: str) -> None:
     world.apply({B: None})
     for _ in range(3):
         world.finish("light", "build")
-    assert isinstance(verdict(world, "/x"), DenyEntry)
-    assert isinstance(verdict(world, "/y"), DenyEntry)
+    assert isinstance(decision(world, "/x"), DenyEntry)
+    assert isinstance(decision(world, "/y"), DenyEntry)
     world.end()
     assert world.active is not None
     assert {document.source for document in world.active.documents()} >= {OTHER, A}
@@ -276,7 +276,7 @@ def test_what_a_removed_document_allows_is_not_permitted_while_the_removal_waits
     for _ in range(3):
         world.finish("build")
         world.pause(HOLD_S)
-        assert not isinstance(verdict(world, "/x"), AllowEntry)
+        assert not isinstance(decision(world, "/x"), AllowEntry)
     assert "heavy" in world.jobs
 
 
@@ -285,10 +285,10 @@ def test_what_a_removed_document_allowed_counts_again_when_it_comes_back() -> No
     world = begun(texts, grants=FREE)
     world.apply({A: denial("/z", LIGHT_WORK), B: None})
     world.finish("build")
-    assert isinstance(verdict(world, "/x"), NoMatch)
+    assert isinstance(decision(world, "/x"), NoMatch)
     world.apply(texts)
     world.end()
-    assert isinstance(verdict(world, "/x"), AllowEntry)
+    assert isinstance(decision(world, "/x"), AllowEntry)
 
 
 def test_a_removed_document_back_before_the_next_build_still_allows() -> None:
@@ -300,7 +300,7 @@ def test_a_removed_document_back_before_the_next_build_still_allows() -> None:
     world.apply({A: denial("/z", LIGHT_WORK), B: None})
     world.apply(texts)
     world.end()
-    assert isinstance(verdict(world, "/x"), AllowEntry)
+    assert isinstance(decision(world, "/x"), AllowEntry)
 
 
 # Feeds that are behind.
@@ -347,9 +347,9 @@ def test_what_loosens_waits_for_the_next_list_of_a_slow_feed() -> None:
     world.end()
     world.do(world.machine.passed("y", world.now - 1.0, world.now))
     world.pause(5.0)
-    assert isinstance(verdict(world, "/a"), DenyEntry)
+    assert isinstance(decision(world, "/a"), DenyEntry)
     world.do(world.machine.passed("y", world.now - 1.0, world.now))
-    assert isinstance(verdict(world, "/a"), NoMatch)
+    assert isinstance(decision(world, "/a"), NoMatch)
 
 
 def test_each_edit_while_a_feed_is_behind_tightens_and_none_loosens() -> None:
@@ -360,12 +360,12 @@ def test_each_edit_while_a_feed_is_behind_tightens_and_none_loosens() -> None:
         world.apply({A: denial(path)})
         world.finish("light", "build")
         world.pause(5.0)
-        refused = [isinstance(verdict(world, path), DenyEntry) for path in paths]
+        refused = [isinstance(decision(world, path), DenyEntry) for path in paths]
         assert refused == [index in {0, number} for index in range(4)]
     assert world.said.count("held back") == 1
     world.catch_up("x")
     world.end()
-    assert [isinstance(verdict(world, path), DenyEntry) for path in paths] == [False, False, False, True]
+    assert [isinstance(decision(world, path), DenyEntry) for path in paths] == [False, False, False, True]
     assert world.said[-2:] == ["publish", "active"]
 
 
@@ -375,7 +375,7 @@ def test_an_exchange_stays_as_it_was_while_a_feed_is_behind() -> None:
         return text_of(f"{{match: {{host: h, pathPrefix: /a}}, action: exchange, {target}}}")
 
     def audience() -> str:
-        found = verdict(world, "/a")
+        found = decision(world, "/a")
         assert isinstance(found, ExchangeEntry)
         return found.target.audiences[0]
 
@@ -384,7 +384,7 @@ def test_an_exchange_stays_as_it_was_while_a_feed_is_behind() -> None:
     world.apply({A: exchange("new"), B: denial("/a/b")})
     world.end()
     assert audience() == "old"
-    assert isinstance(verdict(world, "/a/b"), DenyEntry)
+    assert isinstance(decision(world, "/a/b"), DenyEntry)
     world.catch_up("x")
     assert audience() == "new"
 
@@ -401,9 +401,9 @@ def test_a_denial_that_moved_in_an_outage_holds_while_being_read() -> None:
     world.catch_up("x")
     world.finish("build")
     world.pause(10.0)
-    assert isinstance(verdict(world, "/a"), DenyEntry)
+    assert isinstance(decision(world, "/a"), DenyEntry)
     world.end()
-    assert isinstance(verdict(world, "/a"), DenyEntry)
+    assert isinstance(decision(world, "/a"), DenyEntry)
     assert world.active is not None
     assert world.active.settled is None
 
@@ -414,12 +414,12 @@ def test_a_feed_that_joins_delays_loosening_until_it_catches_up() -> None:
     world.apply({A: None})
     world.end()
     world.pause(30.0)
-    assert isinstance(verdict(world, "/a"), DenyEntry)
+    assert isinstance(decision(world, "/a"), DenyEntry)
     world.apply({OTHER: denial("/a")})
     world.catch_up("y")
     world.end()
     world.pause(HOLD_S)
-    assert isinstance(verdict(world, "/a"), DenyEntry)
+    assert isinstance(decision(world, "/a"), DenyEntry)
     assert world.active is not None
     assert world.active.settled is None
 
@@ -440,7 +440,7 @@ def test_after_an_outage_nothing_passes_before_all_that_was_missed_is_read() -> 
     assert world.active is None  # contact is lost again
     world.catch_up("x")
     world.end()
-    assert isinstance(verdict(world, "/b"), DenyEntry)
+    assert isinstance(decision(world, "/b"), DenyEntry)
     assert [one for one in world.said if one != "publish"] == [f"close {lost:g}", "open"]
 
 
@@ -483,16 +483,16 @@ def test_news_of_a_feed_that_is_behind_waits_for_the_others_alone() -> None:
     world.pause(1.0)
     world.apply({A: None}, feeds="x")
     world.end()
-    assert isinstance(verdict(world, "/a"), NoMatch)
+    assert isinstance(decision(world, "/a"), NoMatch)
     world.apply({A: denial("/a")}, feeds="x")
     world.end()
     world.do(world.machine.fell_behind("y", world.now, world.now))
     world.pause(1.0)
     world.apply({A: None}, feeds="x")
     world.end()
-    assert isinstance(verdict(world, "/a"), DenyEntry)
+    assert isinstance(decision(world, "/a"), DenyEntry)
     world.catch_up("y")
-    assert isinstance(verdict(world, "/a"), NoMatch)
+    assert isinstance(decision(world, "/a"), NoMatch)
 
 
 def test_a_feed_of_unknown_age_delays_loosening_and_closes_nothing() -> None:
@@ -501,9 +501,9 @@ def test_a_feed_of_unknown_age_delays_loosening_and_closes_nothing() -> None:
     world.apply({A: None})
     world.end()
     world.pause(59.0)
-    assert isinstance(verdict(world, "/a"), DenyEntry)
+    assert isinstance(decision(world, "/a"), DenyEntry)
     world.pause(1.0)
-    assert isinstance(verdict(world, "/a"), NoMatch)
+    assert isinstance(decision(world, "/a"), NoMatch)
     assert "close" not in " ".join(world.said)
 
 
@@ -534,10 +534,10 @@ def test_other_issuers_have_all_documents_read_again_also_those_on_the_way(parse
     world.use_issuers(frozenset({"another"}))
     world.end()
     assert sorted(set(parsed)) == [A, B, OTHER]
-    assert [isinstance(verdict(world, path), Unhealthy) for path in ("/a", "/b", "/c", "/d")] == [True, False, True, True]
+    assert [isinstance(decision(world, path), Unhealthy) for path in ("/a", "/b", "/c", "/d")] == [True, False, True, True]
     world.use_issuers(ISSUERS)
     world.end()
-    assert all(isinstance(verdict(world, path), ExchangeEntry) for path in ("/a", "/c", "/d"))
+    assert all(isinstance(decision(world, path), ExchangeEntry) for path in ("/a", "/c", "/d"))
 
 
 def test_a_newer_text_counts_although_the_older_is_read_again() -> None:
@@ -546,7 +546,7 @@ def test_a_newer_text_counts_although_the_older_is_read_again() -> None:
     world.use_issuers(frozenset({"another"}))
     world.apply({A: denial("/new", LIGHT_WORK)})
     world.end()
-    assert [type(verdict(world, path)) for path in ("/old", "/new")] == [NoMatch, DenyEntry]
+    assert [type(decision(world, path)) for path in ("/old", "/new")] == [NoMatch, DenyEntry]
 
 
 def test_a_document_without_a_text_is_not_read_again_for_other_issuers() -> None:
@@ -562,7 +562,7 @@ OF_B = NamespaceGrant(frozenset({"b"}), None, ("h",), ("/b",), issuers=("one",),
 
 def two_teams() -> World:
     world = begun({A: text_of(EXCHANGE % "/a"), OTHER: text_of(EXCHANGE % "/b")}, labels={"a": RED}, grants=Grants((BY_LABEL, OF_B)))
-    assert isinstance(verdict(world, "/a"), ExchangeEntry)
+    assert isinstance(decision(world, "/a"), ExchangeEntry)
     return world
 
 
@@ -573,22 +573,22 @@ def test_narrower_grants_take_effect_before_documents_are_held_against_them(pars
     wider = attrs.evolve(OF_B, path_prefixes=("/b", "/c"))
     world.do(world.machine.granted(Grants((wider,), (baseline,)), world.now))
     world.finish("revoke")
-    assert isinstance(verdict(world, "/a"), Unhealthy)  # rather than passing as what no policy covers
-    assert isinstance(verdict(world, "/b"), ExchangeEntry)
-    assert verdict(world, "/", "other") == baseline
+    assert isinstance(decision(world, "/a"), Unhealthy)  # rather than passing as what no policy covers
+    assert isinstance(decision(world, "/b"), ExchangeEntry)
+    assert decision(world, "/", "other") == baseline
     world.apply({B: denial("/new")})  # what tightens does not wait meanwhile
     world.finish("light", "build")
     assert "regrant" in world.jobs
-    assert isinstance(verdict(world, "/new"), Unhealthy | DenyEntry)
+    assert isinstance(decision(world, "/new"), Unhealthy | DenyEntry)
     world.finish("regrant", "build")
     world.finish("build")
-    assert isinstance(verdict(world, "/a"), NoMatch)
+    assert isinstance(decision(world, "/a"), NoMatch)
     assert world.active is not None
     assert (world.active.revocation, world.active.settled) == (None, None)
     world.do(world.machine.granted(Grants((wider, OF_B)), world.now))
     world.do(world.machine.granted(Grants((wider,)), world.now))
     world.end()
-    assert isinstance(verdict(world, "/", "other"), NoMatch)
+    assert isinstance(decision(world, "/", "other"), NoMatch)
     assert parsed == [B]
 
 
@@ -597,14 +597,14 @@ def test_what_the_settled_version_has_is_held_against_new_grants_too() -> None:
     world.do(world.machine.fell_behind("x", world.now, world.now))
     world.apply({A: None})
     world.finish("build")
-    assert isinstance(verdict(world, "/a"), DenyEntry)
+    assert isinstance(decision(world, "/a"), DenyEntry)
     world.do(world.machine.granted(Grants((OF_B,)), world.now))
     world.finish("revoke")
-    assert isinstance(verdict(world, "/a"), Unhealthy)
+    assert isinstance(decision(world, "/a"), Unhealthy)
     world.finish("regrant")
     world.finish("build")
-    assert isinstance(verdict(world, "/a"), NoMatch)
-    assert isinstance(verdict(world, "/b"), DenyEntry)
+    assert isinstance(decision(world, "/a"), NoMatch)
+    assert isinstance(decision(world, "/b"), DenyEntry)
     assert world.active is not None
     assert world.active.settled is not None
     assert world.active.settled.revocation is None
@@ -615,16 +615,16 @@ def test_lost_labels_end_an_exchange_at_once_and_read_nothing_again(parsed: list
     parsed.clear()
     world.apply({Source("c", "p"): denial("/c", LIGHT_WORK)}, {"a": BLUE})
     world.finish("build")
-    assert isinstance(verdict(world, "/a"), Unhealthy)
+    assert isinstance(decision(world, "/a"), Unhealthy)
     assert world.machine.newest.namespaces["a"].labels == RED, "the right ends before the namespace is built again, which may take seconds"
     world.finish("build")
-    assert isinstance(verdict(world, "/a"), Unhealthy)  # it was an exchange in the settled version
-    assert isinstance(verdict(world, "/b"), ExchangeEntry)
+    assert isinstance(decision(world, "/a"), Unhealthy)  # it was an exchange in the settled version
+    assert isinstance(decision(world, "/b"), ExchangeEntry)
     world.end()
-    assert isinstance(verdict(world, "/a"), NoMatch)
+    assert isinstance(decision(world, "/a"), NoMatch)
     world.apply({}, {"a": RED})
     world.end()
-    assert isinstance(verdict(world, "/a"), ExchangeEntry)
+    assert isinstance(decision(world, "/a"), ExchangeEntry)
     assert parsed == [Source("c", "p")]
 
 
@@ -641,13 +641,13 @@ def test_lost_labels_open_nothing_while_a_feed_is_behind() -> None:
     for _ in range(20):
         world.end()
         world.pause(1.0)
-        assert [type(verdict(world, "/", f"{team}.example.com")) for team in "xy"] == [DenyEntry, DenyEntry]
+        assert [type(decision(world, "/", f"{team}.example.com")) for team in "xy"] == [DenyEntry, DenyEntry]
     world.apply({A: of_team("y"), OTHER: of_team("x")})
     world.catch_up("y")
     for _ in range(3):
         world.end()
         world.pause(1.0)
-        assert [type(verdict(world, "/", f"{team}.example.com")) for team in "xy"] == [DenyEntry, DenyEntry]
+        assert [type(decision(world, "/", f"{team}.example.com")) for team in "xy"] == [DenyEntry, DenyEntry]
 
 
 def test_new_labels_keep_a_denial_until_the_other_feed_catches_up() -> None:
@@ -655,9 +655,9 @@ def test_new_labels_keep_a_denial_until_the_other_feed_catches_up() -> None:
     world.do(world.machine.fell_behind("y", world.now, world.now))
     world.apply({}, {"a": BLUE})
     world.end()
-    assert isinstance(verdict(world, "/a"), DenyEntry)
+    assert isinstance(decision(world, "/a"), DenyEntry)
     world.catch_up("y")
-    assert isinstance(verdict(world, "/a"), NoMatch)
+    assert isinstance(decision(world, "/a"), NoMatch)
 
 
 @pytest.mark.parametrize("order", ["light revoke build", "light build build build revoke"])
@@ -669,12 +669,12 @@ def test_a_document_that_arrives_while_grants_change_uses_new_grants(order: str)
     world.do(world.machine.granted(Grants((OF_B,)), world.now))
     world.apply({Source("d", "p"): text_of(EXCHANGE % "/d")}, {"d": RED})
     world.finish(*order.split())
-    assert isinstance(verdict(world, "/c"), Unhealthy)
+    assert isinstance(decision(world, "/c"), Unhealthy)
     world.pause(HOLD_S)
     assert "regrant" in world.jobs
-    assert not any(isinstance(verdict(world, path), ExchangeEntry) for path in ("/a", "/c", "/d"))
+    assert not any(isinstance(decision(world, path), ExchangeEntry) for path in ("/a", "/c", "/d"))
     world.end()
-    assert [type(verdict(world, path)) for path in ("/a", "/b", "/c", "/d")] == [NoMatch, ExchangeEntry, NoMatch, NoMatch]
+    assert [type(decision(world, path)) for path in ("/a", "/b", "/c", "/d")] == [NoMatch, ExchangeEntry, NoMatch, NoMatch]
 
 
 def test_labels_that_give_more_while_grants_take_it_away_give_nothing() -> None:
@@ -685,9 +685,9 @@ def test_labels_that_give_more_while_grants_take_it_away_give_nothing() -> None:
     world.do(world.machine.granted(Grants((OF_B,)), world.now))
     world.finish("revoke")
     world.finish("build")
-    assert not isinstance(verdict(world, "/a"), ExchangeEntry)
+    assert not isinstance(decision(world, "/a"), ExchangeEntry)
     world.end()
-    assert isinstance(verdict(world, "/a"), NoMatch)
+    assert isinstance(decision(world, "/a"), NoMatch)
 
 
 def test_a_right_of_labels_being_built_is_revoked_under_newer_labels() -> None:
@@ -698,7 +698,7 @@ def test_a_right_of_labels_being_built_is_revoked_under_newer_labels() -> None:
     world.apply({}, {"a": BLUE})
     world.do(world.machine.granted(Grants((OF_B,)), world.now))
     world.finish("revoke", "build")
-    assert not isinstance(verdict(world, "/a"), ExchangeEntry)
+    assert not isinstance(decision(world, "/a"), ExchangeEntry)
 
 
 @pytest.mark.parametrize("done", ["revoke", "revoke regrant"])
@@ -711,9 +711,9 @@ def test_grants_taken_back_while_being_built_revoke_what_they_gave(done: str) ->
     world.finish(*done.split())
     world.do(world.machine.granted(Grants((BY_LABEL, OF_B)), world.now))
     world.finish("revoke", "build")
-    assert not isinstance(verdict(world, "/c"), ExchangeEntry)
+    assert not isinstance(decision(world, "/c"), ExchangeEntry)
     world.end()
-    assert isinstance(verdict(world, "/c"), NoMatch)
+    assert isinstance(decision(world, "/c"), NoMatch)
 
 
 def test_grants_taken_back_give_nothing_to_documents_only_in_the_settled_version() -> None:
@@ -728,7 +728,7 @@ def test_grants_taken_back_give_nothing_to_documents_only_in_the_settled_version
     assert "build" in world.jobs
     world.do(world.machine.granted(narrow, world.now))
     world.finish("revoke", "build")
-    assert not isinstance(verdict(world, "/a"), ExchangeEntry)
+    assert not isinstance(decision(world, "/a"), ExchangeEntry)
 
 
 def test_rights_from_superseded_grants_never_reach_the_next_build() -> None:
@@ -742,7 +742,7 @@ def test_rights_from_superseded_grants_never_reach_the_next_build() -> None:
     world.do(world.machine.granted(Grants((OF_B,)), world.now))
     world.finish("regrant")
     world.finish("build", "revoke")
-    assert not isinstance(verdict(world, "/c"), ExchangeEntry)
+    assert not isinstance(decision(world, "/c"), ExchangeEntry)
 
 
 @pytest.mark.parametrize("meanwhile", ["labels", "grants"])
@@ -751,8 +751,8 @@ def test_a_moving_denial_holds_while_rights_change_beside_a_regrant(meanwhile: s
     deniers = NamespaceGrant(frozenset({"a", "b"}), None, ("*",))
     first, *others = (Grants((deniers, BY_LABEL, OF_B)[:number]) for number in (3, 2, 1))
     world = begun({A: denial("/a"), Source("c", "p"): text_of(EXCHANGE % "/c")}, labels={"c": RED}, grants=first)
-    verdicts: list[Verdict] = []
-    world.check = lambda version: verdicts.append(version.match("h", "/a", "GET"))
+    decisions: list[PolicyDecision] = []
+    world.check = lambda version: decisions.append(version.match("h", "/a", "GET"))
     world.apply({A: None, OTHER: denial("/a", size=9000)})
     world.finish("build")
     world.do(world.machine.granted(others[0], world.now))
@@ -770,8 +770,8 @@ def test_a_moving_denial_holds_while_rights_change_beside_a_regrant(meanwhile: s
         world.finish("build")
         world.finish("regrant", "revoke")
     assert "heavy" in world.jobs
-    assert len(verdicts) > 2
-    assert all(map(is_refused, verdicts))
+    assert len(decisions) > 2
+    assert all(map(is_refused, decisions))
 
 
 def test_a_text_slow_to_read_is_checked_against_newest_labels() -> None:
@@ -780,7 +780,7 @@ def test_a_text_slow_to_read_is_checked_against_newest_labels() -> None:
     world.apply({A: text_of(EXCHANGE % "/a", size=LIGHT_WORK)}, {"a": RED})
     world.apply({}, {"a": BLUE})
     world.end()
-    assert not isinstance(verdict(world, "/a"), ExchangeEntry)
+    assert not isinstance(decision(world, "/a"), ExchangeEntry)
 
 
 def test_a_namespace_keeps_its_labels_while_it_has_no_documents() -> None:
@@ -789,12 +789,12 @@ def test_a_namespace_keeps_its_labels_while_it_has_no_documents() -> None:
     world.end()
     world.apply({A: text_of(EXCHANGE % "/a")})
     world.end()
-    assert isinstance(verdict(world, "/a"), ExchangeEntry)
+    assert isinstance(decision(world, "/a"), ExchangeEntry)
     world.apply({A: None}, {"a": None})
     world.end()
     world.apply({A: text_of(EXCHANGE % "/a")})
     world.end()
-    assert isinstance(verdict(world, "/a"), NoMatch)
+    assert isinstance(decision(world, "/a"), NoMatch)
 
 
 @pytest.mark.parametrize("is_built", [False, True])
@@ -806,16 +806,16 @@ def test_a_right_lost_by_labels_stays_lost_after_deselection(is_built: bool) -> 
     world.finish("build")
     world.finish("build")
     assert "heavy" in world.jobs
-    assert not isinstance(verdict(world, "/a"), ExchangeEntry)
+    assert not isinstance(decision(world, "/a"), ExchangeEntry)
 
 
 def test_an_exchange_ends_with_the_settled_version_when_its_namespace_is_deselected() -> None:
     world = two_teams()
     world.apply({A: None, Source("c", "p"): denial("/c", LIGHT_WORK)}, {"a": None})
     world.finish("build")
-    assert isinstance(verdict(world, "/a"), ExchangeEntry)
+    assert isinstance(decision(world, "/a"), ExchangeEntry)
     world.end()
-    assert isinstance(verdict(world, "/a"), NoMatch)
+    assert isinstance(decision(world, "/a"), NoMatch)
 
 
 def test_labels_that_change_during_every_build_hold_back_nothing_for_long() -> None:
@@ -825,7 +825,7 @@ def test_labels_that_change_during_every_build_hold_back_nothing_for_long() -> N
         world.apply({}, {"b": (RED, BLUE)[number % 2]})
         world.pause(HOLD_S / 10)
         world.finish("build")
-    assert isinstance(verdict(world, "/a"), NoMatch)
+    assert isinstance(decision(world, "/a"), NoMatch)
 
 
 # Quotas.
@@ -841,7 +841,7 @@ def test_a_document_over_quota_is_read_again_when_there_is_room(how: str) -> Non
     document = world.active.document(last)
     assert document is not None
     assert [problem.code for problem in document.findings] == [MANY_AREAS]
-    assert isinstance(verdict(world, "/c"), Unhealthy)
+    assert isinstance(decision(world, "/c"), Unhealthy)
     if how == "grants":
         world.do(world.machine.granted(Grants((NamespaceGrant(frozenset({"a"}), None, ("h",)),)), world.now))
     else:
@@ -850,7 +850,7 @@ def test_a_document_over_quota_is_read_again_when_there_is_room(how: str) -> Non
     document = world.active.document(last)
     assert document is not None
     assert (document.is_over_quota, len(document.problems)) == (False, 2)
-    assert isinstance(verdict(world, "/d"), NoMatch)
+    assert isinstance(decision(world, "/d"), NoMatch)
 
 
 @pytest.mark.parametrize("is_edited", [False, True])
@@ -858,14 +858,14 @@ def test_a_denial_over_quota_is_back_once_its_siblings_are_removed(is_edited: bo
     many, own = Source("a", "many"), Source("a", "own")
     limits = Grants(limited=False, limits=NamespaceLimits(entries=3))
     world = begun({many: text_of(*(DENY % f"/{number}" for number in range(4))), own: denial("/own"), OTHER: denial("/")}, grants=limits)
-    assert isinstance(verdict(world, "/own"), Unhealthy)
+    assert isinstance(decision(world, "/own"), Unhealthy)
     world.apply({many: None})
     world.finish("build")
     if is_edited:
         world.apply({own: denial("/own", LIGHT_WORK)})
     began = world.now
     world.end()
-    assert isinstance(verdict(world, "/own"), DenyEntry)
+    assert isinstance(decision(world, "/own"), DenyEntry)
     assert world.now < began + 2.0
 
 
@@ -942,7 +942,7 @@ def test_grants_give_nothing_to_labels_that_the_settled_version_alone_has() -> N
     world.end()
     assert world.active is not None
     assert world.active.settled is not None
-    assert not isinstance(verdict(world, "/a"), ExchangeEntry)
+    assert not isinstance(decision(world, "/a"), ExchangeEntry)
 
 
 @pytest.mark.parametrize("enforced", [True, False])
@@ -956,7 +956,7 @@ def test_lost_labels_end_an_exchange_at_once_although_grants_are_replaced_meanwh
     world.apply({}, {"a": BLUE})
     world.finish("build")
     assert "regrant" in world.jobs
-    assert not isinstance(verdict(world, "/a"), ExchangeEntry)
+    assert not isinstance(decision(world, "/a"), ExchangeEntry)
 
 
 def test_a_denial_newer_than_changed_grants_stays_closed_when_it_moves() -> None:
@@ -974,9 +974,9 @@ def test_a_denial_newer_than_changed_grants_stays_closed_when_it_moves() -> None
     world.finish("regrant")
     world.finish("build")
     world.finish("build")
-    assert isinstance(verdict(world, "/new"), DenyEntry)
+    assert isinstance(decision(world, "/new"), DenyEntry)
     world.end()
-    assert isinstance(verdict(world, "/new"), DenyEntry)
+    assert isinstance(decision(world, "/new"), DenyEntry)
     assert world.active.settled is None
 
 
@@ -995,7 +995,7 @@ def test_a_denial_that_moves_after_the_first_regrant_never_opens() -> None:
     world.apply({OTHER: denial("/a", LIGHT_WORK), A: None})
     for _ in range(2):
         world.finish("build")
-        assert isinstance(verdict(world, "/a"), DenyEntry)
+        assert isinstance(decision(world, "/a"), DenyEntry)
 
 
 def test_labels_that_change_while_documents_are_held_against_grants_count_under_them() -> None:
@@ -1007,7 +1007,7 @@ def test_labels_that_change_while_documents_are_held_against_grants_count_under_
         world.finish("build")
     assert "regrant" in world.jobs
     world.end()
-    assert isinstance(verdict(world, "/a"), ExchangeEntry)
+    assert isinstance(decision(world, "/a"), ExchangeEntry)
 
 
 def test_labels_that_are_back_before_all_is_settled_are_not_forgotten() -> None:
@@ -1019,7 +1019,7 @@ def test_labels_that_are_back_before_all_is_settled_are_not_forgotten() -> None:
     for reported in ({A: None}, texts):
         world.apply(reported)
         world.end()
-    assert isinstance(verdict(world, "/a"), ExchangeEntry)
+    assert isinstance(decision(world, "/a"), ExchangeEntry)
 
 
 def test_labels_end_under_the_next_grants_what_the_settled_version_alone_has() -> None:
@@ -1029,10 +1029,10 @@ def test_labels_end_under_the_next_grants_what_the_settled_version_alone_has() -
     world.finish("build")
     world.do(world.machine.granted(Grants((BY_LABEL,)), world.now))
     world.finish("revoke")
-    assert isinstance(verdict(world, "/a"), ExchangeEntry)
+    assert isinstance(decision(world, "/a"), ExchangeEntry)
     world.apply({}, {"a": BLUE})
     world.finish("build")
-    assert not isinstance(verdict(world, "/a"), ExchangeEntry)
+    assert not isinstance(decision(world, "/a"), ExchangeEntry)
 
 
 def test_what_settled_unenforced_while_grants_changed_is_held_against_them() -> None:
@@ -1048,7 +1048,7 @@ def test_what_settled_unenforced_while_grants_changed_is_held_against_them() -> 
     world.finish("regrant", "build")
     world.finish("build")
     assert "regrant" not in world.jobs
-    assert not isinstance(verdict(world, "/a"), ExchangeEntry)
+    assert not isinstance(decision(world, "/a"), ExchangeEntry)
 
 
 def test_the_first_version_after_an_outage_drops_rights_labels_lost() -> None:
@@ -1065,7 +1065,7 @@ def test_the_first_version_after_an_outage_drops_rights_labels_lost() -> None:
     world.finish("build")
     assert "open" not in world.said
     world.end()
-    assert isinstance(verdict(world, "/a"), NoMatch)
+    assert isinstance(decision(world, "/a"), NoMatch)
 
 
 def test_what_comes_while_grants_are_replaced_has_no_right_that_neither_gives() -> None:
@@ -1077,4 +1077,4 @@ def test_what_comes_while_grants_are_replaced_has_no_right_that_neither_gives() 
     world.do(world.machine.granted(Grants((OF_B, BY_LABEL)), world.now))
     world.finish("build")
     assert "regrant" in world.jobs
-    assert not isinstance(verdict(world, "/c"), ExchangeEntry)
+    assert not isinstance(decision(world, "/c"), ExchangeEntry)

@@ -14,7 +14,7 @@ import trio
 from trio.testing import MockClock
 
 from exchanger.model.entry import DenyEntry, ExchangeEntry, Source
-from exchanger.model.verdict import NoMatch
+from exchanger.model.policy_decision import NoMatch
 from exchanger.policy.grants.allowance import Grants, NamespaceGrant
 from exchanger.policy.selection import Change
 from exchanger.policy.snapshot import PolicySnapshot
@@ -57,7 +57,7 @@ class Published:
             gate.run_sync,
         )
 
-    def verdict(self, path: str) -> type:
+    def decision(self, path: str) -> type:
         return type(self.changes[-1].snapshot.match("h", path, "GET"))
 
 
@@ -82,7 +82,7 @@ async def test_what_is_reported_before_it_runs_is_in_the_first_version(autojump_
     async with running(runner):
         await trio.sleep(1)
         assert published.said == ["publish"]
-        assert [published.verdict(path) for path in ("/a", "/b")] == [DenyEntry, DenyEntry]
+        assert [published.decision(path) for path in ("/a", "/b")] == [DenyEntry, DenyEntry]
 
 
 async def test_a_removal_beside_an_unread_text_takes_effect_in_time(autojump_clock: MockClock) -> None:
@@ -101,9 +101,9 @@ async def test_a_removal_beside_an_unread_text_takes_effect_in_time(autojump_clo
         runner.run_sync = run_sync
         tell(runner, {OTHER: denial("/b", LIGHT_WORK), A: None})
         await trio.sleep(HOLD_S - 0.1)
-        assert published.verdict("/a") is DenyEntry
+        assert published.decision("/a") is DenyEntry
         await trio.sleep(0.2)
-        assert published.verdict("/a") is NoMatch
+        assert published.decision("/a") is NoMatch
         assert runner.machine.unread == 1
 
 
@@ -167,11 +167,11 @@ async def test_new_grants_take_effect(autojump_clock: MockClock) -> None:
     async with running(runner):
         tell(runner, {A: text_of(EXCHANGE % "/a"), OTHER: text_of(EXCHANGE % "/b")})
         await trio.sleep(1)
-        assert [published.verdict(path) for path in ("/a", "/b")] == [ExchangeEntry, ExchangeEntry]
+        assert [published.decision(path) for path in ("/a", "/b")] == [ExchangeEntry, ExchangeEntry]
         grant = NamespaceGrant(frozenset({"b"}), None, ("h",), issuers=("one",), scopes=("s",))
         runner.do(runner.machine.granted(Grants((grant,)), trio.current_time()))
         await trio.sleep(1)
-        assert [published.verdict(path) for path in ("/a", "/b")] == [NoMatch, ExchangeEntry]
+        assert [published.decision(path) for path in ("/a", "/b")] == [NoMatch, ExchangeEntry]
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Final
 import attrs
 
 from exchanger.model.entry import AllowEntry, Source
-from exchanger.model.verdict import Verdict
+from exchanger.model.policy_decision import PolicyDecision
 from exchanger.policy.documents.document import Labels
 from exchanger.policy.grants.allowance import Grants, NamespaceGrant
 from exchanger.policy.selection import Change, DocumentText, Text, read
@@ -36,9 +36,9 @@ def denial(path: str, size: int = 0) -> Text:
     return text_of(DENY % path, size=size)
 
 
-def is_refused(verdict: Verdict, *, refuses_unmatched: bool = False) -> bool:
+def is_refused(decision: PolicyDecision, *, refuses_unmatched: bool = False) -> bool:
     """Tell whether a request neither passes nor is exchanged."""
-    return type(verdict).__name__ in {"DenyEntry", "Unhealthy", "Ambiguous", *(("NoMatch",) if refuses_unmatched else ())}
+    return type(decision).__name__ in {"DenyEntry", "Unhealthy", "Ambiguous", *(("NoMatch",) if refuses_unmatched else ())}
 
 
 def name_of(job: Job) -> str:
@@ -200,5 +200,5 @@ def check_that_nothing_that_tightens_waits(version: PolicySnapshot, *, refuses_u
 def allowing_sources(version: PolicySnapshot) -> set[Source]:
     """Return the documents of the newest version that let a request pass without an exchange."""
     newest = attrs.evolve(version, settled=None)
-    verdicts = [newest.match("h", path, "GET") for path in PATHS]
-    return {verdict.source for verdict in verdicts if isinstance(verdict, AllowEntry)}
+    decisions = [newest.match("h", path, "GET") for path in PATHS]
+    return {decision.source for decision in decisions if isinstance(decision, AllowEntry)}

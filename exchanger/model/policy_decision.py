@@ -1,6 +1,6 @@
-"""The policy's verdict on one request: a closed set.
+"""The policy's decision on one request: a closed set.
 
-Must not know: how a verdict is found, or how it is answered.
+Must not know: how a decision is found, or how it is answered.
 """
 
 import enum
@@ -49,7 +49,7 @@ class Ambiguous:
     part: AmbiguousPart
 
 
-Verdict = NoMatch | DenyEntry | ExchangeEntry | AllowEntry | Unhealthy | Ambiguous
+PolicyDecision = NoMatch | DenyEntry | ExchangeEntry | AllowEntry | Unhealthy | Ambiguous
 
 NO_MATCH: Final = NoMatch()
 AMBIGUOUS_AUTHORITY: Final = Ambiguous(AmbiguousPart.AUTHORITY)
