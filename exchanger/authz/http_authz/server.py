@@ -42,7 +42,7 @@ _TEXT: Final = (("Content-Type", "text/plain; charset=utf-8"),)
 _SERVING: Final = Response(200, _TEXT, b"ok\n")
 _NOT_SERVING: Final = Response(503, (*_TEXT, ("Retry-After", "1")), b"no policy is active, or the process is stopping\n")
 # A gateway may let requests pass on a 5xx.
-_FAILURES: Final = {status: Response(403, ((STATUS, str(status)),)) for status in (500, 501, 503, 504)}
+_FAILURES: Final = {status: Response(403, ((STATUS, str(status)),)) for status in (501, 504)}
 
 
 def limits(settings: HttpAuthzSettings) -> HttpLimits:

@@ -221,10 +221,8 @@ def _explain(error: BaseException, _type: type | None) -> str:
             return "is required"
         case cattrs.ForbiddenExtraKeysError():
             return _unknown(map(str, error.extra_fields), _names(error.cl))
-        case TypeError():
+        case _:  # every hook raises TypeError with a text of its own
             return str(error)
-        case _:
-            return "cannot be read"
 
 
 def _unknown(names: Iterable[str], known: list[str]) -> str:

@@ -88,6 +88,7 @@ def stated(dialect: str, **changed: bytes | tuple[bytes, ...] | None) -> bytes:
         {"Host": b"a b"},
         {"Host": b"a\xff.example.com"},
         {"Method": b"G T"},
+        {"Method": b"CONNECT", "Uri": b"/a b"},
         {"Method": b"G\xc3\xa9T"},
     ],
     ids=str,
@@ -136,7 +137,9 @@ async def test_a_twin_with_an_underscore_is_refused(twin: str) -> None:
         assert (await ask(port(), stated(dialect, **{spelled: b"/public"}))).status == MISSING[dialect]
 
 
-async def test_a_request_behind_envoy_needs_a_path() -> None:
+async def test_only_connect_needs_no_path() -> None:
+    for dialect in ("/forward-auth", "/auth-request"):
+        assert (await ask(port(), stated(dialect, Method=b"CONNECT", Uri=b""))).status == 200
     assert (await ask(port(), message(b"/envoy", (b"Host", b"other.example.com")))).status == 403
     assert (await ask(port(), b"GET /envoy/public HTTP/1.0\r\n\r\n")).status == 403  # of HTTP/1.1, a message without Host is none
 

@@ -30,7 +30,7 @@ async def status(number: int, context: ssl.SSLContext, secret: str) -> int:
         return answer.status
 
 
-async def test_certificate_and_secret_are_followed_while_it_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_certificate_and_secret_are_followed_until_it_is_drained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("exchanger.util.follow_file.POLL_S", 0.02)
     monkeypatch.setattr("exchanger.util.follow_file.SETTLE_S", 0.01)
     site, secret = Site.at(tmp_path), tmp_path / "secret"
@@ -38,8 +38,8 @@ async def test_certificate_and_secret_are_followed_while_it_serves(tmp_path: Pat
     told = list[bool]()
     tls = attrs.evolve(site.files.settings(poll_interval=0.02), protocols=("http/1.1",))
     service = port(settings=HttpAuthzSettings("127.0.0.1", tls=tls, secret_file=secret), told=told)
-    async with running(service) as nursery:
-        number = await nursery.start(service.run)
+    async with running(service), trio.open_nursery() as until_drained:
+        number = await until_drained.start(service.run)
         assert await status(number, site.client(protocols=()), "the-first-secret") == 200
         assert told == [True]
         assert await status(number, site.client(protocols=()), "the-second-secret") == 403
@@ -55,6 +55,7 @@ async def test_certificate_and_secret_are_followed_while_it_serves(tmp_path: Pat
         other.configure_trust(context := ssl.create_default_context())
         assert await status(number, context, "the-second-secret") == 200
         assert told == [True, True]
+        await service.http.drain(10.0)
 
 
 async def test_without_certificate_or_secret_it_does_not_start(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
