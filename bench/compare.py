@@ -138,7 +138,7 @@ SCENARIOS: Final = (
     Scenario("10,000 entries, no entry matches", "10,000 entries", "/other", host="app0.example.com"),
     Scenario("exchange", "10,000 entries", "/exchange/1", host="app0.example.com", users=0, wanted="exchanged", through_envoy=True),
     Scenario(
-        "exchange, token kept", "10,000 entries", "/kept/1", host="app0.example.com", users=USERS, wanted="exchanged", through_envoy=True
+        "exchange, cached token", "10,000 entries", "/kept/1", host="app0.example.com", users=USERS, wanted="exchanged", through_envoy=True
     ),
 )
 
@@ -261,7 +261,7 @@ SERVERS: Final[Mapping[str, Server]] = {
     "grpc-go": Server(static, frozenset({"allow, no policy", "exchange"})),
     "exchanger": Server(exchanger, EVERY),
     "OPA": Server(opa, frozenset(name for name in EVERY if not name.startswith("exchange"))),
-    "Go service": Server(go_service, EVERY - {"allow by RBAC-like rules", "exchange, token kept"}),
+    "Go service": Server(go_service, EVERY - {"allow by RBAC-like rules", "exchange, cached token"}),
 }
 
 

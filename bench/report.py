@@ -149,10 +149,10 @@ def growth_table(data: Data) -> str:
         "start, s": "start_s",
         "CPU of the start, s": "start_cpu_s",
         "memory, MiB": "memory_mib",
-        "at its highest": "highest_mib",
-        "CPU µs a decision by an entry": "hit_us",
-        "by no entry": "miss_us",
-        "an active edit, ms": "edit_ms",
+        "peak": "highest_mib",
+        "CPU µs a decision, entry matches": "hit_us",
+        "no entry matches": "miss_us",
+        "edit takes effect, ms": "edit_ms",
     }
     rows = [[f"{row['entries']:,}", f"{row['namespaces']:,}", *(shown(row[key]) for key in columns.values())] for row in data["rows"]]
     return f"{table(['ConfigMaps of one entry', 'namespaces', *columns], rows)}\n{conditions(data)}\n"
@@ -166,9 +166,9 @@ MARGIN: Final = 46
 COLOURS: Final = ("#0b6bcb", "#c2410c")
 PANELS: Final[Sequence[tuple[str, Mapping[str, str], bool]]] = (
     ("CPU µs a decision", {"an entry decides": "hit_us", "no entry matches": "miss_us"}, False),
-    ("memory, MiB", {"at its highest": "highest_mib"}, True),
+    ("memory, MiB", {"peak": "highest_mib"}, True),
     ("start, s", {"until it serves": "start_s", "of it CPU": "start_cpu_s"}, True),
-    ("an active edit, ms", {"median": "edit_ms"}, False),
+    ("edit takes effect, ms", {"median": "edit_ms"}, False),
 )
 
 

@@ -140,7 +140,7 @@ def test_sizes_by_requests_follow_from_what_was_measured(report: ModuleType) -> 
         if row["server"] == "exchanger"
     }
     busy, most = (numbers(row[1:]) for row in sized("By requests"))
-    scenarios = ("allow, no policy", "exchange, token kept", "exchange")
+    scenarios = ("allow, no policy", "exchange, cached token", "exchange")
     assert busy == pytest.approx([costs[scenario, "1000/s"] / 10 for scenario in scenarios], rel=ROUNDED)
     assert most == pytest.approx([1e6 / costs[scenario, "8 × 2"] for scenario in scenarios], rel=ROUNDED)
 
