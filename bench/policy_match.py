@@ -15,7 +15,7 @@ from exchanger.model.entry import (
     DenyEntry,
     Entry,
     ExchangeEntry,
-    FailClosedRegion,
+    FailClosedScope,
     MatchScope,
     PathType,
     Source,
@@ -121,7 +121,8 @@ def report_size(size: int) -> None:
     for name, path in PATHS.items():
         print(f"{'':>7}   match, {name}: {timed(partial(snapshot.match, 'host-0.example.com', path, 'GET')):.2f} µs")
     print(f"{'':>7}   match, HEAD: {timed(partial(snapshot.match, 'host-0.example.com', PATHS['hit'], 'HEAD')):.2f} µs")
-    unreadable = PolicyDocument(Source("broken", "one"), regions=(FailClosedRegion(Source("broken", "one"), EVERYWHERE, "unreadable"),))
+    source = Source("broken", "one")
+    unreadable = PolicyDocument(source, closed_scopes=(FailClosedScope(source, EVERYWHERE, "unreadable"),))
     broken = _with(snapshot, unreadable)
     print(
         f"{'':>7}   match, hit, a document is unreadable: {timed(partial(broken.match, 'host-0.example.com', PATHS['hit'], 'GET')):.2f} µs"

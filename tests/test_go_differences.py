@@ -100,8 +100,8 @@ def test_numbers_and_booleans_without_quotes_are_invalid(match: str, exchange: s
     entry = f"{{match: {{host: api.example.com, {match}}}, action: exchange, exchange: {{issuerRef: idp, {exchange}}}}}"
     document = parse_document(Source("team", "policy"), f"version: v1\nentries: [{entry}]", frozenset({"idp"}))
     assert document.entries == ()
-    (region,) = document.regions
-    assert (region.match.host, region.match.path_prefix, region.match.methods) == ("api.example.com", prefix, None)
+    (closed_scope,) = document.closed_scopes
+    assert (closed_scope.match.host, closed_scope.match.path_prefix, closed_scope.match.methods) == ("api.example.com", prefix, None)
 
 
 # Issuer profiles

@@ -197,8 +197,8 @@ def test_the_tutorial_quotes_what_the_service_says() -> None:
     _, policy = yaml.safe_load_all(manifest + appended)
     text = policy["data"]["config.yaml"]
     for wrong in (text, text.replace("issuerRef: demo", "issuerRef: dmeo").replace("/internal/*", "/internal")):
-        (region,) = parse_document(Source("team-green", "policy"), wrong, frozenset({"demo"})).regions
-        assert region.reason in page.replace('\\"', '"')
+        (closed_scope,) = parse_document(Source("team-green", "policy"), wrong, frozenset({"demo"})).closed_scopes
+        assert closed_scope.reason in page.replace('\\"', '"')
 
 
 def test_the_site_has_every_page_and_every_diagram() -> None:

@@ -115,7 +115,11 @@ def _log_invalid(log: structlog.stdlib.BoundLogger, change: Change) -> None:
             entry=first.index,
             line=first.line,
             reason=printable(hinted_reason(first.problems, first.reason), DETAIL_LIMIT),
-            **({"others": [f"line {region.line}: {printable(region.coded, OTHER_LIMIT)}" for region in others]} if others else {}),
+            **(
+                {"others": [f"line {closed_scope.line}: {printable(closed_scope.coded, OTHER_LIMIT)}" for closed_scope in others]}
+                if others
+                else {}
+            ),
             **({"more": more} if more > 0 else {}),
         )
     if len(invalid) > MAX_LINES:

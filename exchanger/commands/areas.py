@@ -21,7 +21,7 @@ import attrs
 from exchanger.authz.decision.answer import STAND_INS, asked_request
 from exchanger.commands.policies import AssembledPolicy
 from exchanger.model.authority import WILDCARD, wildcards_above
-from exchanger.model.entry import BASELINE, EVERYWHERE, ExchangeEntry, FailClosedRegion, HeaderMatch
+from exchanger.model.entry import BASELINE, EVERYWHERE, ExchangeEntry, FailClosedScope, HeaderMatch
 from exchanger.model.request import HttpRequest
 from exchanger.policy.headers import canonical
 from exchanger.policy.prefix import fold, spellings_of
@@ -104,7 +104,7 @@ def _tables(snapshot: PolicySnapshot) -> Iterator[VirtualHosts]:
 def _changed(old: AssembledPolicy, new: AssembledPolicy) -> list[Route]:
     """Return the routes that only one of the policies has, and those of issuers that differ."""
     if (old.snapshot is None) != (new.snapshot is None):
-        return [Route(FailClosedRegion(BASELINE, EVERYWHERE, ""))]
+        return [Route(FailClosedScope(BASELINE, EVERYWHERE, ""))]
     # A route is at each spelling of its prefix, and counts once.
     sides = [dict.fromkeys(route for table in _tables(policy.newest) for route in table.routes()) for policy in (old, new)]
     before, after = (Counter(map(_semantic_key, routes)) for routes in sides)

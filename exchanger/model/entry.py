@@ -53,11 +53,11 @@ HeaderMatch = tuple[str, str]
 @final
 @attrs.frozen
 class MatchScope:
-    """Where an entry or region applies. ``None`` is all hosts, or all methods; ``path_prefix`` "" is every path.
+    """Where an entry or fail-closed scope applies. ``None`` is all hosts, or all methods; ``path_prefix`` "" is every path.
 
     ``host``: a canonical host, or a wildcard (``*.`` and a host): all hosts below it, with one or more additional labels.
     ``case_insensitive``: ``path_prefix`` ignores the case of ASCII letters. ``headers``: sorted by name; the request must have all of them.
-    Regions have none.
+    Fail-closed scopes have none.
     """
 
     host: str | None = None
@@ -69,7 +69,7 @@ class MatchScope:
 
     @property
     def closed(self) -> "MatchScope":
-        """The scope of a region that closes it whatever headers a request has."""
+        """The scope of a fail-closed scope that closes it whatever headers a request has."""
         return attrs.evolve(self, headers=()) if self.headers else self
 
 
@@ -136,14 +136,14 @@ Entry = DenyEntry | ExchangeEntry | AllowEntry
 
 @final
 @attrs.frozen
-class FailClosedRegion:
+class FailClosedScope:
     """A scope that fails closed, because its author's intention there is unknown. ``reason`` is written for the author.
 
-    ``index`` is the position in ``entries`` (``None``: the document as a whole). An invalid entry has a region for each part that it
-    closes, and these differ only in their scopes. ``line`` and ``column`` are the place to look at, counted from 1 (``None``: unknown);
-    regions that differ only in their column are equal. ``guessed``: the host is not the author's text, which may have meant any host, but
-    one that the namespace was granted; such a region reaches as far as one without a host. ``problems`` are the single problems of
-    ``reason``, each with its place.
+    ``index`` is the position in ``entries`` (``None``: the document as a whole). An invalid entry has a fail-closed scope for each part
+    that it closes, and these differ only in their scopes. ``line`` and ``column`` are the place to look at, counted from 1 (``None``:
+    unknown); fail-closed scopes that differ only in their column are equal. ``guessed``: the host is not the author's text, which may have
+    meant any host, but one that the namespace was granted; such a fail-closed scope reaches as far as one without a host. ``problems`` are
+    the single problems of ``reason``, each with its place.
     """
 
     source: Source
@@ -171,4 +171,4 @@ class FailClosedRegion:
         return self.guessed or self.match.host is None
 
 
-Claim = Entry | FailClosedRegion
+Claim = Entry | FailClosedScope

@@ -14,13 +14,13 @@ from exchanger.model.entry import AllowEntry, DenyEntry, ExchangeEntry, Source
 @final
 @attrs.frozen
 class NoMatch:
-    """No entry and no region applies, however the request is read."""
+    """No entry and no fail-closed scope applies, however the request is read."""
 
 
 @final
 @attrs.frozen
 class Unhealthy:
-    """The authors' intention for this request is unknown: a region covers it, or entries conflict.
+    """The authors' intention for this request is unknown: a fail-closed scope covers it, or entries conflict.
 
     ``reason`` is written for the author. ``source`` is the document to look at, ``None`` if there is more than one; ``index`` is the entry
     in it, ``None`` for the document as a whole.

@@ -12,7 +12,7 @@ from rpds import HashTrieMap
 
 from exchanger.model.codes.manifests import DEEP_ENTRIES
 from exchanger.model.codes.problem import Problem
-from exchanger.model.entry import FailClosedRegion, MatchScope, PathType, Source
+from exchanger.model.entry import FailClosedScope, MatchScope, PathType, Source
 from exchanger.policy.grants.restriction import Routes
 from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.scope import PathSet, Route, covers_path
@@ -100,13 +100,13 @@ def closing(routes: Iterable[Route], granted_paths: PathSet | None = None) -> Ro
         match = attrs.evolve(route.match.closed, methods=None, path_type=path_type)
         problems = (Problem(DEEP_ENTRIES, OVER_DEPTH, effect.index, line=effect.line),)
         guessed = yields and match.host is not None
-        region = FailClosedRegion(effect.source, match, OVER_DEPTH, effect.index, effect.line, guessed=guessed, problems=problems)
-        whole.setdefault(yields, Route(attrs.evolve(region, match=MatchScope(match.host)), granted_paths))
+        closed_scope = FailClosedScope(effect.source, match, OVER_DEPTH, effect.index, effect.line, guessed=guessed, problems=problems)
+        whole.setdefault(yields, Route(attrs.evolve(closed_scope, match=MatchScope(match.host)), granted_paths))
         prefix = fold(match.path_prefix)
         while above and not prefix.startswith(above[-1][0]):
             above.pop()
         if not any(covers_path(one.match, match) and one.yields_to_others <= yields for _, one in above):
-            own = Route(region, None if granted_paths is None or granted_paths.covers(match) else granted_paths)
+            own = Route(closed_scope, None if granted_paths is None or granted_paths.covers(match) else granted_paths)
             above.append((prefix, own))
             outermost.append(own)
     return tuple(outermost) if depth_of(outermost) <= MAX_DEPTH else tuple(whole.values())

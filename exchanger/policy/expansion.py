@@ -17,7 +17,7 @@ from rpds import HashTrieMap
 from exchanger.model.authority import WILDCARD
 from exchanger.model.codes.manifests import MANY_AREAS
 from exchanger.model.codes.problem import Problem
-from exchanger.model.entry import AllowEntry, Claim, FailClosedRegion, MatchScope, Source
+from exchanger.model.entry import AllowEntry, Claim, FailClosedScope, MatchScope, Source
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import Allowance
 from exchanger.policy.grants.restriction import Routes, closing_paths, grants_all
@@ -64,7 +64,7 @@ class Expansion:
         if (host is not None and not host.startswith(WILDCARD)) or not (self.enforced or isinstance(claim, AllowEntry)):
             return 0
         count = len(_granted_hosts(host, self.allowances))
-        is_granted = not isinstance(claim, FailClosedRegion) and all(grants_all(one, claim.match) for one in self.allowances)
+        is_granted = not isinstance(claim, FailClosedScope) and all(grants_all(one, claim.match) for one in self.allowances)
         return 0 if count <= 1 or is_granted else count
 
     def changed(self, documents: Mapping[Source, PolicyDocument | None]) -> "tuple[Expansion, dict[str | None, Routes]]":
@@ -94,7 +94,7 @@ class Expansion:
                 routes[host] = self._closing(attrs.evolve(next(iter(documents)), name=EVERY_DOCUMENT), host, yields=not for_all)
         return attrs.evolve(changed, closed=closed), routes
 
-    def problems(self, source: Source) -> tuple[FailClosedRegion, ...]:
+    def problems(self, source: Source) -> tuple[FailClosedScope, ...]:
         """Return why hosts fail closed as a whole, for the author of a document with expanded claims."""
         hosts = [host for host, _ in self.documents.get(source, ())] if self.is_over_limit else []
         return (_closed_host(source, min(hosts, key=str)),) if hosts else ()
@@ -117,7 +117,7 @@ class Expansion:
 
     def _expanded(self, document: PolicyDocument) -> _Expanded:
         hosts: dict[str | None, tuple[int, bool]] = {}
-        for claim in (*document.entries, *document.regions):
+        for claim in (*document.entries, *document.closed_scopes):
             if size := self.size(claim):
                 known, yields = hosts.get(claim.match.host, (0, True))
                 hosts[claim.match.host] = known + size, yields and Route(claim).yields_to_others
@@ -125,13 +125,13 @@ class Expansion:
 
     def _closing(self, source: Source, host: str | None, *, yields: bool) -> Routes:
         paths = closing_paths(host, self.allowances)
-        region = _closed_host(source, host, guessed=yields and host is not None)
-        return (Route(region, paths),) if paths is None or paths.prefixes else ()
+        closed_scope = _closed_host(source, host, guessed=yields and host is not None)
+        return (Route(closed_scope, paths),) if paths is None or paths.prefixes else ()
 
 
-def _closed_host(source: Source, host: str | None, *, guessed: bool = False) -> FailClosedRegion:
+def _closed_host(source: Source, host: str | None, *, guessed: bool = False) -> FailClosedScope:
     problems = (Problem(MANY_AREAS, _OVER_LIMIT),)
-    return FailClosedRegion(source, MatchScope(host), _OVER_LIMIT, guessed=guessed, problems=problems)
+    return FailClosedScope(source, MatchScope(host), _OVER_LIMIT, guessed=guessed, problems=problems)
 
 
 @lru_cache(maxsize=_KEPT_HOSTS)

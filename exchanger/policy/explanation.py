@@ -1,6 +1,7 @@
 """Why a request gets its decision: the look-up as its trace shows it, with what won or fails closed, and why everything else did not win.
 
-An explanation has the entries and regions whose prefix begins the path, and not the rest of the host. For people who inspect one request.
+An explanation has the entries and fail-closed scopes whose prefix begins the path, and not the rest of the host. For people who inspect one
+request.
 
 Must not know: YAML, or what follows from a decision.
 """
@@ -15,7 +16,7 @@ from typing import Final, TypeAlias, final
 import attrs
 
 from exchanger.model.authority import WILDCARD, read_authority
-from exchanger.model.entry import BASELINE, Claim, DenyEntry, Entry, FailClosedRegion, PathType, Source
+from exchanger.model.entry import BASELINE, Claim, DenyEntry, Entry, FailClosedScope, PathType, Source
 from exchanger.model.policy_decision import AMBIGUOUS_HEADER, Ambiguous, PolicyDecision, Unhealthy
 from exchanger.model.request import NO_FIELDS, HeaderFields
 from exchanger.model.text import loggable_path
@@ -26,19 +27,19 @@ from exchanger.policy.lookup import Look, Outcome, Step, Trace, stricter_for_hea
 from exchanger.policy.path import MalformedPath
 from exchanger.policy.scope import Route
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
-from exchanger.policy.table import CONFLICT, SEVERAL_REGIONS, Level
+from exchanger.policy.table import CONFLICT, SEVERAL_CLOSED_SCOPES, Level
 
 # As many as a person reads; the nearest come first.
 MAX_CANDIDATES: Final = 50
 # Rivals that are named; the others are candidates, too.
 MAX_RIVALS: Final = 3
-# Entries and regions that are considered, besides those that come first or fail closed.
+# Entries and fail-closed scopes that are considered, besides those that come first or fail closed.
 MAX_LOOKED_AT: Final = 1_000
 
 
 @enum.unique
 class Standing(enum.Enum):
-    """The outcome of an entry or region for the request. Invalid ones never win: they block, and entries that conflict block each other."""
+    """The outcome of an entry or fail-closed scope for the request. A fail-closed scope blocks, as conflicting entries do."""
 
     WON = "won"
     BLOCKS = "blocked by"
@@ -49,7 +50,7 @@ class Standing(enum.Enum):
 @final
 @attrs.frozen
 class Candidate:
-    """An entry, as its author wrote it, or a region that could concern the request, with its outcome and the reason in words."""
+    """An entry, as its author wrote it, or a fail-closed scope that could concern the request, with its outcome and the reason in words."""
 
     claim: Claim
     standing: Standing
@@ -102,7 +103,7 @@ def _explained(snapshot: PolicySnapshot, host: str, path: str, method: str, *, r
     return Explanation(decision, texts, shown, len(ranked) - len(shown))
 
 
-# The place of an entry or region, and whether it is a region.
+# The place of an entry or fail-closed scope, and whether it is a fail-closed scope.
 _Key: TypeAlias = tuple[Source, int | None, bool]
 # Entries that come first in a look-up, by its identity.
 _First: TypeAlias = Mapping[int, dict[Entry, None]]
@@ -111,7 +112,7 @@ _First: TypeAlias = Mapping[int, dict[Entry, None]]
 @final
 @attrs.define(eq=False)
 class _Case:
-    """An entry or region, and in which look-ups it had which outcome. ``steps`` has those of its nearest ``outcome``."""
+    """An entry or fail-closed scope, and in which look-ups it had which outcome. ``steps`` has those of its nearest ``outcome``."""
 
     claim: Claim
     outcome: Outcome
@@ -132,7 +133,7 @@ class _Case:
 
 
 def _key(claim: Claim) -> _Key:
-    return claim.source, claim.index, isinstance(claim, FailClosedRegion)
+    return claim.source, claim.index, isinstance(claim, FailClosedScope)
 
 
 def _cases(looks: Iterable[Look], first: _First, headers: RequestHeaders) -> Iterable[_Case]:
@@ -141,7 +142,7 @@ def _cases(looks: Iterable[Look], first: _First, headers: RequestHeaders) -> Ite
     steps = [(look, step) for look in looks for step in look.steps]
     nearest: dict[_Key, None] = dict.fromkeys(_key(entry) for entries in first.values() for entry in entries)
     closing = (route.effect for _, step in steps if step.outcome is Outcome.CLOSED for route in step.level.routes)
-    nearest.update(dict.fromkeys(_key(effect) for effect in closing if isinstance(effect, FailClosedRegion)))
+    nearest.update(dict.fromkeys(_key(effect) for effect in closing if isinstance(effect, FailClosedScope)))
     for look, step in steps:
         for route in step.level.routes:
             key = _key(route.effect)
@@ -163,7 +164,7 @@ def _outcome(look: Look, step: Step, route: Route, first: _First, headers: Reque
         return Outcome.OTHER_METHOD
     if outcome is not Outcome.AS_WRITTEN and step.namespace != (effect.source.namespace if route.yields_to_others else None):
         return None
-    if isinstance(effect, FailClosedRegion) or effect in first[id(look)]:
+    if isinstance(effect, FailClosedScope) or effect in first[id(look)]:
         return outcome
     names_doubt = any(headers.is_doubtful(canonical(name), name) for name, _ in effect.match.headers)
     if outcome is Outcome.AMBIGUOUS and names_doubt:
@@ -210,7 +211,7 @@ class _Explainer:
         return Candidate(_as_written(case.claim, snapshot), standing, self._why(case, standing))
 
     def _standing(self, case: _Case) -> Standing:
-        if isinstance(case.claim, FailClosedRegion):
+        if isinstance(case.claim, FailClosedScope):
             closes = case.outcome is Outcome.CLOSED and isinstance(self.decision, Unhealthy)
             return Standing.BLOCKS if closes else Standing.OTHER
         if case.outcome is not Outcome.WON:
@@ -240,8 +241,8 @@ class _Explainer:
             return _ELSEWHERE[scope.path_type].format(scope.path_prefix)
         if case.outcome is Outcome.NOT_GRANTED:
             return _NOT_GRANTED
-        if isinstance(case.claim, FailClosedRegion):
-            return self._why_region(case.claim, case.outcome)
+        if isinstance(case.claim, FailClosedScope):
+            return self._why_closed_scope(case.claim, case.outcome)
         if standing is Standing.WON:
             return _BASELINE if case.claim.source == BASELINE else _BY_HEADERS if scope.headers else _LONGEST
         if (look := self._conflict(case)) is not None:
@@ -253,14 +254,14 @@ class _Explainer:
             return f"the request does not have its headers ({', '.join(name for name, _ in scope.headers)}) with their values"
         return self._why_later(case) if case.outcome is Outcome.LATER else _WHY[case.outcome]
 
-    def _why_region(self, region: FailClosedRegion, outcome: Outcome) -> str:
+    def _why_closed_scope(self, closed_scope: FailClosedScope, outcome: Outcome) -> str:
         if outcome is not Outcome.CLOSED:
-            return f"{_SPARED[outcome]}: {region.coded}"
+            return f"{_SPARED[outcome]}: {closed_scope.coded}"
         if isinstance(self.decision, DenyEntry) and self.decision.source == BASELINE:
             return _BASELINE
-        if not region.reaches_any_host or self.reach is UnreadableReach.GLOBAL:
-            return f"it cannot be understood, so it closes what it covers: {region.coded}"
-        return f"its host is unknown, so it closes what no entry of another namespace decides: {region.coded}"
+        if not closed_scope.reaches_any_host or self.reach is UnreadableReach.GLOBAL:
+            return f"it cannot be understood, so it closes what it covers: {closed_scope.coded}"
+        return f"its host is unknown, so it closes what no entry of another namespace decides: {closed_scope.coded}"
 
     def _why_tied(self, entry: Entry, look: Look) -> str:
         rivals = sorted((one for one in self.first[id(look)] if _key(one) != _key(entry)), key=lambda one: (one.source, one.index))
@@ -294,7 +295,7 @@ class _Explainer:
         if first is None:
             is_closed = any(step.outcome is Outcome.CLOSED and step.namespace is None for look in case.looks for step in look.steps)
             return (
-                (_SEVERAL if self.decision == SEVERAL_REGIONS else _UNHEALTHY)
+                (_SEVERAL if self.decision == SEVERAL_CLOSED_SCOPES else _UNHEALTHY)
                 if is_closed
                 else _IN_WAYS.format(AMBIGUOUS_HEADER.part.value)
             )
@@ -319,7 +320,7 @@ def _nearness(host: str | None) -> int:
 def _as_written(claim: Claim, snapshot: PolicySnapshot) -> Claim:
     """Return an entry as its author wrote it, of which grants may have left another host."""
     document = snapshot.document(claim.source)
-    if document is None or isinstance(claim, FailClosedRegion):
+    if document is None or isinstance(claim, FailClosedScope):
         return claim
     entries = document.document.entries
     place = bisect_left(entries, claim.index, key=attrgetter("index"))

@@ -97,7 +97,7 @@ class Request:
 
 @enum.unique
 class Outcome(enum.Enum):
-    """The outcome of a level whose prefix begins the path, or of an entry or region in it. The nearer to a decision comes first."""
+    """The outcome of a level whose prefix begins the path, or of an entry or scope in it. The nearer to a decision comes first."""
 
     WON = "decides"
     CLOSED = "fails closed"

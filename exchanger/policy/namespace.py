@@ -16,7 +16,7 @@ from exchanger.model.codes.code import Code
 from exchanger.model.codes.grants import PARTLY_OUTSIDE_GRANTS
 from exchanger.model.codes.manifests import DEEP_ENTRIES, MANY_AREAS, MANY_DOCUMENTS, MANY_ENTRIES
 from exchanger.model.codes.problem import Problem
-from exchanger.model.entry import AllowEntry, Claim, Entry, FailClosedRegion, MatchScope, Source
+from exchanger.model.entry import AllowEntry, Claim, Entry, FailClosedScope, MatchScope, Source
 from exchanger.policy.depth import OVER_DEPTH, HostRoutes, by_name, closing
 from exchanger.policy.documents.document import Labels, PolicyDocument, PolicyRefusal
 from exchanger.policy.expansion import EVERY_DOCUMENT, Expansion
@@ -41,18 +41,19 @@ Differences: TypeAlias = dict[str | None, tuple[list[Route], list[Route]]]
 class EffectiveDocument:
     """A document, and what grants and limits leave of it in its namespace.
 
-    ``document`` is as its author wrote it. ``entries`` are those that decide requests, ``problems`` the first region of the document or of
-    each invalid entry, and ``refused`` what is outside the grants. ``used_entries`` and ``used_regions`` count towards the quota. Of a
-    document that ``is_over_quota``, only the text and the hosts that it names are kept: it must be read again when there is room.
+    ``document`` is as its author wrote it. ``entries`` are those that decide requests, ``problems`` the first fail-closed scope of the
+    document or of each invalid entry, and ``refused`` what is outside the grants. ``used_entries`` and ``used_scopes`` count towards the
+    quota. Of a document that ``is_over_quota``, only the text and the hosts that it names are kept: it must be read again when there is
+    room.
     """
 
     document: PolicyDocument
     routes: "HashTrieMap[str | None, Routes]" = attrs.field(repr=False)
     entries: tuple[Entry, ...]
-    problems: tuple[FailClosedRegion, ...]
+    problems: tuple[FailClosedScope, ...]
     refused: tuple[PolicyRefusal, ...]
     used_entries: int
-    used_regions: int
+    used_scopes: int
     is_over_quota: bool = False
 
     @property
@@ -84,8 +85,11 @@ class EffectiveDocument:
     @property
     def findings(self) -> tuple[Problem, ...]:
         """Everything that is wrong: its author's mistakes, and what exceeds grants and limits, in the order of entries."""
-        invalid = {region.index for region in self.document.problems}
-        found = [*self.document.findings, *[one for region in self.problems if region.index not in invalid for one in region.problems]]
+        invalid = {closed_scope.index for closed_scope in self.document.problems}
+        found = [
+            *self.document.findings,
+            *[one for closed_scope in self.problems if closed_scope.index not in invalid for one in closed_scope.problems],
+        ]
         found += [Problem(refusal.code, refusal.reason, refusal.index, line=refusal.line) for refusal in self.refused]
         return tuple(sorted(found, key=lambda problem: -1 if problem.entry is None else problem.entry))
 
@@ -93,7 +97,7 @@ class EffectiveDocument:
 @final
 @attrs.frozen(eq=False)
 class NamespacePolicy:
-    """The documents of a namespace, and their ``routes`` by host. ``used_entries`` and ``used_regions`` count for the quota.
+    """The documents of a namespace, and their ``routes`` by host. ``used_entries`` and ``used_scopes`` count for the quota.
 
     ``labels`` describe the namespace, several times if files disagree. It is granted what all ``allowances`` grant, of which there is one
     for each description. ``enforced``: if false, grants restrict nothing but what lets requests pass. ``over_quota`` has the documents over
@@ -107,7 +111,7 @@ class NamespacePolicy:
     documents: "HashTrieMap[Source, EffectiveDocument]" = attrs.field(default=HashTrieMap(), repr=False)
     routes: "HashTrieMap[str | None, HostRoutes]" = attrs.field(default=HashTrieMap(), repr=False)
     used_entries: int = 0
-    used_regions: int = 0
+    used_scopes: int = 0
     over_quota: "HashTrieMap[Source, Code]" = attrs.field(default=HashTrieMap())
     over_depth: frozenset[str | None] = frozenset()
     expansion: Expansion = attrs.field(repr=False)
@@ -139,7 +143,7 @@ class NamespacePolicy:
 
     def _with(self, contents: "_Contents") -> "tuple[NamespacePolicy, Differences]":
         """Return the namespace with other contents of some documents, and how its routes differ."""
-        used_entries, used_regions, over_quota = self._quota(contents)
+        used_entries, used_scopes, over_quota = self._quota(contents)
         affected = self._within_quota(contents, over_quota)
         expansion, closed_hosts = self.expansion.changed({source: content and content.document for source, content in affected.items()})
         if expansion.is_over_limit is not self.expansion.is_over_limit:
@@ -162,7 +166,7 @@ class NamespacePolicy:
             documents,
             routes,
             used_entries,
-            used_regions,
+            used_scopes,
             HashTrieMap(over_quota),
             over_depth,
             expansion,
@@ -176,30 +180,30 @@ class NamespacePolicy:
         return changed, differences
 
     def _quota(self, contents: "_Contents") -> tuple[int, int, dict[Source, Code]]:
-        """Return how many entries and regions count, and which documents are over quota."""
-        entries, regions, count = self.used_entries, self.used_regions, len(self.documents)
+        """Return how many entries and fail-closed scopes count, and which documents are over quota."""
+        entries, closed_scopes, count = self.used_entries, self.used_scopes, len(self.documents)
         for source, content in contents.items():
             for one, sign in ((self.documents.get(source), -1), (content, 1)):
                 if one is not None:
-                    entries, regions, count = entries + sign * one.used_entries, regions + sign * one.used_regions, count + sign
-        exceeds = entries > self.limits.entries or regions > self.limits.fail_closed_scopes or count > self.limits.documents
-        return entries, regions, self._over_quota(contents) if exceeds else {}
+                    entries, closed_scopes, count = entries + sign * one.used_entries, closed_scopes + sign * one.used_scopes, count + sign
+        exceeds = entries > self.limits.entries or closed_scopes > self.limits.fail_closed_scopes or count > self.limits.documents
+        return entries, closed_scopes, self._over_quota(contents) if exceeds else {}
 
     def _over_quota(self, contents: "_Contents") -> dict[Source, Code]:
         """Return the documents over quota, in the order of their names: the first that exceeds a limit, and all that follow."""
         limits, found = self.limits, dict[Source, Code]()
-        entries = regions = count = 0
+        entries = closed_scopes = count = 0
         exceeded: Code | None = None
         for source in sorted(keys_of(self.documents, contents), key=by_name):
             content = contents[source] if source in contents else self.documents[source]
             if content is None:
                 continue
-            count, entries, regions = count + 1, entries + content.used_entries, regions + content.used_regions
+            count, entries, closed_scopes = count + 1, entries + content.used_entries, closed_scopes + content.used_scopes
             if exceeded is None and count > limits.documents:
                 exceeded = MANY_DOCUMENTS
             elif exceeded is None and entries > limits.entries:
                 exceeded = MANY_ENTRIES
-            elif exceeded is None and regions > limits.fail_closed_scopes:
+            elif exceeded is None and closed_scopes > limits.fail_closed_scopes:
                 exceeded = MANY_AREAS
             if exceeded is not None:
                 found[source] = exceeded
@@ -220,11 +224,12 @@ class NamespacePolicy:
         """Return what grants and limits leave of a document."""
         document = content.document
         found = list[tuple[Claim, Routes]]()
-        # Regions of one entry may be equal once they are on the same granted host; hosts count their routes, and each must be there once.
+        # Fail-closed scopes of one entry may be equal once they are on the same granted host; hosts count their routes, and each must be
+        # there once.
         by_host: dict[str | None, dict[Route, None]] = {}
-        for claim in (*document.entries, *document.regions):
+        for claim in (*document.entries, *document.closed_scopes):
             if expansion.is_over_limit and expansion.size(claim):  # its hosts fail closed as a whole
-                effect = claim if isinstance(claim, FailClosedRegion) else closed_entry(claim, PARTLY, PARTLY_OUTSIDE_GRANTS)
+                effect = claim if isinstance(claim, FailClosedScope) else closed_entry(claim, PARTLY, PARTLY_OUTSIDE_GRANTS)
                 found.append((claim, (Route(effect),)))
                 continue
             routes = routes_of(claim, self.allowances, enforced=self.enforced)
@@ -235,22 +240,22 @@ class NamespacePolicy:
         if self.allowances != (UNLIMITED,) or any(isinstance(entry, AllowEntry) for entry in entries):
             granted = {claim.index for claim, routes in found if routes}
             effects = [route.effect for _, routes in found for route in reversed(routes)]
-            closed = {effect.index: effect for effect in effects if isinstance(effect, FailClosedRegion)}
+            closed = {effect.index: effect for effect in effects if isinstance(effect, FailClosedScope)}
             if not self.enforced or not all(routes for _, routes in found):
                 refused = refusals_of(document, self.allowances, enforced=self.enforced)
-            problems = tuple([region for region in problems if region.index in granted])
+            problems = tuple([closed_scope for closed_scope in problems if closed_scope.index in granted])
             problems += tuple([closed[entry.index] for entry in entries if entry.index in closed])
             entries = tuple([entry for entry in entries if entry.index in granted and entry.index not in closed])
         deep = {
             route.effect.index: closed_entry(route.effect, f"fails closed: {OVER_DEPTH}", DEEP_ENTRIES)
             for host in over_depth & by_host.keys()
             for route in by_host[host]
-            if not isinstance(route.effect, FailClosedRegion)
+            if not isinstance(route.effect, FailClosedScope)
         }
         if deep:
             problems = (*problems, *[deep[entry.index] for entry in entries if entry.index in deep])
             entries = tuple([entry for entry in entries if entry.index not in deep])
-        if all(region.index is not None for region in problems):  # an unreadable document has its own reason
+        if all(closed_scope.index is not None for closed_scope in problems):  # an unreadable document has its own reason
             problems = (*expansion.problems(document.source), *problems)
         return EffectiveDocument(
             document,
@@ -259,7 +264,7 @@ class NamespacePolicy:
             problems,
             refused,
             content.used_entries,
-            content.used_regions,
+            content.used_scopes,
             content.is_over_quota,
         )
 
@@ -318,26 +323,26 @@ class _Content:
 
     document: PolicyDocument
     used_entries: int
-    used_regions: int
+    used_scopes: int
     is_over_quota: bool = False
 
     @classmethod
     def of(cls, document: PolicyDocument) -> "_Content":
-        return cls(document, len(document.entries) + len(document.problems), len(document.regions))
+        return cls(document, len(document.entries) + len(document.problems), len(document.closed_scopes))
 
     @classmethod
     def known(cls, effective: EffectiveDocument) -> "_Content":
-        return cls(effective.document, effective.used_entries, effective.used_regions, effective.is_over_quota)
+        return cls(effective.document, effective.used_entries, effective.used_scopes, effective.is_over_quota)
 
     def within(self, exceeded: Code | None, limits: NamespaceLimits) -> "_Content":
         """Return the content, reduced if its document is over quota for the limit ``exceeded``."""
-        is_small = not self.document.entries and len(self.document.regions) <= 1  # what is unreadable keeps its own reason
+        is_small = not self.document.entries and len(self.document.closed_scopes) <= 1  # what is unreadable keeps its own reason
         if exceeded is None or (is_small and not self.is_over_quota):
             return self
-        regions = tuple(_closed_hosts(self.document, exceeded, limits))
-        if self.is_over_quota and regions == self.document.regions:
+        closed_scopes = tuple(_closed_hosts(self.document, exceeded, limits))
+        if self.is_over_quota and closed_scopes == self.document.closed_scopes:
             return self
-        return attrs.evolve(self, document=attrs.evolve(self.document, entries=(), regions=regions), is_over_quota=True)
+        return attrs.evolve(self, document=attrs.evolve(self.document, entries=(), closed_scopes=closed_scopes), is_over_quota=True)
 
 
 _Contents: TypeAlias = Mapping[Source, _Content | None]
@@ -351,10 +356,10 @@ def keys_of(*tables: Iterable[T]) -> dict[T, None]:
     return {key: None for table in tables for key in table}
 
 
-def _closed_hosts(document: PolicyDocument, exceeded: Code, limits: NamespaceLimits) -> Iterator[FailClosedRegion]:
+def _closed_hosts(document: PolicyDocument, exceeded: Code, limits: NamespaceLimits) -> Iterator[FailClosedScope]:
     """Yield what fails closed on all hosts that ``document`` names, for everybody; it yields to others only where all of it there does."""
     hosts: dict[str | None, bool] = {}
-    for claim in (*document.entries, *document.regions):
+    for claim in (*document.entries, *document.closed_scopes):
         hosts[claim.match.host] = Route(claim).yields_to_others and hosts.get(claim.match.host, True)
     limit = {
         MANY_ENTRIES: f"{limits.entries} entries",
@@ -364,4 +369,4 @@ def _closed_hosts(document: PolicyDocument, exceeded: Code, limits: NamespaceLim
     text = f"the document fails closed on the hosts that it names: its namespace has more than {limit}"
     for host, yields in hosts.items():
         guessed = yields and host is not None
-        yield FailClosedRegion(document.source, MatchScope(host), text, guessed=guessed, problems=(Problem(exceeded, text),))
+        yield FailClosedScope(document.source, MatchScope(host), text, guessed=guessed, problems=(Problem(exceeded, text),))

@@ -12,7 +12,7 @@ from typing import Final, final
 import attrs
 
 from exchanger.model.authority import WILDCARD, wildcards_above
-from exchanger.model.entry import Entry, FailClosedRegion, MatchScope, PathType
+from exchanger.model.entry import Entry, FailClosedScope, MatchScope, PathType
 from exchanger.policy.path import is_uncertain
 from exchanger.policy.prefix import decoded_again, fold, prefix_spellings
 from exchanger.policy.trie import PathTrie
@@ -120,20 +120,20 @@ def is_below(path: str, prefix: str) -> bool:
 @final
 @attrs.frozen(cache_hash=True)
 class Route:
-    """What an entry or a region does in its scope. With ``granted_paths``, it does so for these paths alone."""
+    """What an entry or a fail-closed scope does in its scope. With ``granted_paths``, it does so for these paths alone."""
 
-    effect: Entry | FailClosedRegion
+    effect: Entry | FailClosedScope
     granted_paths: PathSet | None = None
 
     @property
     def match(self) -> MatchScope:
-        """The scope of the entry or region."""
+        """The scope of the entry or fail-closed scope."""
         return self.effect.match
 
     @property
     def yields_to_others(self) -> bool:
         """Whether it fails closed only where no entry of another namespace decides, since its author may have meant any host."""
-        return isinstance(self.effect, FailClosedRegion) and self.effect.reaches_any_host
+        return isinstance(self.effect, FailClosedScope) and self.effect.reaches_any_host
 
 
 def order_of(length: int, path_type: PathType, *, decoded: bool) -> int:

@@ -11,7 +11,7 @@ import attrs
 from exchanger.model.codes.code import Code
 from exchanger.model.codes.manifests import FOUND_TWICE, MANY_DOCUMENTS, UNREADABLE_FILE
 from exchanger.model.codes.problem import Problem
-from exchanger.model.entry import FailClosedRegion, Source
+from exchanger.model.entry import FailClosedScope, Source
 from exchanger.model.selector import Selector
 from exchanger.policy.documents.document import UNREADABLE_REACH, Labels, PolicyDocument, parse_document
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
@@ -216,15 +216,15 @@ def _text(document: DocumentText) -> str | None:
 def _written(source: Source, document: DocumentText, issuers: frozenset[str]) -> PolicyDocument:
     if isinstance(document, UnknownText):
         problem = Problem(document.code, document.reason, line=document.line)
-        region = FailClosedRegion(source, UNREADABLE_REACH, document.reason, line=document.line, problems=(problem,))
-        return PolicyDocument(source, regions=(region,))
+        closed_scope = FailClosedScope(source, UNREADABLE_REACH, document.reason, line=document.line, problems=(problem,))
+        return PolicyDocument(source, closed_scopes=(closed_scope,))
     parsed = parse_document(source, document.text, issuers)
     if document.text is not None or not document.instead:
         return parsed
     meant = f"; the ConfigMap has {printable(document.instead, KEY_LIMIT)}, which was probably meant: rename it to {DOCUMENT_KEY}"
-    (region,) = parsed.regions
-    problems = tuple(attrs.evolve(problem, text=problem.text + meant) for problem in region.problems)
-    return attrs.evolve(parsed, regions=(attrs.evolve(region, reason=region.reason + meant, problems=problems),))
+    (closed_scope,) = parsed.closed_scopes
+    problems = tuple(attrs.evolve(problem, text=problem.text + meant) for problem in closed_scope.problems)
+    return attrs.evolve(parsed, closed_scopes=(attrs.evolve(closed_scope, reason=closed_scope.reason + meant, problems=problems),))
 
 
 def key_meant(data: Mapping[str, object], binary: object) -> str:

@@ -26,7 +26,7 @@ from exchanger.policy.table import VirtualHosts
 
 @enum.unique
 class UnreadableReach(enum.Enum):
-    """How far a region of unknown host reaches inside its scope: what no entry of another namespace decides, or everything."""
+    """How far a fail-closed scope of unknown host reaches inside its scope: what no entry of another namespace decides, or everything."""
 
     UNMATCHED = "unmatched"
     GLOBAL = "global"
@@ -38,9 +38,9 @@ class PolicySnapshot:
     """All namespaces with documents, and ``hosts``, which have their routes.
 
     ``grants`` are those that restrict documents; their baseline denies first. ``revocation`` has the rights that namespaces have lost
-    since. ``reach`` is that of regions whose host is unknown. ``settled`` is the earlier version that this one may not loosen yet: the
-    stricter decision counts. ``invalid_documents`` counts the documents of which something fails closed, and ``refused_count`` the entries
-    outside the grants.
+    since. ``reach`` is that of fail-closed scopes whose host is unknown. ``settled`` is the earlier version that this one may not loosen
+    yet: the stricter decision counts. ``invalid_documents`` counts the documents of which something fails closed, and ``refused_count`` the
+    entries outside the grants.
     """
 
     EMPTY: ClassVar["PolicySnapshot"]
@@ -59,7 +59,7 @@ class PolicySnapshot:
     # Whether an entry names headers.
     needs_headers: bool = attrs.field(init=False, repr=False)
 
-    # Whether regions of unknown host yield to nobody, and whether nothing but ``hosts`` decides.
+    # Whether fail-closed scopes of unknown host yield to nobody, and whether nothing but ``hosts`` decides.
     _is_global: bool = attrs.field(init=False, repr=False)
     _has_hosts_alone: bool = attrs.field(init=False, repr=False)
 
@@ -175,7 +175,7 @@ class PolicySnapshot:
         return self if revocation is self.revocation else attrs.evolve(self, revocation=revocation)
 
     def reaching(self, reach: UnreadableReach) -> "PolicySnapshot":
-        """Return the version with ``reach`` for its regions of unknown host; itself if it has that already."""
+        """Return the version with ``reach`` for its fail-closed scopes of unknown host; itself if it has that already."""
         if reach is self.reach and self.settled is None:
             return self
         return attrs.evolve(self, reach=reach, settled=None if self.settled is None else self.settled.reaching(reach))

@@ -1,4 +1,4 @@
-"""The routes of one host, and of all hosts: built whole from entries and regions, and never changed.
+"""The routes of one host, and of all hosts: built whole from entries and fail-closed scopes, and never changed.
 
 Must not know: documents, grants, or how a request is read.
 """
@@ -10,7 +10,7 @@ import attrs
 from rpds import HashTrieMap
 
 from exchanger.model.authority import MAX_WILDCARD, WILDCARD, wildcards_above
-from exchanger.model.entry import Entry, FailClosedRegion, PathType
+from exchanger.model.entry import Entry, FailClosedScope, PathType
 from exchanger.model.policy_decision import Unhealthy
 from exchanger.policy.headers import canonical
 from exchanger.policy.path import certain_part, is_uncertain
@@ -19,7 +19,7 @@ from exchanger.policy.scope import PathSet, Route, order_of
 from exchanger.policy.trie import PathTrie
 
 CONFLICT: Final = Unhealthy("more than one entry has this host, method and longest matching pathPrefix")
-SEVERAL_REGIONS: Final = Unhealthy("more than one invalid entry or unreadable document covers this request")
+SEVERAL_CLOSED_SCOPES: Final = Unhealthy("more than one invalid entry or unreadable document covers this request")
 
 # The names of some headers, sorted; entries by the values of these; and what is certain of the values.
 HeaderRoutes: TypeAlias = "tuple[tuple[str, ...], HashTrieMap[tuple[str, ...], Entry | Unhealthy], frozenset[tuple[str, ...]]]"
@@ -48,16 +48,16 @@ class Rules:
         yielding: dict[str, Unhealthy] = {}
         for route in routes:
             effect = route.effect
-            if not isinstance(effect, FailClosedRegion):
+            if not isinstance(effect, FailClosedScope):
                 names, values = zip(*effect.match.headers, strict=True) if effect.match.headers else ((), ())
                 own = entries.setdefault(names, {})
                 own[values] = CONFLICT if values in own else effect
                 continue
             why = Unhealthy(effect.reason, effect.source, effect.index)
             if effect.reaches_any_host:
-                yielding[effect.source.namespace] = SEVERAL_REGIONS if effect.source.namespace in yielding else why
+                yielding[effect.source.namespace] = SEVERAL_CLOSED_SCOPES if effect.source.namespace in yielding else why
             else:
-                closed = why if closed is None else SEVERAL_REGIONS
+                closed = why if closed is None else SEVERAL_CLOSED_SCOPES
         entry = entries.pop((), {}).get(())
         if not entries and not yielding:
             return cls(closed, entry)
@@ -69,7 +69,7 @@ class Rules:
 
     def beside(self, other: "Rules") -> "Rules":
         """Return the rules of both. A look-up compares entries of equal headers, so none is copied."""
-        closed = SEVERAL_REGIONS if self.closed and other.closed else self.closed or other.closed
+        closed = SEVERAL_CLOSED_SCOPES if self.closed and other.closed else self.closed or other.closed
         entry = CONFLICT if self.entry and other.entry else self.entry or other.entry
         return Rules(closed, entry, self.by_headers + other.by_headers, self.names + other.names, self.yielding + other.yielding)
 
@@ -198,7 +198,7 @@ class VirtualHosts:
         return bool(self.wildcards) or self.every is not None
 
     @classmethod
-    def of(cls, effects: Iterable[Entry | FailClosedRegion]) -> "VirtualHosts":
+    def of(cls, effects: Iterable[Entry | FailClosedScope]) -> "VirtualHosts":
         """Return the hosts with a route for each of ``effects``."""
         by_host: dict[str | None, list[Route]] = {}
         for effect in effects:

@@ -381,9 +381,9 @@ async def test_a_flood_of_config_maps_delays_no_edit_and_stays_within_quota() ->
         assert took < EDIT_S
 
 
-def region_count(snapshot: PolicySnapshot, source: Source) -> int:
+def closed_scope_count(snapshot: PolicySnapshot, source: Source) -> int:
     document = snapshot.document(source)
-    return 0 if document is None else len(document.document.regions)
+    return 0 if document is None else len(document.document.closed_scopes)
 
 
 async def test_scopes_over_quota_delay_no_edit_and_fail_closed_once_quota_allows() -> None:
@@ -396,8 +396,8 @@ async def test_scopes_over_quota_delay_no_edit_and_fail_closed_once_quota_allows
         took = await scene.edit(0)
         await scene.told.until(lambda: not scene.told.pending(broken), PATIENCE_S)
         last = Source(EVIL, "p3")
-        assert [region_count(scene.told.snapshots[-1], source) for source in broken] == [1_500, 1, 1, 1]
+        assert [closed_scope_count(scene.told.snapshots[-1], source) for source in broken] == [1_500, 1, 1, 1]
         for source in list(broken)[:3]:
             server.put(source, deny("/repaired"))
-        await scene.within(lambda snapshot: region_count(snapshot, last) == 1_500)
+        await scene.within(lambda snapshot: closed_scope_count(snapshot, last) == 1_500)
         assert took < EDIT_S

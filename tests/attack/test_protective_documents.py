@@ -87,7 +87,7 @@ def test_a_host_that_no_request_has_closes_the_hosts_that_it_names(host: str, me
         assert_closed(document, name, "/admin/1")
     for name in {API, *A_AND_B, "example", "com", "http", "user", "sec", "secret", UNRELATED}.difference(meant):
         assert asked(document, name, "/admin") == (document.entries[0] if name == API else NO_MATCH)
-    assert "secret" not in document.regions[0].reason
+    assert "secret" not in document.closed_scopes[0].reason
 
 
 HOSTS_OF_NO_NAME = (
@@ -101,7 +101,7 @@ HOSTS_OF_NO_NAME = (
 def test_a_host_that_names_none_closes_what_unknown_hosts_do(host: str) -> None:
     document = document_of({"host": host, "pathPrefix": "/admin"})
 
-    assert [region.match.host for region in document.regions] == [None]
+    assert [closed_scope.match.host for closed_scope in document.closed_scopes] == [None]
     assert_closed(document, UNRELATED, "/admin/1")
     assert asked(document, UNRELATED, "/public") is NO_MATCH
 
@@ -160,7 +160,7 @@ def test_a_prefix_that_no_path_has_closes_what_may_have_been_meant(prefix: str, 
     if is_public_spared:
         assert isinstance(asked(document, API, "/public"), ExchangeEntry)
     assert asked(document, UNRELATED, meant[0]) is NO_MATCH
-    assert "secret" not in document.regions[0].reason
+    assert "secret" not in document.closed_scopes[0].reason
 
 
 LEGAL = (
@@ -173,7 +173,7 @@ LEGAL = (
 def test_a_prefix_that_is_legal_denies_and_is_no_mistake(prefix: str, path: str) -> None:
     document = document_of({"host": API, "pathPrefix": prefix})
 
-    assert document.regions == ()
+    assert document.closed_scopes == ()
     assert_closed(document, API, path)
 
 
@@ -215,6 +215,6 @@ DENY = "- {match: {host: api.example.com, pathPrefix: /admin}, action: deny}\n"
 def test_an_empty_item_or_document_closes_nobody(text: str) -> None:
     document = parse_document(SOURCE, text, frozenset())
 
-    assert document.regions == ()
+    assert document.closed_scopes == ()
     assert_closed(document, API, "/admin/1")
     assert asked(document, UNRELATED, "/admin") is NO_MATCH

@@ -10,7 +10,7 @@ from exchanger.commands.areas import OTHER_HOSTS, PathKind, examples
 from exchanger.commands.diff import DIFFERENT, NO_TELLING, SAME, compare, run_diff
 from exchanger.commands.offline.inputs import PolicyInputs
 from exchanger.commands.policies import policy_of_paths
-from exchanger.model.entry import FailClosedRegion, MatchScope, Source
+from exchanger.model.entry import FailClosedScope, MatchScope, Source
 from exchanger.policy import depth
 from exchanger.policy.documents.document import PolicyDocument
 from tests.commands.examples import GRANTS, ISSUERS, ORDERS, config_map, written
@@ -98,8 +98,8 @@ def test_denial_of_a_host_is_reported_for_head(tmp_path: Path) -> None:
 
 
 def test_unreadable_path_is_compared_on_other_hosts() -> None:
-    region = FailClosedRegion(Source("b", "policy"), MatchScope("b.example", "/b"), "", guessed=True)
-    old, new = policy_of([]), policy_of([PolicyDocument(region.source, regions=(region,))])
+    closed_scope = FailClosedScope(Source("b", "policy"), MatchScope("b.example", "/b"), "", guessed=True)
+    old, new = policy_of([]), policy_of([PolicyDocument(closed_scope.source, closed_scopes=(closed_scope,))])
     kinds = {(example.hosts, example.kind) for example in examples(old, new) if example is not None}
     assert (OTHER_HOSTS, PathKind.UNREADABLE) in kinds
     assert {area.hosts for area in compare(old, new).areas} == {"b.example"}

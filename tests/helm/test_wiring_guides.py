@@ -107,7 +107,7 @@ def test_policy_of_the_guide_is_selected_and_names_its_profile() -> None:
     assert policy["metadata"]["namespace"] == namespace["metadata"]["name"]
     profiles = frozenset(profile["name"] for profile in SERVICE["issuerProfiles"]["profiles"])
     understood = parse_document(Source("orders", "policy"), policy["data"]["config.yaml"], profiles)
-    assert (len(understood.entries), understood.regions) == (2, ())
+    assert (len(understood.entries), understood.closed_scopes) == (2, ())
 
 
 def test_gke_guide_creates_the_issuer_that_its_values_name() -> None:

@@ -10,7 +10,7 @@ from exchanger.model.entry import (
     DenyEntry,
     Entry,
     ExchangeEntry,
-    FailClosedRegion,
+    FailClosedScope,
     HeaderMatch,
     MatchScope,
     PathType,
@@ -54,7 +54,7 @@ def allow(prefix: str, *, source: Source = RED, index: int = 0, **where: Unpack[
     return AllowEntry(source, index, attrs.evolve(MatchScope(HOST, prefix), **where))
 
 
-def region(
+def closed_scope(
     prefix: str,
     *,
     source: Source = RED,
@@ -62,19 +62,19 @@ def region(
     host: str | None = HOST,
     methods: frozenset[str] | None = None,
     case_insensitive: bool = False,
-) -> FailClosedRegion:
-    return FailClosedRegion(source, MatchScope(host, prefix, methods, case_insensitive), f"region of {source}", index)
+) -> FailClosedScope:
+    return FailClosedScope(source, MatchScope(host, prefix, methods, case_insensitive), f"fail-closed scope of {source}", index)
 
 
 def document_of(*claims: Claim, source: Source = RED, text: str | None = None) -> PolicyDocument:
-    """Return a document of ``claims``, with indices in this order; a region of the document itself keeps its ``None``."""
-    entries, regions = list[Entry](), list[FailClosedRegion]()
+    """Return a document of ``claims``, with indices in this order; a fail-closed scope of the document itself keeps its ``None``."""
+    entries, closed_scopes = list[Entry](), list[FailClosedScope]()
     for index, claim in enumerate(claims):
-        if isinstance(claim, FailClosedRegion):
-            regions.append(attrs.evolve(claim, source=source, index=None if claim.index is None else index))
+        if isinstance(claim, FailClosedScope):
+            closed_scopes.append(attrs.evolve(claim, source=source, index=None if claim.index is None else index))
         else:
             entries.append(attrs.evolve(claim, source=source, index=index))
-    return PolicyDocument(source, tuple(entries), tuple(regions), text=text)
+    return PolicyDocument(source, tuple(entries), tuple(closed_scopes), text=text)
 
 
 def with_documents(snapshot: PolicySnapshot, *documents: PolicyDocument) -> PolicySnapshot:
@@ -97,9 +97,9 @@ def snapshot_of(*claims: Claim) -> PolicySnapshot:
     documents = []
     for source in dict.fromkeys(claim.source for claim in claims):
         own = [claim for claim in claims if claim.source == source]
-        entries = tuple(claim for claim in own if not isinstance(claim, FailClosedRegion))
-        regions = tuple(claim for claim in own if isinstance(claim, FailClosedRegion))
-        documents.append(PolicyDocument(source, entries, regions))
+        entries = tuple(claim for claim in own if not isinstance(claim, FailClosedScope))
+        closed_scopes = tuple(claim for claim in own if isinstance(claim, FailClosedScope))
+        documents.append(PolicyDocument(source, entries, closed_scopes))
     return with_documents(PolicySnapshot(grants=EVERYTHING_GRANTED), *documents)
 
 

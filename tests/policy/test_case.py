@@ -6,7 +6,7 @@ import pytest
 from exchanger.model.entry import Claim, DenyEntry
 from exchanger.model.policy_decision import AMBIGUOUS_PATH, NO_MATCH, Unhealthy
 from exchanger.policy.table import CONFLICT
-from tests.policy.examples import BLUE, HOST, deny, exchange, region, snapshot_of
+from tests.policy.examples import BLUE, HOST, closed_scope, deny, exchange, snapshot_of
 
 ADMIN = deny("/Admin", case_insensitive=True)
 
@@ -55,7 +55,7 @@ def test_entries_with_and_without_regard_to_case_compete(claims: tuple[Claim, ..
 
 
 @pytest.mark.parametrize("host", [HOST, None])
-def test_a_region_without_regard_to_case_closes_every_case(host: str | None) -> None:
-    policy = snapshot_of(region("/Admin", host=host, case_insensitive=True), exchange("/", index=1))
+def test_a_closed_scope_without_regard_to_case_closes_every_case(host: str | None) -> None:
+    policy = snapshot_of(closed_scope("/Admin", host=host, case_insensitive=True), exchange("/", index=1))
     assert isinstance(policy.match(HOST, "/aDMIN", "GET"), Unhealthy)
     assert policy.match(HOST, "/other", "GET") == exchange("/", index=1)

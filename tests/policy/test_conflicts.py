@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from exchanger.model.entry import DenyEntry, FailClosedRegion, MatchScope, Source
+from exchanger.model.entry import DenyEntry, FailClosedScope, MatchScope, Source
 from exchanger.policy.conflicts import (
     MAX_CLAIMS,
     MAX_CONFLICTS,
@@ -102,10 +102,10 @@ def test_entries_of_one_document_tie_too() -> None:
     assert conflicts_with(first, snapshot) == (second,)
 
 
-def test_a_region_where_a_twin_would_be_is_no_rival() -> None:
+def test_a_closed_scope_where_a_twin_would_be_is_no_rival() -> None:
     snapshot, (entry,) = documents(MatchScope("h", "/a", case_insensitive=True))
-    region = FailClosedRegion(Source("other", "p"), MatchScope("h", "/A"), "cannot be read")
-    assert conflicts_with(entry, snapshot.changed({region.source: PolicyDocument(region.source, (), (region,))})) == ()
+    closed_scope = FailClosedScope(Source("other", "p"), MatchScope("h", "/A"), "cannot be read")
+    assert conflicts_with(entry, snapshot.changed({closed_scope.source: PolicyDocument(closed_scope.source, (), (closed_scope,))})) == ()
 
 
 def test_rivals_are_bounded() -> None:

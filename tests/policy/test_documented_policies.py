@@ -66,7 +66,7 @@ def test_every_example_is_one_that_the_service_takes(example: Any) -> None:
     else:
         policy = yaml.safe_load(example["data"]["config.yaml"]) if "data" in example else example
         assert document(policy).entries
-        assert document(policy).regions == ()
+        assert document(policy).closed_scopes == ()
 
 
 @pytest.mark.parametrize(

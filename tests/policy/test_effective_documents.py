@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from exchanger.model.codes.grants import PARTLY_OUTSIDE_GRANTS
 from exchanger.model.codes.manifests import MANY_AREAS
-from exchanger.model.entry import EVERYWHERE, DenyEntry, FailClosedRegion, MatchScope, Source
+from exchanger.model.entry import EVERYWHERE, DenyEntry, FailClosedScope, MatchScope, Source
 from exchanger.model.policy_decision import Ambiguous, NoMatch, Unhealthy
 from exchanger.model.selector import parse_selector
 from exchanger.policy import depth, expansion
@@ -136,7 +136,7 @@ def test_counts_are_those_of_all_documents_and_hosts(steps: list[Step]) -> None:
     for name, namespace in snapshot.namespaces.items():
         own = [one for one in there if one.source.namespace == name]
         assert sum(one.used_entries for one in own) == namespace.used_entries
-        assert sum(one.used_regions for one in own) == namespace.used_regions
+        assert sum(one.used_scopes for one in own) == namespace.used_scopes
         assert {one.source for one in own if one.is_over_quota} >= namespace.to_read_again
     on = [*snapshot.hosts.by_name.values(), *([] if snapshot.hosts.every is None else [snapshot.hosts.every])]
     routes = {route for there in on for route in there.routes()}
@@ -154,11 +154,11 @@ def test_findings_are_all_problems_and_refusals_in_the_order_of_entries(steps: l
         places = [-1 if problem.entry is None else problem.entry for problem in one.findings]
         assert places == sorted(places)
         refusals = [(refusal.code, refusal.index) for refusal in one.refused]
-        wrong = {*one.document.findings, *(problem for region in one.problems for problem in region.problems)}
+        wrong = {*one.document.findings, *(problem for closed_scope in one.problems for problem in closed_scope.problems)}
         assert wrong <= set(one.findings)
         assert sorted((found.code, found.entry) for found in one.findings if found not in wrong) == sorted(refusals)
         indices = [entry.index for entry in one.entries]
-        closed = [region.index for region in one.problems]
+        closed = [closed_scope.index for closed_scope in one.problems]
         assert len({*indices, *closed}) == len(indices) + len(closed)
         assert one.is_over_quota is False or not one.entries
 
@@ -242,7 +242,7 @@ def test_wholly_closed_hosts_yield_to_others_only_while_every_claim_does() -> No
     grants = Grants(tuple(NamespaceGrant(frozenset({name}), None, own) for name, own in hosts_of.items()))
     source, other, blue = Source("red", "a"), Source("red", "b"), Source("blue", "a")
     denied = DenyEntry(blue, 0, MatchScope("h1.example"))
-    unreadable = PolicyDocument(source, regions=(FailClosedRegion(source, EVERYWHERE, "unreadable"),))
+    unreadable = PolicyDocument(source, closed_scopes=(FailClosedScope(source, EVERYWHERE, "unreadable"),))
     wildcard = PolicyDocument(other, (DenyEntry(other, 0, MatchScope("*.example")),))
     with mock.patch.object(expansion, "MAX_EXPANDED", 1):
         yielding = PolicySnapshot(grants=grants).changed({blue: PolicyDocument(blue, (denied,)), source: unreadable})

@@ -9,18 +9,18 @@ from exchanger.policy.explanation import MAX_CANDIDATES, MAX_LOOKED_AT, Candidat
 from exchanger.policy.grants.allowance import Allowance, Grants
 from exchanger.policy.revocation import Revocation
 from exchanger.policy.snapshot import UnreadableReach
-from tests.policy.examples import BLUE, EVERYTHING_GRANTED, HOST, deny, exchange, region, snapshot_of
+from tests.policy.examples import BLUE, EVERYTHING_GRANTED, HOST, closed_scope, deny, exchange, snapshot_of
 
 ORDERS = exchange("/orders")
 INTERNAL = deny("/orders/internal", index=1)
 WRITES = exchange("/orders", source=BLUE, methods=frozenset({"PUT", "POST"}))
 OTHER = exchange("/carts", index=2)
-CLOSED = region("/orders/a", source=BLUE)
+CLOSED = closed_scope("/orders/a", source=BLUE)
 GETS, HEADS = exchange("/orders", methods=frozenset({"GET"})), deny("/orders", source=BLUE, methods=frozenset({"HEAD"}))
 
 WINS = "the longest pathPrefix that matches host and method"
-CLOSES = "it cannot be understood, so it closes what it covers: region of blue/policy"
-LOSES_TO_A_REGION = "an invalid entry or unreadable document covers the request, and wins over all others"
+CLOSES = "it cannot be understood, so it closes what it covers: fail-closed scope of blue/policy"
+LOSES_TO_A_CLOSED_SCOPE = "an invalid entry or unreadable document covers the request, and wins over all others"
 SEVERAL_CLOSE = "more than one invalid entry or unreadable document covers the request, and these win over all others"
 AS_STRICT = "HEAD gets the stricter of two decisions, and an entry for HEAD itself is at least as strict as this one for GET"
 WON, BLOCKS, CONFLICT, NO = Standing.WON, Standing.BLOCKS, Standing.CONFLICTS, Standing.OTHER
@@ -46,8 +46,8 @@ def as_path(path: str) -> str:
                 (WRITES, NO, "its methods (POST, PUT) do not include GET"),
             ],
         ),
-        ([ORDERS, CLOSED], "GET /orders/a", [(CLOSED, BLOCKS, CLOSES), (ORDERS, NO, LOSES_TO_A_REGION)]),
-        ([ORDERS, region("/carts", index=2)], "GET /orders", [(ORDERS, WON, WINS)]),
+        ([ORDERS, CLOSED], "GET /orders/a", [(CLOSED, BLOCKS, CLOSES), (ORDERS, NO, LOSES_TO_A_CLOSED_SCOPE)]),
+        ([ORDERS, closed_scope("/carts", index=2)], "GET /orders", [(ORDERS, WON, WINS)]),
         (
             [ORDERS, deny("/orders", source=BLUE)],
             "GET /orders",
@@ -64,14 +64,18 @@ def as_path(path: str) -> str:
             ],
         ),
         (
-            [ORDERS, CLOSED, region("/orders", source=BLUE, index=1)],
+            [ORDERS, CLOSED, closed_scope("/orders", source=BLUE, index=1)],
             "GET /orders/a",
-            [(CLOSED, BLOCKS, CLOSES), (region("/orders", source=BLUE, index=1), BLOCKS, CLOSES), (ORDERS, NO, LOSES_TO_A_REGION)],
+            [
+                (CLOSED, BLOCKS, CLOSES),
+                (closed_scope("/orders", source=BLUE, index=1), BLOCKS, CLOSES),
+                (ORDERS, NO, LOSES_TO_A_CLOSED_SCOPE),
+            ],
         ),
         (
-            [ORDERS, CLOSED, region("/orders/a", source=BLUE, index=1)],
+            [ORDERS, CLOSED, closed_scope("/orders/a", source=BLUE, index=1)],
             "GET /orders/a",
-            [(CLOSED, BLOCKS, CLOSES), (region("/orders/a", source=BLUE, index=1), BLOCKS, CLOSES), (ORDERS, NO, SEVERAL_CLOSE)],
+            [(CLOSED, BLOCKS, CLOSES), (closed_scope("/orders/a", source=BLUE, index=1), BLOCKS, CLOSES), (ORDERS, NO, SEVERAL_CLOSE)],
         ),
         (
             [ORDERS, deny("/ord", index=1, path_type=PathType.SEGMENT), deny("/orders/a", index=2, path_type=PathType.EXACT)],
@@ -162,18 +166,18 @@ def test_an_equal_place_under_another_spelling_is_another_entry_that_decides() -
     assert (first.claim, first.won) == (entries[0], True)
 
 
-def test_a_region_of_unknown_host_closes_what_no_other_namespace_decides() -> None:
-    unknown = region("", source=BLUE, host=None)
+def test_a_closed_scope_of_unknown_host_closes_what_no_other_namespace_decides() -> None:
+    unknown = closed_scope("", source=BLUE, host=None)
     snapshot = snapshot_of(ORDERS, unknown)
-    spared = f"its host is unknown, but an entry of another namespace decides the request: region of {BLUE}"
-    closes = f"its host is unknown, so it closes what no entry of another namespace decides: region of {BLUE}"
+    spared = f"its host is unknown, but an entry of another namespace decides the request: fail-closed scope of {BLUE}"
+    closes = f"its host is unknown, so it closes what no entry of another namespace decides: fail-closed scope of {BLUE}"
     assert explain(snapshot, HOST, "/orders", "GET").candidates == (Candidate(ORDERS, WON, WINS), Candidate(unknown, NO, spared))
     closed = explain(snapshot, HOST, "/elsewhere", "GET")
-    assert closed.decision == Unhealthy(f"region of {BLUE}", BLUE, 0)
+    assert closed.decision == Unhealthy(f"fail-closed scope of {BLUE}", BLUE, 0)
     assert closed.candidates[0] == Candidate(unknown, BLOCKS, closes)
     everywhere = explain(snapshot.reaching(UnreadableReach.GLOBAL), HOST, "/orders", "GET")
-    assert everywhere.candidates == (Candidate(unknown, BLOCKS, CLOSES), Candidate(ORDERS, NO, LOSES_TO_A_REGION))
-    own = region("", index=1, host=None)
+    assert everywhere.candidates == (Candidate(unknown, BLOCKS, CLOSES), Candidate(ORDERS, NO, LOSES_TO_A_CLOSED_SCOPE))
+    own = closed_scope("", index=1, host=None)
     assert [(one.claim, one.standing) for one in explain(snapshot_of(ORDERS, own), HOST, "/orders", "GET").candidates] == [
         (own, BLOCKS),
         (ORDERS, NO),
@@ -181,8 +185,8 @@ def test_a_region_of_unknown_host_closes_what_no_other_namespace_decides() -> No
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_doubt_about_a_header_spares_nothing_from_a_region_of_unknown_host(method: str) -> None:
-    named, unknown = deny("/", index=1, headers=(("x-a", "1"),)), region("", source=BLUE, host=None)
+def test_an_ambiguous_header_spares_nothing_from_a_closed_scope_of_unknown_host(method: str) -> None:
+    named, unknown = deny("/", index=1, headers=(("x-a", "1"),)), closed_scope("", source=BLUE, host=None)
     snapshot, headers = snapshot_of(ORDERS, named, unknown), HeaderFields((("x-a", "1,2"),), raw=True)
     found = explain(snapshot, HOST, "/orders", method, headers=headers)
     assert isinstance(found.decision, Unhealthy)
@@ -199,9 +203,9 @@ def test_the_candidates_are_bounded_and_have_the_one_that_decides(count: int) ->
     assert found.more == min(count, MAX_LOOKED_AT + 1) - MAX_CANDIDATES
 
 
-def test_a_closed_region_is_a_candidate_however_many_entries_there_are() -> None:
+def test_a_closed_closed_scope_is_a_candidate_however_many_entries_there_are() -> None:
     entries = tuple(deny("/", index=index, headers=(("x-tool", f"{index}"),)) for index in range(MAX_LOOKED_AT + 50))
-    unreadable = region("/", source=BLUE)
+    unreadable = closed_scope("/", source=BLUE)
     found = explain(snapshot_of(*entries, unreadable), HOST, "/x", "GET")
     assert (found.candidates[0].claim, found.candidates[0].standing) == (unreadable, BLOCKS)
 
@@ -257,7 +261,7 @@ def test_an_earlier_version_that_decides_more_strictly_is_explained() -> None:
 
 
 def test_everything_loses_to_the_baseline() -> None:
-    denial, closed = DenyEntry(BASELINE, 0, MatchScope(None, "/orders")), region("/orders", source=BLUE)
+    denial, closed = DenyEntry(BASELINE, 0, MatchScope(None, "/orders")), closed_scope("/orders", source=BLUE)
     for claims in ((ORDERS,), (ORDERS, closed)):
         snapshot = snapshot_of(*claims)
         found = explain(snapshot.with_grants(attrs.evolve(snapshot.grants, baseline=(denial,))), HOST, "/orders", "GET")
@@ -268,6 +272,6 @@ def test_everything_loses_to_the_baseline() -> None:
 
 
 def test_an_invalid_entrys_scope_that_covers_the_request_is_shown() -> None:
-    near, far = region("/a", source=BLUE, methods=frozenset({"PUT"})), region("/a", source=BLUE, host="*.example.com")
+    near, far = closed_scope("/a", source=BLUE, methods=frozenset({"PUT"})), closed_scope("/a", source=BLUE, host="*.example.com")
     found = explain(snapshot_of(near, far), HOST, "/a", "GET")
     assert found.candidates == (Candidate(far, BLOCKS, CLOSES),)

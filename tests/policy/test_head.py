@@ -10,7 +10,7 @@ from exchanger.policy.conflicts import contenders
 from exchanger.policy.explanation import Standing, explain
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
 from exchanger.policy.table import CONFLICT
-from tests.policy.examples import BLUE, HOST, RED, deny, exchange, region, snapshot_of, with_baseline
+from tests.policy.examples import BLUE, HOST, RED, closed_scope, deny, exchange, snapshot_of, with_baseline
 
 GET, HEAD, PUT = (frozenset({method}) for method in ("GET", "HEAD", "PUT"))
 WILD = "*.example.com"
@@ -19,7 +19,7 @@ X = (("x", "1"),)
 EVERYTHING = deny("/")
 HEADS, PUTS = (deny("/", methods=methods) for methods in (HEAD, PUT))
 ORDERS = exchange("/orders", index=1, methods=GET)
-CLOSED = Unhealthy(f"region of {BLUE}", BLUE, 0)
+CLOSED = Unhealthy(f"fail-closed scope of {BLUE}", BLUE, 0)
 ALLOWED = AllowEntry(RED, 2, MatchScope(HOST, "/orders", HEAD))
 OTHER = attrs.evolve(exchange("/", index=3, methods=HEAD), resource_metadata="https://api.example.com/x")
 
@@ -47,9 +47,9 @@ def asked(claims: tuple[Claim, ...], path: str = "/orders/1", headers: tuple[tup
         ((ORDERS, OTHER), OTHER),
         ((AllowEntry(BLUE, 0, MatchScope(HOST, "/orders", GET)), OTHER), OTHER),
         ((deny("/orders", index=4, methods=GET), HEADS), HEADS),
-        # Regions, conflicts and doubt come before any entry, on either side.
-        ((region("/orders", source=BLUE, methods=GET), HEADS), CLOSED),
-        ((region("/orders", source=BLUE, methods=HEAD), ORDERS), CLOSED),
+        # Fail-closed scopes, conflicts and doubt come before any entry, on either side.
+        ((closed_scope("/orders", source=BLUE, methods=GET), HEADS), CLOSED),
+        ((closed_scope("/orders", source=BLUE, methods=HEAD), ORDERS), CLOSED),
         ((ORDERS, attrs.evolve(ORDERS, source=BLUE), HEADS), CONFLICT),
         ((ORDERS, OTHER, attrs.evolve(OTHER, source=BLUE)), CONFLICT),
         ((deny("/", methods=HEAD, headers=(("y", "1"),)), ORDERS), AMBIGUOUS_HEADER),
@@ -67,17 +67,17 @@ def test_the_stricter_decision_counts(claims: tuple[Claim, ...], decision: objec
         (deny("/", source=BLUE, host=WILD), ORDERS, ORDERS),
         (deny("/", source=BLUE, host=WILD, methods=HEAD), ORDERS, ORDERS),
         (deny("/", source=BLUE, host=WILD, headers=(("y", "1"),)), ORDERS, ORDERS),
-        (region("/", source=BLUE, host=WILD), ORDERS, ORDERS),
-        (region("/", source=BLUE, host=None), ORDERS, ORDERS),
-        (region("/", source=BLUE, host=None, methods=HEAD), ORDERS, ORDERS),
-        (attrs.evolve(region("/", source=BLUE), guessed=True), ORDERS, ORDERS),
-        (region("/", source=attrs.evolve(RED, name="another"), host=None), ORDERS, None),
-        (region("/", source=attrs.evolve(RED, name="another"), host=None, methods=HEAD), ORDERS, None),
+        (closed_scope("/", source=BLUE, host=WILD), ORDERS, ORDERS),
+        (closed_scope("/", source=BLUE, host=None), ORDERS, ORDERS),
+        (closed_scope("/", source=BLUE, host=None, methods=HEAD), ORDERS, ORDERS),
+        (attrs.evolve(closed_scope("/", source=BLUE), guessed=True), ORDERS, ORDERS),
+        (closed_scope("/", source=attrs.evolve(RED, name="another"), host=None), ORDERS, None),
+        (closed_scope("/", source=attrs.evolve(RED, name="another"), host=None, methods=HEAD), ORDERS, None),
         # Where GET has no match on the host itself, the wildcard counts for both.
         (deny("/", source=BLUE, host=WILD), attrs.evolve(OTHER, index=0), "deny"),
-        (region("/", source=BLUE, host=WILD, methods=GET), HEADS, CLOSED),
-        (region("/", source=BLUE, host=None), HEADS, CLOSED),
-        (region("/", source=BLUE, host=None, methods=HEAD), HEADS, HEADS),
+        (closed_scope("/", source=BLUE, host=WILD, methods=GET), HEADS, CLOSED),
+        (closed_scope("/", source=BLUE, host=None), HEADS, CLOSED),
+        (closed_scope("/", source=BLUE, host=None, methods=HEAD), HEADS, HEADS),
     ],
 )
 def test_what_is_farther_counts_only_where_it_counts_for_get(far: Claim, near: Claim, decision: object) -> None:
@@ -88,8 +88,8 @@ def test_what_is_farther_counts_only_where_it_counts_for_get(far: Claim, near: C
         assert found == decision or (decision == "deny" and isinstance(found, DenyEntry))
 
 
-def test_a_global_region_counts_for_head() -> None:
-    policy = snapshot_of(ORDERS, region("", source=BLUE, host=None, methods=HEAD)).reaching(UnreadableReach.GLOBAL)
+def test_a_global_closed_scope_counts_for_head() -> None:
+    policy = snapshot_of(ORDERS, closed_scope("", source=BLUE, host=None, methods=HEAD)).reaching(UnreadableReach.GLOBAL)
     assert policy.match(HOST, "/orders", "HEAD") == CLOSED
     assert policy.match(HOST, "/orders", "GET") == ORDERS
 
@@ -141,12 +141,12 @@ def test_an_explanation_says_which_decision_is_stricter() -> None:
         Standing.OTHER,
         "HEAD gets the stricter of two decisions, and the one for GET is stricter than this entry for HEAD",
     )
-    spared = why(ORDERS, deny("/orders/1", source=BLUE, host=WILD), region("/", source=BLUE, index=1, host=WILD))
+    spared = why(ORDERS, deny("/orders/1", source=BLUE, host=WILD), closed_scope("/", source=BLUE, index=1, host=WILD))
     assert spared["red", 1][0] is Standing.WON
     assert spared["blue", 0] == (Standing.OTHER, "an entry for the host itself, or for a longer wildcard, matches")
     assert spared["blue", 1][0] is Standing.OTHER
     assert spared["blue", 1][1].startswith("it cannot be understood, but an entry for a nearer host decides the request")
-    unknown = why(ORDERS, region("/", source=BLUE, host=None))
+    unknown = why(ORDERS, closed_scope("/", source=BLUE, host=None))
     assert unknown["blue", 0][1].startswith("its host is unknown, but an entry of another namespace decides the request")
 
 

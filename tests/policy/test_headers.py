@@ -13,7 +13,7 @@ from exchanger.policy.explanation import explain
 from exchanger.policy.headers import name_problem, value_problem
 from exchanger.policy.interpretation import MAX_LOOKUPS
 from exchanger.policy.snapshot import PolicySnapshot
-from tests.policy.examples import BLUE, HOST, deny, exchange, parsed, region, snapshot_of
+from tests.policy.examples import BLUE, HOST, closed_scope, deny, exchange, parsed, snapshot_of
 
 PLAIN = exchange("/mcp")
 DELETE = deny("/mcp", index=1, headers=(("mcp-name", "delete_order"),))
@@ -108,7 +108,7 @@ def test_doubt_on_a_wildcard_counts_only_where_no_nearer_host_decides(name: str)
 
 
 def test_an_invalid_entry_closes_whatever_the_headers_are() -> None:
-    closed = snapshot_of(DELETE, region("/mcp", source=BLUE))
+    closed = snapshot_of(DELETE, closed_scope("/mcp", source=BLUE))
     assert isinstance(closed.match(HOST, "/mcp", "POST", headers=HeaderFields((("mcp-name", "a,b"),))), Unhealthy)
 
 
@@ -124,7 +124,7 @@ def test_long_or_unprintable_headers_are_no_matches() -> None:
 def test_what_came_before_says_why_an_entry_did_not_win() -> None:
     segment = deny("/mcp", source=BLUE, index=1, path_type=PathType.SEGMENT)
     wide = deny("/mcp", source=BLUE, index=2, host="*.example.com")
-    closed = region("/mcp", source=BLUE, index=3, host="*.example.com")
+    closed = closed_scope("/mcp", source=BLUE, index=3, host="*.example.com")
     snapshot = snapshot_of(PLAIN, DELETE, segment, wide, closed)
     fields = HeaderFields((("mcp-name", "delete_order"),))
     why = {(one.claim.source, one.claim.index): one.why for one in explain(snapshot, HOST, "/mcp", "POST", headers=fields).candidates}

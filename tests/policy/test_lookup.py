@@ -22,7 +22,7 @@ from exchanger.policy.scope import PathSet, Route, covers_host, covers_path, ord
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.steps import Steps
 from exchanger.policy.table import VirtualHost, VirtualHosts
-from tests.policy.examples import BLUE, HOST, RED, Where, allow, deny, exchange, region, snapshot_of, with_baseline
+from tests.policy.examples import BLUE, HOST, RED, Where, allow, closed_scope, deny, exchange, snapshot_of, with_baseline
 
 GET = frozenset({"GET"})
 
@@ -47,14 +47,14 @@ def test_a_trace_without_a_denial_names_none() -> None:
 
 def test_a_trace_names_what_fails_closed_on_every_host() -> None:
     trace = Trace()
-    unknown = region("/x", host=None)
+    unknown = closed_scope("/x", host=None)
     decide(VirtualHosts.of([unknown]), Request(HOST, "/x", "GET", raw=True), trace=trace)
     steps = [step for look in trace.looks for step in look.steps if step.outcome is Outcome.CLOSED]
     assert [(step.host, step.namespace) for step in steps] == [(None, unknown.source.namespace)]
 
 
 def test_an_unknown_host_is_ambiguous_where_something_covers_every_host() -> None:
-    unknown = region("/x", host=None)
+    unknown = closed_scope("/x", host=None)
     assert decided(unknown, host=None) is AMBIGUOUS_AUTHORITY
     assert decided(exchange("/"), host=None) is AMBIGUOUS_AUTHORITY
     assert decided(unknown, host=None, path="/x") != AMBIGUOUS_AUTHORITY
@@ -274,16 +274,16 @@ def test_a_path_covers_another_type_of_itself_if_that_is_narrower(one: PathType,
 
 
 @pytest.mark.parametrize("beside", [[], [deny("/other", index=1, case_insensitive=True)], [deny("/%61", index=1)]])
-def test_a_yielding_regions_decoded_spelling_counts_only_where_no_entry_matches(beside: list[Entry]) -> None:
-    unknown = region("/a%2Fb", host=None)
+def test_a_yielding_closed_scopes_decoded_spelling_counts_only_where_no_entry_matches(beside: list[Entry]) -> None:
+    unknown = closed_scope("/a%2Fb", host=None)
     assert decided(unknown, deny("/"), *beside, path="/a/b") == deny("/")
     assert decided(unknown, deny("/"), *beside, path="/a%2Fb") != deny("/")
     assert isinstance(decided(unknown, path="/a/b"), Unhealthy)
 
 
-def test_a_yielding_regions_decoded_spelling_counts_for_head_as_for_get() -> None:
+def test_a_yielding_closed_scopes_decoded_spelling_counts_for_head_as_for_get() -> None:
     entry = deny("/", methods=GET)
-    assert decided(region("/a%2Fb", host=None), entry, path="/a/b", method="HEAD") == entry
+    assert decided(closed_scope("/a%2Fb", host=None), entry, path="/a/b", method="HEAD") == entry
 
 
 def test_a_trace_of_head_has_both_look_ups() -> None:
@@ -299,7 +299,7 @@ def test_a_trace_has_the_outcome_of_each_level_that_covers_the_path(path: str, d
         deny("/"),
         deny("/a", index=1),
         deny("/a", index=2, path_type=PathType.SEGMENT, methods=put),
-        region("/a/b"),
+        closed_scope("/a/b"),
         deny("/a/h", index=3, headers=(("x-a", "1"),)),
     ]
     trace, fields = Trace(), HeaderFields((("x-a", "1"), ("x-a", "2")), raw=True)
@@ -312,7 +312,7 @@ def test_a_trace_has_the_outcome_of_each_level_that_covers_the_path(path: str, d
 
 
 def test_hosts_count_what_makes_requests_cost_more() -> None:
-    with_methods, with_headers, unknown = (deny("/a", methods=GET), deny("/b", headers=(("x-a", "1"),)), region("/c", host=None))
+    with_methods, with_headers, unknown = (deny("/a", methods=GET), deny("/b", headers=(("x-a", "1"),)), closed_scope("/c", host=None))
     hosts = VirtualHosts.of([with_methods, with_headers, deny("/", host="*.example.com"), unknown])
     there = hosts.by_name[HOST]
     assert (there.with_methods, there.with_headers, there.yielding) == (1, 1, 0)
@@ -338,7 +338,7 @@ def test_what_may_no_longer_decide_fails_closed_in_each_reading(path: str, metho
 
 @pytest.mark.parametrize("where", [HOST, "*.example.com", None])
 def test_what_yields_and_ignores_case_closes_its_own_namespaces_entries(where: str | None) -> None:
-    unknown = attrs.evolve(region("/A", host=where, case_insensitive=True), guessed=True)
+    unknown = attrs.evolve(closed_scope("/A", host=where, case_insensitive=True), guessed=True)
     hosts = VirtualHosts.of([deny("/"), unknown])
     assert decide_at_once(hosts, HOST, "/a/x", "GET", raw=True) is None
     assert isinstance(decide(hosts, Request(HOST, "/a/x", "GET")), Unhealthy)
@@ -347,8 +347,8 @@ def test_what_yields_and_ignores_case_closes_its_own_namespaces_entries(where: s
 
 def test_a_trace_has_everything_that_yields_and_covers_the_path() -> None:
     trace = Trace()
-    unknown = [region("/", source=source, host=None) for source in (RED, BLUE)]
-    assert isinstance(decide(VirtualHosts.of([region("/"), *unknown]), Request(HOST, "/", "GET"), trace=trace), Unhealthy)
+    unknown = [closed_scope("/", source=source, host=None) for source in (RED, BLUE)]
+    assert isinstance(decide(VirtualHosts.of([closed_scope("/"), *unknown]), Request(HOST, "/", "GET"), trace=trace), Unhealthy)
     assert {step.namespace for step in trace.looks[0].steps} == {None, RED.namespace, BLUE.namespace}
 
 
@@ -392,7 +392,7 @@ def test_requests_and_path_sets_are_not_raw_by_default() -> None:
 
 
 def test_what_yields_for_get_closes_head() -> None:
-    hosts = VirtualHosts.of([deny("/"), region("/", host=None, methods=GET)])
+    hosts = VirtualHosts.of([deny("/"), closed_scope("/", host=None, methods=GET)])
     assert decide_at_once(hosts, HOST, "/", "HEAD", raw=True) is None
     assert decide_at_once(hosts, HOST, "/", "PUT", raw=True) == deny("/")
     assert isinstance(decide(hosts, Request(HOST, "/", "HEAD")), Unhealthy)
@@ -451,7 +451,7 @@ def test_a_long_path_with_a_mark_is_looked_up_to_its_end() -> None:
 
 def test_a_trace_has_every_reading_also_where_the_first_fails_closed() -> None:
     trace = Trace()
-    assert isinstance(decide(VirtualHosts.of([region("/")]), Request(HOST, "/a%2Fb", "GET"), trace=trace), Unhealthy)
+    assert isinstance(decide(VirtualHosts.of([closed_scope("/")]), Request(HOST, "/a%2Fb", "GET"), trace=trace), Unhealthy)
     assert [look.reading.path for look in trace.looks] == ["/a%2Fb", "/a/b"]
 
 

@@ -11,7 +11,19 @@ from exchanger.model.request import HeaderFields
 from exchanger.policy.grants.allowance import NamespaceGrant
 from exchanger.policy.interpretation import MAX_MARKER_WORK, MAX_MARKERS, MAX_POSSIBLE
 from exchanger.policy.lookup import Walk
-from tests.policy.examples import ANYTHING, BLUE, EVERYTHING_GRANTED, HOST, RED, allow, deny, exchange, region, snapshot_of, with_baseline
+from tests.policy.examples import (
+    ANYTHING,
+    BLUE,
+    EVERYTHING_GRANTED,
+    HOST,
+    RED,
+    allow,
+    closed_scope,
+    deny,
+    exchange,
+    snapshot_of,
+    with_baseline,
+)
 
 ORDERS, ADMIN = exchange("/orders"), deny("/admin", index=1)
 POLICY = snapshot_of(ORDERS, ADMIN)
@@ -154,11 +166,11 @@ def test_a_marked_header_value_may_be_any_value_that_entries_name() -> None:
     assert left.match(HOST, "/", "GET", headers=HeaderFields((("x-tool", "caf!"),))) == named[2]
 
 
-def test_regions_of_unknown_host_follow_the_interpretation() -> None:
-    policy = snapshot_of(exchange("/"), region("/caf\u00e9", source=BLUE, host=None))
+def test_closed_scopes_of_unknown_host_follow_the_interpretation() -> None:
+    policy = snapshot_of(exchange("/"), closed_scope("/caf\u00e9", source=BLUE, host=None))
     assert policy.match(HOST, "/caf!", "GET") == exchange("/")
-    assert policy.match("other.example.com", "/caf!", "GET") == Unhealthy(f"region of {BLUE}", BLUE, 0)
-    many = [region(f"/{chr(0x4E00 + number)}", source=BLUE, index=number, host=None) for number in range(MAX_MARKER_WORK + 1)]
+    assert policy.match("other.example.com", "/caf!", "GET") == Unhealthy(f"fail-closed scope of {BLUE}", BLUE, 0)
+    many = [closed_scope(f"/{chr(0x4E00 + number)}", source=BLUE, index=number, host=None) for number in range(MAX_MARKER_WORK + 1)]
     few, crowded = snapshot_of(exchange("/"), *many[: MAX_POSSIBLE // 2]), snapshot_of(exchange("/"), *many)
     assert few.match(HOST, "/!", "GET") == exchange("/")
     assert isinstance(few.match("other.example.com", "/!", "GET"), Unhealthy)
@@ -170,4 +182,4 @@ def test_regions_of_unknown_host_follow_the_interpretation() -> None:
 def test_an_authority_with_a_mark_is_refused_whatever_the_policy(host: str) -> None:
     assert POLICY.match(host, "/orders", "GET") is AMBIGUOUS_AUTHORITY
     assert snapshot_of().match(host, "/orders", "GET", raw=True) is AMBIGUOUS_AUTHORITY
-    assert isinstance(snapshot_of(region("", source=RED, host=None)).match(host, "/orders", "GET"), Unhealthy)
+    assert isinstance(snapshot_of(closed_scope("", source=RED, host=None)).match(host, "/orders", "GET"), Unhealthy)

@@ -7,7 +7,7 @@ import pytest
 
 from exchanger.model.codes.grants import NOT_GRANTED, OUTSIDE_GRANTS, PARTLY_OUTSIDE_GRANTS
 from exchanger.model.codes.manifests import DEEP_ENTRIES, MANY_AREAS, MANY_DOCUMENTS, MANY_ENTRIES
-from exchanger.model.entry import EVERYWHERE, Claim, Entry, FailClosedRegion, MatchScope, PathType, Source
+from exchanger.model.entry import EVERYWHERE, Claim, Entry, FailClosedScope, MatchScope, PathType, Source
 from exchanger.model.policy_decision import NO_MATCH, Unhealthy
 from exchanger.model.selector import parse_selector
 from exchanger.policy.depth import MAX_DEPTH
@@ -19,7 +19,7 @@ from exchanger.policy.namespace import EffectiveDocument
 from exchanger.policy.scope import PathSet
 from exchanger.policy.snapshot import PolicySnapshot, changed_documents
 from tests.policy.comparing import content
-from tests.policy.examples import ANYTHING, BLUE, HOST, RED, deny, document_of, exchange, parsed, region, with_documents, without
+from tests.policy.examples import ANYTHING, BLUE, HOST, RED, closed_scope, deny, document_of, exchange, parsed, with_documents, without
 
 GETS, POSTS = frozenset({"GET"}), frozenset({"POST"})
 A, B, C = (Source("red", name) for name in "abc")
@@ -130,14 +130,14 @@ def test_labels_that_make_no_difference_now_count_under_later_grants() -> None:
 )
 def test_a_document_over_quota_keeps_its_text_and_closes_its_hosts(limits: NamespaceLimits, code: object) -> None:
     other = "elsewhere.example.com"
-    claims: list[Claim] = [*(deny(f"/{number}") for number in range(3)), deny("/", host=other), region("/r")]
+    claims: list[Claim] = [*(deny(f"/{number}") for number in range(3)), deny("/", host=other), closed_scope("/r")]
     first, second = (document_of(*claims, source=source, text=f"text of {source}") for source in (A, B))
     snapshot = within(limits, second, first)
     assert effective(snapshot, A).entries == first.entries
     found = effective(snapshot, B)
     assert (found.is_over_quota, found.text, found.entries, found.document.entries) == (True, "text of red/b", (), ())
     assert [problem.code for problem in found.findings] == [code]
-    assert (found.used_entries, found.used_regions) == (5, 1)
+    assert (found.used_entries, found.used_scopes) == (5, 1)
     for host in (HOST, other):
         assert isinstance(snapshot.match(host, "/anything", "POST"), Unhealthy)
     assert snapshot.match("x.example.com", "/", "GET") is NO_MATCH
@@ -272,7 +272,7 @@ def test_a_version_has_documents_namespaces_and_counts() -> None:
 
 def test_what_is_unreadable_yields_to_others_while_its_namespace_is_over_quota() -> None:
     """A document over quota closes its hosts for everybody; one that closes an unknown host alone does not."""
-    unreadable = FailClosedRegion(B, EVERYWHERE, "x")
+    unreadable = FailClosedScope(B, EVERYWHERE, "x")
     own = PolicyDocument(B, (), (unreadable, attrs.evolve(unreadable, index=1)))
     other = document_of(exchange("/"), source=BLUE)
     snapshot = within(NamespaceLimits(fail_closed_scopes=1), own, other, document_of(deny("/q"), source=A))
@@ -280,7 +280,7 @@ def test_what_is_unreadable_yields_to_others_while_its_namespace_is_over_quota()
     assert isinstance(snapshot.match("other.example.com", "/", "GET"), Unhealthy)
     named = within(NamespaceLimits(entries=0), document_of(deny("/q"), source=A), other)
     assert isinstance(named.match(HOST, "/", "GET"), Unhealthy)
-    guessed = PolicyDocument(B, (), tuple(FailClosedRegion(B, MatchScope(HOST), "x", index, guessed=True) for index in (0, 1)))
+    guessed = PolicyDocument(B, (), tuple(FailClosedScope(B, MatchScope(HOST), "x", index, guessed=True) for index in (0, 1)))
     yielding = within(NamespaceLimits(fail_closed_scopes=1), guessed, other)
     assert effective(yielding, B).is_over_quota
     assert yielding.match(HOST, "/", "GET") == exchange("/", source=BLUE)
@@ -347,7 +347,7 @@ def test_an_entry_that_names_a_granted_host_twice_closes_it_once() -> None:
     other = document_of(exchange("/"), deny("/admin", methods=frozenset({"HEAD"})), source=BLUE)
     scopes = [MatchScope(host, "/x", GETS) for host in (HOST, "*.example.com")]
     once, twice = (
-        PolicyDocument(RED, (), tuple(FailClosedRegion(RED, scope, "invalid", 0) for scope in own)) for own in (scopes[:1], scopes)
+        PolicyDocument(RED, (), tuple(FailClosedScope(RED, scope, "invalid", 0) for scope in own)) for own in (scopes[:1], scopes)
     )
     before = with_documents(PolicySnapshot(grants=grants), other)
     after = without(with_documents(with_documents(before, once), twice), RED)

@@ -12,7 +12,19 @@ from exchanger.policy import snapshot
 from exchanger.policy.lookup import Trace, decide_at_once
 from exchanger.policy.revocation import Revocation
 from exchanger.policy.snapshot import UnreadableReach, stricter
-from tests.policy.examples import BLUE, HOST, RED, deny, document_of, exchange, region, snapshot_of, with_baseline, with_documents, without
+from tests.policy.examples import (
+    BLUE,
+    HOST,
+    RED,
+    closed_scope,
+    deny,
+    document_of,
+    exchange,
+    snapshot_of,
+    with_baseline,
+    with_documents,
+    without,
+)
 
 # Each lets less pass than those before it.
 RANKS: tuple[PolicyDecision, ...] = (
@@ -50,14 +62,14 @@ def test_versions_are_alike_on_a_host_if_they_decide_alike_there() -> None:
     wildcard = with_documents(version, document_of(deny("/", host="*.example.com"), source=BLUE))
     assert not version.is_alike_on(HOST, wildcard)
     assert version.is_alike_on("example.net", wildcard)
-    everywhere = with_documents(version, document_of(region("/", host=None), source=BLUE))
+    everywhere = with_documents(version, document_of(closed_scope("/", host=None), source=BLUE))
     assert not version.is_alike_on("example.net", everywhere)
     assert not version.is_alike_on(None, everywhere)
 
 
 def test_a_request_gets_the_stricter_decision() -> None:
     earlier = snapshot_of(deny("/"))
-    newest = attrs.evolve(snapshot_of(exchange("/", source=BLUE), region("/x", source=BLUE, index=1)), settled=earlier)
+    newest = attrs.evolve(snapshot_of(exchange("/", source=BLUE), closed_scope("/x", source=BLUE, index=1)), settled=earlier)
     assert newest.match(HOST, "/a", "GET") == deny("/")
     assert newest.match("other.example.com", "/a", "GET") is NO_MATCH
 
@@ -73,7 +85,7 @@ def test_a_version_that_is_alike_on_a_host_is_not_asked_there() -> None:
 
 
 def test_an_operators_reach_counts_in_the_settled_version() -> None:
-    earlier = snapshot_of(exchange("/"), region("/", source=BLUE, host=None))
+    earlier = snapshot_of(exchange("/"), closed_scope("/", source=BLUE, host=None))
     newest = attrs.evolve(snapshot_of(exchange("/")), settled=earlier)
     assert newest.match(HOST, "/a", "GET") == exchange("/")
     assert isinstance(newest.reaching(UnreadableReach.GLOBAL).match(HOST, "/a", "GET"), Unhealthy)

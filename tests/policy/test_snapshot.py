@@ -9,7 +9,7 @@ from exchanger.model.policy_decision import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH,
 from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
-from tests.policy.examples import BLUE, HOST, RED, deny, exchange, parsed, region, snapshot_of, with_baseline, with_documents, without
+from tests.policy.examples import BLUE, HOST, RED, closed_scope, deny, exchange, parsed, snapshot_of, with_baseline, with_documents, without
 
 ORDERS, ADMIN = exchange("/orders"), deny("/admin", index=1)
 POLICY = snapshot_of(ORDERS, ADMIN)
@@ -28,34 +28,34 @@ def test_a_malformed_authority_is_refused_whatever_the_policy() -> None:
     assert POLICY.match("user@api.example.com", "/orders", "GET") is AMBIGUOUS_AUTHORITY
 
 
-def test_regions_for_all_hosts_reach_a_malformed_authority() -> None:
-    policy = snapshot_of(region("/orders", host=None, methods=frozenset({"GET"})))
-    assert policy.match("a,b", "/orders", "GET") == Unhealthy(f"region of {RED}", RED, 0)
+def test_closed_scopes_for_all_hosts_reach_a_malformed_authority() -> None:
+    policy = snapshot_of(closed_scope("/orders", host=None, methods=frozenset({"GET"})))
+    assert policy.match("a,b", "/orders", "GET") == Unhealthy(f"fail-closed scope of {RED}", RED, 0)
     assert policy.match("a,b", "/orders", "PUT") is AMBIGUOUS_AUTHORITY
     assert policy.match("a,b", "/x", "GET") is AMBIGUOUS_AUTHORITY
-    assert policy.match("", "/orders", "GET") == Unhealthy(f"region of {RED}", RED, 0)
+    assert policy.match("", "/orders", "GET") == Unhealthy(f"fail-closed scope of {RED}", RED, 0)
     assert POLICY.match("", "/orders", "GET") is NO_MATCH
 
 
-def test_the_raw_path_is_asked_about_regions_even_when_it_is_malformed() -> None:
-    policy = snapshot_of(region("/orders"))
-    assert policy.match(HOST, "/orders#f", "GET") == Unhealthy(f"region of {RED}", RED, 0)
+def test_the_raw_path_is_looked_up_in_closed_scopes_even_when_malformed() -> None:
+    policy = snapshot_of(closed_scope("/orders"))
+    assert policy.match(HOST, "/orders#f", "GET") == Unhealthy(f"fail-closed scope of {RED}", RED, 0)
     assert policy.match(HOST, "/other#f", "GET") is AMBIGUOUS_PATH
 
 
 @pytest.mark.parametrize("path", ["/sale-50%", "/x%0Ay", "/%FF", "/#", "/" + "a;" * 9_000, "/!" * 65])
 @pytest.mark.parametrize("host", ["b.example.com", "*.b.example.com"])
-def test_a_region_of_unknown_host_refuses_nothing_where_it_does_not_apply(host: str, path: str) -> None:
-    closed = attrs.evolve(region("/b", source=BLUE, host=host), guessed=True)
+def test_a_closed_scope_of_unknown_host_refuses_nothing_outside_its_paths(host: str, path: str) -> None:
+    closed = attrs.evolve(closed_scope("/b", source=BLUE, host=host), guessed=True)
     for policy in (snapshot_of(closed), snapshot_of(closed, ORDERS)):
         assert policy.match("a.example.com", path, "GET") is NO_MATCH
         assert policy.match(host.replace("*", "x"), path, "GET") is AMBIGUOUS_PATH
 
 
 def test_an_unhealthy_reading_makes_the_request_unhealthy() -> None:
-    policy = snapshot_of(ORDERS, region("/closed", index=1))
-    assert policy.match(HOST, "/orders/../closed", "GET") == Unhealthy(f"region of {RED}", RED, 1)
-    assert policy.match(HOST, "/x/%2e%2e/orders/%2e%2e/closed", "GET") == Unhealthy(f"region of {RED}", RED, 1)
+    policy = snapshot_of(ORDERS, closed_scope("/closed", index=1))
+    assert policy.match(HOST, "/orders/../closed", "GET") == Unhealthy(f"fail-closed scope of {RED}", RED, 1)
+    assert policy.match(HOST, "/x/%2e%2e/orders/%2e%2e/closed", "GET") == Unhealthy(f"fail-closed scope of {RED}", RED, 1)
 
 
 CONNECT = frozenset({"CONNECT"})
@@ -66,8 +66,8 @@ def test_connect_has_no_path_whatever_a_gateway_states_for_it(path: str) -> None
     for policy in (POLICY, snapshot_of(deny("", methods=CONNECT)), snapshot_of(exchange("", methods=CONNECT))):
         assert policy.match(HOST, path, "CONNECT") is AMBIGUOUS_PATH
         assert policy.match("other.example.com", path, "CONNECT") is NO_MATCH
-    closed = snapshot_of(region("", methods=CONNECT), region("/orders", source=BLUE))
-    assert closed.match(HOST, path, "CONNECT") == Unhealthy(f"region of {RED}", RED, 0)
+    closed = snapshot_of(closed_scope("", methods=CONNECT), closed_scope("/orders", source=BLUE))
+    assert closed.match(HOST, path, "CONNECT") == Unhealthy(f"fail-closed scope of {RED}", RED, 0)
     assert with_baseline(POLICY, deny("")).match(HOST, path, "CONNECT") == deny("")
     assert with_baseline(POLICY, deny("/orders")).match(HOST, path, "CONNECT") is AMBIGUOUS_PATH
 
@@ -113,7 +113,7 @@ def test_a_prefix_may_reach_into_the_query() -> None:
 
 
 @pytest.mark.parametrize("theirs", ["/orders%2f", "/orders%2F1", "/%6frders", "/%6Frders/", "/orders%3F", "/orders%3Fx%3d", "/%2e/orders"])
-@pytest.mark.parametrize("claim", [deny, exchange, region])
+@pytest.mark.parametrize("claim", [deny, exchange, closed_scope])
 def test_nobodys_escapes_reach_into_requests_that_match_another_entry(theirs: str, claim: Callable[..., Claim]) -> None:
     policy = snapshot_of(ORDERS, claim(theirs, source=BLUE))
     for path in ("/orders", "/orders/1", "/orders?x=1", "/orders/~joe?x"):

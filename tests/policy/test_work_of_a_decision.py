@@ -12,7 +12,7 @@ from exchanger.policy.interpretation import Interpretation, path_interpretations
 from exchanger.policy.path import MAX_INTERPRETATIONS, MAX_ODD_PATH, MAX_QUERY, MalformedPath, read_path
 from exchanger.policy.prefix import MAX_PREFIX
 from exchanger.policy.snapshot import PolicySnapshot
-from tests.policy.examples import BLUE, HOST, RED, deny, document_of, exchange, region, snapshot_of, with_documents
+from tests.policy.examples import BLUE, HOST, RED, closed_scope, deny, document_of, exchange, snapshot_of, with_documents
 from tests.policy.work import Counted, counting
 from tests.property.strategies_policy import path_types
 
@@ -36,13 +36,13 @@ places = st.tuples(texts, path_types, st.booleans(), st.sampled_from(["deny", "P
 
 
 def claims_of(drawn: list[tuple[str, PathType, bool, str]], host: str = HOST) -> list[Claim]:
-    """Return an entry or region for each place."""
+    """Return an entry or fail-closed scope for each place."""
     claims: list[Claim] = []
     for index, (prefix, path_type, ignores_case, what) in enumerate(drawn):
         if what == "unknown host":
-            claims.append(region(prefix, index=index, host=None, case_insensitive=ignores_case))
+            claims.append(closed_scope(prefix, index=index, host=None, case_insensitive=ignores_case))
         elif what == "close":
-            claims.append(region(prefix, index=index, host=host, case_insensitive=ignores_case))
+            claims.append(closed_scope(prefix, index=index, host=host, case_insensitive=ignores_case))
         else:
             written = prefix.rstrip("/") if path_type is PathType.SEGMENT else prefix
             entry = deny(written, index=index, host=host, case_insensitive=ignores_case, path_type=path_type)
@@ -94,7 +94,7 @@ def test_prefixes_that_leave_the_way_of_a_path_cost_it_nothing(count: int, metho
         (deny("/", methods=PUT),),
         (deny("/orders", methods=PUT, path_type=PathType.SEGMENT), deny("/", index=1, methods=frozenset({"HEAD"}))),
         (deny("/orders", headers=(("x", "1"),), methods=PUT), exchange("/orders", index=1)),
-        tuple(region("/" + "a" * length, index=length, host=None, methods=PUT) for length in range(8)),
+        tuple(closed_scope("/" + "a" * length, index=length, host=None, methods=PUT) for length in range(8)),
     ],
 )
 def test_head_takes_twice_the_look_ups_of_get_at_most(claims: tuple[Claim, ...], path: str) -> None:
@@ -169,11 +169,11 @@ def test_marks_hide_the_end_of_a_path_or_segment(path_type: PathType, path: str,
     assert snapshot_of(deny("/a", path_type=path_type)).match(HOST, path, "GET") is decision
 
 
-def test_yielding_regions_count_for_head_where_they_count_for_both_decisions() -> None:
-    closed = region("/", index=9, host=None, methods=frozenset({"HEAD"}))
+def test_yielding_closed_scopes_count_for_head_where_they_count_for_both_decisions() -> None:
+    closed = closed_scope("/", index=9, host=None, methods=frozenset({"HEAD"}))
     itself, as_get = deny("/", methods=frozenset({"HEAD"})), exchange("/", source=BLUE, methods=frozenset({"GET"}))
     assert snapshot_of(itself, as_get, closed).match(HOST, "/a", "HEAD") == itself
     own = attrs.evolve(as_get, source=attrs.evolve(RED, name="another"))
     assert isinstance(snapshot_of(itself, own, closed).match(HOST, "/a", "HEAD"), Unhealthy)
     assert isinstance(snapshot_of(itself, closed).match(HOST, "/a", "HEAD"), Unhealthy)
-    assert isinstance(snapshot_of(as_get, closed, region("/", index=8, host=None, source=BLUE)).match(HOST, "/a", "HEAD"), Unhealthy)
+    assert isinstance(snapshot_of(as_get, closed, closed_scope("/", index=8, host=None, source=BLUE)).match(HOST, "/a", "HEAD"), Unhealthy)

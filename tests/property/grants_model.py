@@ -8,7 +8,7 @@ from typing import Final
 
 import attrs
 
-from exchanger.model.entry import AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType
+from exchanger.model.entry import AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, FailClosedScope, MatchScope, PathType
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import NamespaceGrant
 from tests.property.policy_model import Part, begins, hosts_above
@@ -69,9 +69,9 @@ class GrantsModel:
 
     def closing(self, claim: Claim, grants: Iterable[NamespaceGrant]) -> list[Part]:
         """Return what closes all of ``claim`` that is granted."""
-        may_mean_any = isinstance(claim, FailClosedRegion) and claim.reaches_any_host
+        may_mean_any = isinstance(claim, FailClosedScope) and claim.reaches_any_host
         return [
-            Part(FailClosedRegion(claim.source, attrs.evolve(claim.match.closed, host=host), "", claim.index, guessed=guessed), paths)
+            Part(FailClosedScope(claim.source, attrs.evolve(claim.match.closed, host=host), "", claim.index, guessed=guessed), paths)
             for host, paths in self.on_hosts(claim, grants).items()
             for guessed in [may_mean_any and host is not None]
         ]
@@ -81,7 +81,7 @@ class GrantsModel:
         own = [grant for grant in grants if grant.namespaces is not None and document.source.namespace in grant.namespaces]
         return [
             *(part for entry in document.entries for part in self.left_of(entry, own)),
-            *(part for region in document.regions for part in self.closing(region, own)),
+            *(part for closed_scope in document.closed_scopes for part in self.closing(closed_scope, own)),
         ]
 
     def left_of(self, entry: Entry, own: list[NamespaceGrant]) -> list[Part]:

@@ -17,7 +17,7 @@ from exchanger.model.entry import (
     DenyEntry,
     Entry,
     ExchangeEntry,
-    FailClosedRegion,
+    FailClosedScope,
     MatchScope,
     PathType,
     Source,
@@ -120,21 +120,21 @@ class Asked:
     fields: HeaderFields
 
 
-def scopes(rng: random.Random, prefixes: tuple[str, ...], *, of_region: bool) -> MatchScope:
+def scopes(rng: random.Random, prefixes: tuple[str, ...], *, of_closed_scope: bool) -> MatchScope:
     kind = rng.choice([PathType.PREFIX, PathType.PREFIX, PathType.SEGMENT, PathType.EXACT])
     prefix = rng.choice(prefixes)
-    if of_region and rng.random() < 0.3:
+    if of_closed_scope and rng.random() < 0.3:
         prefix, kind = "", PathType.PREFIX
     if kind is PathType.SEGMENT:
         prefix = prefix.rstrip("/")
-    host = None if of_region and rng.random() < 0.3 else rng.choice(HOSTS)
-    return MatchScope(host, prefix, rng.choice(METHODS), rng.random() < 0.2, kind, () if of_region else rng.choice(HEADERS))
+    host = None if of_closed_scope and rng.random() < 0.3 else rng.choice(HOSTS)
+    return MatchScope(host, prefix, rng.choice(METHODS), rng.random() < 0.2, kind, () if of_closed_scope else rng.choice(HEADERS))
 
 
 def document(rng: random.Random, source: Source, prefixes: tuple[str, ...] = PREFIXES) -> PolicyDocument:
     entries: list[Entry] = []
     for index in range(rng.randint(1, 4)):
-        match, what = scopes(rng, prefixes, of_region=False), rng.random()
+        match, what = scopes(rng, prefixes, of_closed_scope=False), rng.random()
         if what < 0.4:
             entries.append(DenyEntry(source, index, match))
         elif what < 0.6:
@@ -142,11 +142,11 @@ def document(rng: random.Random, source: Source, prefixes: tuple[str, ...] = PRE
         else:
             target = TokenTarget(rng.choice(["primary", "other"]), rng.choice(["r", "w"]))
             entries.append(ExchangeEntry(source, index, match, target))
-    regions: tuple[FailClosedRegion, ...] = ()
+    closed_scopes: tuple[FailClosedScope, ...] = ()
     if rng.random() < 0.3:
-        match = scopes(rng, prefixes, of_region=True)
-        regions = (FailClosedRegion(source, match, "bad", len(entries), guessed=match.host is not None and rng.random() < 0.4),)
-    return PolicyDocument(source, tuple(entries), regions)
+        match = scopes(rng, prefixes, of_closed_scope=True)
+        closed_scopes = (FailClosedScope(source, match, "bad", len(entries), guessed=match.host is not None and rng.random() < 0.4),)
+    return PolicyDocument(source, tuple(entries), closed_scopes)
 
 
 def policies(rng: random.Random, prefixes: tuple[str, ...] = PREFIXES) -> list[PolicyDocument]:
@@ -247,7 +247,7 @@ def main(seconds: float, seed: int) -> int:
                 differ += 1
                 if differ <= FEW:
                     policy, asked = found
-                    print("DIFFERS", asked, *(claim for one in policy for claim in (*one.entries, *one.regions)), sep="\n  ")
+                    print("DIFFERS", asked, *(claim for one in policy for claim in (*one.entries, *one.closed_scopes)), sep="\n  ")
     print(f"{kinds.total()} requests, {differ} differ: {dict(kinds)}")
     return min(differ, 1)
 

@@ -1,4 +1,4 @@
-"""How a request is decided, in the simplest form: a look at every entry and region, for every text that the path may have been.
+"""How a request is decided, in the simplest form: a look at every entry and fail-closed scope, for every text that the path may have been.
 
 Nothing here is shared with the service but its values, and the texts that a host, a path or a prefix may be read as, which have laws of
 their own.
@@ -11,7 +11,7 @@ from operator import itemgetter
 import attrs
 
 from exchanger.model.authority import read_authority
-from exchanger.model.entry import AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType
+from exchanger.model.entry import AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, FailClosedScope, MatchScope, PathType
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.interpretation import MAX_LOOKUPS
 from exchanger.policy.limits import NamespaceLimits
@@ -19,7 +19,7 @@ from exchanger.policy.path import MAX_INTERPRETATIONS, MalformedPath, read_path
 from exchanger.policy.prefix import prefix_spellings
 from exchanger.policy.snapshot import UnreadableReach
 
-# The answer is 500: a region covers the request, or entries tie.
+# The answer is 500: a fail-closed scope covers the request, or entries tie.
 CLOSED = "closed"
 # The answer is 400, or 500: what the path was makes a difference.
 DISPUTED = "disputed"
@@ -91,7 +91,7 @@ def certain(text: str) -> str:
 
 @attrs.frozen
 class Part:
-    """What counts of an entry or region: ``paths`` alone, ``None`` for all that it covers."""
+    """What counts of an entry or fail-closed scope: ``paths`` alone, ``None`` for all that it covers."""
 
     claim: Claim
     paths: Collection[str] | None = None
@@ -102,7 +102,7 @@ class Part:
 
     @property
     def is_apart(self) -> bool:
-        return isinstance(self.claim, FailClosedRegion) and self.claim.reaches_any_host
+        return isinstance(self.claim, FailClosedScope) and self.claim.reaches_any_host
 
     def places(self, path: str, *, decoded: bool) -> Iterator[tuple[bool, int, bool, bool]]:
         """Yield the places among those of one host, for each spelling of the prefix that covers the path; the greatest comes first."""
@@ -127,12 +127,12 @@ def decided_on(parts: list[Part], path: str, method: str, fields: Fields, *, raw
     """Return the entries of one host that come first, or the answer where there can be none."""
     places = [(part.claim, max(part.places(path, decoded=decoded), default=None)) for part in parts if names(part.match, method)]
     found = [(claim, place) for claim, place in places if place is not None]
-    if any(isinstance(claim, FailClosedRegion) for claim, _ in found):
+    if any(isinstance(claim, FailClosedScope) for claim, _ in found):
         return CLOSED
     if any(in_doubt(claim.match, fields) for claim, _ in found):
         return DISPUTED
     for _, equal in groupby(sorted(found, key=itemgetter(1), reverse=True), key=itemgetter(1)):
-        entries = [claim for claim, _ in equal if not isinstance(claim, FailClosedRegion)]
+        entries = [claim for claim, _ in equal if not isinstance(claim, FailClosedScope)]
         if not raw and any(may_have(entry.match, fields) for entry in entries):
             return DISPUTED
         entries = [entry for entry in entries if has(entry.match, fields)]
@@ -177,12 +177,12 @@ class Model:
     def unless_closed(
         self, path: str, method: str, found: list[Entry] | str, spared_by: list[list[Entry] | str], *, decoded: bool
     ) -> Answer:
-        """Return what is ``found``; a region of unknown host counts unless something in ``spared_by`` spares it."""
+        """Return what is ``found``; a fail-closed scope of unknown host counts unless something in ``spared_by`` spares it."""
         for part in self.parts:
-            region = part.claim
-            if isinstance(region, FailClosedRegion) and part.is_apart and part.match.host in self.hosts and names(part.match, method):
+            closed_scope = part.claim
+            if isinstance(closed_scope, FailClosedScope) and part.is_apart and part.match.host in self.hosts and names(part.match, method):
                 covers_path = any(True for _ in part.places(path, decoded=decoded))
-                if covers_path and all(reaches(region, one, self.reach) for one in spared_by):
+                if covers_path and all(reaches(closed_scope, one, self.reach) for one in spared_by):
                     return CLOSED
         if isinstance(found, str):
             return found
@@ -191,7 +191,7 @@ class Model:
 
 def claims_of(policy: Iterable[PolicyDocument]) -> list[Claim]:
     """Return all that is in the newest document of each source."""
-    return [claim for document in {one.source: one for one in policy}.values() for claim in (*document.entries, *document.regions)]
+    return [claim for document in {one.source: one for one in policy}.values() for claim in (*document.entries, *document.closed_scopes)]
 
 
 def parts_of(policy: Iterable[PolicyDocument]) -> list[Part]:
@@ -230,9 +230,9 @@ def strictness(one: Answer) -> int:
     return {DenyEntry: 3, ExchangeEntry: 2, AllowEntry: 1}[type(one)]
 
 
-def reaches(region: FailClosedRegion, found: list[Entry] | str, reach: UnreadableReach) -> bool:
-    """Tell whether a region of unknown host closes what is ``found`` on its own host."""
-    decided_elsewhere = len(found) == 1 and isinstance(found, list) and found[0].source.namespace != region.source.namespace
+def reaches(closed_scope: FailClosedScope, found: list[Entry] | str, reach: UnreadableReach) -> bool:
+    """Tell whether a fail-closed scope of unknown host closes what is ``found`` on its own host."""
+    decided_elsewhere = len(found) == 1 and isinstance(found, list) and found[0].source.namespace != closed_scope.source.namespace
     return reach is UnreadableReach.GLOBAL or not decided_elsewhere
 
 
@@ -267,22 +267,22 @@ def over_quota(policy: Iterable[PolicyDocument], limits: NamespaceLimits) -> lis
     left: list[PolicyDocument] = []
     latest = {one.source: one for one in policy}
     for _, own in groupby(sorted(latest.values(), key=lambda one: one.source), key=lambda one: one.source.namespace):
-        entries = regions = 0
+        entries = closed_scopes = 0
         exceeded = False
         for count, document in enumerate(own, 1):
-            entries += len({claim.index for claim in (*document.entries, *document.regions)})
-            regions += len(document.regions)
-            exceeded = exceeded or count > limits.documents or entries > limits.entries or regions > limits.fail_closed_scopes
-            is_small = not document.entries and len(document.regions) <= 1
+            entries += len({claim.index for claim in (*document.entries, *document.closed_scopes)})
+            closed_scopes += len(document.closed_scopes)
+            exceeded = exceeded or count > limits.documents or entries > limits.entries or closed_scopes > limits.fail_closed_scopes
+            is_small = not document.entries and len(document.closed_scopes) <= 1
             left.append(document if not exceeded or is_small else closing_hosts(document))
     return left
 
 
 def closing_hosts(document: PolicyDocument) -> PolicyDocument:
     """Return what closes each host that ``document`` names; it yields to others only where all that it has there does."""
-    claims = (*document.entries, *document.regions)
-    regions: list[FailClosedRegion] = []
+    claims = (*document.entries, *document.closed_scopes)
+    closed_scopes: list[FailClosedScope] = []
     for host in dict.fromkeys(claim.match.host for claim in claims):
         yields = host is not None and all(Part(claim).is_apart for claim in claims if claim.match.host == host)
-        regions.append(FailClosedRegion(document.source, MatchScope(host), "over quota", guessed=yields))
-    return PolicyDocument(document.source, regions=tuple(regions))
+        closed_scopes.append(FailClosedScope(document.source, MatchScope(host), "over quota", guessed=yields))
+    return PolicyDocument(document.source, closed_scopes=tuple(closed_scopes))

@@ -5,7 +5,7 @@ from typing import TypeAlias, TypeVar
 
 from hypothesis import strategies as st
 
-from exchanger.model.entry import AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType, Source, TokenTarget
+from exchanger.model.entry import AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedScope, MatchScope, PathType, Source, TokenTarget
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
@@ -25,7 +25,7 @@ def rarely(rare: st.SearchStrategy[T], common: st.SearchStrategy[T], one_in: int
 
 
 sources = st.builds(Source, st.sampled_from(["red", "blue"]), st.sampled_from(["one", "two"]))
-# Hosts of entries and regions, of which some are wildcards above those of requests.
+# Hosts of entries and fail-closed scopes, of which some are wildcards above those of requests.
 policy_hosts = rarely(st.sampled_from([*HOSTS[1:], "*.example", "*.a.example", "*.b.a.example"]), st.just(HOSTS[0]), one_in=3)
 hosts = rarely(st.sampled_from([*HOSTS[1:], "x.a.example", "x.b.a.example"]), st.just(HOSTS[0]), one_in=3)
 methods = st.sampled_from(METHODS)
@@ -83,19 +83,19 @@ def scopes_over(
     headers: st.SearchStrategy[tuple[tuple[str, str], ...]] = header_sets,
     methods: st.SearchStrategy[frozenset[str] | None] = method_sets,
 ) -> tuple[Scopes, Scopes]:
-    """Return scopes of entries and of regions."""
+    """Return scopes of entries and of fail-closed scopes."""
     return (
         st.builds(_scope, policy_hosts, prefixes, methods, case_insensitivity, path_types, headers),
         st.builds(_scope, st.none() | policy_hosts, st.just("") | prefixes, methods, case_insensitivity, path_types, st.just(())),
     )
 
 
-scopes, region_scopes = scopes_over(prefixes)
+scopes, fail_closed_matches = scopes_over(prefixes)
 targets = st.builds(TokenTarget, st.sampled_from(sorted(ISSUERS)), scope=st.sampled_from(["r", "w"]))
 metadata = rarely(st.sampled_from(["https://a.example/1", "https://a.example/2"]), st.just(""), one_in=3)
 
 
-# Whether the host of a region is what its namespace is granted, and not what its author wrote.
+# Whether the host of a fail-closed scope is what its namespace is granted, and not what its author wrote.
 guesses = rarely(st.just(value=True), st.just(value=False), one_in=3)
 
 
@@ -104,11 +104,11 @@ def documents(
     draw: st.DrawFn,
     of: st.SearchStrategy[Source] = sources,
     max_entries: int = 4,
-    max_regions: int = 1,
+    max_closed_scopes: int = 1,
     scopes: Scopes = scopes,
-    region_scopes: Scopes = region_scopes,
+    fail_closed_matches: Scopes = fail_closed_matches,
 ) -> PolicyDocument:
-    """Draw a document: entries first, then regions, with indices in this order."""
+    """Draw a document: entries first, then fail-closed scopes, with indices in this order."""
     source = draw(of)
     entries: list[Entry] = []
     pairs = st.tuples(scopes, st.sampled_from(["deny", "allow"]) | targets)
@@ -117,15 +117,15 @@ def documents(
             entries.append(ExchangeEntry(source, index, scope, does, draw(metadata)))
         else:
             entries.append(AllowEntry(source, index, scope) if does == "allow" else DenyEntry(source, index, scope))
-    regions = tuple(
-        FailClosedRegion(source, scope, f"{source} {index}", index, guessed=scope.host is not None and draw(guesses))
-        for index, scope in enumerate(draw(st.lists(region_scopes, max_size=max_regions)), start=len(entries))
+    closed_scopes = tuple(
+        FailClosedScope(source, scope, f"{source} {index}", index, guessed=scope.host is not None and draw(guesses))
+        for index, scope in enumerate(draw(st.lists(fail_closed_matches, max_size=max_closed_scopes)), start=len(entries))
     )
-    return PolicyDocument(source, tuple(entries), regions)
+    return PolicyDocument(source, tuple(entries), closed_scopes)
 
 
-# Regions close so much that most documents should have none.
-policies = st.lists(rarely(documents(), documents(max_regions=0), one_in=8), max_size=3)
+# Fail-closed scopes close so much that most documents should have none.
+policies = st.lists(rarely(documents(), documents(max_closed_scopes=0), one_in=8), max_size=3)
 
 
 def snapshot_of(
@@ -155,7 +155,7 @@ def contents_of(snapshot: PolicySnapshot) -> object:
                 one.limits,
                 one.enforced,
                 one.used_entries,
-                one.used_regions,
+                one.used_scopes,
                 (one.expansion.route_count, dict(one.expansion.closed), dict(one.expansion.documents)),
                 dict(one.over_quota),
                 one.over_depth,

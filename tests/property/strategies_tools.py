@@ -19,6 +19,7 @@ from tests.policy.examples import EVERYTHING_GRANTED
 from tests.property.policy_model import METHODS
 from tests.property.strategies_policy import (
     ISSUERS,
+    fail_closed_matches,
     header_fields,
     hosts,
     odd_paths,
@@ -29,7 +30,6 @@ from tests.property.strategies_policy import (
     queries,
     rarely,
     reaches,
-    region_scopes,
 )
 
 
@@ -57,7 +57,7 @@ def policy_of(
 
 
 baselines = rarely(
-    st.lists(region_scopes, min_size=1, max_size=2).map(
+    st.lists(fail_closed_matches, min_size=1, max_size=2).map(
         lambda scopes: tuple(DenyEntry(BASELINE, at, scope) for at, scope in enumerate(scopes))
     ),
     st.just(()),

@@ -172,7 +172,7 @@ def exact(part: Part) -> str:
 
 
 @settings(max_examples=examples(300))
-@given(parts(), st.data(), st.lists(documents(max_regions=0), min_size=1, max_size=3))
+@given(parts(), st.data(), st.lists(documents(max_closed_scopes=0), min_size=1, max_size=3))
 def test_bytes_decide_or_nothing_does(truth: tuple[Part, Part, Part], data: st.DataObject, policy: list[PolicyDocument]) -> None:
     question = data.draw(questions(truth))
     path, host, method = truth
@@ -339,7 +339,7 @@ def equal_questions(draw: st.DrawFn) -> tuple[Asked, ProcessingRequest]:
 
 @settings(max_examples=examples(300))  # the reasons that need a match, a token and an issuer have to turn up
 @given(
-    st.lists(rarely(documents(), documents(max_regions=0), one_in=8), min_size=1, max_size=3),
+    st.lists(rarely(documents(), documents(max_closed_scopes=0), one_in=8), min_size=1, max_size=3),
     equal_questions(),
     outcomes,
     st.booleans(),

@@ -60,7 +60,7 @@ targets = st.sampled_from(["*", "a.example:443", "b.example:443", "http://a.exam
 
 @settings(max_examples=examples(300))  # the reasons that need a match, a token and an issuer have to turn up
 @given(
-    st.lists(rarely(documents(), documents(max_regions=0), one_in=8), min_size=1, max_size=3),
+    st.lists(rarely(documents(), documents(max_closed_scopes=0), one_in=8), min_size=1, max_size=3),
     st.sampled_from(DIALECTS),
     st.builds(attrs.evolve, requests, path=requests.map(lambda asked: asked.path) | targets),
     outcomes,

@@ -9,7 +9,7 @@ from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from exchanger.model.authority import read_authority
-from exchanger.model.entry import BASELINE, DenyEntry, Entry, FailClosedRegion, MatchScope, PathType, Source
+from exchanger.model.entry import BASELINE, DenyEntry, Entry, FailClosedScope, MatchScope, PathType, Source
 from exchanger.model.policy_decision import Unhealthy
 from exchanger.model.request import HeaderFields
 from exchanger.model.selector import parse_selector
@@ -58,11 +58,11 @@ def check_standings(found: Explanation) -> None:
         assert not tied
     elif isinstance(found.decision, Unhealthy):
         assert not won
-        assert all(isinstance(claim, FailClosedRegion) for claim in blocks)
+        assert all(isinstance(claim, FailClosedScope) for claim in blocks)
         assert found.decision.source is None or (found.decision.source, found.decision.index) in {(one.source, one.index) for one in blocks}
         if found.decision == CONFLICT:
             assert len(tied) > 1
-            assert not any(isinstance(claim, FailClosedRegion) for claim in tied)
+            assert not any(isinstance(claim, FailClosedScope) for claim in tied)
         else:
             assert blocks
             assert not tied
@@ -80,17 +80,17 @@ CLOSED_TWICE_FOR_HEAD = PolicyDocument(
     ONE,
     (),
     tuple(
-        FailClosedRegion(ONE, MatchScope("a.example", "/", methods), "bad", index)
+        FailClosedScope(ONE, MatchScope("a.example", "/", methods), "bad", index)
         for index, methods in enumerate((None, frozenset({"HEAD"})))
     ),
 )
 
 
-# A region that yields to other namespaces has the place of an entry of its own.
+# A fail-closed scope that yields to other namespaces has the place of an entry of its own.
 CLOSED_BESIDE = PolicyDocument(
     ONE,
     (DenyEntry(ONE, 0, MatchScope("a.example", "/")),),
-    (FailClosedRegion(ONE, MatchScope("a.example", "/"), "bad", 1, guessed=True),),
+    (FailClosedScope(ONE, MatchScope("a.example", "/"), "bad", 1, guessed=True),),
 )
 
 
@@ -213,9 +213,9 @@ def test_what_grants_leave_is_explained_as_it_was_written(
     event(type(found.decision).__name__)
     assert found.decision == snapshot.match(host, path, method, raw=raw, headers=headers)
     check_standings(found)
-    shown = [one.claim for one in found.candidates if not isinstance(one.claim, FailClosedRegion)]
+    shown = [one.claim for one in found.candidates if not isinstance(one.claim, FailClosedScope)]
     assert len(shown) == len(set(shown))
-    assert set(shown) <= {claim for claim in claims_of(policy) if not isinstance(claim, FailClosedRegion)}
+    assert set(shown) <= {claim for claim in claims_of(policy) if not isinstance(claim, FailClosedScope)}
 
 
 ON_ALL = DenyEntry(Source("red", "one"), 0, MatchScope("*.example", "/a"))
@@ -242,7 +242,7 @@ WHOLE_BELOW = Grants(
 
 @example(PolicyDocument(ON_ALL.source, (ON_ALL,)), NESTED, "x.a.example", "/a/b", "GET", [])
 @example(PolicyDocument(ON_ALL.source, (ON_ALL,)), WHOLE_BELOW, "x.a.example", "/a/b", "GET", [])
-@given(documents(max_regions=0), some_grants, hosts, plain_paths, methods, header_fields)
+@given(documents(max_closed_scopes=0), some_grants, hosts, plain_paths, methods, header_fields)
 def test_what_grants_leave_of_one_entry_conflicts_with_nothing(
     document: PolicyDocument, grants: Grants, host: str, path: str, method: str, fields: Fields
 ) -> None:
@@ -260,7 +260,7 @@ def test_what_grants_leave_of_one_entry_conflicts_with_nothing(
 def test_a_conflict_under_grants_names_two_entries_and_is_known_beforehand(
     policy: list[PolicyDocument], grants: Grants, host: str, path: str, method: str, fields: Fields
 ) -> None:
-    policy = [*policy, *(attrs.evolve(one, source=Source("red", "two"), regions=(), entries=moved(one)) for one in policy[:1])]
+    policy = [*policy, *(attrs.evolve(one, source=Source("red", "two"), closed_scopes=(), entries=moved(one)) for one in policy[:1])]
     snapshot, headers = restricted(policy, grants), HeaderFields(tuple(fields), raw=True)
 
     found = contenders(snapshot, host, path, method, raw=True, headers=headers)
@@ -297,7 +297,7 @@ def test_an_explanation_is_of_the_version_that_decides(
 
 @given(policies, hosts, plain_paths, queries, methods)
 def test_a_conflict_can_be_told_and_names_two_that_tie(policy: list[PolicyDocument], host: str, path: str, query: str, method: str) -> None:
-    policy = [attrs.evolve(document, regions=()) for document in policy]
+    policy = [attrs.evolve(document, closed_scopes=()) for document in policy]
     snapshot = snapshot_of(policy)
     model = Model(parts_of(policy), list(hosts_above(host)), snapshot.reach, [])
     names = model.hosts
@@ -323,12 +323,12 @@ def are_rivals(one: MatchScope, other: MatchScope) -> bool:
     return bool(same and meets and prefixes[0] == prefixes[1])
 
 
-some_policies = st.lists(documents(max_regions=0, max_entries=6), max_size=4)
+some_policies = st.lists(documents(max_closed_scopes=0, max_entries=6), max_size=4)
 
 
 @given(some_policies)
 def test_conflicts_are_what_a_scan_of_all_entries_says(policy: list[PolicyDocument]) -> None:
-    snapshot, entries = snapshot_of(policy), [claim for claim in claims_of(policy) if not isinstance(claim, FailClosedRegion)]
+    snapshot, entries = snapshot_of(policy), [claim for claim in claims_of(policy) if not isinstance(claim, FailClosedScope)]
     in_conflict = set[Source]()
 
     for entry in entries:

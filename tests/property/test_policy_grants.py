@@ -18,7 +18,7 @@ from exchanger.model.entry import (
     DenyEntry,
     Entry,
     ExchangeEntry,
-    FailClosedRegion,
+    FailClosedScope,
     MatchScope,
     PathType,
     Source,
@@ -65,8 +65,8 @@ TEAM, OTHER = Source("team", "p"), Source("other", "p")
 
 prefixes = st.sampled_from(PREFIXES)
 no_headers = st.just(())
-scopes, region_scopes = scopes_over(prefixes, no_headers)
-policies = st.lists(documents(scopes=scopes, region_scopes=region_scopes, max_regions=1), max_size=3)
+scopes, fail_closed_matches = scopes_over(prefixes, no_headers)
+policies = st.lists(documents(scopes=scopes, fail_closed_matches=fail_closed_matches, max_closed_scopes=1), max_size=3)
 grants_of_one = st.builds(
     NamespaceGrant,
     st.frozensets(st.sampled_from(["red", "blue"]), min_size=1),
@@ -131,7 +131,7 @@ def test_a_namespace_changes_no_decision_outside_its_hosts(
     policy: Policy, grants: Grants, reach: UnreadableReach, host: str, path: str, method: str, unreadable: bool
 ) -> None:
     if unreadable:
-        policy = [*policy, PolicyDocument(BROKEN, regions=(FailClosedRegion(BROKEN, EVERYWHERE, ""),))]
+        policy = [*policy, PolicyDocument(BROKEN, closed_scopes=(FailClosedScope(BROKEN, EVERYWHERE, ""),))]
     others = [document for document in policy if document.source.namespace != "red"]
 
     if not any(is_on(host, pattern) for grant in own_grants(grants) for pattern in grant.hosts):
@@ -158,11 +158,11 @@ def test_failing_closed_on_many_hosts_closes_only_what_is_granted(
 def test_documents_that_fail_closed_on_many_hosts_have_the_routes_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(expansion, "MAX_EXPANDED", 300)
     grants = Grants((NamespaceGrant(frozenset({"red"}), None, tuple(f"h{number}.example" for number in range(200))),))
-    unknown = tuple(FailClosedRegion(RED, MatchScope(None, f"/{index}"), "", index) for index in range(20))
+    unknown = tuple(FailClosedScope(RED, MatchScope(None, f"/{index}"), "", index) for index in range(20))
     sources = [Source("red", f"p{number}") for number in range(20)]
-    broken = [PolicyDocument(source, regions=(FailClosedRegion(source, EVERYWHERE, "unreadable"),)) for source in sources]
+    broken = [PolicyDocument(source, closed_scopes=(FailClosedScope(source, EVERYWHERE, "unreadable"),)) for source in sources]
     below = [PolicyDocument(BLUE_IN_RED, (DenyEntry(BLUE_IN_RED, 0, MatchScope("*.example", "/x")),))]
-    for policy, count in ((broken[:1], 200), (broken, 200), ([PolicyDocument(RED, regions=unknown)], 200), (below, 200)):
+    for policy, count in ((broken[:1], 200), (broken, 200), ([PolicyDocument(RED, closed_scopes=unknown)], 200), (below, 200)):
         snapshot = snapshot_of(policy, grants=grants)
         assert len(list(snapshot.hosts.routes())) == count
         assert isinstance(snapshot.match("h7.example", "/x", "GET"), Unhealthy)
@@ -176,15 +176,15 @@ def test_an_edit_beside_hosts_that_fail_closed_rebuilds_no_other_route(monkeypat
     monkeypatch.setattr(expansion, "MAX_EXPANDED", 30)
     grants = Grants((NamespaceGrant(frozenset({"red"}), None, tuple(f"h{number}.example" for number in range(20))),))
     sources = [Source("red", f"p{number}") for number in range(4)]
-    broken = [PolicyDocument(source, regions=(FailClosedRegion(source, EVERYWHERE, "unreadable"),)) for source in sources]
+    broken = [PolicyDocument(source, closed_scopes=(FailClosedScope(source, EVERYWHERE, "unreadable"),)) for source in sources]
     snapshot = snapshot_of(broken, grants=grants)
 
-    wildcard = FailClosedRegion(sources[0], MatchScope("*.example"), "as much as before", guessed=True)
+    wildcard = FailClosedScope(sources[0], MatchScope("*.example"), "as much as before", guessed=True)
     for source in (sources[0], sources[3]):
         for changed in (
-            snapshot.changed({source: PolicyDocument(source, regions=(FailClosedRegion(source, EVERYWHERE, "still unreadable"),))}),
+            snapshot.changed({source: PolicyDocument(source, closed_scopes=(FailClosedScope(source, EVERYWHERE, "still unreadable"),))}),
             snapshot.changed({source: PolicyDocument(source, (DenyEntry(source, 0, MatchScope("h1.example", "/x")),))}),
-            snapshot.changed({source: PolicyDocument(source, regions=(attrs.evolve(wildcard, source=source),))}),
+            snapshot.changed({source: PolicyDocument(source, closed_scopes=(attrs.evolve(wildcard, source=source),))}),
             snapshot.changed({source: None}),
         ):
             differ = {host for host, there in changed.hosts.by_name.items() if there is not snapshot.hosts.by_name[host]}
@@ -196,7 +196,7 @@ BY_HEADER = (("x-a", "1"),)
 ON_ONE_HOST = Grants((NamespaceGrant(frozenset({"red"}), None, ("a.example",), ("/a",), issuers=("*",), scopes=("*",)),))
 ON_TWO_HOSTS, ON_THREE = (Grants((may("red", "a.example", "x.a.example", *more),)) for more in ((), ("b.example",)))
 TARGET = TokenTarget("primary", scope="r")
-with_headers, regions_beside = scopes_over(prefixes, header_sets)
+with_headers, closed_scopes_beside = scopes_over(prefixes, header_sets)
 
 
 def of_red(*entries: Entry) -> PolicyDocument:
@@ -223,7 +223,7 @@ def of_red(*entries: Entry) -> PolicyDocument:
     list(BY_HEADER),
 )
 @given(
-    documents(st.just(ONE_OF_RED), scopes=with_headers, region_scopes=regions_beside),
+    documents(st.just(ONE_OF_RED), scopes=with_headers, fail_closed_matches=closed_scopes_beside),
     all_grants,
     st.sampled_from(HOSTS),
     requested_paths,
@@ -254,7 +254,7 @@ def test_what_grants_refuse_counts_towards_the_quota(policy: Policy, grants: Gra
     free, restricted = snapshot_of(policy), snapshot_of(policy, grants=grants)
     for name, namespace in free.namespaces.items():
         there = restricted.namespaces[name]
-        assert (there.used_entries, there.used_regions) == (namespace.used_entries, namespace.used_regions)
+        assert (there.used_entries, there.used_scopes) == (namespace.used_entries, namespace.used_scopes)
 
 
 @given(policies, st.sampled_from(HOSTS), st.sampled_from(PATHS))
@@ -269,7 +269,7 @@ def test_without_grants_nothing_changes_but_what_lets_pass(policy: Policy, host:
 @given(policies, all_grants)
 def test_grants_that_only_report_restrict_nothing_but_what_lets_pass(policy: Policy, grants: Grants) -> None:
     allowance = grants.allowance("red", ())
-    for claim in (claim for one in policy for claim in (*one.entries, *one.regions)):
+    for claim in (claim for one in policy for claim in (*one.entries, *one.closed_scopes)):
         left = routes_of(claim, [allowance], enforced=False)
         assert left == ((Route(claim),) if not isinstance(claim, AllowEntry) else routes_of(claim, [allowance]))
 
@@ -294,10 +294,12 @@ def test_no_reading_passes_the_baseline(
 # Law: authors learn what becomes of each entry: it counts, it fails closed, or it has no effect.
 
 
-@given(documents(st.just(ONE_OF_RED), scopes=scopes, region_scopes=region_scopes), all_grants, st.booleans())
+@given(documents(st.just(ONE_OF_RED), scopes=scopes, fail_closed_matches=fail_closed_matches), all_grants, st.booleans())
 def test_authors_learn_what_grants_leave_of_each_entry(written: PolicyDocument, grants: Grants, enforced: bool) -> None:
     # The model looks at paths of requests, of which none is empty.
-    assume(not any(one.match.path_type is PathType.EXACT and not one.match.path_prefix for one in (*written.entries, *written.regions)))
+    assume(
+        not any(one.match.path_type is PathType.EXACT and not one.match.path_prefix for one in (*written.entries, *written.closed_scopes))
+    )
     own, document = own_grants(grants), snapshot_of([written], grants=attrs.evolve(grants, enforced=enforced)).document(ONE_OF_RED)
 
     assert document is not None
@@ -307,19 +309,19 @@ def test_authors_learn_what_grants_leave_of_each_entry(written: PolicyDocument, 
         left, is_enforced = MODEL.left_of(entry, own), enforced or isinstance(entry, AllowEntry)
         is_covered = any(MODEL.covers(grant, entry.match) or begins_segments(entry, grant) for grant in own)
         closing = (NOT_GRANTED if is_covered else PARTLY_OUTSIDE_GRANTS).name
-        if left and not any(isinstance(part.claim, FailClosedRegion) for part in left):
+        if left and not any(isinstance(part.claim, FailClosedScope) for part in left):
             counting.append(entry)
         elif is_enforced and left:
             invalid[entry.index] = closing
         else:
             without[entry.index] = closing if left else OUTSIDE_GRANTS.name
             counting += [] if is_enforced else [entry]
-    outside = {region.index for region in written.regions if enforced and not MODEL.closing(region, own)}
+    outside = {closed_scope.index for closed_scope in written.closed_scopes if enforced and not MODEL.closing(closed_scope, own)}
     event(f"{len(counting)} count, {len(invalid)} fail closed, {len(without)} without effect")
     assert document.entries == tuple(counting)
     assert {one.index: one.code.name for one in document.refused} == {**without, **dict.fromkeys(outside, OUTSIDE_GRANTS.name)}
-    found = {region.index: region.code for region in document.problems}
-    assert found == {**invalid, **{region.index: "" for region in written.regions if region.index not in outside}}
+    found = {closed_scope.index: closed_scope.code for closed_scope in document.problems}
+    assert found == {**invalid, **{closed_scope.index: "" for closed_scope in written.closed_scopes if closed_scope.index not in outside}}
 
 
 def begins_segments(entry: Entry, grant: NamespaceGrant) -> bool:
@@ -333,7 +335,7 @@ def begins_segments(entry: Entry, grant: NamespaceGrant) -> bool:
 
 @example(of_red(DenyEntry(ONE_OF_RED, 0, MatchScope("*.example"))), ON_TWO_HOSTS, ON_THREE, "a.example", "/a", "GET", 1)
 @given(
-    documents(st.just(ONE_OF_RED), scopes=with_headers, region_scopes=regions_beside),
+    documents(st.just(ONE_OF_RED), scopes=with_headers, fail_closed_matches=closed_scopes_beside),
     all_grants,
     all_grants,
     st.sampled_from(HOSTS),
@@ -448,14 +450,14 @@ def is_inside(path: str, path_prefixes: tuple[str, ...]) -> bool:
 
 def written_by(source: Source, scopes: tuple[MatchScope, ...], does: list[str]) -> PolicyDocument:
     entries: list[DenyEntry | ExchangeEntry] = []
-    regions: list[FailClosedRegion] = []
+    closed_scopes: list[FailClosedScope] = []
     for index, (scope, what) in enumerate(zip(scopes, does, strict=False)):
-        if what == "region":
-            regions.append(FailClosedRegion(source, scope, "", index))
+        if what == "closed_scope":
+            closed_scopes.append(FailClosedScope(source, scope, "", index))
         else:
             entry = exchange("/", index=index) if what == "exchange" else deny("/", index=index)
             entries.append(attrs.evolve(entry, source=source, match=scope))
-    return PolicyDocument(source, tuple(entries), tuple(regions))
+    return PolicyDocument(source, tuple(entries), tuple(closed_scopes))
 
 
 def place(granted: str, prefix: str, path: str, path_type: PathType = PathType.PREFIX, *, ignores_case: bool = False) -> Places:
@@ -465,12 +467,12 @@ def place(granted: str, prefix: str, path: str, path_type: PathType = PathType.P
 @example(drawn=place("/b", "/b%2Fx", "/b/x", ignores_case=True), what="deny", raw=True, denies=True)
 @example(drawn=place("/b%2Fx", "/b/x", "/b%2Fx/y", PathType.SEGMENT), what="deny", raw=True, denies=True)
 @example(drawn=place("/é", "/%C3%A9", "/é", ignores_case=True), what="deny", raw=True, denies=True)
-@example(drawn=place("/%C3%A9", "/é", "/%C3%A9/x", ignores_case=True), what="region", raw=True, denies=True)
+@example(drawn=place("/%C3%A9", "/é", "/%C3%A9/x", ignores_case=True), what="closed_scope", raw=True, denies=True)
 @example(drawn=(("/a", "/ab"), (MatchScope(HOST, "/a"),), "/ab/c"), what="deny", raw=True, denies=True)
 @example(drawn=(("/a", "/ab"), (MatchScope(HOST, "/a"),), "/ab/c"), what="deny", raw=True, denies=False)
 @example(drawn=place("/b", "/b%3Fx", "/b?x"), what="deny", raw=True, denies=True)
-@example(drawn=place("/b", "/b%252Fx", "/b%252Fx"), what="region", raw=True, denies=True)
-@given(places(), st.sampled_from(["deny", "region"]), st.booleans(), st.booleans())
+@example(drawn=place("/b", "/b%252Fx", "/b%252Fx"), what="closed_scope", raw=True, denies=True)
+@given(places(), st.sampled_from(["deny", "closed_scope"]), st.booleans(), st.booleans())
 def test_what_an_entry_closes_inside_the_grants_stays_closed_in_every_spelling(drawn: Places, what: str, raw: bool, denies: bool) -> None:
     granted, scopes, path = drawn
     written = written_by(RED, scopes[:1], [what])
@@ -487,8 +489,10 @@ def test_what_an_entry_closes_inside_the_grants_stays_closed_in_every_spelling(d
         assert in_doubt or refused(found)
 
 
-@example(drawn=(("/a%2Fb",), (MatchScope(HOST, "/a/b/c"), MatchScope(HOST)), "/a/b/c"), does=["region"], what="exchange")
-@given(places(), st.lists(st.sampled_from(["exchange", "deny", "region"]), min_size=3, max_size=3), st.sampled_from(["exchange", "deny"]))
+@example(drawn=(("/a%2Fb",), (MatchScope(HOST, "/a/b/c"), MatchScope(HOST)), "/a/b/c"), does=["closed_scope"], what="exchange")
+@given(
+    places(), st.lists(st.sampled_from(["exchange", "deny", "closed_scope"]), min_size=3, max_size=3), st.sampled_from(["exchange", "deny"])
+)
 def test_grants_let_nothing_pass_that_is_closed_without_them(drawn: Places, does: list[str], what: str) -> None:
     granted, scopes, path = drawn
     written, other = written_by(RED, scopes[1:], does), written_by(BLUE, scopes[:1], [what])
@@ -510,7 +514,7 @@ def test_grants_let_nothing_pass_that_is_closed_without_them(drawn: Places, does
 )
 @given(
     places(),
-    st.lists(st.sampled_from(["exchange", "deny", "region"]), min_size=3, max_size=3),
+    st.lists(st.sampled_from(["exchange", "deny", "closed_scope"]), min_size=3, max_size=3),
     st.lists(st.booleans(), min_size=3, max_size=3),
 )
 def test_the_entries_of_a_namespace_keep_their_order_inside_the_grants(drawn: Places, does: list[str], named: list[bool]) -> None:
@@ -539,7 +543,7 @@ def test_more_granted_prefixes_never_allow_less(drawn: Places, what: str, more: 
     granted, scopes, path = drawn
     written = written_by(RED, scopes[:1], [what])
     policy, wider = left_of(granting(*granted), written), left_of(granting(*granted, *more), written)
-    counts, still = (any(not isinstance(route.effect, FailClosedRegion) for route in one.hosts.routes()) for one in (policy, wider))
+    counts, still = (any(not isinstance(route.effect, FailClosedScope) for route in one.hosts.routes()) for one in (policy, wider))
     assert still or not counts
     # Nor does it matter how many others there are.
     crowded = left_of(granting(*granted, *(f"/other{number}" for number in range(20))), written)

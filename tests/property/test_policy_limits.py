@@ -160,7 +160,7 @@ def test_what_is_kept_is_bounded(crowd: dict[str, str], limits: NamespaceLimits,
     assert sum(len(document.document.entries) for document in within) <= limits.entries
     assert all(document.document.entries == () for document in documents if document.is_over_quota)
     hosts = {"a.test", "b.test", "*.test", "other.example", None}
-    assert all(len(document.document.regions) <= len(hosts) for document in documents if document.is_over_quota)
+    assert all(len(document.document.closed_scopes) <= len(hosts) for document in documents if document.is_over_quota)
 
 
 @settings(max_examples=examples(150), deadline=None)

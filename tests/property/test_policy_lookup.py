@@ -14,7 +14,7 @@ from exchanger.model.entry import (
     AllowEntry,
     Claim,
     DenyEntry,
-    FailClosedRegion,
+    FailClosedScope,
     MatchScope,
     PathType,
     Source,
@@ -35,6 +35,7 @@ from tests.property.policy_model import begins, claims_of, hosts_above
 from tests.property.policy_model import covers as is_covered
 from tests.property.strategies_policy import (
     documents,
+    fail_closed_matches,
     header_fields,
     hosts,
     methods,
@@ -42,7 +43,6 @@ from tests.property.strategies_policy import (
     plain_paths,
     policies,
     reaches,
-    region_scopes,
     scopes,
     sources,
 )
@@ -179,7 +179,7 @@ def test_an_edit_at_known_prefixes_shares_the_links() -> None:
 # Laws of scopes.
 
 
-@given(scopes | region_scopes, scopes | region_scopes, hosts, plain_paths, methods)
+@given(scopes | fail_closed_matches, scopes | fail_closed_matches, hosts, plain_paths, methods)
 def test_a_scope_that_covers_another_has_all_its_requests(one: MatchScope, other: MatchScope, host: str, path: str, method: str) -> None:
     is_on = (other.host is None or other.host in hosts_above(host)) and is_covered(other, path, method)
     event(f"covers {covers(one, other)}, in the other {is_on}")
@@ -276,7 +276,7 @@ def test_shared_rules_decide_as_if_each_method_had_its_own(
     for index, (what, allowed, headers) in enumerate(drawn):
         source, match = Source(f"ns{index % 3}", "p"), MatchScope("h", "/x", allowed)
         if what in {"close", "yield"}:
-            claims.append(FailClosedRegion(source, match, "bad", index, guessed=what == "yield"))
+            claims.append(FailClosedScope(source, match, "bad", index, guessed=what == "yield"))
         else:
             claims.append((DenyEntry if what == "deny" else AllowEntry)(source, index, attrs.evolve(match, headers=headers)))
     own = [claim for claim in claims if claim.match.methods is None or method in claim.match.methods]

@@ -1,4 +1,4 @@
-"""Laws of look-ups: which entry or region decides, in every spelling of a path and in every version of the policy."""
+"""Laws of look-ups: which entry or fail-closed scope decides, in every spelling of a path and in every version of the policy."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from exchanger.model.entry import (
     AllowEntry,
     DenyEntry,
     ExchangeEntry,
-    FailClosedRegion,
+    FailClosedScope,
     MatchScope,
     Source,
     TokenTarget,
@@ -20,7 +20,7 @@ from exchanger.model.request import HeaderFields
 from exchanger.policy.documents.document import PolicyDocument
 from exchanger.policy.path import MAX_INTERPRETATIONS, MalformedPath, interpretations_of, is_plain_with_query, read_path
 from exchanger.policy.snapshot import PolicySnapshot, UnreadableReach
-from exchanger.policy.table import CONFLICT, SEVERAL_REGIONS
+from exchanger.policy.table import CONFLICT, SEVERAL_CLOSED_SCOPES
 from tests.property.policy_fuzz import said
 from tests.property.policy_model import (
     CLOSED,
@@ -59,7 +59,7 @@ from tests.property.strategies_policy import (
     targets,
 )
 
-# Law: a match is what a look at every entry and region says, for every text that the path may have been.
+# Law: a match is what a look at every entry and fail-closed scope says, for every text that the path may have been.
 #
 # "Host equal; pathPrefix is a plain string prefix; the longest matching prefix among entries whose methods match wins; two winners of equal
 # length make that request unhealthy. An unhealthy area wins over any healthy entry inside it", but one of unknown host closes only what no
@@ -88,9 +88,9 @@ get_and_head = st.none() | st.sampled_from([frozenset({"GET"}), frozenset({"HEAD
 def policies_over(
     prefixes: st.SearchStrategy[str], methods: st.SearchStrategy[frozenset[str] | None] | None = None
 ) -> st.SearchStrategy[list[PolicyDocument]]:
-    scopes, regions = scopes_over(prefixes) if methods is None else scopes_over(prefixes, methods=methods)
-    healthy = documents(max_regions=0, scopes=scopes)
-    return st.lists(rarely(documents(scopes=scopes, region_scopes=regions), healthy, one_in=8), max_size=3)
+    scopes, closed_scopes = scopes_over(prefixes) if methods is None else scopes_over(prefixes, methods=methods)
+    healthy = documents(max_closed_scopes=0, scopes=scopes)
+    return st.lists(rarely(documents(scopes=scopes, fail_closed_matches=closed_scopes), healthy, one_in=8), max_size=3)
 
 
 def policy_over(*allowed: str, denied: str) -> list[PolicyDocument]:
@@ -102,7 +102,7 @@ def policy_over(*allowed: str, denied: str) -> list[PolicyDocument]:
 
 GET = frozenset({"GET"})
 CLOSED_FOR_GET = PolicyDocument(
-    ONE, (AllowEntry(ONE, 0, MatchScope("a.example", "/a")),), (FailClosedRegion(ONE, MatchScope("a.example", "/a", GET), "bad", 1),)
+    ONE, (AllowEntry(ONE, 0, MatchScope("a.example", "/a")),), (FailClosedScope(ONE, MatchScope("a.example", "/a", GET), "bad", 1),)
 )
 
 
@@ -118,9 +118,9 @@ def test_a_match_is_what_a_linear_scan_says(
     assert said(outcome) == answer(parts_of(policy), reach, host, path + query, method, fields)
     if isinstance(outcome, Unhealthy) and outcome is not CONFLICT:
         on, asked = {None, *hosts_above(host)}, {method, "GET"} if method == "HEAD" else {method}
-        closing = [claim for claim in claims_of(policy) if isinstance(claim, FailClosedRegion) and claim.match.host in on]
+        closing = [claim for claim in claims_of(policy) if isinstance(claim, FailClosedScope) and claim.match.host in on]
         here = [(one.source, one.index) for one in closing if any(covers(one.match, path + query, each) for each in asked)]
-        assert (outcome.source, outcome.index) in here or (outcome is SEVERAL_REGIONS and len(here) > 1)
+        assert (outcome.source, outcome.index) in here or (outcome is SEVERAL_CLOSED_SCOPES and len(here) > 1)
 
 
 GETS = ExchangeEntry(ONE, 0, MatchScope("a.example", "/a", GET), TokenTarget("primary", "r"))
@@ -210,7 +210,7 @@ def test_a_mark_that_makes_no_difference_refuses_nothing(
 masked_values = st.text("a!éя", max_size=3)
 header_scopes, _ = scopes_over(st.sampled_from(["/", "/a"]), st.just(()) | masked_values.map(lambda value: (("x-a", value),)))
 # Three entries: four with headers may exceed the quota of their namespace, and fail closed.
-policies_with_headers = st.lists(documents(max_entries=1, max_regions=0, scopes=header_scopes), max_size=3)
+policies_with_headers = st.lists(documents(max_entries=1, max_closed_scopes=0, scopes=header_scopes), max_size=3)
 
 
 @example([PolicyDocument(ONE, (DenyEntry(ONE, 0, MatchScope("a.example", "/", headers=(("x-a", "é"),))),))], "a.example", "!", "GET")
@@ -246,17 +246,17 @@ elsewhere = st.builds(MatchScope, st.just("b.example"), prefixes, method_sets, s
 
 @st.composite
 def strangers(draw: st.DrawFn) -> PolicyDocument:
-    """Draw a document of another team that does not name the host: entries for another one, and regions that may be meant for any."""
+    """Draw a document of another team without the host: entries for a different one, and fail-closed scopes that may be for any."""
     entries = [
         DenyEntry(B, index, area) if target is None else ExchangeEntry(B, index, area, target)
         for index, (area, target) in enumerate(draw(st.lists(st.tuples(elsewhere, st.none() | targets), max_size=2)))
     ]
     areas = draw(st.lists(unknown | elsewhere, max_size=2))
-    regions = [FailClosedRegion(B, area, "cannot be read", index) for index, area in enumerate(areas, len(entries))]
-    return PolicyDocument(B, tuple(entries), tuple(regions))
+    closed_scopes = [FailClosedScope(B, area, "cannot be read", index) for index, area in enumerate(areas, len(entries))]
+    return PolicyDocument(B, tuple(entries), tuple(closed_scopes))
 
 
-ours = st.lists(documents(st.builds(Source, st.just("red"), st.sampled_from(["one", "two"])), max_regions=0), max_size=2)
+ours = st.lists(documents(st.builds(Source, st.just("red"), st.sampled_from(["one", "two"])), max_closed_scopes=0), max_size=2)
 
 
 def decides(outcome: PolicyDecision) -> bool:
@@ -284,7 +284,7 @@ def test_a_strangers_document_changes_no_decision(
 
 @given(policies, unknown, hosts, odd_paths, methods)
 def test_a_document_that_breaks_opens_nothing(policy: list[PolicyDocument], area: MatchScope, host: str, path: str, method: str) -> None:
-    broken = PolicyDocument(Source("green", "one"), regions=(FailClosedRegion(Source("green", "one"), area, "cannot be read"),))
+    broken = PolicyDocument(Source("green", "one"), closed_scopes=(FailClosedScope(Source("green", "one"), area, "cannot be read"),))
     snapshot = snapshot_of(policy)
     before, after = snapshot.match(host, path, method), snapshot.changed({broken.source: broken}).match(host, path, method)
 
@@ -301,7 +301,7 @@ def test_what_is_closed_for_less_is_closed_for_everything(policy: list[PolicyDoc
 
 @given(ours, odd_paths, methods)
 def test_a_team_that_breaks_its_own_document_closes_its_own_decisions(policy: list[PolicyDocument], path: str, method: str) -> None:
-    broken = PolicyDocument(Source("red", "three"), regions=(FailClosedRegion(Source("red", "three"), EVERYWHERE, "cannot be read"),))
+    broken = PolicyDocument(Source("red", "three"), closed_scopes=(FailClosedScope(Source("red", "three"), EVERYWHERE, "cannot be read"),))
     snapshot = snapshot_of(policy)
     assume(not isinstance(snapshot.match(REQUESTED, path, method), Ambiguous))
 
@@ -362,7 +362,7 @@ def test_the_query_makes_no_difference(path: str, query: str) -> None:
 
 # Law: no spelling opens.
 #
-# Another spelling of a request gets the decision of the request itself, or is refused; never does it pass by an entry or region.
+# Another spelling of a request gets the decision of the request itself, or is refused; never does it pass by an entry or fail-closed scope.
 # RFC 3986 section 6 is about spellings of one resource; this law is about those that some server takes for one.
 
 

@@ -16,7 +16,7 @@ from exchanger.model.entry import (
     DenyEntry,
     Entry,
     ExchangeEntry,
-    FailClosedRegion,
+    FailClosedScope,
     MatchScope,
     PathType,
     Source,
@@ -145,10 +145,10 @@ chains = st.lists(
 
 @given(chains, st.text("ab/", max_size=14))
 def test_a_host_over_depth_refuses_what_it_refused(chain: list[tuple[str, PathType, bool, str]], path: str) -> None:
-    claims: list[Claim] = [FailClosedRegion(TEAM, MatchScope("h"), "unreadable", guessed=True)]
+    claims: list[Claim] = [FailClosedScope(TEAM, MatchScope("h"), "unreadable", guessed=True)]
     for index, (prefix, path_type, ignores_case, what) in enumerate(chain):
         match = MatchScope("h", "/" + prefix, None, ignores_case, path_type)
-        closed = FailClosedRegion(TEAM, match, "bad", index, guessed=what == "yield")
+        closed = FailClosedScope(TEAM, match, "bad", index, guessed=what == "yield")
         claims.append(DenyEntry(TEAM, index, match) if what == "deny" else closed)
     routes, other = tuple(map(Route, claims)), Route(allow(OTHER, "h"))
     free, crowded = (on_host("h", other, *own).match("h", "/" + path, "GET", raw=True) for own in (routes, closing(routes)))
@@ -169,7 +169,7 @@ def on_host(host: str, *routes: Route) -> PolicySnapshot:
 def test_an_unreadable_document_opens_no_host_over_depth() -> None:
     entries = tuple(deny(TEAM, "h", "/" + "a" * number, number) for number in range(1, MAX_DEPTH + 2))
     broken = Source("team", "broken")
-    unreadable = PolicyDocument(broken, regions=(FailClosedRegion(broken, EVERYWHERE, "unreadable"),))
+    unreadable = PolicyDocument(broken, closed_scopes=(FailClosedScope(broken, EVERYWHERE, "unreadable"),))
     policy = [PolicyDocument(OTHER, (allow(OTHER, "h"),)), PolicyDocument(TEAM, entries), unreadable]
     there = granted(policy, may("other", "*"), may("team", "h"))
     assert there.namespaces["team"].over_depth == {"h"}
@@ -266,7 +266,7 @@ def test_a_path_that_a_mark_may_hide_among_granted_paths_closes() -> None:
 def test_a_reason_names_some_of_what_is_not_granted() -> None:
     entry = ExchangeEntry(TEAM, 3, MatchScope("h", "/a"), TokenTarget("primary", scope=" ".join("abcdefg")), line=7)
     (route,) = routes_of(entry, [Grants((may("team", "h", scopes=()),)).allowance("team", ())])
-    assert isinstance(route.effect, FailClosedRegion)
+    assert isinstance(route.effect, FailClosedScope)
     assert route.effect.reason == (
         "entries[3] requests what its namespace is not granted: " + ", ".join(f"scope {scope}" for scope in "abcd") + " and 3 more"
     )

@@ -80,18 +80,22 @@ def mutated(draw: st.DrawFn) -> str:
 
 def check(text: str) -> PolicyDocument:
     document = parse_document(RED, text, ISSUERS)
-    event("unreadable" if any(region.index is None for region in document.regions) else f"{len(document.entries)}+{len(document.problems)}")
-    if any(region.index is None for region in document.regions):
+    event(
+        "unreadable"
+        if any(closed_scope.index is None for closed_scope in document.closed_scopes)
+        else f"{len(document.entries)}+{len(document.problems)}"
+    )
+    if any(closed_scope.index is None for closed_scope in document.closed_scopes):
         assert document.entries == ()
-        (region,) = document.regions
-        assert region.match == UNREADABLE_REACH
+        (closed_scope,) = document.closed_scopes
+        assert closed_scope.match == UNREADABLE_REACH
     indices = [claim.index for claim in (*document.entries, *document.problems)]
     assert len(set(indices)) == len(indices)
-    for region in document.regions:
-        assert region.reason.isprintable()
-        assert len(region.reason) < 2_000
-        assert "x" * MAX_QUOTED not in region.reason or "x" * MAX_QUOTED not in text
-        assert region.line is None or 1 <= region.line <= len(text.splitlines()) + 1
+    for closed_scope in document.closed_scopes:
+        assert closed_scope.reason.isprintable()
+        assert len(closed_scope.reason) < 2_000
+        assert "x" * MAX_QUOTED not in closed_scope.reason or "x" * MAX_QUOTED not in text
+        assert closed_scope.line is None or 1 <= closed_scope.line <= len(text.splitlines()) + 1
     return document
 
 
@@ -114,7 +118,7 @@ def test_a_broken_document_is_a_document(text: str) -> None:
 def test_every_entry_of_a_document_is_accounted_for(structure: object) -> None:
     document = check(json.dumps(structure))
 
-    if not any(region.index is None for region in document.regions):
+    if not any(closed_scope.index is None for closed_scope in document.closed_scopes):
         assert isinstance(structure, dict)
         written = [index for index, entry in enumerate(structure["entries"] or ()) if entry is not None]
         assert sorted(claim.index or 0 for claim in (*document.entries, *document.problems)) == written
@@ -133,8 +137,8 @@ def test_json_and_yaml_are_read_alike(structure: object) -> None:
     from_yaml = parse_document(RED, yaml.dump(structure, Dumper=QuotingDumper, sort_keys=False), ISSUERS)
 
     assert from_json.entries == from_yaml.entries
-    assert [(region.match, region.reason) for region in from_json.regions] == [
-        (region.match, region.reason) for region in from_yaml.regions
+    assert [(closed_scope.match, closed_scope.reason) for closed_scope in from_json.closed_scopes] == [
+        (closed_scope.match, closed_scope.reason) for closed_scope in from_yaml.closed_scopes
     ]
 
 
@@ -574,7 +578,7 @@ def test_an_invalid_entry_closes_what_its_parts_close(host: str, prefix: str, te
     mistakes = sum([bool(named.problem), bool(begun.problem), wrong, action == "permit"])
 
     areas = [MatchScope(each, begun.prefix, asked) for each in named.hosts]
-    claims: list[Claim] = [*document.entries, *document.regions]
+    claims: list[Claim] = [*document.entries, *document.closed_scopes]
     assert [claim.match for claim in claims] == areas
     assert {claim.index for claim in claims} == {1}
     assert len(document.entries) == (mistakes == 0)
@@ -589,7 +593,7 @@ def test_methods_are_names_or_close_all(texts: list[str]) -> None:
     document = read({"host": "a", "pathPrefix": "/", "methods": texts}, "deny")
     asked, wrong = methods_of([text.strip() for text in texts])
 
-    claims: list[Claim] = [*document.entries, *document.regions]
+    claims: list[Claim] = [*document.entries, *document.closed_scopes]
     (claim,) = claims
     assert claim.match.methods == asked
-    assert bool(document.regions) == wrong
+    assert bool(document.closed_scopes) == wrong

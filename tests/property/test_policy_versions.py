@@ -9,7 +9,7 @@ from hypothesis import event, example, given
 from hypothesis import strategies as st
 from rpds import HashTrieMap
 
-from exchanger.model.entry import BASELINE, EVERYWHERE, AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, Source
+from exchanger.model.entry import BASELINE, EVERYWHERE, AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedScope, MatchScope, Source
 from exchanger.model.policy_decision import AMBIGUOUS_AUTHORITY, NO_MATCH, Ambiguous, NoMatch, PolicyDecision, Unhealthy
 from exchanger.model.request import HeaderFields
 from exchanger.model.selector import parse_selector
@@ -61,7 +61,7 @@ def denials_of(scopes: Iterable[MatchScope]) -> tuple[DenyEntry, ...]:
 
 
 @example(
-    [PolicyDocument(TEAM, regions=(FailClosedRegion(TEAM, EVERYWHERE, "unreadable"),))],
+    [PolicyDocument(TEAM, closed_scopes=(FailClosedScope(TEAM, EVERYWHERE, "unreadable"),))],
     UnreadableReach.UNMATCHED,
     [MatchScope("a.example", "/")],
     "a b",

@@ -38,7 +38,7 @@ def parts_of(version: PolicySnapshot, names: Iterable[str]) -> Iterator[tuple[ob
         for effective in namespace.documents.values():
             yield effective, namespace
             yield effective.document, effective
-            for part in (*effective.document.entries, *effective.document.regions):
+            for part in (*effective.document.entries, *effective.document.closed_scopes):
                 yield part, effective.document
 
 
@@ -66,7 +66,7 @@ def test_a_document_is_freed_before_its_parts_and_within_the_call() -> None:
     """Freed when the call returns, it would take all of its parts with it."""
     freed: list[str] = []
     document = read(SOURCES[0], text_of(*ENTRIES), ISSUERS)
-    watched = [weakref.ref(one, lambda _: freed.append(sys._getframe(1).f_code.co_name)) for one in (document, *document.regions)]
+    watched = [weakref.ref(one, lambda _: freed.append(sys._getframe(1).f_code.co_name)) for one in (document, *document.closed_scopes)]
     documents: list[Changes] = [{SOURCES[0]: document}]
     del document
     discard([], documents)

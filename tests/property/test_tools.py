@@ -66,8 +66,8 @@ def edits(draw: st.DrawFn) -> Pair:
     other = draw(documents(of=st.just(document.source), max_entries=2))
     kept = tuple(entry for entry in document.entries if draw(st.integers(0, 3)))
     added = tuple(attrs.evolve(entry, index=100 + entry.index) for entry in other.entries if not draw(st.integers(0, 2)))
-    regions = document.regions if draw(st.booleans()) else ()
-    after = PolicyDocument(document.source, (*kept, *added), regions)
+    closed_scopes = document.closed_scopes if draw(st.booleans()) else ()
+    after = PolicyDocument(document.source, (*kept, *added), closed_scopes)
     return before, [*before[:at], after, *before[at + 1 :]]
 
 

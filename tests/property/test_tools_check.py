@@ -168,7 +168,7 @@ def test_a_check_finds_wrong_what_the_service_finds_wrong(document: str) -> None
         assert one.problem.text
     for found in result.documents:
         said = parse_document(Source("team", "policy"), getattr(found.object.value, "document", None), AnyIssuer())
-        wrong = {region.index for region in said.problems}
+        wrong = {closed_scope.index for closed_scope in said.problems}
         assert wrong == {problem.entry for problem in found.policy.findings}
         assert bool(wrong) is any(name.startswith(("POL-10", "POL-11", "POL-12", "POL-13", "POL-14")) for name in codes(result))
 

@@ -104,7 +104,9 @@ prefixes = st.lists(prefix_signs | prefix_parts | escapes, max_size=6).map("".jo
 POLICY: Final = DocumentKind(
     "policy",
     lambda text: tuple(
-        problem.sentence for region in parse_document(Source("red", "policy"), text, ISSUERS).problems for problem in region.problems
+        problem.sentence
+        for closed_scope in parse_document(Source("red", "policy"), text, ISSUERS).problems
+        for problem in closed_scope.problems
     ),
     mapping(("entries",), version=rarely(st.sampled_from(["v2", "v1 ", 1]), st.just("v1")), entries=maybe | st.lists(entry, max_size=3)),
     {

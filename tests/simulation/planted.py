@@ -108,8 +108,8 @@ the calls of one caller are enough to stop those of everybody
 
 # unreadable-closes-nothing 13 exchanger.policy.documents.document
 a document that cannot be read has no region that closes
-- regions=(_everything(source, (root.problem("the document"),)),)
-+ regions=()
+- closed_scopes=(_everything(source, (root.problem("the document"),)),)
++ closed_scopes=()
 
 # what-has-no-room-closes-nothing 136 exchanger.policy.quota
 ConfigMaps beyond the limits of their namespace are left out
@@ -123,7 +123,7 @@ a namespace may have ConfigMaps of any size
 
 # invalid-entry-closes-nothing 13 exchanger.policy.documents.entry_reader
 an entry that is invalid is left out, and what it was to protect passes
-- return tuple(FailClosedRegion(source, scope, reason, index, first.line, first.column, problems=problems) for scope in closed)
+- return tuple(FailClosedScope(source, scope, reason, index, first.line, first.column, problems=problems) for scope in closed)
 + return ()
 
 # withdrawal-opens-what-others-close 13 exchanger.policy.table
@@ -143,8 +143,8 @@ what another namespace has at a prefix is forgotten when an entry is added there
 
 # quota-opens 8 exchanger.policy.namespace
 a document over quota closes nothing
-- regions = tuple(_closed_hosts(self.document, exceeded, limits))
-+ regions = ()
+- closed_scopes = tuple(_closed_hosts(self.document, exceeded, limits))
++ closed_scopes = ()
 
 # granted-on-any-host 54 exchanger.policy.grants.allowance
 an entry counts on hosts that its namespace is not granted, if it is granted its path on others

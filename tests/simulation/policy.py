@@ -15,7 +15,7 @@ from exchanger.model.entry import (
     Claim,
     DenyEntry,
     ExchangeEntry,
-    FailClosedRegion,
+    FailClosedScope,
     MatchScope,
     PathType,
     Source,
@@ -289,7 +289,9 @@ class Authors:
         if number not in self._hosts_over_quota:
             documents = [self._document(*named, text) for named, text in self.versions[number].texts.items()]
             closing = {*self._limited(documents)} - {*documents}
-            self._hosts_over_quota[number] = frozenset(region.match.host for document in closing for region in document.regions)
+            self._hosts_over_quota[number] = frozenset(
+                closed_scope.match.host for document in closing for closed_scope in document.closed_scopes
+            )
         return self._hosts_over_quota[number]
 
     def _limited(self, documents: list[PolicyDocument]) -> list[PolicyDocument]:
@@ -387,11 +389,11 @@ class Authors:
         if key not in self._documents:
             source = Source(namespace, name)
             if text == BROKEN:
-                read = PolicyDocument(source, regions=(FailClosedRegion(source, EVERYWHERE, "it cannot be read"),))
+                read = PolicyDocument(source, closed_scopes=(FailClosedScope(source, EVERYWHERE, "it cannot be read"),))
             else:
                 claims = [_claim(source, *entry) for entry in enumerate(json.loads(text)["entries"])]
-                regions = tuple(claim for claim in claims if isinstance(claim, FailClosedRegion))
-                read = PolicyDocument(source, tuple(claim for claim in claims if not isinstance(claim, FailClosedRegion)), regions)
+                closed_scopes = tuple(claim for claim in claims if isinstance(claim, FailClosedScope))
+                read = PolicyDocument(source, tuple(claim for claim in claims if not isinstance(claim, FailClosedScope)), closed_scopes)
             self._documents[key] = read
         return self._documents[key]
 
@@ -426,7 +428,7 @@ def _claim(source: Source, index: int, written: dict[str, Any]) -> Claim:
     target, action = written.get("exchange", {}), written["action"]
     if not {"host", "pathPrefix"} <= said.keys() or action == _UNKNOWN_ACTION or target.get("issuerRef") == _UNKNOWN_ISSUER:
         kind = kind if "pathPrefix" in said else PathType.PREFIX
-        return FailClosedRegion(source, attrs.evolve(match, headers=(), path_type=kind), "it is invalid", index)
+        return FailClosedScope(source, attrs.evolve(match, headers=(), path_type=kind), "it is invalid", index)
     if action != "exchange":
         return (DenyEntry if action == "deny" else AllowEntry)(source, index, match)
     return ExchangeEntry(

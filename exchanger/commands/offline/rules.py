@@ -21,7 +21,7 @@ from exchanger.sources.directory.source import DirectorySettings
 @final
 @attrs.frozen
 class PolicyRules:
-    """What counts as policy, the issuers that entries may refer to, the grants, and the reach of regions of unknown host.
+    """What counts as policy, the issuers that entries may refer to, the grants, and the reach of fail-closed scopes of unknown host.
 
     ``complete``: a Namespace that the manifests do not describe does not exist, as in a folder that is the service's source.
     """

@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from exchanger.commands.offline.rules import PolicyRules
-from exchanger.model.entry import FailClosedRegion, Source
+from exchanger.model.entry import FailClosedScope, Source
 from exchanger.model.notice import NO_NOTICES, Notice, Notices
 from exchanger.model.selector import Selector
 from exchanger.policy.conflicts import conflicts_of
@@ -202,8 +202,15 @@ def _all_allowed(grants: Grants, selected: Mapping[str, tuple[Labels, ...]]) -> 
 
 def _policy(document: EffectiveDocument, snapshot: PolicySnapshot) -> Policy:
     wrong = [
-        DocumentProblem(region.index, region.line, region.code, region.reason, region.coded, remedy=_remedies(region))
-        for region in document.problems
+        DocumentProblem(
+            closed_scope.index,
+            closed_scope.line,
+            closed_scope.code,
+            closed_scope.reason,
+            closed_scope.coded,
+            remedy=_remedies(closed_scope),
+        )
+        for closed_scope in document.problems
     ]
     found = [conflict for conflict in conflicts_of(document, snapshot) if conflict is not None]
     lines = entry_lines(document.text) if found and document.text is not None else ()
@@ -217,9 +224,9 @@ def _policy(document: EffectiveDocument, snapshot: PolicySnapshot) -> Policy:
     return Policy(document.source, document.entry_count, tuple(problems), _refused(document))
 
 
-def _remedies(region: FailClosedRegion) -> str:
-    """Return what to do about each problem of a region, as ``exchanger check`` says it."""
-    return " ".join(dict.fromkeys(problem.remedy for problem in region.problems))
+def _remedies(closed_scope: FailClosedScope) -> str:
+    """Return what to do about each problem of a fail-closed scope, as ``exchanger check`` says it."""
+    return " ".join(dict.fromkeys(problem.remedy for problem in closed_scope.problems))
 
 
 def _line(lines: tuple[tuple[int, int], ...], entry: int | None) -> int | None:

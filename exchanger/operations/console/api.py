@@ -167,8 +167,8 @@ class Api:
                     entries.append(encode(shown_entry(claim, now.snapshot, lines)))
                     await time_slice.step()
             problems = list[bytes]()
-            for region in document.problems:
-                problems.append(encode(shown_problem(region)))
+            for closed_scope in document.problems:
+                problems.append(encode(shown_problem(closed_scope)))
                 await time_slice.step()
             refused = list[bytes]()
             for refusal in document.refused:

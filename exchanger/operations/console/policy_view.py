@@ -4,7 +4,7 @@ from itertools import islice
 from typing import Final, NotRequired, TypeAlias, TypedDict
 
 from exchanger.authz.decision.answer import ExplainedDecision, profile_of
-from exchanger.model.entry import BASELINE, AllowEntry, Claim, DenyEntry, ExchangeEntry, FailClosedRegion, Source
+from exchanger.model.entry import BASELINE, AllowEntry, Claim, DenyEntry, ExchangeEntry, FailClosedScope, Source
 from exchanger.model.notice import Notices
 from exchanger.model.policy_decision import Ambiguous, NoMatch, PolicyDecision, Unhealthy
 from exchanger.policy.conflicts import conflicts_with
@@ -25,7 +25,7 @@ MANY_METHODS: Final = 4096
 # Problems, and refused entries, of one document in the list of documents; the document itself shows all of them.
 MAX_PROBLEMS: Final = 20
 
-_ACTIONS: Final = {AllowEntry: "allow", DenyEntry: "deny", ExchangeEntry: "exchange", FailClosedRegion: "invalid"}
+_ACTIONS: Final = {AllowEntry: "allow", DenyEntry: "deny", ExchangeEntry: "exchange", FailClosedScope: "invalid"}
 
 
 class PlaceJson(TypedDict):
@@ -51,7 +51,7 @@ class NamedValue(TypedDict):
 
 
 class EntryJson(PlaceJson):
-    """An entry, or the region that replaces an invalid one."""
+    """An entry, or the fail-closed scope that replaces an invalid one."""
 
     line: int | None
     end_line: int | None
@@ -109,20 +109,20 @@ def health_of(document: EffectiveDocument, conflicts: "frozenset[Source] | set[S
 
 def shown_document(document: EffectiveDocument, health: str) -> Json:
     """Return a document as a line of the list."""
-    problems = [shown_problem(region) for region in document.problems[:MAX_PROBLEMS]]
+    problems = [shown_problem(closed_scope) for closed_scope in document.problems[:MAX_PROBLEMS]]
     refused = [shown_refusal(refusal) for refusal in document.refused[:MAX_PROBLEMS]]
     shown = {"name": _text(document.source.name), "entries": document.entry_count, "health": health}
     return {**shown, "problems": problems, "refused": refused}
 
 
-def shown_problem(region: FailClosedRegion) -> Json:
+def shown_problem(closed_scope: FailClosedScope) -> Json:
     """Return the problem, and its place."""
     return {
-        "entry": region.index,
-        "line": region.line,
-        "column": region.column,
-        "code": region.code,
-        "reason": _text(region.reason),
+        "entry": closed_scope.index,
+        "line": closed_scope.line,
+        "column": closed_scope.column,
+        "code": closed_scope.code,
+        "reason": _text(closed_scope.reason),
     }
 
 
@@ -138,23 +138,23 @@ def shown_notices(notices: tuple[Notices, ...]) -> Json:
 
 
 def claims_of(document: EffectiveDocument) -> list[Claim]:
-    """Return the entries of a document, and the regions of each invalid one, in its order."""
+    """Return the entries of a document, and the fail-closed scopes of each invalid one, in its order."""
     closed = {problem.index for problem in document.problems}
-    regions = [region for region in document.document.regions if region.index in closed]
-    written = {region.index for region in regions}
+    closed_scopes = [closed_scope for closed_scope in document.document.closed_scopes if closed_scope.index in closed]
+    written = {closed_scope.index for closed_scope in closed_scopes}
     made = [problem for problem in document.problems if problem.index not in written]  # by grants and limits
-    claims: list[Claim] = [*document.entries, *regions, *made]
+    claims: list[Claim] = [*document.entries, *closed_scopes, *made]
     return sorted(claims, key=lambda claim: -1 if claim.index is None else claim.index)
 
 
 def shown_entry(claim: Claim, snapshot: PolicySnapshot, lines: Lines) -> EntryJson:
-    """Return an entry, or the region that replaces an invalid one. ``lines`` are those of its document's entries."""
+    """Return an entry, or the fail-closed scope that replaces an invalid one. ``lines`` are those of its document's entries."""
     target = claim.target if isinstance(claim, ExchangeEntry) else None
     area, index = claim.match, claim.index
     first, last = (
-        lines[index] if index is not None and index < len(lines) else (claim.line if isinstance(claim, FailClosedRegion) else None, None)
+        lines[index] if index is not None and index < len(lines) else (claim.line if isinstance(claim, FailClosedScope) else None, None)
     )
-    rivals = () if isinstance(claim, FailClosedRegion) else conflicts_with(claim, snapshot)
+    rivals = () if isinstance(claim, FailClosedScope) else conflicts_with(claim, snapshot)
     return {
         "namespace": _text(claim.source.namespace),
         "name": _text(claim.source.name),

@@ -1,4 +1,4 @@
-"""A policy document as values: its healthy entries, and a fail-closed region for everything invalid or unreadable. Total.
+"""A policy document as values: its healthy entries, and a fail-closed scope for everything invalid or unreadable. Total.
 
 Must not know: where the text comes from, or how entries are found for a request.
 """
@@ -18,7 +18,7 @@ from exchanger.model.codes.code import Code
 from exchanger.model.codes.grants import OUTSIDE_GRANTS
 from exchanger.model.codes.manifests import MISSING_DOCUMENT
 from exchanger.model.codes.problem import Problem
-from exchanger.model.entry import EVERYWHERE, Entry, FailClosedRegion, MatchScope, Source
+from exchanger.model.entry import EVERYWHERE, Entry, FailClosedScope, MatchScope, Source
 from exchanger.policy.documents.entry_reader import ENTRY_FIELDS, MatchReader, read_entry
 from exchanger.util.text import bounded, quoted
 
@@ -27,8 +27,8 @@ VERSION: Final = "v1"
 MAX_ENTRIES: Final = MAX_BYTES // 48  # the shortest valid entry has 48 bytes, so this stops only invalid ones
 # Further problems of an unreadable document that are kept, half a kilobyte each: an author does not correct more of them at a time.
 MAX_OTHER_PROBLEMS: Final = 64
-# Up to this number of regions, an entry that names several hosts closes each of them; beyond, it closes an unknown host.
-MAX_REGIONS_BY_NAME: Final = 4096
+# Up to this number of fail-closed scopes, an entry that names several hosts closes each of them; beyond, it closes an unknown host.
+MAX_CLOSED_SCOPES_BY_NAME: Final = 4096
 DOCUMENT_FIELDS: Final = Table.of(
     Field(
         "version",
@@ -84,43 +84,43 @@ class PolicyRefusal:
 @final
 @attrs.frozen
 class PolicyDocument:
-    """The content of one ConfigMap, as its author wrote it. All entries and regions belong to it.
+    """The content of one ConfigMap, as its author wrote it. All entries and fail-closed scopes belong to it.
 
-    No two have the same index, except the regions of one invalid entry: there is one for each part that it closes.
+    No two have the same index, except the fail-closed scopes of one invalid entry: there is one for each part that it closes.
 
     ``text`` is its source text, ``None`` if it is missing; documents that differ only in their text are equal. ``problems`` has the first
-    region of each invalid entry, or that of the document. ``issuers`` are the issuer names that were known when it was read, ``None`` if it
-    was not read.
+    fail-closed scope of each invalid entry, or that of the document. ``issuers`` are the issuer names that were known when it was read,
+    ``None`` if it was not read.
     """
 
     source: Source
     entries: tuple[Entry, ...] = ()
-    regions: tuple[FailClosedRegion, ...] = ()
+    closed_scopes: tuple[FailClosedScope, ...] = ()
     text: str | None = attrs.field(default=None, eq=False, repr=False)
     issuers: frozenset[str] | None = attrs.field(default=None, eq=False, repr=False, kw_only=True)
-    problems: tuple[FailClosedRegion, ...] = attrs.field(init=False, eq=False, repr=False)
+    problems: tuple[FailClosedScope, ...] = attrs.field(init=False, eq=False, repr=False)
 
     @problems.default
-    def _first_of_each(self) -> tuple[FailClosedRegion, ...]:
-        first: dict[int | None, FailClosedRegion] = {}
-        for region in self.regions:
-            first.setdefault(region.index, region)
+    def _first_of_each(self) -> tuple[FailClosedScope, ...]:
+        first: dict[int | None, FailClosedScope] = {}
+        for closed_scope in self.closed_scopes:
+            first.setdefault(closed_scope.index, closed_scope)
         return tuple(first.values())
 
     @property
     def findings(self) -> tuple[Problem, ...]:
         """Its author's mistakes, in the order of entries. An invalid entry has one problem for each mistake."""
-        found = [problem for region in self.problems for problem in region.problems]
+        found = [problem for closed_scope in self.problems for problem in closed_scope.problems]
         return tuple(sorted(found, key=lambda problem: -1 if problem.entry is None else problem.entry))
 
     def __attrs_post_init__(self) -> None:
-        claims = (*self.entries, *self.regions)
+        claims = (*self.entries, *self.closed_scopes)
         if any(claim.source != self.source for claim in claims):
-            raise ValueError("an entry or region is of another source")
+            raise ValueError("an entry or fail-closed scope is of another source")
         indices = {entry.index for entry in self.entries}
-        closed = {(region.index, region.match, region.guessed) for region in self.regions}
+        closed = {(closed_scope.index, closed_scope.match, closed_scope.guessed) for closed_scope in self.closed_scopes}
         if len(indices) + len(closed) != len(claims) or not indices.isdisjoint(index for index, *_ in closed):
-            raise ValueError("two entries or regions have the same index")
+            raise ValueError("two entries or fail-closed scopes have the same index")
 
 
 def parse_document(source: Source, text: str | None, issuers: frozenset[str], *, thorough: bool = False) -> PolicyDocument:
@@ -146,38 +146,38 @@ def _parse(
     """Return the document; ``nodes`` receives its YAML nodes, and ``duplicates`` the repeated keys."""
     root = _MISSING if text is None else read_nodes(text, nodes, duplicates=duplicates)
     if isinstance(root, UnreadableYaml):
-        return PolicyDocument(source, regions=(_everything(source, (root.problem("the document"),)),), text=text, issuers=issuers)
+        return PolicyDocument(source, closed_scopes=(_everything(source, (root.problem("the document"),)),), text=text, issuers=issuers)
     matches = MatchReader()
     findings = Findings(hints=matches.hints)
     for duplicate in duplicates or ():
         findings.kept.append(duplicate.problem("the document"))
     entries: list[Entry] = []
-    regions: list[FailClosedRegion] = []
+    closed_scopes: list[FailClosedScope] = []
     for index, node in enumerate(_items(root, findings)):
         if is_null(node):
             continue
         read = read_entry(source, index, node, issuers, matches)
         if not isinstance(read, tuple):
             entries.append(read)
-        elif len(regions) < MAX_REGIONS_BY_NAME:
-            regions += read
+        elif len(closed_scopes) < MAX_CLOSED_SCOPES_BY_NAME:
+            closed_scopes += read
         else:
-            regions.append(read[0] if len(read) == 1 else attrs.evolve(read[0], match=attrs.evolve(read[0].match, host=None)))
+            closed_scopes.append(read[0] if len(read) == 1 else attrs.evolve(read[0], match=attrs.evolve(read[0].match, host=None)))
     if findings.kept:
         # The document is closed for its own problem. Its author may learn of the others at the same time.
-        first = {region.index: region for region in reversed(regions)}
-        others = chain(findings.kept[1:], chain.from_iterable(region.problems for region in reversed(first.values())))
+        first = {closed_scope.index: closed_scope for closed_scope in reversed(closed_scopes)}
+        others = chain(findings.kept[1:], chain.from_iterable(closed_scope.problems for closed_scope in reversed(first.values())))
         rest = (attrs.evolve(problem, summary="") for problem in islice(others, MAX_OTHER_PROBLEMS))
         return PolicyDocument(
-            source, regions=(_everything(source, (attrs.evolve(findings.kept[0], summary=None), *rest)),), text=text, issuers=issuers
+            source, closed_scopes=(_everything(source, (attrs.evolve(findings.kept[0], summary=None), *rest)),), text=text, issuers=issuers
         )
-    return PolicyDocument(source, tuple(entries), tuple(regions), text, issuers=issuers)
+    return PolicyDocument(source, tuple(entries), tuple(closed_scopes), text, issuers=issuers)
 
 
-def _everything(source: Source, problems: tuple[Problem, ...]) -> FailClosedRegion:
-    """Return the region of a document that cannot be read, for the first of ``problems``."""
+def _everything(source: Source, problems: tuple[Problem, ...]) -> FailClosedScope:
+    """Return the fail-closed scope of a document that cannot be read, for the first of ``problems``."""
     first = problems[0]
-    return FailClosedRegion(source, UNREADABLE_REACH, first.text, line=first.line, column=first.column, problems=problems)
+    return FailClosedScope(source, UNREADABLE_REACH, first.text, line=first.line, column=first.column, problems=problems)
 
 
 def _items(root: Node, findings: Findings) -> tuple[Node, ...]:

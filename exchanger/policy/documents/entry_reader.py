@@ -1,4 +1,4 @@
-"""Reads one entry of a document: an entry if everything is valid, otherwise regions over the readable part of its match.
+"""Reads one entry of a document: an entry if everything is valid, otherwise fail-closed scopes over the readable part of its match.
 
 A part of the match that is missing or unreadable covers everything.
 
@@ -23,7 +23,7 @@ from exchanger.model.entry import (
     DenyEntry,
     Entry,
     ExchangeEntry,
-    FailClosedRegion,
+    FailClosedScope,
     HeaderMatch,
     MatchScope,
     PathType,
@@ -196,10 +196,10 @@ ENTRY_FIELDS: Final = Table.of(
 
 def read_entry(
     source: Source, index: int, node: Node, issuers: frozenset[str], matches: "MatchReader"
-) -> Entry | tuple[FailClosedRegion, ...]:
-    """Return the entry at ``index``, or the regions that its problems close, one for each host that may have been meant.
+) -> Entry | tuple[FailClosedScope, ...]:
+    """Return the entry at ``index``, or the fail-closed scopes that its problems close, one for each host that may have been meant.
 
-    The regions have the place of the first problem: the wrong field, or the mapping without a required one.
+    The fail-closed scopes have the place of the first problem: the wrong field, or the mapping without a required one.
 
     Args:
         source: the document
@@ -222,7 +222,7 @@ def read_entry(
         problems = tuple(findings.kept)
         first, reason = problems[0], reason_of(problems)
         closed = (attrs.evolve(scope, headers=()) for scope in scopes)
-        return tuple(FailClosedRegion(source, scope, reason, index, first.line, first.column, problems=problems) for scope in closed)
+        return tuple(FailClosedScope(source, scope, reason, index, first.line, first.column, problems=problems) for scope in closed)
     (scope,) = scopes
     if action == ALLOW:
         return AllowEntry(source, index, scope, node.line)

@@ -1,4 +1,4 @@
-"""What the allowances of a namespace leave of its entries and regions, as routes, and what they refuse.
+"""What the allowances of a namespace leave of its entries and fail-closed scopes, as routes, and what they refuse.
 
 Must not know: quotas, or other namespaces.
 """
@@ -11,7 +11,7 @@ import attrs
 from exchanger.model.codes.code import Code
 from exchanger.model.codes.grants import NOT_GRANTED, PARTLY_OUTSIDE_GRANTS
 from exchanger.model.codes.problem import Problem
-from exchanger.model.entry import AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType
+from exchanger.model.entry import AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, FailClosedScope, MatchScope, PathType
 from exchanger.policy.documents.document import PolicyDocument, PolicyRefusal
 from exchanger.policy.grants.allowance import UNLIMITED, Allowance, Granted, HostGrants, NearGrants, missing, paths_of
 from exchanger.policy.prefix import prefix_spellings
@@ -37,7 +37,7 @@ def closing_paths(host: str | None, allowances: Iterable[Allowance]) -> PathSet 
 
 
 def routes_of(claim: Claim, allowances: Iterable[Allowance], *, enforced: bool = True) -> Routes:
-    """Return what all ``allowances`` leave of an entry or region: one route for each host."""
+    """Return what all ``allowances`` leave of an entry or fail-closed scope: one route for each host."""
     routes: Routes = (Route(claim),)
     for allowance in allowances:
         left = [left for route in routes for left in _restricted(route, allowance, enforced=enforced)]
@@ -77,7 +77,7 @@ def _restricted(route: Route, allowance: Allowance, *, enforced: bool) -> Iterat
 
 
 def _left_of(claim: Claim, allowance: Allowance, *, enforced: bool) -> Iterator[Route]:
-    """Yield what ``allowance`` leaves of an entry or region: itself, or what it closes of what is granted; nothing if that is nothing.
+    """Yield what ``allowance`` leaves of an entry or fail-closed scope: itself, what it closes of what is granted, or nothing.
 
     The paths that are granted on a host are a set, in which each look-up asks for the path. So nothing is cut into parts.
     """
@@ -88,7 +88,7 @@ def _left_of(claim: Claim, allowance: Allowance, *, enforced: bool) -> Iterator[
     parts: Iterable[tuple[str | None, PathSet]]
     parts = ((host, grants.closing_paths) for host, grants in near.by_host(claim.match.host))
     reason, code = PARTLY, PARTLY_OUTSIDE_GRANTS
-    if not isinstance(claim, FailClosedRegion) and (covering := near.there.covering(claim.match)):
+    if not isinstance(claim, FailClosedScope) and (covering := near.there.covering(claim.match)):
         lacking = list(missing(claim, covering))
         if not lacking:
             yield from _kept(claim, near, covering)
@@ -100,7 +100,7 @@ def _left_of(claim: Claim, allowance: Allowance, *, enforced: bool) -> Iterator[
             parts = [(claim.match.host, paths_of(*covering, in_any_reading=True))]
     for host, paths in parts:
         match = attrs.evolve(claim.match.closed, host=host)
-        if isinstance(claim, FailClosedRegion):
+        if isinstance(claim, FailClosedScope):
             closed = attrs.evolve(claim, match=match, guessed=claim.reaches_any_host and host is not None)
         else:
             closed = closed_entry(claim, reason, code, match)
@@ -108,11 +108,11 @@ def _left_of(claim: Claim, allowance: Allowance, *, enforced: bool) -> Iterator[
             yield Route(closed, None if paths.covers(match) else paths)
 
 
-def closed_entry(entry: Entry, reason: str, code: Code, match: MatchScope | None = None) -> FailClosedRegion:
-    """Return the region that closes ``match``, or the scope of ``entry``, for ``reason``, which continues the entry's place."""
+def closed_entry(entry: Entry, reason: str, code: Code, match: MatchScope | None = None) -> FailClosedScope:
+    """Return the fail-closed scope that closes ``match``, or the scope of ``entry``, for ``reason``, which continues the entry's place."""
     text = f"entries[{entry.index}] {reason}"
     problems = (Problem(code, text, entry.index, line=entry.line),)
-    return FailClosedRegion(entry.source, match or entry.match.closed, text, entry.index, entry.line, problems=problems)
+    return FailClosedScope(entry.source, match or entry.match.closed, text, entry.index, entry.line, problems=problems)
 
 
 def refusals_of(document: PolicyDocument, allowances: tuple[Allowance, ...], *, enforced: bool) -> tuple[PolicyRefusal, ...]:
@@ -124,15 +124,19 @@ def refusals_of(document: PolicyDocument, allowances: tuple[Allowance, ...], *, 
         if left is None:
             reason = f"{'' if is_enforced else 'would be refused: '}entries[{entry.index}] {_OUTSIDE}"
             found[entry.index] = PolicyRefusal(entry.source, entry.index, reason, line=entry.line)
-        elif isinstance(left.effect, FailClosedRegion) and not is_enforced:
+        elif isinstance(left.effect, FailClosedScope) and not is_enforced:
             problem = left.effect.problems[0]
             found[entry.index] = PolicyRefusal(entry.source, entry.index, f"would be invalid: {problem.text}", problem.code, entry.line)
-    closing = {region.index for region in document.regions if enforced and any(True for _ in _each_left(region, allowances))}
-    for region in document.regions if enforced else ():
-        if region.index not in closing and region.index not in found:
-            what = "the document" if region.index is None else f"entries[{region.index}]"
-            reason = f"{what} {_OUTSIDE}; it is invalid too: {region.reason}"
-            found[region.index] = PolicyRefusal(region.source, region.index, reason, line=region.line)
+    closing = {
+        closed_scope.index
+        for closed_scope in document.closed_scopes
+        if enforced and any(True for _ in _each_left(closed_scope, allowances))
+    }
+    for closed_scope in document.closed_scopes if enforced else ():
+        if closed_scope.index not in closing and closed_scope.index not in found:
+            what = "the document" if closed_scope.index is None else f"entries[{closed_scope.index}]"
+            reason = f"{what} {_OUTSIDE}; it is invalid too: {closed_scope.reason}"
+            found[closed_scope.index] = PolicyRefusal(closed_scope.source, closed_scope.index, reason, line=closed_scope.line)
     return tuple(found.values())
 
 

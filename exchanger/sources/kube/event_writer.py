@@ -14,7 +14,7 @@ from typing import Final, Protocol, final
 import attrs
 import trio
 
-from exchanger.model.entry import FailClosedRegion, Source
+from exchanger.model.entry import FailClosedScope, Source
 from exchanger.net.network import SYSTEM
 from exchanger.sources.kube.api.resource import path_of
 from exchanger.sources.kube.list_watch import ApiFailure, FailureKind
@@ -23,8 +23,8 @@ from exchanger.util.backoff import BackOff, BackOffSettings
 COMPONENT: Final = "exchanger"
 # Bytes; the limit of the Event's newer form (https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/events.go).
 MAX_MESSAGE_BYTES: Final = 1024
-# Regions of one document that are reported: the sentences of so many fill a message.
-MAX_REGIONS: Final = 32
+# Fail-closed scopes of one document that are reported: the sentences of so many fill a message.
+MAX_CLOSED_SCOPES: Final = 32
 # Seconds for one request: a working API server takes milliseconds.
 WRITE_S: Final = 15.0
 # Attempts per report: with client-go's waits between them about ten seconds, as long as a restart of an API server.
@@ -65,17 +65,17 @@ class EventReason(enum.Enum):
 @final
 @attrs.frozen
 class Report:
-    """The report to the author of one ConfigMap: ``text``, or if that is "" the problems of the ``regions`` of its document."""
+    """The report to the author of one ConfigMap: ``text``, or if that is "" the problems of the ``closed_scopes`` of its document."""
 
     source: Source
     reason: EventReason
     text: str = ""
-    regions: tuple[FailClosedRegion, ...] = attrs.field(default=(), repr=False)
+    closed_scopes: tuple[FailClosedScope, ...] = attrs.field(default=(), repr=False)
 
     @property
     def message(self) -> str:
         """One line of at most ``MAX_MESSAGE_BYTES``."""
-        return shortened(self.text or _wrongs(self.regions))
+        return shortened(self.text or _wrongs(self.closed_scopes))
 
     def name(self, uid: str) -> str:
         """Return the Event's name: the same for the same ConfigMap, reason and message, so that repetitions find it."""
@@ -117,11 +117,11 @@ def shortened(text: str) -> str:
     return data[: MAX_MESSAGE_BYTES - len(_MORE.encode())].decode(errors="ignore") + _MORE
 
 
-def _wrongs(regions: tuple[FailClosedRegion, ...]) -> str:
+def _wrongs(closed_scopes: tuple[FailClosedScope, ...]) -> str:
     parts: list[str] = []
     length = 0
-    for region in regions[:MAX_REGIONS]:
-        parts.append(region.coded if region.line is None else f"line {region.line}: {region.coded}")
+    for closed_scope in closed_scopes[:MAX_CLOSED_SCOPES]:
+        parts.append(closed_scope.coded if closed_scope.line is None else f"line {closed_scope.line}: {closed_scope.coded}")
         length += len(parts[-1])
         if length > MAX_MESSAGE_BYTES:  # as much as is shown
             break

@@ -20,7 +20,7 @@ from exchanger.policy.conflicts import Conflict
 from exchanger.policy.namespace import EffectiveDocument
 from exchanger.policy.selection import Change
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.sources.kube.event_writer import MAX_REGIONS, EventReason, EventWriter, Report, Written
+from exchanger.sources.kube.event_writer import MAX_CLOSED_SCOPES, EventReason, EventWriter, Report, Written
 
 # Events at once: client-go's ``defaultSpamBurst``
 # (https://github.com/kubernetes/client-go/blob/master/tools/record/events_cache.go).
@@ -175,9 +175,9 @@ class PolicyEvents:
         document, conflicts = self._document(source), self._conflicts.get(source, ())
         found: dict[EventReason, Report] = {}
         if document is not None and document.problems:
-            found[EventReason.INVALID] = Report(source, EventReason.INVALID, regions=document.problems[:MAX_REGIONS])
+            found[EventReason.INVALID] = Report(source, EventReason.INVALID, closed_scopes=document.problems[:MAX_CLOSED_SCOPES])
         if document is not None and document.refused:
-            refused = "; ".join(refusal.coded for refusal in document.refused[:MAX_REGIONS])
+            refused = "; ".join(refusal.coded for refusal in document.refused[:MAX_CLOSED_SCOPES])
             found[EventReason.REFUSED] = Report(source, EventReason.REFUSED, refused)
         if document is not None and conflicts:
             found[EventReason.CONFLICTING] = Report(source, EventReason.CONFLICTING, "; ".join(conflict.coded for conflict in conflicts))

@@ -29,7 +29,7 @@ def _pieces_of_changes(changes: Changes) -> Iterator[object]:
     for document in changes.values():
         if document is not None:
             yield from document.entries
-            yield from document.regions
+            yield from document.closed_scopes
             yield document
 
 
@@ -54,7 +54,7 @@ def _pieces_of_namespace(old: NamespacePolicy, new: NamespacePolicy | None) -> I
 
 def _pieces_of_document(effective: EffectiveDocument) -> Iterator[object]:
     yield from effective.document.entries
-    yield from effective.document.regions
+    yield from effective.document.closed_scopes
     yield effective.document
     for routes in effective.routes.values():
         yield from routes

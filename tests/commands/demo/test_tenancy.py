@@ -9,7 +9,7 @@ import yaml
 from exchanger.commands.demo.service import sample_grants, sample_policy, violet_policy, wrong_policy
 from exchanger.commands.demo.setup import own_setup
 from exchanger.commands.playground.lint import lint
-from exchanger.model.entry import FailClosedRegion, Source
+from exchanger.model.entry import FailClosedScope, Source
 from exchanger.policy.documents.document import PolicyDocument, parse_document
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
@@ -40,7 +40,7 @@ def granted(name: str) -> EffectiveDocument:
 def closed_by(document: EffectiveDocument) -> set[tuple[int | None, str | None, str]]:
     """Where entries, or the document, fail closed."""
     routes = [route.effect for own in document.routes.values() for route in own]
-    return {(one.index, one.match.host, one.match.path_prefix) for one in routes if isinstance(one, FailClosedRegion)}
+    return {(one.index, one.match.host, one.match.path_prefix) for one in routes if isinstance(one, FailClosedScope)}
 
 
 @pytest.mark.parametrize("name", [file.name for file in (*sample_policy(), violet_policy())])
@@ -52,7 +52,7 @@ def test_a_team_that_makes_no_mistakes_notices_nothing_of_the_grants(name: str) 
 
 def test_each_of_oranges_mistakes_closes_its_own_paths_or_nothing() -> None:
     document = granted("orange.yaml")
-    assert written("orange.yaml")[0].regions == (), "every mistake is one because of the grants"
+    assert written("orange.yaml")[0].closed_scopes == (), "every mistake is one because of the grants"
     assert [entry.index for entry in document.entries] == [0, 1, 2, 3, 11]
     assert [refusal.index for refusal in document.refused] == [4, 5]
     assert closed_by(document) == {
@@ -73,7 +73,7 @@ def test_the_editor_tells_orange_of_each_mistake() -> None:
 
 
 def test_browns_broken_document_closes_its_host_alone() -> None:
-    (anywhere,) = written("brown.yaml")[0].regions
+    (anywhere,) = written("brown.yaml")[0].closed_scopes
     assert anywhere.match.host is None
     document = granted("brown.yaml")
     assert closed_by(document) == {(None, "brown.example.com", "")}

@@ -132,7 +132,7 @@ def test_every_profile_is_used_and_the_policy_is_valid(packaged: Packaged) -> No
             source = Source(document["metadata"]["namespace"], "token-policy")
             read = parse_document(source, document["data"]["config.yaml"], packaged.setup.issuer_names)
             assert read.entries
-            assert read.regions == ()
+            assert read.closed_scopes == ()
 
 
 @each_setup

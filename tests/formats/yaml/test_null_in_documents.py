@@ -17,7 +17,7 @@ from exchanger.commands.cases import CASES_FIELDS, read_cases
 from exchanger.commands.scenarios.reader import _FILE_FIELDS as SCENARIO_FIELDS
 from exchanger.commands.scenarios.reader import UnusableScenarios, read_scenarios
 from exchanger.formats.yaml.fields import Table
-from exchanger.model.entry import FailClosedRegion, Source
+from exchanger.model.entry import FailClosedScope, Source
 from exchanger.policy.documents.document import DOCUMENT_FIELDS, parse_document
 from exchanger.policy.grants.reader import GRANTS_FIELDS, read_grants
 
@@ -36,8 +36,8 @@ class Kind:
 
 def policy_read(text: str) -> object:
     document = parse_document(Source("team", "policy"), text, frozenset({"primary"}))
-    assert all(isinstance(claim, FailClosedRegion) for claim in document.regions)
-    return None if document.regions else document.entries
+    assert all(isinstance(claim, FailClosedScope) for claim in document.closed_scopes)
+    return None if document.closed_scopes else document.entries
 
 
 def cases_read(text: str) -> object:

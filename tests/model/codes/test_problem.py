@@ -7,7 +7,7 @@ from exchanger.model.codes.grants import NOT_GRANTED
 from exchanger.model.codes.manifests import CONFLICT
 from exchanger.model.codes.policy import UNKNOWN_FIELD, WRONG_TYPE
 from exchanger.model.codes.problem import Problem, coded, hinted_reason, reason_of
-from exchanger.model.entry import DenyEntry, FailClosedRegion, MatchScope, Source
+from exchanger.model.entry import DenyEntry, FailClosedScope, MatchScope, Source
 from exchanger.model.notice import Notice
 from exchanger.policy.conflicts import Conflict
 from exchanger.policy.documents.document import PolicyRefusal
@@ -33,11 +33,11 @@ def test_several_problems_are_one_line_in_which_one_may_speak_for_others() -> No
 
 def test_what_has_a_reason_has_it_with_its_code() -> None:
     entry = DenyEntry(SOURCE, 0, MatchScope("a", "/"))
-    assert FailClosedRegion(SOURCE, MatchScope(), "why").code == ""
-    assert FailClosedRegion(SOURCE, MatchScope(), "why").coded == "why"
+    assert FailClosedScope(SOURCE, MatchScope(), "why").code == ""
+    assert FailClosedScope(SOURCE, MatchScope(), "why").coded == "why"
     problem = Problem(WRONG_TYPE, "why")
-    region = FailClosedRegion(SOURCE, MatchScope(), "why", problems=(problem,))
-    assert (region.code, region.coded) == ("POL-1103", "POL-1103: why")
+    closed_scope = FailClosedScope(SOURCE, MatchScope(), "why", problems=(problem,))
+    assert (closed_scope.code, closed_scope.coded) == ("POL-1103", "POL-1103: why")
     assert PolicyRefusal(SOURCE, 0, "why").coded == "POL-2001: why"
     assert PolicyRefusal(SOURCE, 0, "why", NOT_GRANTED).coded == "POL-2003: why"
     assert Conflict(entry, (DenyEntry(Source("b", "c"), 1, MatchScope("a", "/")),)).coded.startswith(f"{CONFLICT}: entries[0] shares")
@@ -57,9 +57,9 @@ def test_what_has_a_reason_has_it_with_its_code() -> None:
     ids=range(4),
 )
 def test_no_entry_has_problems_without_end(entry: str, told: int) -> None:
-    (region,) = document(f"version: v1\nentries:\n- {entry}\n").problems
-    assert len(region.problems) == told
-    assert reason_of(region.problems) == region.reason
+    (closed_scope,) = document(f"version: v1\nentries:\n- {entry}\n").problems
+    assert len(closed_scope.problems) == told
+    assert reason_of(closed_scope.problems) == closed_scope.reason
 
 
 def test_junk_is_compared_with_names_only_for_so_long() -> None:
@@ -78,6 +78,6 @@ def test_junk_is_compared_with_names_only_for_so_long() -> None:
     ],
 )
 def test_hint_is_an_absent_field_and_instead_the_only_candidate(document_: str, hint: str, instead: str) -> None:
-    (region,) = document(f"version: v1\nentries:\n- match: {{host: a, pathPrefix: /}}\n  {document_}\n").problems
-    problem = next(problem for problem in region.problems if problem.code is UNKNOWN_FIELD)
+    (closed_scope,) = document(f"version: v1\nentries:\n- match: {{host: a, pathPrefix: /}}\n  {document_}\n").problems
+    problem = next(problem for problem in closed_scope.problems if problem.code is UNKNOWN_FIELD)
     assert (problem.hint, problem.instead) == (hint, instead)

@@ -332,7 +332,7 @@ def test_an_entry_for_several_hosts_is_one_problem_and_shows_each_host() -> None
     source, text = Source("a", "b"), f"version: v1\nentries:\n{entry.format('a,b', '/x')}{entry.format('c', '/*')}"
     document = PolicySnapshot.EMPTY.changed({source: parse_document(source, text, ISSUERS)}).document(source)
     assert document is not None
-    shown = [shown_problem(region) for region in document.problems]
+    shown = [shown_problem(closed_scope) for closed_scope in document.problems]
 
     assert [(problem["entry"], problem["line"]) for problem in shown] == [(0, 3), (1, 4)]
     assert shown_document(document, "problems")["problems"] == shown

@@ -1,9 +1,9 @@
 import pytest
 
-from exchanger.model.entry import DenyEntry, ExchangeEntry, FailClosedRegion, MatchScope, TokenTarget
-from exchanger.policy.documents.document import MAX_ENTRIES, MAX_REGIONS_BY_NAME, UNREADABLE_REACH, PolicyDocument, entry_lines
+from exchanger.model.entry import DenyEntry, ExchangeEntry, FailClosedScope, MatchScope, TokenTarget
+from exchanger.policy.documents.document import MAX_CLOSED_SCOPES_BY_NAME, MAX_ENTRIES, UNREADABLE_REACH, PolicyDocument, entry_lines
 from exchanger.util.text import MAX_QUOTED
-from tests.policy.examples import BLUE, RED, deny, exchange, parsed, region
+from tests.policy.examples import BLUE, RED, closed_scope, deny, exchange, parsed
 
 EXAMPLE = """
 version: v1
@@ -51,34 +51,34 @@ def test_an_empty_document_at_the_end_is_ignored(end: str) -> None:
 def test_null_items_are_ignored_and_the_others_keep_their_positions() -> None:
     document = parsed("version: v1\nentries:\n-\n- {match: {host: a, pathPrefix: /}, action: deny}\n- null\n- ~\n- text\n")
     assert [entry.index for entry in document.entries] == [1]
-    assert [region.index for region in document.regions] == [4]
+    assert [closed_scope.index for closed_scope in document.closed_scopes] == [4]
 
 
 def test_an_invalid_entry_closes_each_host_it_names_as_one_problem() -> None:
     document = parsed(
         "version: v1\nentries:\n- {match: {host: 'a,b', pathPrefix: /x}, action: deny}\n- {match: {pathPrefix: /y}, action: deny}\n"
     )
-    assert [(region.index, region.match) for region in document.regions] == [
+    assert [(closed_scope.index, closed_scope.match) for closed_scope in document.closed_scopes] == [
         (0, MatchScope("a", "/x")),
         (0, MatchScope("b", "/x")),
         (1, MatchScope(None, "/y")),
     ]
-    assert document.problems == (document.regions[0], document.regions[2])
-    assert document.regions[0].reason == document.regions[1].reason
+    assert document.problems == (document.closed_scopes[0], document.closed_scopes[2])
+    assert document.closed_scopes[0].reason == document.closed_scopes[1].reason
 
 
 def test_a_document_closes_a_bounded_number_of_hosts_by_name() -> None:
     entries = "- {match: &m {host: 'a,b,c,d,e,f,g,h', pathPrefix: /x}, action: deny}\n" + "- {match: *m, action: deny}\n" * 1_000
-    regions = parsed("version: v1\nentries:\n" + entries).regions
-    assert len(regions) == MAX_REGIONS_BY_NAME + 1_001 - MAX_REGIONS_BY_NAME // 8
-    assert [region.match for region in regions[-2:]] == [MatchScope(None, "/x")] * 2
+    closed_scopes = parsed("version: v1\nentries:\n" + entries).closed_scopes
+    assert len(closed_scopes) == MAX_CLOSED_SCOPES_BY_NAME + 1_001 - MAX_CLOSED_SCOPES_BY_NAME // 8
+    assert [closed_scope.match for closed_scope in closed_scopes[-2:]] == [MatchScope(None, "/x")] * 2
 
 
 def test_a_valid_entry_stands_beside_an_invalid_one() -> None:
     document = parsed(EXAMPLE + "  - match: {host: other.example.com, pathPrefix: /x}\n    action: permit\n")
     assert len(document.entries) == 2
-    assert document.regions == (
-        FailClosedRegion(
+    assert document.closed_scopes == (
+        FailClosedScope(
             RED, MatchScope("other.example.com", "/x"), 'entries[2].action must be exchange, deny or allow, not "permit"', index=2, line=16
         ),
     )
@@ -110,7 +110,7 @@ def test_a_valid_entry_stands_beside_an_invalid_one() -> None:
     ],
 )
 def test_an_unreadable_document_closes_everything(text: str | None, reason: str, line: int | None) -> None:
-    assert parsed(text) == PolicyDocument(RED, regions=(FailClosedRegion(RED, UNREADABLE_REACH, reason, None, line),))
+    assert parsed(text) == PolicyDocument(RED, closed_scopes=(FailClosedScope(RED, UNREADABLE_REACH, reason, None, line),))
 
 
 @pytest.mark.parametrize(
@@ -123,35 +123,35 @@ def test_an_unreadable_document_closes_everything(text: str | None, reason: str,
     ],
 )
 def test_a_wrong_version_is_quoted_in_part_and_without_control_characters(version: str, shown: str) -> None:
-    (closed,) = parsed(f"version: {version}\n").regions
+    (closed,) = parsed(f"version: {version}\n").closed_scopes
     assert closed.reason == f"the document has version {shown} instead of v1"
 
 
 def test_the_number_of_entries_is_bounded() -> None:
-    assert len(parsed(f"version: v1\nentries: [{'a,' * MAX_ENTRIES}]\n").regions) == MAX_ENTRIES
+    assert len(parsed(f"version: v1\nentries: [{'a,' * MAX_ENTRIES}]\n").closed_scopes) == MAX_ENTRIES
     assert parsed(f"version: v1\nentries: [{'~,' * MAX_ENTRIES}]\n") == PolicyDocument(RED)
-    assert parsed(f"version: v1\nentries: [{'a,' * (MAX_ENTRIES + 1)}]\n").regions == (
-        FailClosedRegion(RED, UNREADABLE_REACH, f"the document has more than {MAX_ENTRIES} entries", None, 2),
+    assert parsed(f"version: v1\nentries: [{'a,' * (MAX_ENTRIES + 1)}]\n").closed_scopes == (
+        FailClosedScope(RED, UNREADABLE_REACH, f"the document has more than {MAX_ENTRIES} entries", None, 2),
     )
 
 
 @pytest.mark.parametrize(
-    ("entries", "regions"),
+    ("entries", "closed_scopes"),
     [
         ((exchange("/", source=BLUE),), ()),
-        ((), (region("/", source=BLUE),)),
+        ((), (closed_scope("/", source=BLUE),)),
         ((deny("/a"), deny("/b")), ()),
-        ((deny("/a"),), (region("/b"),)),
-        ((), (region("/a", index=None), region("/a", index=None))),
-        ((), (region("/a"), region("/a"))),
-        ((deny("/a", index=1),), (region("/b"), region("/b", host="b"), region("/a", index=1, host="b"))),
+        ((deny("/a"),), (closed_scope("/b"),)),
+        ((), (closed_scope("/a", index=None), closed_scope("/a", index=None))),
+        ((), (closed_scope("/a"), closed_scope("/a"))),
+        ((deny("/a", index=1),), (closed_scope("/b"), closed_scope("/b", host="b"), closed_scope("/a", index=1, host="b"))),
     ],
 )
 def test_entries_of_another_source_or_with_the_same_index_raise(
-    entries: tuple[DenyEntry | ExchangeEntry, ...], regions: tuple[FailClosedRegion, ...]
+    entries: tuple[DenyEntry | ExchangeEntry, ...], closed_scopes: tuple[FailClosedScope, ...]
 ) -> None:
     with pytest.raises(ValueError, match=r"is of another source|have the same index"):
-        PolicyDocument(RED, entries, regions)
+        PolicyDocument(RED, entries, closed_scopes)
 
 
 TEXT = """\

@@ -1,7 +1,7 @@
 import attrs
 import pytest
 
-from exchanger.model.entry import AllowEntry, Claim, DenyEntry, ExchangeEntry, FailClosedRegion, MatchScope, PathType, TokenTarget
+from exchanger.model.entry import AllowEntry, Claim, DenyEntry, ExchangeEntry, FailClosedScope, MatchScope, PathType, TokenTarget
 from exchanger.policy.documents.document import PolicyDocument
 from tests.policy.examples import HOST, RED, parsed
 
@@ -17,19 +17,19 @@ def document_of(entry: str) -> PolicyDocument:
 def read(entry: str) -> Claim:
     """Read one entry, in flow or block style."""
     document = document_of(entry)
-    claims: list[Claim] = [*document.entries, *document.regions]
+    claims: list[Claim] = [*document.entries, *document.closed_scopes]
     (claim,) = claims
     return claim
 
 
-def closed(entry: str) -> FailClosedRegion:
-    region = read(entry)
-    assert isinstance(region, FailClosedRegion)
-    assert region.index == 0
-    assert region.line is not None
-    assert region.line >= 3
-    assert region.source == RED
-    return region
+def closed(entry: str) -> FailClosedScope:
+    closed_scope = read(entry)
+    assert isinstance(closed_scope, FailClosedScope)
+    assert closed_scope.index == 0
+    assert closed_scope.line is not None
+    assert closed_scope.line >= 3
+    assert closed_scope.source == RED
+    return closed_scope
 
 
 @pytest.mark.parametrize(
@@ -89,9 +89,9 @@ def test_what_was_meant_by_a_likely_mistake_is_guessed(entry: str, told: list[st
 
 @pytest.mark.parametrize("value", ["'true'", "yes", "1", "[true]", "{}", "''"])
 def test_case_that_is_no_boolean_closes_every_case(value: str) -> None:
-    region = closed(f"{{match: {{host: a, pathPrefix: /A, caseInsensitive: {value}}}, action: deny}}")
-    assert region.match == MatchScope("a", "/A", case_insensitive=True)
-    assert region.reason == "entries[0].match.caseInsensitive must be true or false"
+    closed_scope = closed(f"{{match: {{host: a, pathPrefix: /A, caseInsensitive: {value}}}, action: deny}}")
+    assert closed_scope.match == MatchScope("a", "/A", case_insensitive=True)
+    assert closed_scope.reason == "entries[0].match.caseInsensitive must be true or false"
 
 
 @pytest.mark.parametrize(
@@ -161,10 +161,10 @@ def test_metadata_is_on_a_host_of_the_entry(host: str, url: str) -> None:
     ],
 )
 def test_other_metadata_closes_the_match_and_is_not_repeated(host: str, url: str, reason: str) -> None:
-    region = closed(with_metadata(url, host))
-    assert (region.match, region.reason) == (MatchScope(host, "/orders"), f"entries[0].exchange.resourceMetadata {reason}")
-    assert region.code == "POL-1107"
-    assert "hunter2" not in region.coded
+    closed_scope = closed(with_metadata(url, host))
+    assert (closed_scope.match, closed_scope.reason) == (MatchScope(host, "/orders"), f"entries[0].exchange.resourceMetadata {reason}")
+    assert closed_scope.code == "POL-1107"
+    assert "hunter2" not in closed_scope.coded
 
 
 @pytest.mark.parametrize("url", ["''", "' '", "null", "~", ""])
@@ -236,13 +236,13 @@ def test_a_denial_needs_no_target(exchange: str) -> None:
 )
 def test_null_closes_the_match_where_it_would_mean_something_weaker(match: str, action: str, reason: str) -> None:
     more = "{issuerRef: primary, scope: s}" if action == "exchange" else "{}"
-    region = closed(f"match:\n  host: {HOST}\n  pathPrefix: /orders\n  {match}\naction: {action}\nexchange: {more}")
-    assert (region.match.host, region.reason) == (HOST, f"entries[0].match.{reason}")
+    closed_scope = closed(f"match:\n  host: {HOST}\n  pathPrefix: /orders\n  {match}\naction: {action}\nexchange: {more}")
+    assert (closed_scope.match.host, closed_scope.reason) == (HOST, f"entries[0].match.{reason}")
 
 
 @pytest.mark.parametrize("entry", ["text", "5", "[a]", "!own {match: {}}"])
 def test_an_entry_that_is_no_mapping_closes_everything(entry: str) -> None:
-    assert attrs.evolve(closed(entry), line=None) == FailClosedRegion(RED, MatchScope(), "entries[0] must be a mapping", 0)
+    assert attrs.evolve(closed(entry), line=None) == FailClosedScope(RED, MatchScope(), "entries[0] must be a mapping", 0)
 
 
 # In reasons, "@" stands for the entry.
@@ -314,7 +314,7 @@ def test_an_entry_that_is_no_mapping_closes_everything(entry: str) -> None:
     ],
 )
 def test_the_readable_part_of_a_match_is_closed(match: str, scope: MatchScope, reason: str) -> None:
-    assert attrs.evolve(closed(f"action: deny\n{match}"), line=None) == FailClosedRegion(RED, scope, reason.replace("@", "entries[0]"), 0)
+    assert attrs.evolve(closed(f"action: deny\n{match}"), line=None) == FailClosedScope(RED, scope, reason.replace("@", "entries[0]"), 0)
 
 
 @pytest.mark.parametrize(
@@ -352,8 +352,8 @@ def test_the_readable_part_of_a_match_is_closed(match: str, scope: MatchScope, r
     ],
 )
 def test_an_unclear_action_or_target_closes_the_match(rest: str, reason: str) -> None:
-    region = closed(f"{MATCH}\n{rest}")
-    assert (region.match, region.reason) == (MatchScope(HOST, "/orders"), reason.replace("@", "entries[0]"))
+    closed_scope = closed(f"{MATCH}\n{rest}")
+    assert (closed_scope.match, closed_scope.reason) == (MatchScope(HOST, "/orders"), reason.replace("@", "entries[0]"))
 
 
 @pytest.mark.parametrize(
@@ -368,9 +368,9 @@ def test_an_unclear_action_or_target_closes_the_match(rest: str, reason: str) ->
     ],
 )
 def test_a_text_that_is_no_method_closes_all_methods(item: str, sentence: str) -> None:
-    region = closed(f"match: {{host: a, pathPrefix: /x, methods: [GET, '{item}']}}\naction: deny")
-    assert region.match == MatchScope("a", "/x")
-    assert region.reason.startswith(f"entries[0].match.methods {sentence}")
+    closed_scope = closed(f"match: {{host: a, pathPrefix: /x, methods: [GET, '{item}']}}\naction: deny")
+    assert closed_scope.match == MatchScope("a", "/x")
+    assert closed_scope.reason.startswith(f"entries[0].match.methods {sentence}")
 
 
 def test_aliases_are_read_like_what_they_stand_for() -> None:
@@ -403,5 +403,5 @@ def test_aliases_are_read_like_what_they_stand_for() -> None:
     ],
 )
 def test_a_problem_is_shown_at_its_field_or_at_the_incomplete_mapping(entry: str, line: int, column: int) -> None:
-    region = closed(entry)
-    assert (region.line, region.column) == (line, column)
+    closed_scope = closed(entry)
+    assert (closed_scope.line, closed_scope.column) == (line, column)

@@ -6,7 +6,7 @@ from exchanger.model.entry import BASELINE, DenyEntry, MatchScope, PathType
 from exchanger.model.policy_decision import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, NoMatch, PolicyDecision, Unhealthy
 from exchanger.policy.explanation import explain
 from exchanger.policy.snapshot import PolicySnapshot
-from tests.policy.examples import BLUE, HOST, RED, exchange, region, snapshot_of, with_baseline
+from tests.policy.examples import BLUE, HOST, RED, closed_scope, exchange, snapshot_of, with_baseline
 
 INTERNAL = DenyEntry(BASELINE, 0, MatchScope("*.example.com", "/internal", None, True, PathType.SEGMENT))
 EVERYWHERE = DenyEntry(BASELINE, 1, MatchScope(None, "/-/", frozenset({"GET"})))
@@ -14,7 +14,7 @@ OPENS = exchange("/internal/open")
 
 
 def denied(path: str, method: str = "POST", host: str = HOST, *, raw: bool = True) -> PolicyDecision:
-    policies = snapshot_of(OPENS, region("/internal/broken", source=BLUE))
+    policies = snapshot_of(OPENS, closed_scope("/internal/broken", source=BLUE))
     return with_baseline(policies, INTERNAL, EVERYWHERE).match(host, path, method, raw=raw)
 
 

@@ -10,7 +10,7 @@ from exchanger.model.entry import (
     DenyEntry,
     Entry,
     ExchangeEntry,
-    FailClosedRegion,
+    FailClosedScope,
     MatchScope,
     PathType,
     Source,
@@ -25,7 +25,7 @@ from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.namespace import EffectiveDocument
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.table import CONFLICT
-from tests.policy.examples import ANYTHING, BLUE, HOST, RED, allow, deny, document_of, exchange, region, with_documents
+from tests.policy.examples import ANYTHING, BLUE, HOST, RED, allow, closed_scope, deny, document_of, exchange, with_documents
 
 RED_ALONE = frozenset({"red"})
 OWN = NamespaceGrant(RED_ALONE, None, (HOST,), ("/orders",), issuers=("primary",), scopes=("read:*",))
@@ -101,7 +101,7 @@ def test_a_plain_prefix_counts_by_segments_unless_another_grant_covers_it() -> N
 
 def test_an_unreadable_document_closes_what_is_granted_and_yields_to_other_namespaces() -> None:
     other = deny("/orders/x", source=BLUE)
-    policy = with_documents(under(Grants((OWN, OTHERS)), FailClosedRegion(RED, EVERYWHERE, "x")), document_of(other, source=BLUE))
+    policy = with_documents(under(Grants((OWN, OTHERS)), FailClosedScope(RED, EVERYWHERE, "x")), document_of(other, source=BLUE))
     assert policy.match(HOST, "/orders/x", "GET") == other
     assert isinstance(policy.match(HOST, "/orders/y", "GET"), Unhealthy)
     assert policy.match(HOST, "/", "GET") is NO_MATCH
@@ -109,22 +109,24 @@ def test_an_unreadable_document_closes_what_is_granted_and_yields_to_other_names
 
 
 def test_an_unreadable_document_of_a_namespace_that_is_granted_nothing_closes_nothing() -> None:
-    found = left(FailClosedRegion(RED, EVERYWHERE, "x"), grants=Grants())
+    found = left(FailClosedScope(RED, EVERYWHERE, "x"), grants=Grants())
     assert found.problems == ()
     assert [refusal.reason for refusal in found.refused] == [f"the document {OUTSIDE}; it is invalid too: x"]
-    assert under(Grants(), FailClosedRegion(RED, EVERYWHERE, "x")).match(HOST, "/", "GET") is NO_MATCH
+    assert under(Grants(), FailClosedScope(RED, EVERYWHERE, "x")).match(HOST, "/", "GET") is NO_MATCH
 
 
 def test_a_document_of_an_unknown_namespace_closes_everything() -> None:
     source = Source(UNKNOWN_NAMESPACE, "f")
-    policy = with_documents(PolicySnapshot(grants=OWN_GRANTS), PolicyDocument(source, regions=(FailClosedRegion(source, EVERYWHERE, "x"),)))
+    policy = with_documents(
+        PolicySnapshot(grants=OWN_GRANTS), PolicyDocument(source, closed_scopes=(FailClosedScope(source, EVERYWHERE, "x"),))
+    )
     for host in (HOST, "other.example.com"):
         assert policy.match(host, "/", "GET") == Unhealthy("x", source)
 
 
 def test_a_mistake_without_a_host_closes_every_granted_host() -> None:
     hosts = tuple(f"h{number}" for number in range(65))
-    crowd = [region("/orders", host=None, methods=frozenset({f"M{number}"})) for number in range(200)]
+    crowd = [closed_scope("/orders", host=None, methods=frozenset({f"M{number}"})) for number in range(200)]
     policy = under(Grants((attrs.evolve(OWN, hosts=hosts),)), *crowd)
     assert all(isinstance(policy.match(host, "/orders/x", "M199"), Unhealthy) for host in hosts)
     assert policy.match("h65", "/orders/x", "M199") is NO_MATCH
@@ -134,7 +136,7 @@ def test_two_descriptions_close_the_hosts_that_both_are_granted() -> None:
     grants = Grants(
         tuple(NamespaceGrant(None, parse_selector(f"a={hosts}"), tuple(hosts), ("/a",)) for hosts in ("pqr", "qrs")),
     )
-    policy = under(grants, FailClosedRegion(RED, EVERYWHERE, "x"), labels=((("a", "pqr"),), (("a", "qrs"),)))
+    policy = under(grants, FailClosedScope(RED, EVERYWHERE, "x"), labels=((("a", "pqr"),), (("a", "qrs"),)))
     assert [host for host in "pqrs" if isinstance(policy.match(host, "/a", "GET"), Unhealthy)] == ["q", "r"]
 
 
@@ -179,8 +181,8 @@ def test_wildcards_have_granted_hosts_in_common_below_them() -> None:
 
 def test_grants_that_only_report_change_nothing_and_say_what_they_would() -> None:
     entries = (deny("/orders"), deny("/", index=1), deny("/x", index=2))
-    found = left(*entries, region("/y", index=3), grants=attrs.evolve(OWN_GRANTS, enforced=False))
-    assert (found.entries, found.problems) == (entries, (region("/y", index=3),))
+    found = left(*entries, closed_scope("/y", index=3), grants=attrs.evolve(OWN_GRANTS, enforced=False))
+    assert (found.entries, found.problems) == (entries, (closed_scope("/y", index=3),))
     assert [(refusal.index, refusal.reason.split(":")[0]) for refusal in found.refused] == [
         (1, "would be invalid"),
         (2, "would be refused"),
@@ -193,7 +195,7 @@ def test_a_granted_prefixs_decoded_spelling_closes_despite_an_entry_there(others
     healthy = under(Grants((attrs.evolve(OWN, path_prefixes=prefixes),)), deny("/a/b/c"))
     assert healthy.entry_count == 1
     unreadable = Source("red", "unreadable")
-    policy = with_documents(healthy, PolicyDocument(unreadable, regions=(FailClosedRegion(unreadable, EVERYWHERE, "x"),)))
+    policy = with_documents(healthy, PolicyDocument(unreadable, closed_scopes=(FailClosedScope(unreadable, EVERYWHERE, "x"),)))
     assert isinstance(policy.match(HOST, "/a/b/c", "GET"), Unhealthy)
     assert policy.match(HOST, "/a/bc", "GET") is NO_MATCH
 
@@ -288,7 +290,7 @@ def test_a_plain_prefix_denies_everything_it_covers_on_a_fully_granted_host() ->
 
 @pytest.mark.parametrize("host", ["a.x b.x c.x d.x e.x f.x g.x h.x i.x", "https://orders,user@a.x"])
 def test_a_host_that_is_granted_and_perhaps_another_closes_as_both(host: str) -> None:
-    """One region is on the named host, and one is where the author may have meant any: the same scope, for different reasons."""
+    """One fail-closed scope is on the named host, and one is where the author may have meant any: the same scope, for different reasons."""
     grants = read_grants("version: v1\ngrants: [{namespaces: [a], hosts: [a.x], pathPrefixes: [/api], actions: [deny]}]", has_labels=True)
     assert isinstance(grants, Grants)
     source = Source("a", "p")

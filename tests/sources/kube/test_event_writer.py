@@ -2,18 +2,18 @@
 
 import pytest
 
-from exchanger.model.entry import EVERYWHERE, FailClosedRegion, MatchScope, Source
+from exchanger.model.entry import EVERYWHERE, FailClosedScope, MatchScope, Source
 from exchanger.sources.kube.event_writer import MAX_MESSAGE_BYTES, EventReason, Report, shortened, timestamp
 
 SOURCE = Source("team", "policy")
-REGIONS = (
-    FailClosedRegion(SOURCE, EVERYWHERE, "entries[0].action is required", 0, 3),
-    FailClosedRegion(SOURCE, MatchScope("h"), "entries[2].match is required", 2, None),
+CLOSED_SCOPES = (
+    FailClosedScope(SOURCE, EVERYWHERE, "entries[0].action is required", 0, 3),
+    FailClosedScope(SOURCE, MatchScope("h"), "entries[2].match is required", 2, None),
 )
 
 
 def test_an_event_points_at_its_config_map() -> None:
-    report = Report(SOURCE, EventReason.INVALID, regions=REGIONS)
+    report = Report(SOURCE, EventReason.INVALID, closed_scopes=CLOSED_SCOPES)
     assert report.event("", 0.0) == {
         "apiVersion": "v1",
         "kind": "Event",
@@ -68,8 +68,8 @@ def test_a_message_is_one_line_that_prints() -> None:
 
 
 def test_the_first_of_ten_thousand_problems_are_reported() -> None:
-    many = tuple(FailClosedRegion(SOURCE, EVERYWHERE, f"entries[{index}] must be a mapping", index, index) for index in range(10_000))
-    message = Report(SOURCE, EventReason.INVALID, regions=many).message
+    many = tuple(FailClosedScope(SOURCE, EVERYWHERE, f"entries[{index}] must be a mapping", index, index) for index in range(10_000))
+    message = Report(SOURCE, EventReason.INVALID, closed_scopes=many).message
     assert message.startswith("line 0: entries[0] must be a mapping; line 1: ")
     assert MAX_MESSAGE_BYTES - 8 < len(message.encode()) <= MAX_MESSAGE_BYTES
 

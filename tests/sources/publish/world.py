@@ -180,7 +180,7 @@ def fresh(
 def told(version: PolicySnapshot) -> object:
     """Return what two versions have in common that mean the same."""
     documents = {
-        one.source: (one.text, one.document.entries, one.document.regions, one.entries, one.problems, one.refused, one.is_over_quota)
+        one.source: (one.text, one.document.entries, one.document.closed_scopes, one.entries, one.problems, one.refused, one.is_over_quota)
         for one in version.documents()
     }
     described = {name: (own.labels, own.allowances, dict(own.over_quota), own.over_depth) for name, own in version.namespaces.items()}
