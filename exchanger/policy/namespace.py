@@ -21,7 +21,15 @@ from exchanger.policy.depth import OVER_DEPTH, HostRoutes, by_name, closing
 from exchanger.policy.documents.document import Labels, PolicyDocument, PolicyRefusal
 from exchanger.policy.expansion import EVERY_DOCUMENT, Expansion
 from exchanger.policy.grants.allowance import UNLIMITED, Allowance
-from exchanger.policy.grants.restriction import PARTLY, Routes, closed_entry, closing_paths, refusals_of, routes_of
+from exchanger.policy.grants.restriction import (
+    PARTLY,
+    Routes,
+    closed_entry,
+    closing_paths,
+    refusals_of,
+    routes_of,
+    without_hidden_issuers,
+)
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.scope import Route
 
@@ -41,12 +49,13 @@ Differences: TypeAlias = dict[str | None, tuple[list[Route], list[Route]]]
 class EffectiveDocument:
     """A document, and what grants and limits leave of it in its namespace.
 
-    ``document`` is as its author wrote it. ``entries`` are those that decide requests, ``problems`` the first fail-closed scope of the
-    document or of each invalid entry, and ``refused`` what is outside the grants. ``used_entries`` and ``used_scopes`` count towards the
-    quota. Of a document that ``is_over_quota``, only the text and the hosts that it names are kept: it must be read again when there is
-    room.
+    ``written`` is as its author wrote it; ``document`` is the same, but suggests only issuer profiles that the namespace is granted.
+    ``entries`` are those that decide requests, ``problems`` the first fail-closed scope of the document or of each invalid entry, and
+    ``refused`` what is outside the grants. ``used_entries`` and ``used_scopes`` count towards the quota. Of a document that
+    ``is_over_quota``, only the text and the hosts that it names are kept: it must be read again when there is room.
     """
 
+    written: PolicyDocument = attrs.field(repr=False)
     document: PolicyDocument
     routes: "HashTrieMap[str | None, Routes]" = attrs.field(repr=False)
     entries: tuple[Entry, ...]
@@ -216,13 +225,13 @@ class NamespacePolicy:
         affected: dict[Source, _Content | None] = {}
         for source, content in (*contents.items(), *((source, _Content.known(self.documents[source])) for source in moved)):
             before, left = self.documents.get(source), content and content.within(over_quota.get(source), self.limits)
-            if left is None or before is None or left.document is not before.document:
+            if left is None or before is None or left.document is not before.written:
                 affected[source] = left
         return affected
 
     def _effective(self, content: "_Content", expansion: Expansion, over_depth: frozenset[str | None] = frozenset()) -> EffectiveDocument:
         """Return what grants and limits leave of a document."""
-        document = content.document
+        document = without_hidden_issuers(content.document, self.allowances)
         found = list[tuple[Claim, Routes]]()
         # Fail-closed scopes of one entry may be equal once they are on the same granted host; hosts count their routes, and each must be
         # there once.
@@ -258,6 +267,7 @@ class NamespacePolicy:
         if all(closed_scope.index is not None for closed_scope in problems):  # an unreadable document has its own reason
             problems = (*expansion.problems(document.source), *problems)
         return EffectiveDocument(
+            content.document,
             document,
             HashTrieMap({host: tuple(routes) for host, routes in by_host.items()}),
             entries,
@@ -332,7 +342,7 @@ class _Content:
 
     @classmethod
     def known(cls, effective: EffectiveDocument) -> "_Content":
-        return cls(effective.document, effective.used_entries, effective.used_scopes, effective.is_over_quota)
+        return cls(effective.written, effective.used_entries, effective.used_scopes, effective.is_over_quota)
 
     def within(self, exceeded: Code | None, limits: NamespaceLimits) -> "_Content":
         """Return the content, reduced if its document is over quota for the limit ``exceeded``."""

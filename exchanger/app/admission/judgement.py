@@ -19,6 +19,7 @@ from exchanger.model.codes.problem import Problem
 from exchanger.model.entry import ExchangeEntry, Source
 from exchanger.policy.conflicts import conflicts_of
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
+from exchanger.policy.grants.restriction import without_hidden_issuers
 from exchanger.policy.mistakes import mistakes_of
 from exchanger.policy.namespace import QUOTA_CODES, EffectiveDocument
 from exchanger.policy.quota import NamespaceQuota
@@ -68,7 +69,7 @@ def judge(source: Source, text: Text, known: KnownPolicy) -> ReviewAnswer:
     reported = tuple(_placed(problem) for problem in findings if problem.entry in active)
     warnings = (
         *reported,
-        *_unknown_issuers(source, text, document, known),
+        *_unknown_issuers(source, text, document, later, known.issuers),
         *(conflict.coded for conflict in conflicts_of(document, later) if conflict is not None),
         *map(_placed, islice(mistakes_of(document, later), MAX_MISTAKES)),
     )
@@ -85,14 +86,15 @@ def _placed(problem: Problem) -> str:
     return where + printable(str(problem), PROBLEM_CHARS)
 
 
-def _unknown_issuers(source: Source, text: Text, document: EffectiveDocument, known: KnownPolicy) -> Iterator[str]:
+def _unknown_issuers(
+    source: Source, text: Text, document: EffectiveDocument, later: PolicySnapshot, issuers: frozenset[str]
+) -> Iterator[str]:
     """Yield a warning for each issuer that is not known, of entries that would be active otherwise."""
-    unknown = {
-        entry.index for entry in document.entries if isinstance(entry, ExchangeEntry) and entry.target.issuer_ref not in known.issuers
-    }
+    unknown = {entry.index for entry in document.entries if isinstance(entry, ExchangeEntry) and entry.target.issuer_ref not in issuers}
     if not unknown:
         return
-    findings = read(source, text, known.issuers).findings
+    allowances = later.grants.allowances(source.namespace, text.namespace_labels)
+    findings = without_hidden_issuers(read(source, text, issuers), allowances).findings
     found = [problem for problem in findings if problem.code is UNKNOWN_ISSUER and problem.entry in unknown]
     yield from map(_placed, found[:MAX_UNKNOWN])
     if len(found) > MAX_UNKNOWN:

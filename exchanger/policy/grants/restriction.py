@@ -10,10 +10,11 @@ import attrs
 
 from exchanger.model.codes.code import Code
 from exchanger.model.codes.grants import NOT_GRANTED, PARTLY_OUTSIDE_GRANTS
+from exchanger.model.codes.policy import UNKNOWN_ISSUER
 from exchanger.model.codes.problem import Problem
 from exchanger.model.entry import AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, FailClosedScope, MatchScope, PathType
 from exchanger.policy.documents.document import PolicyDocument, PolicyRefusal
-from exchanger.policy.grants.allowance import UNLIMITED, Allowance, Granted, HostGrants, NearGrants, missing, paths_of
+from exchanger.policy.grants.allowance import UNLIMITED, Allowance, Granted, HostGrants, NearGrants, is_granted, missing, paths_of
 from exchanger.policy.prefix import prefix_spellings
 from exchanger.policy.scope import PathSet, Route
 
@@ -164,3 +165,23 @@ def _usable(entry: Entry, grants: HostGrants) -> Iterator[Granted]:
 def grants_all(allowance: Allowance, scope: MatchScope) -> bool:
     """Return whether one grant covers every request of ``scope``, by host and path."""
     return any(one.paths.covers(scope) for one in allowance.near(scope.host).there.covering(scope))
+
+
+def without_hidden_issuers(document: PolicyDocument, allowances: Iterable[Allowance]) -> PolicyDocument:
+    """Return ``document`` without suggestions of issuer profiles that ``allowances`` do not grant: authors must not learn such names."""
+    granted = tuple(allowances)
+
+    def is_hidden(problem: Problem) -> bool:
+        return (
+            problem.code is UNKNOWN_ISSUER
+            and problem.hint != ""
+            and not all(any(is_granted(problem.hint, one.issuers) for one in allowance.granted) for allowance in granted)
+        )
+
+    def shown(scope: FailClosedScope) -> FailClosedScope:
+        problems = (attrs.evolve(one, hint="", instead="") if is_hidden(one) else one for one in scope.problems)
+        return attrs.evolve(scope, problems=tuple(problems))
+
+    if not any(is_hidden(problem) for scope in document.closed_scopes for problem in scope.problems):
+        return document
+    return attrs.evolve(document, closed_scopes=tuple(map(shown, document.closed_scopes)))

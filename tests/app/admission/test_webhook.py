@@ -181,6 +181,17 @@ async def test_conflicts_and_unknown_issuers_are_warnings() -> None:
     assert await scene.judged(config_map(DENY.replace("a.example", "c.example"))) == ALLOWED
 
 
+@pytest.mark.parametrize(("issuers", "is_suggested"), [("[primary, merger-advisor]", True), ("[primary]", False)])
+async def test_a_warning_suggests_only_granted_issuer_profiles(issuers: str, is_suggested: bool) -> None:
+    text = f"{{version: v1, grants: [{{namespaces: [team], hosts: [a.example], issuers: {issuers}}}]}}"
+    grants = read_grants(text, has_labels=True, enforced=False)
+    assert isinstance(grants, Grants)
+    scene = Scene(FakeCluster(KnownPolicy(issuers=frozenset({"merger-advisor"}), grants=grants)))
+    exchange = "{match: {host: a.example, pathPrefix: /}, action: exchange, exchange: {issuerRef: merger-adviser, scope: s}}"
+    found = await scene.judged(config_map(f"version: v1\nentries: [{exchange}]"))
+    assert (found["allowed"], "merger-advisor" in str(found)) == (True, is_suggested)
+
+
 async def test_of_many_unknown_issuers_the_first_are_named() -> None:
     entry = "{{match: {{host: a.example, pathPrefix: /{}}}, action: exchange, exchange: {{issuerRef: no, scope: s}}}}"
     document = f"version: v1\nentries: [{', '.join(entry.format(number) for number in range(20))}]"

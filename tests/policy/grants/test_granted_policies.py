@@ -335,3 +335,24 @@ def test_an_entry_that_two_grants_cover_only_together_has_no_effect() -> None:
     assert left(deny("/"), grants=halves).entries == ()
     assert isinstance(under(halves, exchange("/")).match(HOST, "/b/x", "GET"), Unhealthy)
     assert not isinstance(under(halves, exchange("/")).match(HOST, "/c", "GET"), ExchangeEntry)
+
+
+@pytest.mark.parametrize("text", ["version: v1\nentries: [{}]\n", "version: v2\nentries: [{}]\n"])
+def test_only_issuer_profiles_that_the_namespace_is_granted_are_suggested(text: str) -> None:
+    match = f"match: {{host: {HOST}, pathPrefix: /orders}}"
+    entries = (f"{{{match}, action: exchange, exchange: {{issuerRef: {name}, scope: read:a}}}}" for name in ("primery", "merger-adviser"))
+    written = parse_document(RED, text.format(", ".join(entries)), frozenset({"primary", "merger-advisor"}))
+    policy = PolicySnapshot(grants=OWN_GRANTS).changed({RED: written})
+    assert suggested(policy) == {"primary"}
+    policy = policy.with_grants(Grants((attrs.evolve(OWN, issuers=("merger-*",)),), enforced=False))
+    assert suggested(policy) == {"merger-advisor"}
+    assert suggested(policy.with_grants(Grants(limited=False))) == {"primary", "merger-advisor"}
+
+
+def suggested(policy: PolicySnapshot) -> set[str]:
+    """Return what anything known of red's document suggests."""
+    document = policy.document(RED)
+    assert document is not None
+    scopes = (*document.problems, *document.document.closed_scopes, *(route.effect for routes in document.routes.values() for route in routes))
+    found = [*document.findings, *(one for scope in scopes if isinstance(scope, FailClosedScope) for one in scope.problems)]
+    return {text for problem in found for text in (problem.hint, problem.instead)} - {"", "v1"}
