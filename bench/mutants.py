@@ -498,12 +498,18 @@ def judge_freshly(room: Room, mutant: Mutant) -> int:
         return run_pytest(sorted({test.partition("::")[0] for test in tests}), Chosen(room, tests))
 
 
+def matching(patterns: Iterable[str]) -> list[Path]:
+    """Return the files and folders that match ``patterns``, each of which must match something."""
+    found = {pattern: sorted(Path().glob(pattern)) for pattern in patterns}
+    if unmatched := [pattern for pattern, paths in found.items() if not paths]:
+        raise FileNotFoundError(f"nothing matches {', '.join(unmatched)}")
+    return [path for paths in found.values() for path in paths]
+
+
 def score(name: str, count: int, seeds: list[int], jobs: int, folder: Path) -> bool:
     """Print the survivors of samples of ``count`` mutants and their numbers; return whether the tests pass without a mutation."""
     start = time.monotonic()
-    sources, patterns = ROOMS[name]
-    tests = [str(path) for pattern in patterns for path in sorted(Path().glob(pattern))]
-    files = [path for source in sources for path in sorted(Path().glob(source))]
+    files, tests = map(matching, ROOMS[name])
     possible = [mutant for file in files for mutant in mutants(file)]
     samples = {seed: random.Random(seed).sample(possible, min(count, len(possible))) for seed in seeds}  # noqa: S311 - no secret
     sample = list(dict.fromkeys(mutant for drawn in samples.values() for mutant in drawn))
@@ -512,7 +518,7 @@ def score(name: str, count: int, seeds: list[int], jobs: int, folder: Path) -> b
     def serve() -> int:
         coverage = Coverage(data_file=str(folder / f"{name}.coverage"), config_file=False, source=[str(Path("exchanger").absolute())])
         coverage.start()
-        return run_pytest(tests, Server(files, sample, jobs, coverage, result))
+        return run_pytest(map(str, tests), Server(files, sample, jobs, coverage, result))
 
     for _ in judged([serve], 1):
         if not result.exists():
