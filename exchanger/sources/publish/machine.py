@@ -235,7 +235,6 @@ class Machine:
     def fell_behind(self, feed: str, known_until: float, now: float) -> list[Action]:
         """A feed may not know what has happened since ``known_until``, which is minus infinity if that is unknown: it closes nothing."""
         self.behind[feed] = min(known_until, self.behind.get(feed, math.inf))
-        self._outdate()
         return self._next(now)
 
     def granted(self, grants: Grants, now: float) -> list[Action]:

@@ -104,6 +104,22 @@ def test_the_first_version_does_not_wait_for_ever_for_one_namespace() -> None:
     assert (world.active.entry_count, world.active.invalid_documents) == (41, 0)
 
 
+def test_a_text_removed_while_read_can_spend_the_budget_of_its_namespace() -> None:
+    seconds = iter([0.0, FIRST_BUDGET_S + 1])
+    world = World(Machine("x"), cpu=lambda: next(seconds))
+    world.apply({A: denial("/a", LIGHT_WORK)})
+    world.apply({A: None})
+    world.catch_up("x")
+    assert "build" in world.jobs
+    world.apply({B: denial("/b", LIGHT_WORK)})
+    world.do(world.machine.fell_behind("x", -math.inf, world.now))
+    world.catch_up("x")
+    world.finish("build")
+    world.finish("heavy")
+    world.finish("build")
+    assert isinstance(decision(world, "/b"), Unhealthy)
+
+
 def test_what_the_first_version_cost_excuses_no_text_when_the_service_reopens() -> None:
     seconds = iter(range(0, 1_000 * int(FIRST_BUDGET_S), int(FIRST_BUDGET_S) + 1))
     world = World(Machine("x", ISSUERS, max_staleness=60.0), cpu=lambda: float(next(seconds)))
@@ -216,13 +232,19 @@ def test_a_document_that_is_removed_before_it_is_read_holds_no_version() -> None
     assert isinstance(decision(world, "/a"), NoMatch)
 
 
-def test_what_loosens_waits_until_all_is_read() -> None:
+@pytest.mark.parametrize("end", ["read", "time"])
+def test_what_loosens_waits_until_all_is_read_or_the_time_is_up(end: str) -> None:
     world = begun({A: denial("/a")})
     world.apply({OTHER: denial("/b", LIGHT_WORK), A: None})
     world.finish("build")
     world.pause(HOLD_S - 0.1)
+    world.apply({B: denial("/c")})  # which prolongs nothing
+    world.finish("light", "build")
     assert isinstance(decision(world, "/a"), DenyEntry)
-    world.finish("heavy", "build")
+    if end == "read":
+        world.finish("heavy", "build")
+    else:
+        world.pause(0.1)
     assert isinstance(decision(world, "/a"), NoMatch)
 
 

@@ -88,8 +88,12 @@ def test_an_edit_keeps_the_turn_of_the_text_it_replaces(pending: Pending) -> Non
 def test_turns_of_replaced_texts_do_not_pile_up(pending: Pending) -> None:
     put(pending, "a/first", text=Text(""))
     put(pending, *["a/p"] * 5000)
-    assert sum(len(queue.turns) for queue in pending.queues.values()) < 1100
+    light = pending.queues[Lane.LIGHT]
+    turns = light.turns
+    assert len(turns) < 1100
     assert take(pending) == ["a/first", "a/p"]
+    put(pending, *(f"b/p{number}" for number in range(2000)))
+    assert light.turns is turns, "turns that count are not sorted again at each text"
 
 
 def test_new_texts_do_not_wait_for_those_that_are_read_again(pending: Pending) -> None:
