@@ -3,6 +3,8 @@
 Names in docstrings are those of client-go's cases (tools/cache/reflector_test.go and others).
 """
 
+from itertools import groupby
+
 import pytest
 import trio
 from trio.testing import MockClock
@@ -91,6 +93,7 @@ async def test_initial_objects_are_bounded(autojump_clock: MockClock) -> None:
             "the watch began with more than 15 objects",
             "the list has more than 15 objects",
         }
+        assert [verb for verb, _ in groupby(request.verb for request in scene.requests())][:3] == [Verb.WATCH, Verb.LIST, Verb.WATCH]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ Names in docstrings are those of client-go's cases (tools/cache/reflector_test.g
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.sources.kube.list_watch import ApiFailure, FailureKind
 from exchanger.sources.kube.settings import ReflectorSettings
@@ -93,9 +93,10 @@ async def test_the_back_off_begins_anew_after_a_short_watch_with_events(scene: S
         return scene.observer.failures[-1][1]
 
     async with scene.running():
-        for _ in range(6):
-            scene.server.cut(failure)
-            await trio.sleep(last_wait() + 0.1 if scene.observer.failures else 2.0)
+        for cut in (REFUSED, failure) * 3:  # neither follows an event
+            scene.server.cut(cut)
+            await wait_all_tasks_blocked()
+            await trio.sleep(last_wait() + 0.1)
         assert last_wait() > 5.0
         scene.server.ends_after = 1
         for number in range(5):
