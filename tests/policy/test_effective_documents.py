@@ -249,3 +249,4 @@ def test_wholly_closed_hosts_yield_to_others_only_while_every_claim_does() -> No
         closed = yielding.changed({other: wildcard})
         again = closed.changed({other: None})
     assert [one.match("h1.example", "/", "GET") == denied for one in (yielding, closed, again)] == [True, False, True]
+    assert all(len(one.namespaces["red"].expansion.closed) == 2 for one in (yielding, closed, again)), "two routes are over the limit"

@@ -116,6 +116,19 @@ def as_path(path: str) -> str:
         ),
         ([GETS], "HEAD /orders", [(GETS, WON, WINS)]),
         (
+            [GETS, attrs.evolve(GETS, source=BLUE), attrs.evolve(HEADS, index=1)],
+            "HEAD /orders",
+            [
+                (attrs.evolve(GETS, source=BLUE), CONFLICT, tied("red/policy entries[0]")),
+                (GETS, CONFLICT, tied("blue/policy entries[0]")),
+                (
+                    attrs.evolve(HEADS, index=1),
+                    NO,
+                    "HEAD gets the stricter of two decisions, and the one for GET is stricter than this entry for HEAD",
+                ),
+            ],
+        ),
+        (
             [exchange("/café")],
             "GET /caf!",
             [(exchange("/café"), NO, "it would win only if a ! in the path stood for another character, or for none")],

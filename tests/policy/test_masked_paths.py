@@ -121,6 +121,8 @@ def test_possible_paths_of_a_mark_are_looked_up_within_a_bound(count: int, metho
 
     assert decision is AMBIGUOUS_PATH  # some exchange for another entry
     assert looked_up.call_count <= MAX_POSSIBLE + 4
+    interpretations = [(one.path, one.rewritten) for _, one in (call.args for call in looked_up.call_args_list)]
+    assert len(set(interpretations)) == len(interpretations), "one interpretation is looked up twice"
 
 
 @pytest.mark.parametrize("prefixes", [["/éb", "/éя"], ["/é/b", "/é"], ["/éb/c", "/é%62"]])

@@ -617,7 +617,9 @@ def allowance_of(*grants: NamespaceGrant) -> Allowance:
     ],
 )
 def test_a_revocation_permits_what_is_still_granted(entry: Entry, allowance: Allowance, path: str, permitted: bool) -> None:
-    assert Revocation(HashTrieMap({"team": (allowance,)})).permits(entry, path) is permitted
+    revocation = Revocation(HashTrieMap({"team": (allowance,)}))
+    for one in (revocation, revocation.beside(None), revocation.beside(Revocation()), Revocation().beside(revocation)):
+        assert one.permits(entry, path) is permitted
     report = Revocation(HashTrieMap({"team": (allowance_of(may("team", "*")), allowance)}), enforced=False)
     assert report.permits(entry, path) is (permitted or isinstance(entry, DenyEntry))
 

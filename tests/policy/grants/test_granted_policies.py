@@ -353,6 +353,10 @@ def suggested(policy: PolicySnapshot) -> set[str]:
     """Return what anything known of red's document suggests."""
     document = policy.document(RED)
     assert document is not None
-    scopes = (*document.problems, *document.document.closed_scopes, *(route.effect for routes in document.routes.values() for route in routes))
+    scopes = (
+        *document.problems,
+        *document.document.closed_scopes,
+        *(route.effect for routes in document.routes.values() for route in routes),
+    )
     found = [*document.findings, *(one for scope in scopes if isinstance(scope, FailClosedScope) for one in scope.problems)]
     return {text for problem in found for text in (problem.hint, problem.instead)} - {"", "v1"}
