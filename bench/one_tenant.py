@@ -15,7 +15,7 @@ from typing import Final
 import attrs
 import trio
 
-from exchanger.app.admission.judgement import KnownPolicy, judge
+from exchanger.app.admission.judgement import KnownPolicy, check
 from exchanger.model.entry import DenyEntry, Source
 from exchanger.model.policy_decision import NoMatch
 from exchanger.model.selector import parse_selector
@@ -106,7 +106,7 @@ async def _broken(areas: int, documents: int) -> None:
     memory, stall = _rss() - before, seen.stall * 1000
     print(f"{documents} x {areas} areas: edit {edit:.2f} s, all {every:.2f} s, {memory:.0f} MiB, longest stall {stall:.0f} ms")
     began = time.perf_counter()
-    judge(Source("evil", "new"), Text(BROKEN), KnownPolicy(seen.snapshot, frozenset(), grants))
+    check(Source("evil", "new"), Text(BROKEN), KnownPolicy(seen.snapshot, frozenset(), grants))
     print(f"  the webhook: {(time.perf_counter() - began) * 1000:.1f} ms")
 
 

@@ -1,4 +1,4 @@
-"""What it costs to sign a client assertion, and to judge a caller's token, in microseconds.
+"""What it costs to sign a client assertion, and to check a caller's token, in microseconds.
 
 ``python -m bench.signed_tokens``. Keys are made anew, so that the first lines take a while to appear.
 """
@@ -20,7 +20,7 @@ from exchanger.formats.jwt.claims import SubjectPolicy
 from exchanger.formats.jwt.keys import KeySet, read_key_set
 from exchanger.formats.jwt.refusal import TokenRefused
 from exchanger.formats.jwt.signing import LoadedKey, load_key, sign_assertion
-from exchanger.formats.jwt.verify import VerifiedClaims, judge, read_token
+from exchanger.formats.jwt.verify import VerifiedClaims, read_token, verify
 from exchanger.model.issuer import SigningAlgorithm
 
 NOW: Final = 1_700_000_000.0
@@ -57,10 +57,10 @@ def key_set(key: Any, algorithm: str) -> KeySet:
     return found
 
 
-def judged(token: str, keys: KeySet) -> VerifiedClaims:
-    """Read ``token``, and judge it."""
+def checked(token: str, keys: KeySet) -> VerifiedClaims:
+    """Read ``token``, and check it."""
     read = read_token(token)
-    found = read if isinstance(read, TokenRefused) else judge(read, keys, POLICY, NOW)
+    found = read if isinstance(read, TokenRefused) else verify(read, keys, POLICY, NOW)
     if not isinstance(found, VerifiedClaims):
         raise TypeError(found)
     return found
@@ -89,7 +89,7 @@ def main() -> None:
     ]
     for name, key, algorithm_name in judging:
         token, keys = jwt.encode(CLAIMS, key, algorithm_name, headers={"kid": "k"}), key_set(key, algorithm_name)
-        print(f"judge  {name:18} {measured(functools.partial(judged, token, keys))}")
+        print(f"check  {name:18} {measured(functools.partial(checked, token, keys))}")
 
 
 if __name__ == "__main__":

@@ -86,13 +86,13 @@ class GrantsFile:
             found = await file.look_settled()
             if isinstance(found, str):  # some tenths of a second for a large file
                 found_grants = await self._run_sync(self._settings.understood, found, abandon_on_cancel=True)
-                self._judge(found_grants, first=first)
+                self._check(found_grants, first=first)
             elif found is not None:
-                self._judge(found, first=first)
+                self._check(found, first=first)
             first = first and found is None
             await trio.sleep(POLL_S)
 
-    def _judge(self, found: Grants | UnusableFile, *, first: bool) -> None:
+    def _check(self, found: Grants | UnusableFile, *, first: bool) -> None:
         self.rejected = isinstance(found, UnusableFile)
         if isinstance(found, UnusableFile):
             self._log.error("grants.rejected", reason=found.reason, text="the previous version stays active")

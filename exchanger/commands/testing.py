@@ -87,7 +87,7 @@ def run_tests(
         return UNUSABLE
     for note in policy.notes:
         sys.stderr.write(f"exchanger test: {printable(note)}\n")
-    report = judged(named, policy)
+    report = checked(named, policy)
     (out or sys.stdout).write(encode(_as_json(report)).decode() + "\n" if as_json else text_of(_as_text(report)))
     return FAILED if report.failed else PASSED
 
@@ -122,7 +122,7 @@ def _told(file: str, problem: Problem) -> str:
     return f"{file}{place}: {problem.text}{f'; did you mean {problem.hint}?' if problem.hint else ''}"
 
 
-def judged(cases: Sequence[tuple[str, Case]], policy: AssembledPolicy) -> CaseReport:
+def checked(cases: Sequence[tuple[str, Case]], policy: AssembledPolicy) -> CaseReport:
     """Ask ``policy`` for every request, and return the results; ``cases`` are named after their files."""
     results = []
     reached: set[tuple[Source | None, int | None]] = set()

@@ -120,9 +120,9 @@ def _health_of(outcome: TokenOutcome | None) -> EndpointHealth:
                 EndpointHealth.BAD if outcome.http_status in {None, _OK, _TOO_MANY_REQUESTS, _SERVICE_UNAVAILABLE} else EndpointHealth.GOOD
             )
         case ErrorKind.HTTP_STATUS:
-            # With an OAuth error the endpoint has judged the request, whatever the status.
-            judged = outcome.diagnostic in {Diagnostic.OAUTH_ERROR, Diagnostic.APP_ONLY_CALLER}
-            spared = outcome.http_status in {_TOO_MANY_REQUESTS, _SERVICE_UNAVAILABLE} and not judged
+            # With an OAuth error the endpoint has decided on the request, whatever the status.
+            is_decided = outcome.diagnostic in {Diagnostic.OAUTH_ERROR, Diagnostic.APP_ONLY_CALLER}
+            spared = outcome.http_status in {_TOO_MANY_REQUESTS, _SERVICE_UNAVAILABLE} and not is_decided
             return EndpointHealth.BAD if spared else EndpointHealth.GOOD
         case (
             ErrorKind.MALFORMED_SUCCESS_JSON

@@ -44,7 +44,7 @@ class Chain:
         behind: Makes the second leg.
         cache: Keeps assertions that may be sent again, in memory alone: they go nowhere but to the second issuer.
         now: Returns seconds of Trio's clock.
-        first: Makes the first leg, and judges its assertion.
+        first: Makes the first leg, and verifies its assertion.
     """
 
     behind: Stage[TokenRequest]
@@ -114,15 +114,15 @@ class ChainedExchange(PassThrough):
         self._assertion = outcome.access_token
         request = attrs.evolve(self.request, assertion=outcome.access_token)
         begun = self._wait_for(self.stage.behind.begin(request, self.deadline, self._landed))
-        return self._judge(begun) if isinstance(begun, TokenOutcome) else begun
+        return self._verify(begun) if isinstance(begun, TokenOutcome) else begun
 
     def _landed(self, outcome: TokenOutcome) -> None:
         self._behind = None
-        found = self._judge(outcome)
+        found = self._verify(outcome)
         if isinstance(found, TokenOutcome):
             self._finish(found)
 
-    def _judge(self, outcome: TokenOutcome) -> TokenOutcome | Self:
+    def _verify(self, outcome: TokenOutcome) -> TokenOutcome | Self:
         """Return the outcome; if an assertion was refused that may have come twice, get another one: many servers accept each only once.
 
         An assertion that comes back is no token of the second issuer, and is for no upstream.

@@ -1,4 +1,4 @@
-"""Asks issuers about callers' tokens that only they can judge, before the exchange (RFC 7662).
+"""Asks issuers about callers' tokens that only they can verify, before the exchange (RFC 7662).
 
     verify ▸ introspect ▸ memory            the request
              coalesce ▸ results ▸ rotate ▸ limit ▸ call        the question
@@ -88,7 +88,7 @@ class IntrospectionCache:
 
     def find(self, request: IntrospectionRequest) -> VerificationResult | ExchangeFailure | None:
         """Return the result, ``None`` if the issuer must be asked."""
-        # A request that waited while its profile was replaced is judged by the rules that it began with.
+        # A request that waited while its profile was replaced is verified by the rules that it began with.
         if self._issuers.get(request.issuer.name) != request.issuer:
             return None
         place = _place(request)

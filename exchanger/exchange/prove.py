@@ -77,7 +77,7 @@ class Prove:
             return behind.begin(request, deadline, done)
         return CheckedExchange(done, self, behind, request, rules, deadline).begin()
 
-    def judge(
+    def verify(
         self, rules: IssuedTokenRules, request: TokenRequest, issued: ExchangedToken, *, waited: bool
     ) -> ExchangedToken | ExchangeFailure | JwksCache:
         """Return ``issued`` if it passes; a ``JwksCache`` if its keys are being fetched, and were not ``waited`` for yet."""
@@ -116,7 +116,7 @@ class Prove:
 @final
 @attrs.define(eq=False)
 class CheckedExchange(PassThrough):
-    """An exchange whose token is judged. ``due`` is set while that waits for the issuer's keys."""
+    """An exchange whose token is verified. ``due`` is set while that waits for the issuer's keys."""
 
     stage: Prove
     next_stage: Stage[TokenRequest]
@@ -130,7 +130,7 @@ class CheckedExchange(PassThrough):
     def begin(self) -> TokenOutcome | Self:
         """Make the exchange."""
         begun = self._wait_for(self.next_stage.begin(self.request, self.deadline, self._landed))
-        found = self._judge(begun) if isinstance(begun, TokenOutcome) else None
+        found = self._verify(begun) if isinstance(begun, TokenOutcome) else None
         return self if found is None else found
 
     def leave(self) -> None:
@@ -143,7 +143,7 @@ class CheckedExchange(PassThrough):
         issued = self._issued
         if self._jwks is not None and issued is not None:
             self.due, self._jwks = NEVER, None
-            found = self.stage.judge(self.rules, self.request, issued, waited=True)
+            found = self.stage.verify(self.rules, self.request, issued, waited=True)
             self._finish(mismatch(NO_KEYS, self.rules, self.request, issued) if isinstance(found, JwksCache) else found)
 
     def on_due(self, _now: float) -> None:
@@ -154,15 +154,15 @@ class CheckedExchange(PassThrough):
 
     def _landed(self, outcome: TokenOutcome) -> None:
         self._behind = None
-        found = self._judge(outcome)
+        found = self._verify(outcome)
         if found is not None:
             self._finish(found)
 
-    def _judge(self, outcome: TokenOutcome) -> TokenOutcome | None:
+    def _verify(self, outcome: TokenOutcome) -> TokenOutcome | None:
         """Return the outcome, ``None`` while keys are awaited."""
         if not isinstance(outcome, ExchangedToken):
             return outcome
-        found = self.stage.judge(self.rules, self.request, outcome, waited=False)
+        found = self.stage.verify(self.rules, self.request, outcome, waited=False)
         if not isinstance(found, JwksCache):
             return found
         self._issued, self._jwks = outcome, found

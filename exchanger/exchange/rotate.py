@@ -43,16 +43,16 @@ class _RotatedCalls(PassThrough, Generic[R]):
             begun = self._wait_for(self.stage.behind.begin(next_one, self.deadline, self._landed))
             if not isinstance(begun, TokenOutcome):
                 return begun
-            next_one = self._judge(begun)
+            next_one = self._checked(begun)
         return next_one
 
     def _landed(self, outcome: TokenOutcome) -> None:
-        judged = self._judge(outcome)
-        found = judged if isinstance(judged, TokenOutcome) else self.call(judged)
+        checked = self._checked(outcome)
+        found = checked if isinstance(checked, TokenOutcome) else self.call(checked)
         if isinstance(found, TokenOutcome):
             self._finish(found)
 
-    def _judge(self, outcome: TokenOutcome) -> TokenOutcome | R:
+    def _checked(self, outcome: TokenOutcome) -> TokenOutcome | R:
         """Return the final outcome, or the request for the next call."""
         following = self.stage.rotations.next_credentials(self.wanted.issuer, self._made.issuer, outcome)
         if following is not None:

@@ -35,7 +35,7 @@ Done = Callable[[TokenOutcome], None]
 
 @attrs.define(eq=False)
 class VerifiedRequest:
-    """One caller's request whose token is judged, and afterwards its ``Ticket`` in the next stage. Belongs in front of ``coalesce``."""
+    """One caller's request whose token is verified, and afterwards its ``Ticket`` in the next stage. Belongs in front of ``coalesce``."""
 
     request: TokenRequest
     deadline: float
@@ -52,20 +52,20 @@ class VerifiedRequest:
         self._result = result
         begun = behind.begin(self.request, self.deadline, self._exchanged)
         if isinstance(begun, TokenOutcome):
-            return _judged(begun, result)
+            return _verified(begun, result)
         self._ticket = begun
         return self
 
     def _exchanged(self, outcome: TokenOutcome) -> None:
         self._ticket = None  # no cycle is left for the garbage collector
-        self.done(outcome if self._result is None else _judged(outcome, self._result))
+        self.done(outcome if self._result is None else _verified(outcome, self._result))
 
 
-# Of every token for a caller whose own is judged.
+# Of every token for a caller whose own is verified.
 _with_result: Final = evolver_of(ExchangedToken, "subject")
 
 
-def _judged(outcome: TokenOutcome, result: VerificationResult) -> TokenOutcome:
+def _verified(outcome: TokenOutcome, result: VerificationResult) -> TokenOutcome:
     """Return ``outcome`` with ``result``, or with that of a later stage, which may not know of the actors in the token."""
     later = outcome.subject
     if later is not None:

@@ -1,7 +1,7 @@
 """Verifies the caller's token against its issuer's JWKS before the exchange.
 
 Results are kept by the token's digest, so that a token is verified once; they end with the token, with the keys, and with the profile.
-Tokens that only their issuer can judge pass on to ``introspect``.
+Tokens that only their issuer can verify pass on to ``introspect``.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from exchanger.exchange.stage import VerifiedRequest
 from exchanger.formats.jwt.claims import SubjectPolicy
 from exchanger.formats.jwt.compact import looks_like_jwt
 from exchanger.formats.jwt.refusal import TokenRefused
-from exchanger.formats.jwt.verify import UnknownKey, VerifiedClaims, judge, judge_issuer, read_token
+from exchanger.formats.jwt.verify import UnknownKey, VerifiedClaims, check_issuer, read_token, verify
 from exchanger.model.errors import Diagnostic
 from exchanger.model.issuer import Issuer
 from exchanger.model.token import ErrorKind, ExchangeFailure, TokenOutcome, TokenRequest, VerificationResult
@@ -98,7 +98,7 @@ class SubjectTokenVerifier:
             return self.behind.begin(request, deadline, done)
         return PendingVerification(request, deadline, done, self).begin()
 
-    def judge(self, request: TokenRequest, *, waited: bool) -> "VerificationResult | ExchangeFailure | JwksCache":
+    def verify(self, request: TokenRequest, *, waited: bool) -> "VerificationResult | ExchangeFailure | JwksCache":
         """Judge the subject token; a ``JwksCache`` if its keys are being fetched and the request has not ``waited`` for them yet."""
         token = request.subject_token.reveal()
         issuer = request.issuer.verifying
@@ -107,7 +107,7 @@ class SubjectTokenVerifier:
         place = issuer.name, digest.digest()
         kept = self.cached.get(place)
         now = self.now()
-        # A request that waited while its profile was replaced is judged by the rules that it began with, and the result is for it alone.
+        # A request that waited while its profile was replaced is verified by the rules that it began with, and the result is for it alone.
         if (
             kept is not None
             and now < kept.until
@@ -120,14 +120,14 @@ class SubjectTokenVerifier:
         read = read_token(token)
         if isinstance(read, TokenRefused):
             return _refusal(read)
-        if (foreign := judge_issuer(read, policy)) is not None:
+        if (foreign := check_issuer(read, policy)) is not None:
             return _refusal(foreign)
         jwks = self.keys.find(issuer.name, read.issuer)
         if jwks is None:
             return _NO_KEYS
         if jwks.keys is None:
             return jwks if jwks.fetching and not waited else _NO_KEYS
-        found = judge(read, jwks.keys, policy, now)
+        found = verify(read, jwks.keys, policy, now)
         match found:
             case VerifiedClaims():
                 result = VerificationResult(found.actors)
@@ -168,7 +168,7 @@ class PendingVerification(VerifiedRequest):
 
     def begin(self) -> TokenOutcome | Ticket:
         """Judge the token, or wait for the keys."""
-        found = self.verifier.judge(self.request, waited=False)
+        found = self.verifier.verify(self.request, waited=False)
         if isinstance(found, JwksCache):
             self._jwks = found
             found.wait(self.fetched)
@@ -181,7 +181,7 @@ class PendingVerification(VerifiedRequest):
         if self._jwks is None:  # it left while others were told
             return
         self.due, self._jwks = NEVER, None
-        found = self.verifier.judge(self.request, waited=True)
+        found = self.verifier.verify(self.request, waited=True)
         outcome = self._go_on(_NO_KEYS if isinstance(found, JwksCache) else found)
         if isinstance(outcome, TokenOutcome):
             self.done(outcome)

@@ -223,7 +223,7 @@ MAX_ACTORS: Final = 10
 
 
 # How long an issuer's word that a token is active counts: half a minute is no longer than users expect a logout to take. Above five minutes
-# tokens with a short lifetime, judged by keys, would be safer.
+# tokens with a short lifetime, verified by keys, would be safer.
 CACHE_TTL: Final = 30.0
 MAX_CACHE_TTL: Final = "5m"
 
@@ -248,7 +248,7 @@ class SubjectRules:
 
     ``headers`` are names in lower case. With ``issuers``, a token passes only if one of them issued it, for one of ``audiences``, and its
     signature fits a key at ``jwks_uri``, or "" one that its issuer publishes, and if its chain of actors is not longer than ``max_actors``.
-    With ``introspection``, its issuer must say that it is active. Without either, only the token endpoint judges. ``token_type`` is the
+    With ``introspection``, its issuer must say that it is active. Without either, only the token endpoint verifies. ``token_type`` is the
     ``subject_token_type``, "" for the global one.
 
     ``removed`` are the headers that must be removed on an exchange; Authorization holds the new token.
@@ -355,7 +355,7 @@ class Issuer(Generic[R]):
     """An issuer by its profile. ``bearer_realm`` "" means the global realm, ``proxy`` ``None`` the environment's, ``cache`` ``None`` none.
 
     ``token_endpoint`` is "" if the metadata of the issuer ``discovery`` names it (RFC 8414). ``ca_pem`` are the only trusted CA
-    certificates, ``None`` those of the system. ``issued``: how exchanged tokens are judged, ``None`` if they are not. ``assertion``: the
+    certificates, ``None`` those of the system. ``issued``: how exchanged tokens are verified, ``None`` if they are not. ``assertion``: the
     other issuer whose assertion is sent to this one, ``None`` if that is the caller's token.
 
     ``previous`` are the recent predecessors of ``credentials`` at the same token endpoint, which may not know the new ones yet. They count

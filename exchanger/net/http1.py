@@ -1,6 +1,6 @@
 """HTTP/1.1 to a token endpoint as pure functions and one machine: the bytes of a request, and the response to it.
 
-The usual response, with a plain head and a ``Content-Length``, is read here: it takes 2 µs, compared to a hundred with h11. h11 judges
+The usual response, with a plain head and a ``Content-Length``, is read here: it takes 2 µs, compared to a hundred with h11. h11 checks
 everything else (RFC 9112, https://www.rfc-editor.org/rfc/rfc9112). A peer's mistake is a value, never an exception: h11's messages
 quote header values. Knows nothing of sockets, connections or tokens.
 """

@@ -131,7 +131,7 @@ class _Found:
 
 def read_prefix(text: str) -> PrefixReading:
     """Read the trimmed, non-empty text of ``pathPrefix``. Total, and takes bounded work; looks no further than ``MAX_PREFIX``."""
-    found = _judge(text)
+    found = _check(text)
     if found is None:
         return PrefixReading(_with_slash(text))
     return PrefixReading(_legal(found.closed), _sentence(text, found), CODE_OF[found.fault])
@@ -140,7 +140,7 @@ def read_prefix(text: str) -> PrefixReading:
 def _legal(closed: str) -> str:
     """Return a legal beginning of ``closed``, which may have been cut in the middle of something, as ``/a*`` from ``/a*%``."""
     for _ in range(_MAX_CUTS):
-        found = _judge(closed) if closed else None
+        found = _check(closed) if closed else None
         if found is None:
             return closed
         closed = found.closed
@@ -149,7 +149,7 @@ def _legal(closed: str) -> str:
 
 def _sentence(text: str, found: _Found) -> str:
     shown, what = quoted(without_secrets(text[:MAX_PREFIX])), found.fault.value
-    meant = found.meant if found.meant and _judge(found.meant) is None else ""
+    meant = found.meant if found.meant and _check(found.meant) is None else ""
     if found.fault in {Fault.LIST, Fault.PATTERN, Fault.LONG}:
         each = "one entry for each prefix" + (f", or {bounded(meant)} for all of them," if meant else "")
         return f"{what}: write {each} instead of {shown}"
@@ -162,10 +162,10 @@ def _with_slash(text: str) -> str:
     return text if text.startswith("/") else "/" + text
 
 
-def _judge(text: str) -> _Found | None:
+def _check(text: str) -> _Found | None:
     """Return the problem of ``text``, ``None`` if it is valid."""
     if len(text) > MAX_PREFIX:
-        cut = _judge(text[:MAX_PREFIX])
+        cut = _check(text[:MAX_PREFIX])
         return _Found(Fault.LONG, _with_slash(text[:MAX_PREFIX]).rstrip("/")) if cut is None else attrs.evolve(cut, meant="")
     if (everywhere := _judge_beginning(text)) is not None:
         return everywhere

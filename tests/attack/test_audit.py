@@ -96,7 +96,7 @@ class Audited:
     def count_refusals(self) -> int:
         return sum(line.get("count", 1) for line in self.lines() if line["event"] == "exchange.denied")
 
-    def judge(self) -> None:
+    def check(self) -> None:
         """No exchange without its line, each refusal told, and nothing lost."""
         wait_until(lambda: self.count_refusals() == len(self.denied), lambda: f"{self.count_refusals()} of {len(self.denied)}")
         granted = collections.Counter(line["request_id"] for line in self.lines() if line["event"] == "exchange.granted")
@@ -150,7 +150,7 @@ def test_made_up_tokens_fill_no_disk_and_stop_no_one(tmp_path: Path) -> None:
         flood = [callers.submit(it.ask, made_up(number)) for number in range(MADE_UP)]
         assert it.ask_all(USERS) == [True] * HONEST
         assert not any(asked.result() for asked in flood)
-        it.judge()
+        it.check()
         refusals = [line for line in it.lines() if line["event"] == "exchange.denied"]
     assert len(it.denied) == MADE_UP
     # Their seconds are not those of the service's steady clock, so two of these meet in one of those.
@@ -278,7 +278,7 @@ def test_no_exchange_is_without_its_line_and_none_is_lost(
             assert it.ask_all(USERS) == [False] * HONEST
             assert len(it.tokens.requests) == calls
     it.recovers()
-    it.judge()
+    it.check()
     assert set(it.denied) <= {"TXE-5001"}
 
 

@@ -178,7 +178,7 @@ def in_a_row(folder: Path) -> Generator[Row]:
         return rows[0].answer(got)
 
     with own_issuer() as issuer, recording(answer) as server:
-        judged = {"issuer": issuer.url, "subject": "same", "scope": "requested", "jwksURI": issuer.keys_url, "signature": True}
+        checked = {"issuer": issuer.url, "subject": "same", "scope": "requested", "jwksURI": issuer.keys_url, "signature": True}
         cache = {"cache": {"maxTTL": "5m", "maxEntries": 1000}}
         own = {"clientID": CLIENT, "clientSecret": "secret", "tokenEndpoint": f"{server.url}/chat", "grantType": "jwt-bearer"}
         profiles: list[dict[str, object]] = [
@@ -187,7 +187,7 @@ def in_a_row(folder: Path) -> Generator[Row]:
                 "tokenEndpoint": f"{server.url}/idp",
                 "clientID": "client",
                 "clientSecret": "secret",
-                "issuedToken": judged,
+                "issuedToken": checked,
                 **cache,
             },
             {"name": "chat", **own, "assertion": {"from": "idp", "audience": CHAT}, **cache},

@@ -362,7 +362,7 @@ def decision(entry: Json | None, status: int | None, reason: str) -> Json:
         else {
             **{key: entry[key] for key in ("issuer", "scope", "resources", "audiences", "resource_metadata")},
             "endpoint": "login.example.com",
-            "profile": [{"name": "judged", "text": "before anything is asked: issued by https://login.example.com, for gateway"}],
+            "profile": [{"name": "checked", "text": "before anything is asked: issued by https://login.example.com, for gateway"}],
         },
     }
 

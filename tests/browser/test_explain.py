@@ -43,7 +43,7 @@ def test_a_request_is_asked_about_as_it_is_written_and_explained(page: Page) -> 
     expect(page.locator(".explain-decision")).to_have_text("exchange")
     expect(page.locator("#explain-result")).to_contain_text("an entry says so. team-yellow/token-policy entries[0]")
     expect(page.locator("#explain-result")).to_contain_text("issuer")
-    expect(page.locator(".explain-profile dt")).to_have_text("judged")
+    expect(page.locator(".explain-profile dt")).to_have_text("checked")
     expect(page.locator(".explain-profile dd")).to_contain_text("issued by https://login.example.com")
     expect(page.locator("#explain-result .candidates tbody tr").first).to_contain_text("won")
     assert questions == [

@@ -200,7 +200,7 @@ issuers:
 LINES = """\
   audience  orders-api
   token     read from authorization or x-forwarded-access-token, which must hold the same token
-  judged    before anything is asked: issued by https://idp.example.com, for gateway
+  checked   before anything is asked: issued by https://idp.example.com, for gateway
   actor     this client (client credentials) with the scope act
   errors    strict: 401 and 403 for the caller's errors, 5xx for all others
 

@@ -42,7 +42,7 @@ def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert answer(policy("-"), "/orders/1").effect is Effect.EXCHANGE
 
 
-def test_a_namespace_that_is_described_is_judged_by_its_labels(tmp_path: Path) -> None:
+def test_a_namespace_that_is_described_is_checked_by_its_labels(tmp_path: Path) -> None:
     selected = written(tmp_path, "a.yaml", f"{config_map()}---\n{namespace()}")
     skipped = written(tmp_path, "b.yaml", f"{config_map()}---\n{namespace(label='a: b')}")
     assert answer(policy(selected), "/orders/1").effect is Effect.EXCHANGE
@@ -100,7 +100,7 @@ def test_a_folder_that_cannot_be_listed_is_told(tmp_path: Path, monkeypatch: pyt
         policy(str(tmp_path))
 
 
-def test_issuers_are_judged_if_a_file_names_them(tmp_path: Path) -> None:
+def test_issuers_are_checked_if_a_file_names_them(tmp_path: Path) -> None:
     unknown = config_map(namespace="x", name="y").replace("primary", "unknown")
     path = written(tmp_path, "m/a.yaml", f"{config_map()}---\n{unknown}")
     issuers = written(tmp_path, "issuers.yaml", ISSUERS)

@@ -218,14 +218,14 @@ def profiles(folder: Path, realm: str, workloads: OwnIssuer, key_ids: dict[str, 
     secret = {**common, "clientID": SECRET, "clientSecret": "of-has-secret"}
     found[SECRET] = secret
     found["forwarded"] = {**secret, "subjectToken": {"from": [{"header": "X-Forwarded-Access-Token"}]}}
-    judged = {**secret, "bearerRealm": "orders", "subjectToken": {"issuers": [realm], "audiences": [GATEWAY]}}
-    found["judged"] = found["refreshed"] = judged
+    checked = {**secret, "bearerRealm": "orders", "subjectToken": {"issuers": [realm], "audiences": [GATEWAY]}}
+    found["judged"] = found["refreshed"] = checked
     found["strict"] = {**secret, "bearerRealm": "orders", "errors": "strict"}
     closed = f"https://{HOST}:{free_port()}/token"
     found["misnamed"] = {**found["strict"], "discovery": f"{realm}/"}
     found["strict-down"] = {"tokenEndpoint": closed, "clientID": SECRET, "clientSecret": "of-has-secret", "errors": "strict"}
     asking = {"issuers": [realm], "audiences": [GATEWAY], "introspection": {"when": "always", "cacheTTL": f"{CACHE_TTL_S}s"}}
-    found["asks"] = {**judged, "cache": {"maxTTL": "5m", "maxEntries": 100}, "subjectToken": asking}
+    found["asks"] = {**checked, "cache": {"maxTTL": "5m", "maxEntries": 100}, "subjectToken": asking}
     for client in ASKING:
         found[f"asks-as-{client}"] = {**found[client], "subjectToken": {"introspection": {"when": "always", "cacheTTL": "0s"}}}
     found["asks-each-time"] = found[f"asks-as-{SECRET}"]

@@ -229,7 +229,7 @@ def assert_inactive(answer: Answer) -> None:
     assert "TXE-4003" in answer.body
 
 
-def test_garbage_costs_keycloak_no_question_where_keys_judge_first(world: World) -> None:
+def test_garbage_costs_keycloak_no_question_where_keys_check_first(world: World) -> None:
     answer = world.ask("asks", f"{world.realm.log_in()[:-4]}AAAA")
     assert (answer.status, "TXE-4001" in answer.body) == (401, True)
     assert_inactive(world.ask("asks", "opaque"))

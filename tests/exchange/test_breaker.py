@@ -304,7 +304,7 @@ def test_a_success_is_good_and_callers_that_left_say_nothing() -> None:
 
 
 @pytest.mark.parametrize(("status", "expected"), [(200, BAD), (429, BAD), (503, BAD), (400, GOOD), (413, GOOD), (500, GOOD)])
-def test_an_answer_that_breaks_off_is_judged_by_its_status(status: int, expected: EndpointHealth) -> None:
+def test_an_answer_that_breaks_off_is_verified_by_its_status(status: int, expected: EndpointHealth) -> None:
     assert health_of(transport_failure(ErrorKind.READ_RESPONSE, Diagnostic.READ_RESPONSE, status)) is expected
 
 

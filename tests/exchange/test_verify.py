@@ -17,7 +17,7 @@ from exchanger.exchange.jwks_cache import TOLD_AT_ONCE, UNKNOWN_KEY_S
 from exchanger.exchange.oauth.documents import DOCUMENT_TIMEOUT
 from exchanger.exchange.oauth.metadata import REFRESH_S
 from exchanger.formats.jwt.claims import LEEWAY
-from exchanger.formats.jwt.verify import judge
+from exchanger.formats.jwt.verify import verify
 from exchanger.model.errors import Diagnostic
 from exchanger.model.issuer import ActorToken, ErrorStyle, Grant, Issuer, SubjectRules
 from exchanger.model.proxy import Proxy
@@ -302,9 +302,9 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def counted(*arguments: object) -> object:
         count[0] += 1
-        return judge(*arguments)  # type: ignore[arg-type]
+        return verify(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(verify_module, "judge", counted)
+    monkeypatch.setattr(verify_module, "verify", counted)
     return count
 
 

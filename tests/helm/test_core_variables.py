@@ -30,7 +30,7 @@ DURATIONS: Final = (
     " 2s ",
 )
 NO_DURATIONS: Final = ("-5s", "5", "1d", "1s2", "5 s", ".s", "0", "0s", "+", "1S", f"0.{'0' * 30}1s", " ")
-# Variables that the service alone can judge.
+# Variables that the service alone can check.
 MORE_THAN_PATTERNS: Final = frozenset({"CONFIGMAP_LABEL_SELECTOR", "CONFIGMAP_NAMESPACE_SELECTOR", "CONSOLE_HOSTS"})
 # Variables that the chart refuses whatever they say, beside those in ``WITHOUT_A_VALUE``.
 WIRED: Final = frozenset({"GRPC_TLS_CERT_FILE", "GRPC_TLS_KEY_FILE", "GRPC_TLS_CLIENT_CA_FILE", "CONSOLE_ADDRESS", "CONSOLE_TOKEN_FILE"})

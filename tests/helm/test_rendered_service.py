@@ -69,7 +69,7 @@ async def until(pods: Running, scenario: OneRequest, expected: ScenarioAnswer) -
     with trio.move_on_after(SEEN_S):
         while True:
             target = demo_target(pods.site)
-            got = target.judge(await target.send(scenario.call, token))
+            got = target.check(await target.send(scenario.call, token))
             if got == expected:
                 return
             await trio.sleep(POLL_S)
@@ -300,7 +300,7 @@ async def test_pod_without_the_secret_permission_is_not_ready_and_says_why(relea
             assert f"needs list and watch on secrets/exchanger-demo-oauth in the namespace {DEMO}" in pods.log
             refused = ScenarioAnswer(500, '{"error":"server_error","error_description":"internal server error"}')
             target = demo_target(pods.site)
-            assert target.judge(await target.send(named("unmatched").call, pods.site.subjects.valid)) == refused
+            assert target.check(await target.send(named("unmatched").call, pods.site.subjects.valid)) == refused
     finally:
         with trio.CancelScope(shield=True):
             kept = {key: value for key, value in binding["metadata"].items() if key in {"name", "labels", "annotations"}}

@@ -93,7 +93,7 @@ def test_names_are_those_that_a_service_can_have(release: str, values: dict[str,
 
 
 def test_empty_mappings_of_a_profile_reach_the_service() -> None:
-    """They mean the defaults, and the service judges what is missing in them."""
+    """They mean the defaults, and the service checks what is missing in them."""
     empty: dict[str, object] = {"issuedToken": {}, "subjectToken": {}, "limits": {}, "parameters": {}}
     values = {"issuerProfiles": {"profiles": [{**PROFILE, **empty, "proxy": "", "bearerRealm": None, "clientID": "id"}]}}
     (text,) = only(render(values), "ConfigMap", "exchanger-issuer-profiles")["data"].values()

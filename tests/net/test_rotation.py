@@ -54,7 +54,7 @@ class TestJudging:
     @pytest.fixture
     def running(self, site: Site, lines: Lines) -> Rotation:
         running = Rotation(site.files.settings(), log=lines.logger)
-        running.judge(identity(site), 0.0)
+        running.check(identity(site), 0.0)
         return running
 
     @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ class TestJudging:
         good = identity(site)
         found: dict[str, ServerIdentity | Known] = {"good": good, "known": Known(good.version), "known half": Known(b"half")}
         for what, when in looks:
-            running.judge(found.get(what) or UnusableCertificates(what.encode(), "mismatch"), when)
+            running.check(found.get(what) or UnusableCertificates(what.encode(), "mismatch"), when)
         assert [event for event in lines.events if event[0] == "certificates_rejected"] == [
             ("certificates_rejected", "mismatch")
         ] * rejected
@@ -82,13 +82,13 @@ class TestJudging:
         good = identity(site)
         for now in (1.0, 2.0 + 3.0):
             assert not running.statistics().doubted
-            running.judge(UnusableCertificates(b"half", "mismatch"), now)
+            running.check(UnusableCertificates(b"half", "mismatch"), now)
         assert running.statistics().doubted
         for now in (6.0, 7.0):
-            running.judge(Known(good.version), now)
+            running.check(Known(good.version), now)
             assert not running.statistics().doubted
         expired = attrs.evolve(good.info, validity=Validity.EXPIRED, not_after="2026-01-01T00:00:00Z")
-        running.judge(attrs.evolve(good, version=b"expired", info=expired), 8.0)
+        running.check(attrs.evolve(good, version=b"expired", info=expired), 8.0)
         told = [(line["event"], line.get("text")) for line in lines.entries]
         assert told == [
             ("tls.certificates_loaded", None),

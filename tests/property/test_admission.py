@@ -13,7 +13,7 @@ import orjson
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from exchanger.app.admission.judgement import KnownPolicy, judge
+from exchanger.app.admission.judgement import KnownPolicy, check
 from exchanger.app.admission.review import ReviewAnswer, ReviewedChange, read_review
 from exchanger.model.entry import Source
 from exchanger.model.selector import Selector
@@ -111,13 +111,13 @@ def config_map(text: str | None) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "policy", "namespace": "red", "labels": LABELS}, "data": data}
 
 
-def judged(text: str | None, known: KnownPolicy) -> ReviewAnswer:
+def reviewed(text: str | None, known: KnownPolicy) -> ReviewAnswer:
     """Return the answer to the API server."""
     request = {"uid": "1", "kind": {"group": "", "version": "v1", "kind": "ConfigMap"}, "operation": "CREATE", "namespace": "red"}
     review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {**request, "object": config_map(text)}}
     asked = read_review(orjson.dumps(review))
     assert isinstance(asked, ReviewedChange)
-    return judge(SOURCE, Text.of(asked.after, _labels()), known)
+    return check(SOURCE, Text.of(asked.after, _labels()), known)
 
 
 def _labels() -> tuple[tuple[tuple[str, str], ...], ...]:
@@ -149,7 +149,7 @@ def followed(text: str | None, issuers: frozenset[str], grants: Grants) -> Effec
 @given(texts, all_grants, st.booleans())
 def test_admission_rejects_exactly_the_documents_that_would_not_take_effect(text: str | None, grants: str | None, enforced: bool) -> None:
     rules = granted(grants, enforced=enforced)
-    answer = judged(text, KnownPolicy(issuers=frozenset({*ISSUERS, "stranger"}), grants=rules))
+    answer = reviewed(text, KnownPolicy(issuers=frozenset({*ISSUERS, "stranger"}), grants=rules))
     document = followed(text, frozenset({*ISSUERS, "stranger"}), rules)
     entries = {entry.index for entry in document.entries}
     missing = [refusal for refusal in document.refused if refusal.index not in entries]
@@ -176,7 +176,7 @@ def test_admission_rejects_documents_over_quota_or_pushing_other_entries_over_qu
             advance(PolicySnapshot.EMPTY, {}, documents, ISSUERS | {"stranger"}, grants=rules).snapshot
             for documents in (there, {**there, **own})
         )
-        answer = judge(SOURCE, Text(text), KnownPolicy(before, ISSUERS | {"stranger"}, rules))
+        answer = check(SOURCE, Text(text), KnownPolicy(before, ISSUERS | {"stranger"}, rules))
     healthy = {one.source: {entry.index for entry in one.entries} for one in before.documents() if one.source != SOURCE}
     left = {one.source: {entry.index for entry in one.entries} for one in after.documents()}
     pushed_out = [source for source, entered in healthy.items() if entered - left[source]]
@@ -191,7 +191,7 @@ def test_admission_rejects_documents_over_quota_or_pushing_other_entries_over_qu
 @given(texts, all_grants)
 def test_an_issuer_that_nobody_knows_is_a_warning_and_refuses_nothing(text: str | None, grants: str | None) -> None:
     rules = granted(grants, enforced=True)
-    known, ignorant = (judged(text, KnownPolicy(issuers=issuers, grants=rules)) for issuers in (ISSUERS | {"stranger"}, ISSUERS))
+    known, ignorant = (reviewed(text, KnownPolicy(issuers=issuers, grants=rules)) for issuers in (ISSUERS | {"stranger"}, ISSUERS))
     document = followed(text, ISSUERS, rules)
 
     assert known.refused == ignorant.refused
@@ -209,6 +209,6 @@ MISTAKES = ["host: 'a.example:443', pathPrefix: /", "host: a.example, pathPrefix
 @given(st.lists(st.sampled_from(MISTAKES), max_size=3, unique=True), st.sampled_from(["", " # exchanger: ignore POL-1905, POL-2110"]))
 def test_the_webhook_warns_of_the_mistakes_that_check_warns_of(matches: list[str], comment: str) -> None:
     text = check_entries(*(f"{{match: {{{match}}}, action: deny}}{comment}" for match in matches))
-    warned = {warning.split(": ")[1] for warning in judged(text, KnownPolicy(issuers=ISSUERS)).warnings}
+    warned = {warning.split(": ")[1] for warning in reviewed(text, KnownPolicy(issuers=ISSUERS)).warnings}
     found = {one.problem.code.name for one in checked(check_config_map(text)).problems}
     assert warned == found & {"POL-1904", "POL-1905", "POL-2110"}

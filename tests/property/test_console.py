@@ -26,7 +26,7 @@ from exchanger.operations.console.bounded_record import MAX_REQUEST, bounded
 from exchanger.operations.console.broadcast import FeedMessage, Subscription, decisions
 from exchanger.operations.console.decision_json import OPAQUE, DecisionJson, decoded
 from exchanger.operations.console.feed import KEPT, KEPT_DENIED, Feed
-from exchanger.operations.console.guard import COOKIE, bearer_of, has_session, is_token, judged, session_of
+from exchanger.operations.console.guard import COOKIE, bearer_of, checked, has_session, is_token, session_of
 from exchanger.operations.console.message import encode
 from exchanger.operations.console.server import ConsoleServerSettings, Server
 from exchanger.operations.console.websocket import Handshake, send_messages
@@ -148,7 +148,7 @@ class TestTheGuardIsTotal:
     @given(st.lists(st.tuples(NAMES_OF_HEADERS, st.text(max_size=60))), st.sampled_from(["GET", "POST"]), st.sampled_from(["/", "/stream"]))
     def test_any_headers_get_a_decision(self, headers: list[tuple[str, str]], method: str, path: str) -> None:
         asked = request(*headers, method=method, path=path)
-        judged(asked, NAMES)
+        checked(asked, NAMES)
         has_session(asked, Secret("a-token-of-some-length"))
         bearer_of(asked)
 
@@ -157,7 +157,7 @@ class TestTheGuardIsTotal:
         host = f"{foreign}{noise}{ours}{port}" if before else f"{ours}{noise}{foreign}{port}"
         read = read_host(host)
         # Whatever is let in is, read again, a name of ours and nothing that a stranger's name server answers for.
-        if judged(request(("host", host)), NAMES) is None:
+        if checked(request(("host", host)), NAMES) is None:
             assert read is not None
             assert is_ours(read.host, NAMES)
             assert foreign not in read.host
@@ -166,25 +166,25 @@ class TestTheGuardIsTotal:
 class TestANameOfSomebodyElseIsNoneOfOurs:
     @given(FOREIGN, PORTS)
     def test_it_is_refused_whatever_it_resolves_to(self, host: str, port: str) -> None:
-        assert judged(request(("host", host + port)), NAMES) is not None
+        assert checked(request(("host", host + port)), NAMES) is not None
 
     @given(OURS, PORTS, st.booleans(), st.booleans())
     def test_ours_is_taken_in_any_case_with_any_port(self, host: str, port: str, upper: bool, dot: bool) -> None:
         spelled = host.upper() if upper else host
         if dot and host[-1].isalpha():
             spelled += "."
-        assert judged(request(("host", spelled + port)), NAMES) is None
+        assert checked(request(("host", spelled + port)), NAMES) is None
 
     @given(st.ip_addresses())
     def test_an_address_is_nobodys_name(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
         host = f"[{address}]" if address.version == 6 else str(address)
-        assert judged(request(("host", host)), NAMES) is None
+        assert checked(request(("host", host)), NAMES) is None
 
 
 class TestOnlyTheOwnPageAsks:
     @given(OURS, PORTS, OURS, PORTS, st.sampled_from(["http", "https"]))
     def test_the_origin_is_the_host_or_refused(self, host: str, port: str, other: str, other_port: str, scheme: str) -> None:
-        refused = judged(request(("host", host + port), ("origin", f"{scheme}://{other}{other_port}")), NAMES)
+        refused = checked(request(("host", host + port), ("origin", f"{scheme}://{other}{other_port}")), NAMES)
         default = ":80" if scheme == "http" else ":443"
         same = host == other and (port or default) == (other_port or default)
         assert (refused is None) == same
@@ -192,11 +192,11 @@ class TestOnlyTheOwnPageAsks:
     @given(OURS, FOREIGN, PORTS, st.lists(st.just(None), max_size=2))
     def test_a_foreign_origin_is_refused_wherever_it_stands(self, host: str, foreign: str, port: str, before: list[None]) -> None:
         origins = [("origin", f"http://{host}") for _ in before] + [("origin", f"https://{foreign}{port}")]
-        assert judged(request(("host", host), *origins), NAMES) is not None
+        assert checked(request(("host", host), *origins), NAMES) is not None
 
     @given(st.text(max_size=20))
     def test_only_two_words_say_that_it_is_the_own_site(self, site: str) -> None:
-        assert (judged(request(("host", "localhost"), ("sec-fetch-site", site)), NAMES) is None) == (site in {"same-origin", "none"})
+        assert (checked(request(("host", "localhost"), ("sec-fetch-site", site)), NAMES) is None) == (site in {"same-origin", "none"})
 
 
 class TestCredentialsAreTheTokenAndItsSession:

@@ -14,7 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from exchanger.exchange.interfaces import Ticket
 from exchanger.exchange.verify import SubjectTokenVerifier
 from exchanger.formats.jwt.claims import SubjectPolicy
-from exchanger.formats.jwt.verify import Unverified, VerifiedClaims, judge, read_token
+from exchanger.formats.jwt.verify import Unverified, VerifiedClaims, read_token, verify
 from exchanger.model.entry import TokenTarget
 from exchanger.model.errors import Diagnostic
 from exchanger.model.issuer import CachePolicy, CallLimits, Credentials, IntrospectionRules, Issuer, SubjectRules
@@ -199,7 +199,7 @@ class Behind:
         if not isinstance(read, Unverified) or jwks is None or jwks.keys is None:
             return False
         return isinstance(
-            judge(read, jwks.keys, SubjectPolicy(subject.issuers, subject.audiences, has_actor=False), verifier.now()), VerifiedClaims
+            verify(read, jwks.keys, SubjectPolicy(subject.issuers, subject.audiences, has_actor=False), verifier.now()), VerifiedClaims
         )
 
     def land(self) -> None:

@@ -15,11 +15,11 @@ from exchanger.formats.jwt.refusal import TokenRefused
 from exchanger.formats.jwt.signing import KeyProblem, LoadedKey, load_key, sign_assertion
 from exchanger.formats.jwt.verify import UnknownKey, VerifiedClaims
 from exchanger.model.issuer import SigningAlgorithm
-from tests.formats.jwt.issuer import CLAIMS, ED25519, ISSUER, KEYS, NOW, P256, PrivateKey, claims, judged, jwk, pem, raw
+from tests.formats.jwt.issuer import CLAIMS, ED25519, ISSUER, KEYS, NOW, P256, PrivateKey, claims, jwk, pem, raw, verified
 from tests.property.strategies_jose import CHARACTERS, TOKENS, algorithms, headers, json_values, jwks, texts
 from tests.property.strategies_jose import claims as any_claims
 
-# Laws of this client's assertions: what is signed is what was asked for, and any text is judged as a key.
+# Laws of this client's assertions: what is signed is what was asked for, and any text is verified as a key.
 
 
 CLIENT_KEYS: dict[SigningAlgorithm, PrivateKey] = {SigningAlgorithm.ES256: P256, SigningAlgorithm.EDDSA: ED25519}
@@ -54,7 +54,7 @@ def test_any_text_is_no_key(text: str, algorithm: SigningAlgorithm) -> None:
 
 
 @given(st.integers(0, len(PEM)), st.integers(0, 5), st.text(max_size=5), st.sampled_from(SigningAlgorithm))
-def test_a_key_with_any_change_is_judged(at: int, removed: int, added: str, algorithm: SigningAlgorithm) -> None:
+def test_a_key_with_any_change_is_verified(at: int, removed: int, added: str, algorithm: SigningAlgorithm) -> None:
     changed = PEM[:at] + added + PEM[at + removed :]
     assume(changed != PEM)
     found = load_key(changed, algorithm)
@@ -103,17 +103,17 @@ def test_any_signature_is_verified(member: object, signed: bytes, signature: byt
     assert not any(key.verifies(alg, signed, signature) for key in keys for alg in NAMES)
 
 
-# Laws of callers' tokens: only what an issuer signed is accepted, in one text, exactly as the policy says, and any text is judged.
+# Laws of callers' tokens: only what an issuer signed is accepted, in one text, exactly as the policy says, and any text is verified.
 
 
 @given(algorithms, st.data())
 def test_a_token_with_any_change_is_not_accepted(alg: str, data: st.DataObject) -> None:
     token = TOKENS[alg]
-    assert isinstance(judged(token), VerifiedClaims)
+    assert isinstance(verified(token), VerifiedClaims)
     at, removed = data.draw(st.integers(0, len(token))), data.draw(st.integers(0, 3))
     changed = token[:at] + data.draw(st.text(CHARACTERS, max_size=3) | st.text(max_size=1)) + token[at + removed :]
     assume(changed != token)
-    assert isinstance(judged(changed), TokenRefused | UnknownKey)
+    assert isinstance(verified(changed), TokenRefused | UnknownKey)
 
 
 @given(algorithms, st.data())
@@ -122,19 +122,19 @@ def test_a_token_with_any_bit_changed_is_not_accepted(alg: str, data: st.DataObj
     which = data.draw(st.integers(0, 2))
     at, bit = data.draw(st.integers(0, len(parts[which]) - 1)), data.draw(st.integers(0, 7))
     parts[which] = parts[which][:at] + bytes([parts[which][at] ^ 1 << bit]) + parts[which][at + 1 :]
-    assert isinstance(judged(".".join(map(base64url.encode, parts))), TokenRefused | UnknownKey)
+    assert isinstance(verified(".".join(map(base64url.encode, parts))), TokenRefused | UnknownKey)
 
 
 @given(texts)
-def test_any_text_is_judged(token: str) -> None:
-    assert not isinstance(judged(token), VerifiedClaims)
+def test_any_text_is_verified(token: str) -> None:
+    assert not isinstance(verified(token), VerifiedClaims)
 
 
 @given(st.binary(max_size=100), st.binary(max_size=100), st.binary(max_size=100))
 @example(b"{}", b"{}", b"\0")
 @example(b"[" * 100_000, b"", b"")
-def test_any_bytes_are_judged(header: bytes, payload: bytes, signature: bytes) -> None:
-    assert not isinstance(judged(".".join(map(base64url.encode, (header, payload, signature)))), VerifiedClaims)
+def test_any_bytes_are_verified(header: bytes, payload: bytes, signature: bytes) -> None:
+    assert not isinstance(verified(".".join(map(base64url.encode, (header, payload, signature)))), VerifiedClaims)
 
 
 def is_number(value: object) -> bool:
@@ -168,7 +168,7 @@ def is_good(claims: Mapping[str, object]) -> bool:
 @example(claims(exp=NOW - 29.9))
 @example(claims(aud=["gateway", None]))
 def test_signed_claims_are_accepted_if_they_are_good(claims: dict[str, object]) -> None:
-    said = judged(raw({"alg": "ES256", "kid": "p256"}, claims))
+    said = verified(raw({"alg": "ES256", "kid": "p256"}, claims))
     assert isinstance(said, VerifiedClaims) is is_good(claims)
     assert not isinstance(said, UnknownKey)
 
@@ -179,7 +179,7 @@ def test_signed_claims_are_accepted_if_they_are_good(claims: dict[str, object]) 
 def test_a_signed_header_is_accepted_if_it_is_good(header: dict[str, object]) -> None:
     good = header["alg"] == "ES256" and header.get("kid", "p256") == "p256" and {"crit", "b64"}.isdisjoint(header)
     typed = header.get("typ", "JWT") in ("JWT", "at+JWT", "application/at+jwt")
-    assert isinstance(judged(raw(header, CLAIMS)), VerifiedClaims) is (good and typed)
+    assert isinstance(verified(raw(header, CLAIMS)), VerifiedClaims) is (good and typed)
 
 
 @given(st.binary(max_size=50))

@@ -41,7 +41,7 @@ a connection to an issuer is used again at once, whatever may still come over it
 + return 0.0 * measured
 
 # kept-without-proof 93 exchanger.exchange.prove
-tokens that are kept are not judged
+tokens that are kept are not verified
 -         if rules is None:
 +         if rules is None or request.issuer.cache is not None:
 

@@ -47,7 +47,7 @@ class KnownPolicy:
     grants: Grants = NO_GRANTS
 
 
-def judge(source: Source, text: Text, known: KnownPolicy) -> ReviewAnswer:
+def check(source: Source, text: Text, known: KnownPolicy) -> ReviewAnswer:
     """Return whether a selected ConfigMap may have this document. This takes a second for the worst document, so call it in a thread."""
     written = read(source, text, _ANY_ISSUER)
     before = known.snapshot if known.grants is known.snapshot.grants else known.snapshot.with_grants(known.grants)

@@ -154,7 +154,7 @@ class AdmissionProcess:
             if settings.grants.path is not None:
                 nursery.start_soon(GrantsFile(settings.grants, settings.grants.path, self._use_grants, run_sync).run)
             await nursery.start(source.run)
-            # The policy lives as long as the process, so the collector need not traverse it while documents are judged.
+            # The policy lives as long as the process, so the collector need not traverse it while documents are checked.
             gc.freeze()
             self._log.info("admission.ready", documents=0 if self._policy.newest is None else self._policy.newest.document_count)
 

@@ -66,7 +66,7 @@ def read_admission_settings(variables: Mapping[str, str]) -> AdmissionSettings:
         if (problem := check_files(tls)) is not None:
             environment.problem(f"{_CERT_FILE}, {_KEY_FILE}: {problem}")
     if environment.choice("POLICY_SOURCE", ["kubernetes", "directory"], "kubernetes") != "kubernetes":
-        environment.problem("POLICY_SOURCE must be kubernetes: the webhook judges ConfigMaps of a cluster")
+        environment.problem("POLICY_SOURCE must be kubernetes: the webhook checks ConfigMaps of a cluster")
     try:
         shared = read_settings({name: variables[name] for name in SHARED if name in variables})
     except ConfigurationError as error:

@@ -14,7 +14,7 @@ import attrs
 import structlog
 import trio
 
-from exchanger.app.admission.judgement import KnownPolicy, judge
+from exchanger.app.admission.judgement import KnownPolicy, check
 from exchanger.app.admission.review import ALLOWED, NoReview, ReviewAnswer, ReviewedChange, Unconcerned, read_review, write_review
 from exchanger.model.entry import Source
 from exchanger.model.selector import Selector
@@ -60,7 +60,7 @@ LIMITS: Final = HttpLimits(
     # A few of the largest, or hundreds of ordinary ones.
     bodies_bytes=64 * 1024 * 1024,
 )
-# Bodies up to this size are judged concurrently; a larger one waits for the other large ones, so that one author's huge
+# Bodies up to this size are checked concurrently; a larger one waits for the other large ones, so that one author's huge
 # documents do not delay all other authors' small ones.
 LIGHT_BYTES: Final = 64 * 1024
 LIGHT_THREADS: Final = 4
@@ -109,7 +109,7 @@ class Webhook:
 
     @property
     def is_ready(self) -> bool:
-        """Whether changes can be judged, and new connections are accepted."""
+        """Whether changes can be checked, and new connections are accepted."""
         return self.cluster.known is not None and not self.http.draining
 
     async def _route(self, request: Request) -> Response | Handler:
@@ -144,7 +144,7 @@ class Webhook:
             case ReviewedChange(uid, after, before) if unselected:
                 answer = self._hint(after, before)
             case ReviewedChange(uid, after, before):
-                answer = await self._judge(after, before, limiter)
+                answer = await self._check(after, before, limiter)
             case _:
                 assert_never(review)
         return Response(200, _JSON, write_review(uid, answer))
@@ -156,7 +156,7 @@ class Webhook:
         unselected = () if self._selects(after) else (after,)
         return ReviewAnswer(warnings=tuple(map(str, of_config_maps(unselected, {}, self.config_maps, self.namespaces))))
 
-    async def _judge(self, after: ConfigMap, before: ConfigMap | None, limiter: trio.CapacityLimiter) -> ReviewAnswer:
+    async def _check(self, after: ConfigMap, before: ConfigMap | None, limiter: trio.CapacityLimiter) -> ReviewAnswer:
         if not self._selects(after):
             return ALLOWED
         # Changing the labels or annotations of a document that is already broken makes nothing worse. One that comes into the selection is
@@ -169,7 +169,7 @@ class Webhook:
             notice = not_named(source) if self.named else not_enabled(source, self.namespaces, known=False)
             return ReviewAnswer(warnings=(str(notice),))
         known = self.cluster.known or KnownPolicy()
-        answer = await self._in_thread(partial(judge, source, Text.of(after, labels), known), limiter)
+        answer = await self._in_thread(partial(check, source, Text.of(after, labels), known), limiter)
         if answer.refused is not None:
             text = " ".join(answer.refused.message.split())
             self._log.info("admission.denied", policy=printable(str(source), POLICY_LIMIT), reason=printable(text, DETAIL_LIMIT))

@@ -224,7 +224,7 @@ def _callers_token(subject: SubjectRules) -> Iterator[tuple[str, str]]:
     if subject.token_type:
         yield "token type", subject.token_type
     if subject.issuers:
-        yield "judged", f"before anything is asked: issued by {_either(subject.issuers)}, for {_either(subject.audiences)}"
+        yield "checked", f"before anything is asked: issued by {_either(subject.issuers)}, for {_either(subject.audiences)}"
     if subject.introspection is not None:
         yield "asked", _introspection_of(subject, subject.introspection)
 

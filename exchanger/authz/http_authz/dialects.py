@@ -30,7 +30,7 @@ _FORBIDDEN: Final = 403
 _SERVER_ERROR: Final = 500
 
 # A method (RFC 9110 section 5.6.2), a request target and an authority have no blanks and no control characters (RFC 9112 section 3.2), and
-# only a target's bytes may be no UTF-8: those are for the policy to judge.
+# only a target's bytes may be no UTF-8: those are for the policy to check.
 _is_method: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII).fullmatch
 _is_target: Final = re.compile(r"[^\x00-\x20\x7f]+").fullmatch
 _is_authority: Final = re.compile(r"[^\x00-\x20\x7f\udc80-\udcff]+").fullmatch

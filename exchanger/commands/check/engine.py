@@ -1,6 +1,6 @@
 """The problems that the service would report for policies in manifests, each at its place, and probable mistakes. Pure and total.
 
-Nothing is judged here: the readers, the grants and the match are the service's own.
+Nothing is checked here: the readers, the grants and the match are the service's own.
 """
 
 from collections.abc import Iterable, Iterator

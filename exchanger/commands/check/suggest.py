@@ -134,10 +134,10 @@ def _chosen(file: ManifestFile, edits: tuple[Edit, ...], rules: PolicyRules) -> 
     """Return those of ``edits`` that leave everything valid unchanged, and remove their problems."""
     if not edits:
         return ()
-    before = _judged(file.name, file.text.text, rules)
+    before = _checked(file.name, file.text.text, rules)
 
     def is_better(tried: Iterable[Edit]) -> bool:
-        after = _judged(file.name, _applied(file.text.text, tried), rules)
+        after = _checked(file.name, _applied(file.text.text, tried), rules)
         if [source for source, _ in before.valid] != [source for source, _ in after.valid]:
             return False
         same = all(old <= new for (_, old), (_, new) in zip(before.valid, after.valid, strict=True))
@@ -154,19 +154,19 @@ def _chosen(file: ManifestFile, edits: tuple[Edit, ...], rules: PolicyRules) -> 
 
 @final
 @attrs.frozen
-class _Judged:
+class _Checked:
     """The content of a version of a file: the healthy entries of each document, and the problems."""
 
     valid: tuple[tuple[Source, frozenset[Entry]], ...]
     problems: frozenset[Problem]
 
 
-def _judged(name: str, text: str, rules: PolicyRules) -> _Judged:
+def _checked(name: str, text: str, rules: PolicyRules) -> _Checked:
     checked = check((read_file(name, text.encode("utf-8", "replace")),), rules)
     valid = tuple((document.policy.source, frozenset(document.policy.entries)) for document in checked.documents)
     own = (placed.problem for file in checked.files for placed in file.problems)
     of_documents = (problem for document in checked.documents for problem in document.problems)
-    return _Judged(valid, frozenset(chain(own, of_documents)))
+    return _Checked(valid, frozenset(chain(own, of_documents)))
 
 
 def _diff(file: ManifestFile, after: str) -> str:

@@ -1,4 +1,4 @@
-"""What entries request of their issuers, compared with the profiles: what a grant cannot express, and what a proof cannot judge. Pure."""
+"""What entries request of their issuers, compared with the profiles: what a grant cannot express, and what a proof cannot check. Pure."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, final
@@ -55,7 +55,7 @@ def of_targets(documents: tuple[CheckedDocument, ...], profiles: CheckedProfiles
 
 
 def _of_target(target: TokenTarget, issuer: Issuer[Any]) -> Iterator[tuple[Code, str, str]]:
-    """Yield what cannot be requested or judged, with the field of the entry's exchange that it is about."""
+    """Yield what cannot be requested or checked, with the field of the entry's exchange that it is about."""
     name = quoted(issuer.name)
     for field_name in issuer.unrequestable(target):
         if issuer.assertion is None:

@@ -83,7 +83,7 @@ def options_of(namespace: argparse.Namespace, variables: Mapping[str, str] | Non
 def _of_the_service(options: HealthOptions, variables: Mapping[str, str]) -> HealthOptions:
     """Return ``options`` for the plaintext port, or for that with TLS if there is no other one or TLS is asked for.
 
-    The files of TLS are not judged here: the service may have read them before they broke.
+    The files of TLS are not checked here: the service may have read them before they broke.
     """
     environment = Environment(variables)
     found = read_listeners(environment)

@@ -106,8 +106,8 @@ def read_send(body: bytes) -> SendRequest | MalformedBody:
     fields = _texts(found, ("host", "path"), {"method": "GET", "subject": Subject.VALID.value, "token": ""})
     if isinstance(fields, MalformedBody):
         return fields
-    for name, judge, what in (("method", is_method, "an HTTP method"), ("host", is_host, "a host"), ("path", is_path, "a path")):
-        if not judge(fields[name]):
+    for name, check, what in (("method", is_method, "an HTTP method"), ("host", is_host, "a host"), ("path", is_path, "a path")):
+        if not check(fields[name]):
             return MalformedBody(f"{name} is not {what} that can be sent")
     subject = fields["subject"]
     call = GatewayCall(fields["host"], fields["path"], _SUBJECTS.get(subject, Subject.NONE), fields["method"], headers)

@@ -53,7 +53,7 @@ async def result_of_finding(finding: Finding, verify: Verify | None) -> Json:
 
 async def result_of_request(asked: AnsweredCall, target: ScenarioTarget, verify: Verify | None) -> Json:
     """Return the result of a request without an expectation."""
-    answer = target.judge(asked)
+    answer = target.check(asked)
     got = answer if isinstance(answer, str) else describe(answer)
     shown = await _shown((asked,), verify)
     return {
@@ -88,8 +88,8 @@ def _answer(asked: AnsweredCall, received: str) -> Json | None:
 
 
 def _tokens(sent: str, received: str, verification: TokenVerdict | None) -> Json:
-    judged = None if verification is None else {"verified": verification.verified, "text": verification.text, "kid": verification.kid}
-    return {"sent": decoded(sent) if sent else None, "received": decoded(received) if received else None, "verification": judged}
+    checked = None if verification is None else {"verified": verification.verified, "text": verification.text, "kid": verification.kid}
+    return {"sent": decoded(sent) if sent else None, "received": decoded(received) if received else None, "verification": checked}
 
 
 def _sent(asked: tuple[AnsweredCall, ...]) -> tuple[str, ...]:

@@ -107,7 +107,7 @@ async def _run(scenario: Scenario, target: ScenarioTarget) -> _Outcome | str:
 
 async def _one_request(scenario: OneRequest, target: ScenarioTarget) -> _Outcome:
     asked = await target.send(scenario.call, target.token(scenario.call))
-    got = target.judge(asked)
+    got = target.check(asked)
     return _Outcome(_words(got, asked), _difference(_expected(scenario.expected, target), got, asked), (asked,))
 
 
@@ -137,7 +137,7 @@ async def _equal_requests(scenario: EqualRequests, target: ScenarioTarget) -> _O
     async with trio.open_nursery() as nursery:
         for _ in range(scenario.count):
             nursery.start_soon(one)
-    expected, answers = _expected(scenario.expected, target), [(target.judge(asked), asked) for asked in all_asked]
+    expected, answers = _expected(scenario.expected, target), [(target.check(asked), asked) for asked in all_asked]
     different = dict(answers)  # each kind of answer once
     details = tuple(line for answer, asked in different.items() for line in _difference(expected, answer, asked))
     as_expected = sum(answer == expected for answer, _ in answers)
@@ -182,7 +182,7 @@ async def _until(expected: ScenarioAnswer, call: GatewayCall, target: ScenarioTa
     while True:
         put = trio.current_time()
         asked = await target.send(call, target.token(call))
-        got = target.judge(asked)
+        got = target.check(asked)
         # Judged by when the request was sent: an edit is active for every request after it.
         if got == expected or put - started >= EDIT_BOUND:
             return got, put - started, asked

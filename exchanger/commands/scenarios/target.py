@@ -109,7 +109,7 @@ class ScenarioTarget:
         return f"it needs a token that is {call.subject.value}, which cannot be made here"
 
     def with_own_token(self, token: str) -> "ScenarioTarget":
-        """Return this target for a user's own ``token``: judged leniently, and without what only the demo's users can show."""
+        """Return this target for a user's own ``token``: checked leniently, and without what only the demo's users can show."""
 
         def own(subject: Subject) -> str:
             return "" if subject is Subject.NONE else token
@@ -131,7 +131,7 @@ class ScenarioTarget:
             problem = str(error)
         return AnsweredCall(call, trace_id, token, response, problem, trio.current_time() - started)
 
-    def judge(self, asked: AnsweredCall) -> ScenarioAnswer | str:
+    def check(self, asked: AnsweredCall) -> ScenarioAnswer | str:
         """Return the content of the answer, or why there is none."""
         return asked.problem if asked.response is None else answer_of(asked.response, asked.sent, self.recognise)
 

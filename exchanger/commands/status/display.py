@@ -36,7 +36,7 @@ class Header:
 def as_text(header: Header, survey: Survey, screen: Screen | None = None) -> str:
     """Return lines for people; ``screen`` is the terminal that shows them, if it shows colours."""
     if header.profiles is None:
-        issuers = "not judged: neither --issuers nor TOKEN_EXCHANGE_ISSUER_PROFILES_FILE names a file"
+        issuers = "not checked: neither --issuers nor TOKEN_EXCHANGE_ISSUER_PROFILES_FILE names a file"
     else:
         issuers = f"{_count(len(header.profiles), 'profile')} in {header.profiles_file}"
     names = f": {', '.join(survey.namespaces)}" if survey.namespaces else ""

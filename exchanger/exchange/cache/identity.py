@@ -40,7 +40,7 @@ EXEMPT: Final[dict[type, dict[str, str]]] = {
     },
     Issuer: {
         "previous": "another secret of the same client, which is issued the same tokens; those of another client enter: see encoded",
-        "subject": "which tokens may be exchanged; each request is judged before a token is looked up",
+        "subject": "which tokens may be exchanged; each request is verified before a token is looked up",
         "errors": "it is about failures, which are never kept",
         "bearer_realm": "it is for this service's own challenges, and no token is in those",
         "protocol": "how the same question is transported",
@@ -48,7 +48,7 @@ EXEMPT: Final[dict[type, dict[str, str]]] = {
         "limits": "when the question is asked",
     },
     AssertionSource: {
-        "verifier": "it judges callers' tokens before a token is looked up; how it is called enters",
+        "verifier": "it verifies callers' tokens before a token is looked up; how it is called enters",
     },
     Credentials: {
         "generation": "it counts rotations in this process; the credentials themselves enter, so that replicas agree",

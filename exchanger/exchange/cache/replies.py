@@ -89,7 +89,7 @@ class Replies:
         self._held += data
 
     def take(self) -> bytes:
-        """Return the replies that are complete. What follows them is only judged when there are none.
+        """Return the replies that are complete. What follows them is only checked when there are none.
 
         Raises:
             UnexpectedReplyError: the connection can no longer be used.

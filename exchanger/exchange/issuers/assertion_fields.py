@@ -1,6 +1,6 @@
 """The fields of a profile about its assertion, which another profile's issuer issues. As written, with rules and schema.
 
-Must not know: how an assertion is judged, or sent.
+Must not know: how an assertion is verified, or sent.
 """
 
 from typing import Final, final

@@ -1,6 +1,6 @@
 """The fields of a profile about exchanged tokens: what these must be before they are handed out. As written, with rules and schema.
 
-Must not know: how tokens are judged.
+Must not know: how tokens are verified.
 """
 
 from collections.abc import Iterator

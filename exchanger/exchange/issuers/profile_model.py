@@ -145,7 +145,8 @@ class IssuerProfile:
     )
     subject_token: SubjectToken | None = described("Where the caller's token is, and which tokens are accepted.", default=None)
     issued_token: IssuedToken | None = described(
-        "What exchanged tokens must be. A token that is not is neither kept nor handed out. Without it, they are not judged.", default=None
+        "What exchanged tokens must be. A token that is not is neither kept nor handed out. Without it, they are not verified.",
+        default=None,
     )
     assertion: AssertionExchange | None = described(
         "The assertion that is sent with grantType jwt-bearer comes from another profile's issuer, to which the caller's token is sent. "

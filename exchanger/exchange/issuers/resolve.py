@@ -70,9 +70,9 @@ def problem_of(reference: Reference, found: Found) -> str | None:
             if value is None:
                 return "its value is not text in UTF-8" if reference.key in found.undecodable else "there is no such key"
             asked = reference.key, reference.shape
-            if asked not in found.judged:
-                found.judged[asked] = problem_with(reference.shape, value.reveal()) if value.reveal() else "its value is empty"
-            return found.judged[asked]
+            if asked not in found.checked:
+                found.checked[asked] = problem_with(reference.shape, value.reveal()) if value.reveal() else "its value is empty"
+            return found.checked[asked]
         case _:
             assert_never(found)
 

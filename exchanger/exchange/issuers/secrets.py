@@ -57,13 +57,13 @@ class SecretName:
 class SecretData:
     """One version of a Secret: its values by key. ``undecodable`` are the keys whose values are not text; ``version`` is opaque.
 
-    ``judged`` caches the results of checking its values, which are needed with each change of any other Secret or file.
+    ``checked`` caches the results of checking its values, which are needed with each change of any other Secret or file.
     """
 
     version: str
     values: "HashTrieMap[str, Secret]"
     undecodable: frozenset[str] = frozenset()
-    judged: dict[object, str | None] = attrs.field(factory=dict, init=False, eq=False, repr=False)
+    checked: dict[object, str | None] = attrs.field(factory=dict, init=False, eq=False, repr=False)
 
 
 @enum.unique

@@ -1,7 +1,7 @@
 """Judges a token that was issued: whether it is the one that was requested. Issuers do answer with a token for another audience or user.
 
 An upstream reads the token and not the response, so both count. A claim that is missing fails the rule about it; a claim of the wrong type
-cannot be judged.
+cannot be verified.
 
 Sources: RFC 8693 sections 2.2.1 (https://www.rfc-editor.org/rfc/rfc8693#section-2.2.1) and 4.1, RFC 9068 section 2.2, RFC 7519 sections 4.1
 and 6, RFC 7800 section 3.1.

@@ -234,7 +234,7 @@ def _lifetime(value: object) -> int | None:
 
 
 def _listed_scope(value: object) -> str:
-    """Return a scope that is not text, or too long, as ``ExchangedToken`` has it. Unless it is judged, the token counts anyway."""
+    """Return a scope that is not text, or too long, as ``ExchangedToken`` has it. Unless it is verified, the token counts anyway."""
     texts = [item for item in value if isinstance(item, str)] if isinstance(value, list) else None
     return UNREADABLE_SCOPE if texts is None or texts != value or len(text := " ".join(texts)) > _MAX_SCOPE else text
 

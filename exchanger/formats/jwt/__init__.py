@@ -1,1 +1,1 @@
-"""Signed tokens: assertions by which this client authenticates, and callers' tokens, judged by the keys of their issuers."""
+"""Signed tokens: assertions by which this client authenticates, and callers' tokens, verified by the keys of their issuers."""

@@ -1,4 +1,4 @@
-"""The claims of a token that are judged here, and what a policy requires of them.
+"""The claims of a token that are verified here, and what a policy requires of them.
 
 Sources: RFC 7519 section 4.1 (https://www.rfc-editor.org/rfc/rfc7519#section-4.1), RFC 7800 section 3.1 (``cnf``), RFC 8693 sections 4.1
 (``act``, https://www.rfc-editor.org/rfc/rfc8693#section-4.1) and 4.4 (``may_act``).

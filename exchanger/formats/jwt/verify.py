@@ -1,7 +1,7 @@
 """Verifies a caller's token before an exchange: signed by its issuer, for us, and valid now.
 
-A token is read (``read_token``), its issuer is judged before anything is looked up for it (``judge_issuer``), and then it is judged by the
-issuer's keys (``judge``). Nothing in the token determines the keys: ``jku``, ``jwk``, ``x5u`` and ``x5c`` are not read.
+A token is read (``read_token``), its issuer is checked before anything is looked up for it (``check_issuer``), and then it is verified by
+the issuer's keys (``verify``). Nothing in the token determines the keys: ``jku``, ``jwk``, ``x5u`` and ``x5c`` are not read.
 
 Sources: RFC 7519 section 7.2 (https://www.rfc-editor.org/rfc/rfc7519#section-7.2), RFC 9068 section 4, RFC 8725 section 3.
 
@@ -78,17 +78,17 @@ def read_token(token: str, types: frozenset[str] = TYPES) -> Unverified | TokenR
     return Unverified(algorithm, key_id, issuer, parts.signed, parts.signature, read_claims(parts.claims))
 
 
-def judge_issuer(token: Unverified, policy: SubjectPolicy) -> TokenRefused | None:
-    """Return why no keys may be looked up for this token. ``judge`` checks this too."""
+def check_issuer(token: Unverified, policy: SubjectPolicy) -> TokenRefused | None:
+    """Return why no keys may be looked up for this token. ``verify`` checks this too."""
     return None if token.issuer in policy.issuers else TokenRefused(TokenRefusalReason.ISSUER)
 
 
-def judge(token: Unverified, keys: KeySet, policy: SubjectPolicy, now: float) -> VerifiedClaims | TokenRefused | UnknownKey:
+def verify(token: Unverified, keys: KeySet, policy: SubjectPolicy, now: float) -> VerifiedClaims | TokenRefused | UnknownKey:
     """Judge a token by ``keys``, which are those of the issuer that it names, at ``now`` (seconds since the epoch).
 
     Its claims, except the issuer, count only once its signature is known to be good.
     """
-    foreign = judge_issuer(token, policy)
+    foreign = check_issuer(token, policy)
     if foreign is not None:
         return foreign
     signed = token.is_signed_by_one_of(keys)

@@ -127,11 +127,11 @@ class UnaryCall:
                 case ngh2.StreamReset(error_code=code):
                     self._end(CallBroken(f"call reset by the server (HTTP/2 error {int(code)})"))
                 case ngh2.StreamClosed():
-                    self._end(self._judge())
+                    self._end(self._check())
                 case ngh2.ConnectionClosed():
                     self._end(CallBroken("connection ended by the server before it answered"))
 
-    def _judge(self) -> Reply:
+    def _check(self) -> Reply:
         code, body = self._fields.get(b"grpc-status", b""), bytes(self._body)
         if not code:
             return CallBroken(f"no gRPC: HTTP status {self._status.decode('ascii', 'replace') or 'missing'}")

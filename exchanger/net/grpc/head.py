@@ -1,4 +1,4 @@
-"""Header lists: those of requests, judged, and those that answer or refuse a call.
+"""Header lists: those of requests, checked, and those that answer or refuse a call.
 
 Source: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 """

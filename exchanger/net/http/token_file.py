@@ -91,15 +91,15 @@ class TokenFile:
         Raises:
             TokenFileError: it holds no token.
         """
-        self._judge(await self._file.look())
+        self._check(await self._file.look())
         if self._token is None:
             raise TokenFileError(f"{self._variable} {self._reported}")
 
     async def run(self) -> NoReturn:
         """Follow the file until cancelled. While it holds no token, the last one stays active."""
-        await self._file.run_settled(self._judge)
+        await self._file.run_settled(self._check)
 
-    def _judge(self, found: Secret | UnusableFile) -> None:
+    def _check(self, found: Secret | UnusableFile) -> None:
         if isinstance(found, UnusableFile):
             self._reported = found.reason
             self._log.error(self._event, reason=found.reason, text="the previous token stays active")

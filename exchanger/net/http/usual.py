@@ -1,6 +1,6 @@
 """The usual request, and the bytes of a response: what nearly all messages need, at a tenth of h11's time. Pure.
 
-A usual request is a whole head of HTTP/1.1 without a body, and without anything that readers might understand in two ways. h11 judges every
+A usual request is a whole head of HTTP/1.1 without a body, and without anything that readers might understand in two ways. h11 checks every
 other message.
 
 Source: RFC 9112 sections 3 to 6 (https://www.rfc-editor.org/rfc/rfc9112)

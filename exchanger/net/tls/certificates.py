@@ -82,7 +82,7 @@ def load(
 ) -> ServerIdentity | UnusableCertificates | Known:
     """Read the files and load them at ``wall`` (seconds since the epoch), unless their version is one of the ``known``.
 
-    An expired certificate is loaded like any other: the client judges it, by the client's clock, and two instances with the same files
+    An expired certificate is loaded like any other: the client checks it, by the client's clock, and two instances with the same files
     should not show different certificates because one was started later.
     """
     files = _read(settings)

@@ -74,13 +74,13 @@ class Rotation:
             CertificatesError: they cannot be used, and have not changed for a while.
         """
         while self._current is None:
-            self.judge(await self._files.look(), trio.current_time())
+            self.check(await self._files.look(), trio.current_time())
             if self._current is None:
                 await trio.sleep(self._settings.poll_interval)
 
     async def run(self) -> NoReturn:
         """Follow the files until cancelled."""
-        await self._files.run(lambda found: self.judge(found, trio.current_time()))
+        await self._files.run(lambda found: self.check(found, trio.current_time()))
 
     def statistics(self) -> RotationStatistics:
         """Return what was loaded last."""
@@ -88,7 +88,7 @@ class Rotation:
         not_after, expiry = ("", None) if info is None else (info.not_after, info.expiry)
         return RotationStatistics(self._looks, self._loaded, self._rejections, not_after, expiry, bool(self._rejected))
 
-    def judge(self, found: ServerIdentity | UnusableCertificates | Known, now: float) -> None:
+    def check(self, found: ServerIdentity | UnusableCertificates | Known, now: float) -> None:
         """Take the result of reading the files, ``found`` at ``now`` (seconds).
 
         Raises:

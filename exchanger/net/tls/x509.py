@@ -1,6 +1,6 @@
 """The content of a certificate, for the log: names, validity, serial number and fingerprint. By ``cryptography``.
 
-OpenSSL judges certificates. This only reads what people compare, which Python's ``ssl`` offers only for verified peers.
+OpenSSL checks certificates. This only reads what people compare, which Python's ``ssl`` offers only for verified peers.
 Source: RFC 5280 section 4 (https://www.rfc-editor.org/rfc/rfc5280#section-4).
 """
 

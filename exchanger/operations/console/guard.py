@@ -37,7 +37,7 @@ class GuardRefusal(enum.Enum):
     SITE = "pages of other sites may not send requests here"
 
 
-def judged(request: Request, names: frozenset[str]) -> GuardRefusal | None:
+def checked(request: Request, names: frozenset[str]) -> GuardRefusal | None:
     """Return why ``request`` is refused, no matter who sends it, or ``None``."""
     host = read_host(request.value("host"))
     if host is None or not is_ours(host.host, names):

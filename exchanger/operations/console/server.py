@@ -14,7 +14,7 @@ from exchanger.net.http.message import Handler, Request, Response
 from exchanger.net.http.server import HttpServer, Upgrade
 from exchanger.net.network import SYSTEM, Listen
 from exchanger.operations.console.access import ConsoleAccess
-from exchanger.operations.console.guard import GuardRefusal, judged
+from exchanger.operations.console.guard import GuardRefusal, checked
 from exchanger.operations.console.message import PROTECTION, error
 from exchanger.operations.console.page.assets import Page
 from exchanger.operations.console.websocket import Handshake, read_handshake
@@ -118,7 +118,7 @@ class Server:
         if request.values("transfer-encoding"):
             # No client needs this, and a proxy in front may see another end of such a request than we do (RFC 9112 sections 6.1 and 11.2).
             return _NO_LENGTH
-        refusal = judged(request, self._settings.names)
+        refusal = checked(request, self._settings.names)
         if refusal is not None:
             return error(_STATUSES[refusal], refusal.value)
         if request.path not in self._page and request.path not in OPEN:

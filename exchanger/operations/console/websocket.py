@@ -41,7 +41,7 @@ ALLOWANCE_PER_S: Final = 1024
 VERSION: Final = "13"
 # Base64 of 16 bytes.
 _KEY: Final = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==", re.ASCII)
-# The host in the opening request that the library gets; the client's own has been judged before.
+# The host in the opening request that the library gets; the client's own has been checked before.
 _HOST: Final = "console"
 
 

@@ -65,9 +65,9 @@ class NamespacesFile:
 
     async def run(self) -> NoReturn:
         """Follow the file until cancelled."""
-        await self._file.run_settled(self._judge)
+        await self._file.run_settled(self._check)
 
-    def _judge(self, found: tuple[str, ...] | UnusableFile) -> None:
+    def _check(self, found: tuple[str, ...] | UnusableFile) -> None:
         if isinstance(found, UnusableFile):
             self._log.error("policy.namespaces_rejected", reason=found.reason, text="the previous list of Namespaces stays in use")
             self.rejected = True

@@ -40,7 +40,7 @@ labels:
 {{- end -}}
 
 {{/*
-The variables that it shares with the service, with the same values (JSON of a list): selectors, grants and names, so that both judge a policy
+The variables that it shares with the service, with the same values (JSON of a list): selectors, grants and names, so that both check a policy
 alike. Credentials are not among them.
 */}}
 {{- define "exchanger.admission.environment" -}}

@@ -124,7 +124,7 @@ class Running:
         answer = client.post(path, json=body, params=query)
         return client.put(f"{path}/{name}", json=body, params=query) if answer.status_code == httpx.codes.CONFLICT else answer
 
-    def judges(self) -> bool:
+    def checks(self) -> bool:
         """Tell whether the API server asks: it learns of webhooks by a watch of its own."""
         answer = self.apply("broken", "probe", dryRun="All")
         return answer.status_code in {httpx.codes.UNPROCESSABLE_ENTITY, httpx.codes.FORBIDDEN}
@@ -149,7 +149,7 @@ def running(plane: ControlPlane, folder: Path, **variables: str) -> Generator[Ru
     try:
         until(found.is_ready, found.lines)
         found.configure()
-        until(found.judges, found.lines)
+        until(found.checks, found.lines)
         yield found
         if found.process.poll() is None:
             assert found.stop() == 0, found.lines()

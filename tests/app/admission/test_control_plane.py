@@ -107,7 +107,7 @@ def test_as_the_chart_registers_it_both_mistakes_with_labels_give_a_warning(webh
     finally:
         webhook.configure()
         admin.delete_namespace("elsewhere")
-        until(webhook.judges, webhook.lines)
+        until(webhook.checks, webhook.lines)
 
 
 def test_a_conflict_and_an_unknown_issuer_are_warnings(webhook: Running) -> None:
@@ -124,7 +124,7 @@ def test_a_conflict_and_an_unknown_issuer_are_warnings(webhook: Running) -> None
     webhook.plane.admin.delete_namespace("other")
 
 
-def test_the_largest_documents_are_judged_whatever_they_are_made_of(webhook: Running) -> None:
+def test_the_largest_documents_are_checked_whatever_they_are_made_of(webhook: Running) -> None:
     size = 1024 * 1024 - len("config.yaml") - len(deny()) - 3
     for filler in ("#" + "<" * size, "#" + "x" * size):
         assert webhook.apply(f"{deny()}\n{filler}").status_code in OK
@@ -145,7 +145,7 @@ def test_without_the_webhook_everything_is_stored_or_nothing_as_the_cluster_want
     until(lambda: not webhook.apply(deny("/b"), "other", dryRun="All").is_client_error and webhook.is_ready(), webhook.lines)
     assert webhook.apply(BROKEN + "#").status_code == httpx.codes.UNPROCESSABLE_ENTITY
     webhook.configure()
-    until(webhook.judges, webhook.lines)
+    until(webhook.checks, webhook.lines)
 
 
 def test_a_certificate_is_replaced_under_load_and_nothing_is_lost(webhook: Running) -> None:

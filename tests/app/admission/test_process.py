@@ -84,14 +84,14 @@ class Scene:
                 received += await stream.receive_some()
         return int(found[1]), found[3].decode()
 
-    async def judged(self, document: str) -> str:
+    async def checked(self, document: str) -> str:
         status, content = await self.ask("/validate", body(config_map(document, LABELS)))
         assert status == 200
         return content
 
     async def until(self, holds: Callable[[str], bool], document: str) -> None:
         with trio.fail_after(SEEN_S):
-            while not holds(await self.judged(document)):  # noqa: ASYNC110 - the webhook tells nobody
+            while not holds(await self.checked(document)):  # noqa: ASYNC110 - the webhook tells nobody
                 await trio.sleep(0.02)
 
 
@@ -133,11 +133,11 @@ async def test_it_follows_cluster_issuers_and_grants(scene: Scene, monkeypatch: 
     files = {"POLICY_GRANTS_FILE": str(grants), "TOKEN_EXCHANGE_ISSUER_PROFILES_FILE": str(issuers)}
     async with running(scene, monkeypatch, **files) as lines:
         await scene.until(lambda said: '"allowed":true' in said, DENY)
-        assert '"allowed":false' in await scene.judged(BROKEN)
+        assert '"allowed":false' in await scene.checked(BROKEN)
         scene.cluster.put_namespace("other")
         scene.cluster.put("other", "policy", DENY, LABELS)
         await scene.until(lambda said: "other/policy" not in said, EXCHANGE)
-        assert '\\"later\\"' in await scene.judged(EXCHANGE)
+        assert '\\"later\\"' in await scene.checked(EXCHANGE)
         issuers.write_text("issuers: [")
         await lines.until("issuers.file_rejected")
         issuers.write_text(ISSUERS.format("later"))
@@ -156,7 +156,7 @@ async def test_before_the_cluster_is_known_it_lives_and_is_not_ready(scene: Scen
         assert (await scene.ask("/healthz"))[0] == 200
         await lines.until("admission.ready")
         assert (await scene.ask("/readyz"))[0] == 200
-        assert '"allowed":false' in await scene.judged(BROKEN)
+        assert '"allowed":false' in await scene.checked(BROKEN)
         names.write_text("else")
         await scene.until(lambda said: "is not selected" in said, BROKEN)
     assert "config.no_issuer_profiles" in lines.text

@@ -80,7 +80,7 @@ def test_what_a_new_object_lacks_is_taken_from_the_request(metadata: dict[str, A
     ],
     ids=str,
 )
-def test_what_no_policy_can_come_from_is_not_judged(request_of: dict[str, Any]) -> None:
+def test_what_no_policy_can_come_from_is_not_checked(request_of: dict[str, Any]) -> None:
     assert read_review(body(config_map("broken"), **request_of)) == Unconcerned(UID)
 
 

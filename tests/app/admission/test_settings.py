@@ -65,7 +65,7 @@ def test_every_problem_is_said_at_once(variables: dict[str, str], tmp_path: Path
     }
     said = "\n".join(problems(given))
     assert said.startswith("ADMISSION_PORT must be a port, 0 to 65535")
-    assert said.splitlines()[1] == "POLICY_SOURCE must be kubernetes: the webhook judges ConfigMaps of a cluster"
+    assert said.splitlines()[1] == "POLICY_SOURCE must be kubernetes: the webhook checks ConfigMaps of a cluster"
     assert "CONFIGMAP_LABEL_SELECTOR is not a label selector" in said
     assert "POLICY_GRANTS_FILE" in said
 

@@ -1,4 +1,4 @@
-"""The webhook over HTTP, in memory: what is judged, what is let through, and what is an error."""
+"""The webhook over HTTP, in memory: what is checked, what is let through, and what is an error."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchanger.app.admission.judgement import MESSAGE_CHARS, KnownPolicy, judge
+from exchanger.app.admission.judgement import MESSAGE_CHARS, KnownPolicy, check
 from exchanger.app.admission.webhook import BODY_BYTES, LIGHT_BYTES, NAMESPACE_S, TIMEOUT_S, Webhook
 from exchanger.model.codes.manifests import MANY_DOCUMENTS
 from exchanger.model.entry import Source
@@ -69,7 +69,7 @@ class Scene:
     async def get(self, path: str, method: str = "GET") -> tuple[int, bytes]:
         return await self.send(f"{method} {path} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
 
-    async def judged(self, after: object, before: object = None, **request: Any) -> dict[str, Any]:
+    async def checked(self, after: object, before: object = None, **request: Any) -> dict[str, Any]:
         status, content = await self.post(body(after, before, **request))
         assert status == 200, content
         response: dict[str, Any] = json.loads(content)["response"]
@@ -82,15 +82,15 @@ ALLOWED = {"allowed": True}
 
 async def test_a_valid_policy_is_allowed_and_a_broken_one_is_refused() -> None:
     scene = Scene()
-    assert await scene.judged(config_map(DENY)) == ALLOWED
-    refused = await scene.judged(config_map(BROKEN))
+    assert await scene.checked(config_map(DENY)) == ALLOWED
+    refused = await scene.checked(config_map(BROKEN))
     assert (refused["allowed"], refused["status"]["code"], refused["status"]["reason"]) == (False, 422, "Invalid")
     assert refused["status"]["message"].startswith("config.yaml: line 2, column ")
     assert '"dney"' in refused["status"]["message"]
     assert scene.lines.events == [("denied", "team/policy", refused["status"]["message"])]
-    assert (await scene.judged(config_map(None)))["status"]["message"].startswith("config.yaml: POL-1001: the document is missing")
+    assert (await scene.checked(config_map(None)))["status"]["message"].startswith("config.yaml: POL-1001: the document is missing")
     misnamed = {**config_map(None), "data": {"config.yml": DENY}}
-    assert "config.yml, which was probably meant" in (await scene.judged(misnamed))["status"]["message"]
+    assert "config.yml, which was probably meant" in (await scene.checked(misnamed))["status"]["message"]
 
 
 @pytest.mark.parametrize(
@@ -120,13 +120,13 @@ async def test_an_unselected_config_map_that_looks_like_policy_gets_only_a_warni
 
 
 async def test_a_policy_outside_policy_namespaces_gets_a_warning_naming_the_variable() -> None:
-    (warning,) = (await Scene(FakeCluster(namespaces={}), named=True).judged(config_map(DENY)))["warnings"]
+    (warning,) = (await Scene(FakeCluster(namespaces={}), named=True).checked(config_map(DENY)))["warnings"]
     assert "is not among those that are followed by name (add the name to POLICY_NAMESPACES" in warning
 
 
 async def test_all_problems_are_in_one_message_in_the_order_of_the_document() -> None:
     entries = "".join(f"- {{match: {{host: a.example, pathPrefix: /{number}}}, action: x{number}}}\n" for number in range(12))
-    said = (await Scene().judged(config_map(f"version: v1\nentries:\n{entries}")))["status"]["message"].splitlines()
+    said = (await Scene().checked(config_map(f"version: v1\nentries:\n{entries}")))["status"]["message"].splitlines()
     assert said[0] == "config.yaml has 12 problems:"
     assert [line.split(", ")[0] for line in said[1:]] == [f"- line {number + 3}" for number in range(12)]
 
@@ -134,7 +134,7 @@ async def test_all_problems_are_in_one_message_in_the_order_of_the_document() ->
 async def test_a_message_is_bounded(mock_clock: trio.testing.MockClock) -> None:
     # The clock stands still: on a slow machine, this review takes longer than one may.
     entries = "- {match: {host: a.example, pathPrefix: /a}, action: x}\n" * 5000
-    said = (await Scene().judged(config_map(f"version: v1\nentries:\n{entries}")))["status"]["message"]
+    said = (await Scene().checked(config_map(f"version: v1\nentries:\n{entries}")))["status"]["message"]
     assert len(said) < 2 * MESSAGE_CHARS
     assert said.startswith("config.yaml has 5000 problems:")
     assert said.splitlines()[-1].startswith("- and ")
@@ -158,27 +158,27 @@ async def test_a_message_is_bounded(mock_clock: trio.testing.MockClock) -> None:
     ],
 )
 async def test_only_changes_of_selected_documents_matter(after: Any, before: Any, allowed: bool) -> None:
-    assert (await Scene().judged(after, before))["allowed"] is allowed
+    assert (await Scene().checked(after, before))["allowed"] is allowed
 
 
-async def test_a_dry_run_is_judged_alike() -> None:
-    assert await Scene().judged(config_map(BROKEN), dryRun=True) == await Scene().judged(config_map(BROKEN), dryRun=False)
+async def test_a_dry_run_is_checked_alike() -> None:
+    assert await Scene().checked(config_map(BROKEN), dryRun=True) == await Scene().checked(config_map(BROKEN), dryRun=False)
 
 
 async def test_other_kinds_are_let_through() -> None:
-    assert await Scene().judged(config_map(BROKEN), kind={"group": "", "version": "v1", "kind": "Secret"}) == ALLOWED
+    assert await Scene().checked(config_map(BROKEN), kind={"group": "", "version": "v1", "kind": "Secret"}) == ALLOWED
 
 
 async def test_conflicts_and_unknown_issuers_are_warnings() -> None:
     known = KnownPolicy(policies(other=DENY, team=BROKEN), frozenset({"primary"}))
     scene = Scene(FakeCluster(known))
     both = DENY.replace("]", ", {match: {host: b.example, pathPrefix: /}, action: exchange, exchange: {issuerRef: no, scope: s}}]")
-    found = await scene.judged(config_map(both))
+    found = await scene.checked(config_map(both))
     assert found["allowed"]
     unknown, conflict = found["warnings"]
     assert '"no"' in unknown
     assert "other/policy entries[0]" in conflict
-    assert await scene.judged(config_map(DENY.replace("a.example", "c.example"))) == ALLOWED
+    assert await scene.checked(config_map(DENY.replace("a.example", "c.example"))) == ALLOWED
 
 
 @pytest.mark.parametrize(("issuers", "is_suggested"), [("[primary, merger-advisor]", True), ("[primary]", False)])
@@ -195,7 +195,7 @@ async def test_a_warning_suggests_only_granted_issuer_profiles(issuers: str, is_
 async def test_of_many_unknown_issuers_the_first_are_named() -> None:
     entry = "{{match: {{host: a.example, pathPrefix: /{}}}, action: exchange, exchange: {{issuerRef: no, scope: s}}}}"
     document = f"version: v1\nentries: [{', '.join(entry.format(number) for number in range(20))}]"
-    found = await Scene().judged(config_map(document))
+    found = await Scene().checked(config_map(document))
     assert found["allowed"]
     assert [len(found["warnings"]), found["warnings"][-1]] == [17, "and 4 more entries with an issuer that is not known"]
 
@@ -205,7 +205,7 @@ async def test_grants_refuse_or_only_tell(enforced: bool) -> None:
     grants = read_grants("{version: v1, grants: [{namespaceSelector: a=b, hosts: [b.example]}]}", has_labels=True, enforced=enforced)
     assert isinstance(grants, Grants)
     scene = Scene(FakeCluster(KnownPolicy(grants=grants), {"team": ((("a", "b"),),)}))
-    found = await scene.judged(config_map(DENY))
+    found = await scene.checked(config_map(DENY))
     assert found["allowed"] is not enforced
     if enforced:
         assert (found["status"]["code"], found["status"]["reason"]) == (403, "Forbidden")
@@ -223,13 +223,13 @@ async def test_a_namespace_that_is_new_is_waited_for(autojump_clock: trio.testin
             scene.cluster.namespaces["team"] = ()
 
         nursery.start_soon(create)
-        assert (await scene.judged(config_map(BROKEN)))["allowed"] is False
+        assert (await scene.checked(config_map(BROKEN)))["allowed"] is False
 
 
 @pytest.mark.parametrize("named", [False, True])
 async def test_a_policy_in_an_unselected_namespace_is_allowed_with_a_warning(named: bool, autojump_clock: trio.testing.MockClock) -> None:
     began = trio.current_time()
-    found = await Scene(FakeCluster(namespaces={}), named, inline=True).judged(config_map(BROKEN))
+    found = await Scene(FakeCluster(namespaces={}), named, inline=True).checked(config_map(BROKEN))
     assert found["allowed"]
     assert "ConfigMap team/policy is not active: its Namespace team is not selected" in found["warnings"][0]
     assert (trio.current_time() - began < NAMESPACE_S) is named
@@ -278,14 +278,14 @@ async def test_a_fault_is_an_error_that_tells_nothing(monkeypatch: pytest.Monkey
     def broken(*_: object) -> None:
         raise RuntimeError("canary")
 
-    monkeypatch.setattr("exchanger.app.admission.webhook.judge", broken)
+    monkeypatch.setattr("exchanger.app.admission.webhook.check", broken)
     scene = Scene()
     status, content = await scene.post(body(config_map()))
     assert (status, b"canary" in content, scene.lines.events) == (500, False, [("handler_failed", "RuntimeError")])
 
 
 async def test_large_documents_do_not_hold_up_small_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second large document waits for the first one; a small one is judged meanwhile."""
+    """The second large document waits for the first one; a small one is checked meanwhile."""
     begun, go_on = trio.Event(), trio.Event()
     token = trio.lowlevel.current_trio_token()
 
@@ -293,16 +293,16 @@ async def test_large_documents_do_not_hold_up_small_ones(monkeypatch: pytest.Mon
         if len(text.text) > LIGHT_BYTES:
             token.run_sync_soon(begun.set)
             trio.from_thread.run(go_on.wait, trio_token=token)
-        return judge(source, text, known)
+        return check(source, text, known)
 
-    monkeypatch.setattr("exchanger.app.admission.webhook.judge", slow)
+    monkeypatch.setattr("exchanger.app.admission.webhook.check", slow)
     scene = Scene()
     large = config_map(f"{DENY}\n#{'x' * LIGHT_BYTES}")
     async with trio.open_nursery() as nursery:
         for _ in range(2):
-            nursery.start_soon(scene.judged, large)
+            nursery.start_soon(scene.checked, large)
         await begun.wait()
-        assert await scene.judged(config_map(DENY)) == ALLOWED
+        assert await scene.checked(config_map(DENY)) == ALLOWED
         go_on.set()
 
 
@@ -331,8 +331,8 @@ async def test_a_document_that_makes_another_too_deep_is_rejected_and_names_it()
 
     snapshot = with_documents(policies(other=nested(0, 24)), parse_document(Source("team", "deep"), nested(16, 32), frozenset()))
     scene = Scene(FakeCluster(KnownPolicy(snapshot)))
-    assert (await scene.judged(config_map(nested(0, 8))))["allowed"]
-    message = (await scene.judged(config_map(nested(0, 16))))["status"]["message"]
+    assert (await scene.checked(config_map(nested(0, 8))))["allowed"]
+    message = (await scene.checked(config_map(nested(0, 16))))["status"]["message"]
     assert message.startswith("config.yaml has 17 problems:\n- line 3: POL-2202: entries[0] fails closed")
     assert message.endswith(f"- POL-2202: this document would affect team/deep: entries[0] fails closed: {TOO_DEEP}")
 
@@ -348,15 +348,15 @@ async def test_a_document_for_which_its_namespace_has_no_room_is_refused() -> No
     unread = read(Source(first, "y"), UnknownText("beyond", code=MANY_DOCUMENTS), frozenset())
     full = attrs.evolve(known, snapshot=with_documents(known.snapshot, unread))
     fewer = attrs.evolve(full, snapshot=without(full.snapshot, Source(first, "c")))
-    beyond = judge(Source(first, "z"), text, known).refused
+    beyond = check(Source(first, "z"), text, known).refused
     assert beyond is not None
     assert beyond.message.startswith("config.yaml: POL-2204: the document is not read")
-    pushing = judge(Source(first, "b"), text, known).refused
+    pushing = check(Source(first, "b"), text, known).refused
     assert pushing is not None
     assert f"there is no room for {first}/c" in pushing.message
-    assert judge(Source(first, "a"), text, known).refused is None
-    assert judge(Source(first, "z"), text, fewer).refused is not None
-    assert judge(Source("other", "z"), text, full).refused is None
+    assert check(Source(first, "a"), text, known).refused is None
+    assert check(Source(first, "z"), text, fewer).refused is not None
+    assert check(Source("other", "z"), text, full).refused is None
 
 
 @pytest.mark.parametrize(
@@ -372,10 +372,10 @@ async def test_a_document_that_exceeds_its_own_or_anothers_quota_is_rejected(
     text = f"version: v1\nentries: {entries}"
     known = limited(limits, parse_document(Source("team", "b"), text, frozenset()))
     why = f"the document fails closed on the hosts that it names: its namespace has more than {many}"
-    pushed = judge(Source("team", "a"), Text(text), known).refused
+    pushed = check(Source("team", "a"), Text(text), known).refused
     assert pushed is not None
     assert f"{code}: this document would affect team/b: {why}" in pushed.message
-    own = judge(Source("team", "c"), Text(text), known).refused
+    own = check(Source("team", "c"), Text(text), known).refused
     assert own is not None
     assert f"{code}: {why}" in own.message
     assert ("POL-1101" in own.message) is ("x: 1" in text)  # its author's mistakes as well

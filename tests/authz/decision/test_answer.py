@@ -172,14 +172,14 @@ def test_without_headers_of_their_own_the_answer_is_that_of_begin() -> None:
         ),
         (
             {"subject": SubjectRules(issuers=("https://a.example", "https://b.example"), audiences=("gateway",))},
-            ["judged: before anything is asked: issued by https://a.example or https://b.example, for gateway"],
+            ["checked: before anything is asked: issued by https://a.example or https://b.example, for gateway"],
         ),
         ({"subject": SubjectRules(token_type="urn:x")}, ["token type: urn:x"]),
         ({"cache": CachePolicy(60.0, 1)}, []),
         (
             {"subject": SubjectRules(issuers=("https://i",), audiences=("a",), introspection=IntrospectionRules())},
             [
-                "judged: before anything is asked: issued by https://i, for a",
+                "checked: before anything is asked: issued by https://i, for a",
                 "asked: whether tokens that are not JWTs are active, at the introspection endpoint; its word counts for 30 s",
             ],
         ),

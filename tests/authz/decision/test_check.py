@@ -33,7 +33,7 @@ def denied(asked: HttpRequest, policy: PolicySnapshot | None = SNAPSHOT, rules: 
     return outcome
 
 
-def judged(outcome: Deny) -> tuple[DecisionReason, int, Result]:
+def checked(outcome: Deny) -> tuple[DecisionReason, int, Result]:
     return outcome.reason, outcome.status, outcome.result
 
 
@@ -42,7 +42,7 @@ def judged(outcome: Deny) -> tuple[DecisionReason, int, Result]:
 )
 def test_an_absolute_target_of_a_protected_host_is_denied_under_another_host(target: str) -> None:
     outcome = denied(request(target, "Bearer token", host=OTHER))
-    assert judged(outcome) == AMBIGUOUS
+    assert checked(outcome) == AMBIGUOUS
     reduced = split_absolute_form(target)
     assert reduced is not None
     named, path = reduced
@@ -52,7 +52,7 @@ def test_an_absolute_target_of_a_protected_host_is_denied_under_another_host(tar
 @pytest.mark.parametrize("policy", [SNAPSHOT, snapshot("version: v1")], ids=["policy", "no entries"])
 @pytest.mark.parametrize("host", ["a~b", "*", "[::1", "a@b", "a b", "%41"])
 def test_a_malformed_host_is_refused_wherever_there_is_policy(host: str, policy: PolicySnapshot) -> None:
-    assert judged(denied(request("/x", host=host), policy)) == AMBIGUOUS
+    assert checked(denied(request("/x", host=host), policy)) == AMBIGUOUS
 
 
 AMBIGUOUS_REQUESTS = {
@@ -74,7 +74,7 @@ AMBIGUOUS_REQUESTS = {
 def test_a_request_that_can_be_read_in_two_ways_is_refused(case: str) -> None:
     asked, part = AMBIGUOUS_REQUESTS[case]
     outcome = denied(asked, TWO)
-    assert judged(outcome) == AMBIGUOUS
+    assert checked(outcome) == AMBIGUOUS
     assert part in outcome.body
 
 
@@ -132,7 +132,7 @@ def test_a_denial_stays_one_whatever_the_target_names() -> None:
 )
 def test_without_a_healthy_policy_the_answer_is_500(path: str, policy: PolicySnapshot | None) -> None:
     outcome = denied(request(path, "Bearer token"), policy)
-    assert judged(outcome) == (DecisionReason.DENY_POLICY_UNHEALTHY, 500, Result.SYSTEM_ERROR)
+    assert checked(outcome) == (DecisionReason.DENY_POLICY_UNHEALTHY, 500, Result.SYSTEM_ERROR)
     assert outcome.detail
     assert outcome.body == '{"error":"server_error","error_description":"internal server error"}'
 

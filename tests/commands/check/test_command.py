@@ -271,7 +271,7 @@ PROVEN = "- {name: primary, discovery: 'https://a.example', clientID: c, clientS
         ("subject: any", (), []),
     ],
 )
-def test_what_a_proof_cannot_judge_or_needs_not_allow(
+def test_what_a_proof_cannot_check_or_needs_not_allow(
     proof: str, targets: tuple[str, ...], expected: list[tuple[str, str, str, str, str]], tmp_path: Path
 ) -> None:
     exchange = "{match: {host: a.example, pathPrefix: /%d}, action: exchange, exchange: {issuerRef: primary, %s}}"

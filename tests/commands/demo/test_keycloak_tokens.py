@@ -1,4 +1,4 @@
-"""The realm's tokens over time: ready when they are said to be, renewed before they expire, and judged by the keys of now."""
+"""The realm's tokens over time: ready when they are said to be, renewed before they expire, and checked by the keys of now."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -74,10 +74,10 @@ async def test_it_is_ready_once_the_brief_token_has_expired(autojump_clock: Mock
 async def test_each_bad_token_names_the_user_and_is_rejected(autojump_clock: MockClock) -> None:
     realm = FakeRealm()
     async with started(realm) as tokens:
-        assert tokens.judge(tokens.token(Subject.VALID)).verified
+        assert tokens.check(tokens.token(Subject.VALID)).verified
         bad = {subject: tokens.token(subject) for subject in (Subject.UNSIGNED, Subject.TRUNCATED, Subject.FOREIGN)}
         assert len(set(bad.values())) == len(bad)
-        assert not any(tokens.judge(token).verified for token in bad.values())
+        assert not any(tokens.check(token).verified for token in bad.values())
         assert {(claims_of(token) or {})["sub"] for token in bad.values()} == {"alice"}
         assert bad[Subject.UNSIGNED].endswith(".")
         assert tokens.token(Subject.VALID).startswith(bad[Subject.TRUNCATED])

@@ -36,7 +36,7 @@ async def test_scenarios_are_listed_without_tokens(tmp_path: Path) -> None:
         assert not any(lab.site.subjects.token(subject) in json.dumps(listed) for subject in (Subject.VALID, Subject.EXPIRED))
 
 
-async def test_a_scenario_is_run_and_judged(tmp_path: Path) -> None:
+async def test_a_scenario_is_run_and_checked(tmp_path: Path) -> None:
     async with bench(tmp_path, deny, (ONE, OPEN)) as lab:
         good, bad = await lab.ask("POST", "/lab/run", {"name": "one"}), await lab.ask("POST", "/lab/run", {"name": "open"})
         assert (good.status, good.json["ok"], good.json["got"]) == (200, True, "403 policy_denied")

@@ -1,4 +1,4 @@
-"""Scenarios are judged correctly, whatever the gateway does."""
+"""Scenarios are checked correctly, whatever the gateway does."""
 
 from pathlib import Path
 from typing import Any

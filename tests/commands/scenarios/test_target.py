@@ -42,7 +42,7 @@ async def test_a_request_has_a_trace_of_its_own_and_reports_it(tmp_path: Path) -
     assert re.fullmatch(r"[0-9a-f]{32}", first.trace_id)
     assert first.trace_id != second.trace_id
     assert (got.value("host"), got.value("x-a"), got.value("authorization")) == ("h.example.com", "1", f"Bearer {TOKEN}")
-    assert demo_target(PORTS).judge(first) == ScenarioAnswer(200, upstream=Reached.WITH_ORIGINAL)
+    assert demo_target(PORTS).check(first) == ScenarioAnswer(200, upstream=Reached.WITH_ORIGINAL)
     assert first.elapsed > 0
     assert first.response is not None
     assert TOKEN.encode() in first.response.body
@@ -62,7 +62,7 @@ async def test_a_trace_context_of_the_call_is_kept_and_two_are_invalid(own: tupl
 async def test_no_answer_is_a_result_too() -> None:
     asked = await demo_target(PORTS).send(CALL, TOKEN)
     assert asked.response is None
-    assert demo_target(PORTS).judge(asked) == asked.problem == "no answer: Connection refused"
+    assert demo_target(PORTS).check(asked) == asked.problem == "no answer: Connection refused"
 
 
 def header(name: str, value: str) -> bool:

@@ -60,7 +60,7 @@ total       2 ConfigMaps, 4 entries, 3 problems, 4 warnings
 EMPTY = """\
 server      https://10.0.0.1:6443
 namespaces  0 selected
-issuers     not judged: neither --issuers nor TOKEN_EXCHANGE_ISSUER_PROFILES_FILE names a file
+issuers     not checked: neither --issuers nor TOKEN_EXCHANGE_ISSUER_PROFILES_FILE names a file
 
 total       0 ConfigMaps, 0 entries, 0 problems
 """

@@ -199,7 +199,7 @@ async def test_problems_have_their_places(autojump_clock: trio.testing.MockClock
     assert (first.entries, len(second.problems)) == (1, 1)
 
 
-async def test_references_are_judged_only_where_profiles_are_known(autojump_clock: trio.testing.MockClock) -> None:
+async def test_references_are_checked_only_where_profiles_are_known(autojump_clock: trio.testing.MockClock) -> None:
     cluster = Cluster()
     cluster.put_namespace("a")
     cluster.put("a", "p", EXCHANGE)

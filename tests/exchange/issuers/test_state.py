@@ -127,12 +127,12 @@ def test_an_actor_s_token_and_authorities_are_no_credentials() -> None:
     assert current(renewed).issuers["a"].previous is None
 
 
-def test_a_value_is_judged_once_whatever_else_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_value_is_verified_once_whatever_else_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading a bundle of authorities, or signing with an RSA key, takes milliseconds, and assertions change all the time."""
-    judged: list[Shape] = []
+    verified: list[Shape] = []
 
     def judging(shape: Shape, text: str) -> str | None:
-        judged.append(shape)
+        verified.append(shape)
         return problem_with(shape, text)
 
     monkeypatch.setattr("exchanger.exchange.issuers.resolve.problem_with", judging)
@@ -142,7 +142,7 @@ def test_a_value_is_judged_once_whatever_else_changes(monkeypatch: pytest.Monkey
     for number in range(5):
         state = state.with_place(TOKEN_FILE, token_of("me", number), float(number))
         assert not state.issues
-    assert sorted(shape.name for shape in judged) == ["P256_KEY", *["TOKEN"] * 5]
+    assert sorted(shape.name for shape in verified) == ["P256_KEY", *["TOKEN"] * 5]
 
 
 CHAIN = good_plan(

@@ -37,7 +37,7 @@ def honest(**changed: object) -> dict[str, object]:
     return {name: value for name, value in (HONEST | changed).items() if value is not ...}
 
 
-def judged(claims: object, response: str | None = None, request: TokenRequest | None = None, **rules: Any) -> tuple[str, str] | None:
+def verified(claims: object, response: str | None = None, request: TokenRequest | None = None, **rules: Any) -> tuple[str, str] | None:
     """Return the code and the claim, after a look at what must not show."""
     wanted = attrs.evolve(RULES, **rules)
     found = judge_issued(wanted, request or asking(wanted), issued(claims, response), NOW)
@@ -69,7 +69,7 @@ WRONG: Final[dict[tuple[str, str], tuple[object, ...]]] = {
 
 @pytest.mark.parametrize(("expected", "value"), [(wrong, value) for wrong, values in WRONG.items() for value in values], ids=str)
 def test_each_way_to_be_wrong(expected: tuple[str, str], value: object) -> None:
-    assert judged(honest(**{expected[1]: value})) == expected
+    assert verified(honest(**{expected[1]: value})) == expected
 
 
 LAX: Final = IssuedTokenRules(ISSUER)
@@ -201,18 +201,18 @@ def test_an_actor_token_without_a_subject_cannot_be_compared(sent: str) -> None:
     assert found.diagnostic.value == "TXE-3008"
 
 
-def test_a_request_for_no_audience_cannot_be_judged_except_by_a_list() -> None:
+def test_a_request_for_no_audience_cannot_be_verified_except_by_a_list() -> None:
     request = asking(target=TokenTarget("primary", scope="read"))
-    assert judged(HONEST, request=request) == ("TXE-3008", "aud")
-    assert judged("opaque", request=request, opaque=True) == ("TXE-3008", "aud")
-    assert judged(HONEST, request=request, audiences=("orders",)) is None
-    assert judged(honest(aud=["orders", "billing"]), audiences=("orders",)) == ("TXE-3006", "aud")
-    assert judged(honest(aud=[]), audiences=("orders",)) == ("TXE-3006", "aud")
+    assert verified(HONEST, request=request) == ("TXE-3008", "aud")
+    assert verified("opaque", request=request, opaque=True) == ("TXE-3008", "aud")
+    assert verified(HONEST, request=request, audiences=("orders",)) is None
+    assert verified(honest(aud=["orders", "billing"]), audiences=("orders",)) == ("TXE-3006", "aud")
+    assert verified(honest(aud=[]), audiences=("orders",)) == ("TXE-3006", "aud")
 
 
 def test_another_claim_may_be_compared() -> None:
-    assert judged(honest(sub="another for each application", oid="canary-1"), subject="oid") is None
-    assert judged(honest(oid="canary-2"), subject="oid") == ("TXE-3006", "oid")
+    assert verified(honest(sub="another for each application", oid="canary-1"), subject="oid") is None
+    assert verified(honest(oid="canary-2"), subject="oid") == ("TXE-3006", "oid")
 
 
 # Numbers: signatures differ in each process.
@@ -222,14 +222,14 @@ def test_another_claim_may_be_compared() -> None:
     ids=count(),
 )
 def test_a_caller_s_token_that_cannot_be_read_has_nothing_to_compare(subject: str) -> None:
-    assert judged(HONEST, request=asking(subject=subject)) == ("TXE-3008", "sub")
+    assert verified(HONEST, request=asking(subject=subject)) == ("TXE-3008", "sub")
 
 
 @pytest.mark.parametrize("response", ["read admin", "admin", "READ", "read,write", "read\u00a0write"])
 def test_the_scope_of_the_response_counts_too(response: str) -> None:
-    assert judged(HONEST, response) == ("TXE-3007", "scope")
-    assert judged("opaque", response, opaque=True) == ("TXE-3007", "scope")
-    assert judged(HONEST, response, scope=False, scope_also=()) is None
+    assert verified(HONEST, response) == ("TXE-3007", "scope")
+    assert verified("opaque", response, opaque=True) == ("TXE-3007", "scope")
+    assert verified(HONEST, response, scope=False, scope_also=()) is None
 
 
 @pytest.mark.parametrize(
@@ -246,13 +246,13 @@ def test_what_a_response_grants(scope: object, expected: str | None) -> None:
     assert isinstance(found, ExchangedToken)  # whether it counts depends on the profile
     assert found.scope == expected
     if expected == UNREADABLE_SCOPE:
-        assert judged(HONEST, found.scope) == ("TXE-3008", "scope")
+        assert verified(HONEST, found.scope) == ("TXE-3008", "scope")
 
 
 @pytest.mark.parametrize("token", ["opaque", "two.parts", "v4.local.encrypted.footer", "h.k.i.c.t"])
 def test_an_opaque_token_passes_only_where_the_profile_says_so(token: str) -> None:
-    assert judged(token) == ("TXE-3008", "")
-    assert judged(token, opaque=True) is None
+    assert verified(token) == ("TXE-3008", "")
+    assert verified(token, opaque=True) is None
 
 
 NEVER_OPAQUE: Final = [
@@ -267,7 +267,7 @@ NEVER_OPAQUE: Final = [
 
 @pytest.mark.parametrize("token", NEVER_OPAQUE, ids=count())
 def test_what_some_reader_may_take_for_a_jwt_is_never_opaque(token: str) -> None:
-    assert judged(token, opaque=True) == ("TXE-3008", "")
+    assert verified(token, opaque=True) == ("TXE-3008", "")
 
 
 def test_both_sides_are_shown_escaped_and_bounded() -> None:
@@ -297,4 +297,4 @@ def test_secrets_that_an_issuer_writes_into_claims_are_not_shown() -> None:
 
 def test_a_subject_that_an_issuer_takes_for_an_audience_is_not_shown() -> None:
     for name in ("canary-alice", "canary-1"):
-        assert judged(honest(aud=[name, f"user:{name}"], scope=f"{name} read", oid="canary-1"), subject="oid") == ("TXE-3006", "aud")
+        assert verified(honest(aud=[name, f"user:{name}"], scope=f"{name} read", oid="canary-1"), subject="oid") == ("TXE-3006", "aud")

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from exchanger.formats.jwt.claims import SubjectPolicy
 from exchanger.formats.jwt.keys import KeySet, read_key_set
 from exchanger.formats.jwt.refusal import TokenRefused
-from exchanger.formats.jwt.verify import UnknownKey, VerifiedClaims, judge, read_token
+from exchanger.formats.jwt.verify import UnknownKey, VerifiedClaims, read_token, verify
 from exchanger.model.issuer import SigningAlgorithm
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
@@ -118,8 +118,8 @@ def signature(signed: bytes, key: PrivateKey) -> bytes:
             return key.sign(signed)
 
 
-def judged(
+def verified(
     token: str, keys: KeySet = KEY_SET, policy: SubjectPolicy = POLICY, now: float = NOW
 ) -> VerifiedClaims | TokenRefused | UnknownKey:
     read = read_token(token)
-    return read if isinstance(read, TokenRefused) else judge(read, keys, policy, now)
+    return read if isinstance(read, TokenRefused) else verify(read, keys, policy, now)

@@ -27,13 +27,13 @@ from tests.formats.jwt.issuer import (
     RSA_KEY,
     STRANGER,
     claims,
-    judged,
     jwk,
     key_set,
     public_pem,
     raw,
     text,
     token,
+    verified,
 )
 
 HONEST: Final = raw({"alg": "ES256", "kid": "p256"})
@@ -42,14 +42,14 @@ OTHER: Final = ec.generate_private_key(ec.SECP256R1())
 
 
 def test_the_honest_token_is_accepted() -> None:
-    assert isinstance(judged(HONEST), VerifiedClaims)
+    assert isinstance(verified(HONEST), VerifiedClaims)
 
 
 @pytest.mark.parametrize("alg", ["none", "None", "NONE", ""])
 @pytest.mark.parametrize("signature", ["", SIGNATURE], ids=["no signature", "a signature"])
 def test_no_signature(alg: str, signature: str) -> None:
     head = text(json.dumps({"alg": alg, "kid": "p256"}).encode())
-    assert isinstance(judged(f"{head}.{BODY}.{signature}"), TokenRefused)
+    assert isinstance(verified(f"{head}.{BODY}.{signature}"), TokenRefused)
 
 
 @pytest.mark.parametrize("alg", ["HS256", "hs256"])
@@ -57,22 +57,22 @@ def test_no_signature(alg: str, signature: str) -> None:
 def test_the_public_key_is_no_secret(alg: str, kid: dict[str, str]) -> None:
     signed = f"{text(json.dumps({'alg': alg, **kid}).encode())}.{BODY}"
     mac = hmac.digest(public_pem(RSA_KEY).encode(), signed.encode(), hashlib.sha256)
-    assert judged(f"{signed}.{text(mac)}") == TokenRefused(TokenRefusalReason.ALGORITHM)
+    assert verified(f"{signed}.{text(mac)}") == TokenRefused(TokenRefusalReason.ALGORITHM)
 
 
 def test_a_mac_is_no_signature_of_a_key_pair() -> None:
     signed = f"{text(json.dumps({'alg': 'RS256', 'kid': 'rsa'}).encode())}.{BODY}"
     mac = hmac.digest(public_pem(RSA_KEY).encode(), signed.encode(), hashlib.sha256)
-    assert judged(f"{signed}.{text(mac)}") == TokenRefused(TokenRefusalReason.SIGNATURE)
+    assert verified(f"{signed}.{text(mac)}") == TokenRefused(TokenRefusalReason.SIGNATURE)
 
 
 @pytest.mark.parametrize("kid", [{"kid": "rsa"}, {}])
 def test_a_stranger_signs(kid: dict[str, str]) -> None:
-    assert judged(raw({"alg": "RS256", **kid}, CLAIMS, STRANGER)) == TokenRefused(TokenRefusalReason.SIGNATURE)
+    assert verified(raw({"alg": "RS256", **kid}, CLAIMS, STRANGER)) == TokenRefused(TokenRefusalReason.SIGNATURE)
 
 
 def test_the_key_of_another_issuer_is_unknown() -> None:
-    assert judged(raw({"alg": "RS256", "kid": "theirs"}, CLAIMS, STRANGER)) == UnknownKey(ISSUER)
+    assert verified(raw({"alg": "RS256", "kid": "theirs"}, CLAIMS, STRANGER)) == UnknownKey(ISSUER)
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,8 @@ def test_the_key_of_another_issuer_is_unknown() -> None:
 )
 def test_keys_that_a_token_brings_are_neither_used_nor_read(brought: dict[str, object]) -> None:
     header = {"alg": "RS256", "kid": "rsa", **brought}
-    assert judged(raw(header, CLAIMS, STRANGER)) == TokenRefused(TokenRefusalReason.SIGNATURE)
-    assert isinstance(judged(raw(header, CLAIMS, RSA_KEY)), VerifiedClaims)
+    assert verified(raw(header, CLAIMS, STRANGER)) == TokenRefused(TokenRefusalReason.SIGNATURE)
+    assert isinstance(verified(raw(header, CLAIMS, RSA_KEY)), VerifiedClaims)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_keys_that_a_token_brings_are_neither_used_nor_read(brought: dict[str, o
     ],
 )
 def test_a_name_that_is_there_twice(header: bytes, payload: object, reason: TokenRefusalReason) -> None:
-    assert judged(raw(header, payload)) == TokenRefused(reason)
+    assert verified(raw(header, payload)) == TokenRefused(reason)
 
 
 NO_JSON_OBJECT: Final = [
@@ -121,8 +121,8 @@ NO_JSON_OBJECT: Final = [
 
 @pytest.mark.parametrize("text", NO_JSON_OBJECT, ids=map(str, itertools.count()))
 def test_what_is_no_json_object(text: bytes) -> None:
-    assert judged(raw(text)) == TokenRefused(TokenRefusalReason.HEADER if text else TokenRefusalReason.NOT_COMPACT)
-    assert judged(raw({"alg": "ES256", "kid": "p256"}, text)) == TokenRefused(
+    assert verified(raw(text)) == TokenRefused(TokenRefusalReason.HEADER if text else TokenRefusalReason.NOT_COMPACT)
+    assert verified(raw({"alg": "ES256", "kid": "p256"}, text)) == TokenRefused(
         TokenRefusalReason.CLAIMS if text else TokenRefusalReason.NOT_COMPACT
     )
 
@@ -151,11 +151,11 @@ def test_whatever_fills_a_token_is_refused_by_its_parts(unit: str, beside: str) 
     """Reading takes as long as there are parts: the longest token is refused before it is read."""
     filled = f'{{"x":{beside}[{unit * (30_000 // len(unit))}0]}}'.encode()
     with patch.object(compact, "_JSON", None):  # reading it would be a fault
-        assert judged(raw(filled)) == TokenRefused(TokenRefusalReason.HEADER)
+        assert verified(raw(filled)) == TokenRefused(TokenRefusalReason.HEADER)
 
 
 def test_as_many_groups_as_directories_put_into_a_token() -> None:
-    assert isinstance(judged(token(groups=["CN=group,OU=department,DC=example"] * 1000)), VerifiedClaims)
+    assert isinstance(verified(token(groups=["CN=group,OU=department,DC=example"] * 1000)), VerifiedClaims)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_as_many_groups_as_directories_put_into_a_token() -> None:
 def test_a_time_that_is_no_number(name: bytes, number: bytes) -> None:
     payload = json.dumps(claims(exp=...)).encode()[:-1] + (b"" if name == b"exp" else b',"exp":2000000000') + b',"%b":%b}' % (name, number)
     expected = TokenRefusalReason.CLAIMS if number in {b"NaN", b"Infinity"} else TokenRefusalReason.TIMES
-    assert judged(raw({"alg": "ES256", "kid": "p256"}, payload)) == TokenRefused(expected)
+    assert verified(raw({"alg": "ES256", "kid": "p256"}, payload)) == TokenRefused(expected)
 
 
 def next_character(character: str) -> str:
@@ -185,7 +185,7 @@ NOT_COMPACT: Final = [
 
 @pytest.mark.parametrize("changed", NOT_COMPACT, ids=map(str, itertools.count()))
 def test_one_token_has_one_text(changed: str) -> None:
-    assert judged(changed) == TokenRefused(TokenRefusalReason.NOT_COMPACT)
+    assert verified(changed) == TokenRefused(TokenRefusalReason.NOT_COMPACT)
 
 
 @pytest.mark.parametrize("alg", KIDS)
@@ -194,41 +194,41 @@ def test_a_signature_of_one_byte_all_over(alg: str, fill: bytes) -> None:
     head, _, signature = token(alg).rpartition(".")
     length = len(base64.urlsafe_b64decode(signature + "=="))
     for size in (1, length - 1, length, length + 1):
-        assert judged(f"{head}.{text(fill * size)}") == TokenRefused(TokenRefusalReason.SIGNATURE)
+        assert verified(f"{head}.{text(fill * size)}") == TokenRefused(TokenRefusalReason.SIGNATURE)
 
 
 def test_an_ecdsa_signature_is_not_in_der() -> None:
     der = P256.sign(f"{HEAD}.{BODY}".encode(), ec.ECDSA(hashes.SHA256()))
-    assert judged(f"{HEAD}.{BODY}.{text(der)}") == TokenRefused(TokenRefusalReason.SIGNATURE)
+    assert verified(f"{HEAD}.{BODY}.{text(der)}") == TokenRefused(TokenRefusalReason.SIGNATURE)
 
 
 @pytest.mark.parametrize("alg", KIDS)
 def test_a_signature_belongs_to_its_token(alg: str) -> None:
     head, _, _ = token(alg).rpartition(".")
     _, _, signature = token(alg, sub="bob").rpartition(".")
-    assert judged(f"{head}.{signature}") == TokenRefused(TokenRefusalReason.SIGNATURE)
+    assert verified(f"{head}.{signature}") == TokenRefused(TokenRefusalReason.SIGNATURE)
 
 
 @pytest.mark.parametrize("alg", [alg for alg in KIDS if KIDS[alg] == "rsa" and alg != "RS256"])
 def test_an_algorithm_belongs_to_its_signature(alg: str) -> None:
-    assert judged(raw({"alg": alg, "kid": "rsa"}, CLAIMS, RSA_KEY)) == TokenRefused(TokenRefusalReason.SIGNATURE)
+    assert verified(raw({"alg": alg, "kid": "rsa"}, CLAIMS, RSA_KEY)) == TokenRefused(TokenRefusalReason.SIGNATURE)
 
 
 @pytest.mark.parametrize("alg", KIDS)
 def test_an_algorithm_belongs_to_its_key(alg: str) -> None:
     others = set(KIDS.values()) - {KIDS[alg]}
-    assert {judged(token(alg, {"kid": kid})) for kid in others} == {UnknownKey(ISSUER)}
+    assert {verified(token(alg, {"kid": kid})) for kid in others} == {UnknownKey(ISSUER)}
 
 
 def test_a_pinned_key_takes_no_other_algorithm_of_its_type() -> None:
     pinned = key_set(jwk(RSA_KEY, kid="rsa", alg="PS256"))
-    assert isinstance(judged(token("PS256"), pinned), VerifiedClaims)
-    assert judged(token("RS256"), pinned) == UnknownKey(ISSUER)
+    assert isinstance(verified(token("PS256"), pinned), VerifiedClaims)
+    assert verified(token("RS256"), pinned) == UnknownKey(ISSUER)
 
 
 def test_the_bad_signature_is_told_before_the_claims() -> None:
     forged = raw({"alg": "ES256", "kid": "p256"}, claims(aud={}, exp="never", act=[]), OTHER)
-    assert judged(forged, KEY_SET, now=NOW) == TokenRefused(TokenRefusalReason.SIGNATURE)
+    assert verified(forged, KEY_SET, now=NOW) == TokenRefused(TokenRefusalReason.SIGNATURE)
 
 
 CANARY: Final = "canary"
@@ -248,7 +248,7 @@ CANARY: Final = "canary"
     ids=map(str, itertools.count()),
 )
 def test_no_part_of_a_token_is_shown(token: str) -> None:
-    read, said = read_token(token), judged(token)
+    read, said = read_token(token), verified(token)
     inner = (take_apart(token), read.stated if isinstance(read, Unverified) else None)
     shown = "".join(form(value) for value in (read, said, *inner) for form in (repr, str))
     assert CANARY not in shown

@@ -12,9 +12,9 @@ from exchanger.formats.jwt.claims import LEEWAY, SubjectPolicy
 from exchanger.formats.jwt.compact import MAX_DEPTH
 from exchanger.formats.jwt.keys import MAX_CANDIDATES, KeySet
 from exchanger.formats.jwt.refusal import TokenRefusalReason, TokenRefused
-from exchanger.formats.jwt.verify import UnknownKey, Unverified, VerifiedClaims, judge_issuer, read_token
+from exchanger.formats.jwt.verify import UnknownKey, Unverified, VerifiedClaims, check_issuer, read_token
 from exchanger.model.issuer import MAX_ACTORS
-from tests.formats.jwt.issuer import CLAIMS, ED25519, ISSUER, KIDS, NOW, P256, POLICY, claims, judged, jwk, key_set, raw, token
+from tests.formats.jwt.issuer import CLAIMS, ED25519, ISSUER, KIDS, NOW, P256, POLICY, claims, jwk, key_set, raw, token, verified
 
 ACCEPTED: Final = VerifiedClaims(ISSUER, NOW + 300 + LEEWAY, "")
 HEADER: Final[Mapping[str, object]] = {"alg": "ES256", "kid": "p256"}
@@ -23,28 +23,28 @@ OTHERS: Final = tuple(ec.generate_private_key(ec.SECP256R1()) for _ in range(MAX
 
 def reason(token: str, now: float = NOW, policy: SubjectPolicy = POLICY) -> TokenRefusalReason | None:
     """Why the token is refused, ``None`` if it is accepted."""
-    said = judged(token, policy=policy, now=now)
+    said = verified(token, policy=policy, now=now)
     assert not isinstance(said, UnknownKey)
     return said.reason if isinstance(said, TokenRefused) else None
 
 
 @pytest.mark.parametrize("alg", KIDS)
 def test_what_an_issuer_signs_is_accepted(alg: str) -> None:
-    assert judged(token(alg)) == ACCEPTED
+    assert verified(token(alg)) == ACCEPTED
 
 
 def test_the_second_name_of_eddsa_is_accepted() -> None:
-    assert judged(raw({"alg": "Ed25519", "kid": "ed"}, CLAIMS, ED25519)) == ACCEPTED
+    assert verified(raw({"alg": "Ed25519", "kid": "ed"}, CLAIMS, ED25519)) == ACCEPTED
 
 
 def test_a_token_without_key_id_is_verified_with_a_few_keys() -> None:
     others = [jwk(key) for key in OTHERS]
-    assert judged(raw({"alg": "ES256"}), key_set(*others[1:], jwk(P256, kid="p256"))) == ACCEPTED
-    assert judged(raw({"alg": "ES256"}), key_set(*others, jwk(P256, kid="p256"))) == TokenRefused(TokenRefusalReason.SIGNATURE)
+    assert verified(raw({"alg": "ES256"}), key_set(*others[1:], jwk(P256, kid="p256"))) == ACCEPTED
+    assert verified(raw({"alg": "ES256"}), key_set(*others, jwk(P256, kid="p256"))) == TokenRefused(TokenRefusalReason.SIGNATURE)
 
 
 def test_all_keys_of_its_name_are_tried() -> None:
-    assert judged(raw(HEADER), key_set(jwk(OTHERS[0], kid="p256"), jwk(P256, kid="p256"))) == ACCEPTED
+    assert verified(raw(HEADER), key_set(jwk(OTHERS[0], kid="p256"), jwk(P256, kid="p256"))) == ACCEPTED
 
 
 @pytest.mark.parametrize(
@@ -56,22 +56,22 @@ def test_all_keys_of_its_name_are_tried() -> None:
     ],
 )
 def test_a_key_may_be_too_new_to_be_known(keys: KeySet) -> None:
-    assert judged(raw(HEADER), keys) == UnknownKey(ISSUER)
+    assert verified(raw(HEADER), keys) == UnknownKey(ISSUER)
 
 
 def test_a_token_of_an_unknown_issuer_is_rejected_before_any_key_lookup() -> None:
     foreign = raw({"alg": "ES256", "kid": "unknown"}, claims(iss="https://login.example.com/"))
     read = read_token(foreign)
     assert isinstance(read, Unverified)
-    assert judge_issuer(read, POLICY) == TokenRefused(TokenRefusalReason.ISSUER)
-    assert judged(foreign) == TokenRefused(TokenRefusalReason.ISSUER)
+    assert check_issuer(read, POLICY) == TokenRefused(TokenRefusalReason.ISSUER)
+    assert verified(foreign) == TokenRefused(TokenRefusalReason.ISSUER)
 
 
 def test_each_accepted_issuer_is_named() -> None:
     read = read_token(token(iss="https://other.example.com"))
     assert isinstance(read, Unverified)
-    assert judge_issuer(read, POLICY) is None
-    assert judged(token(iss="https://other.example.com")) == attrs.evolve(ACCEPTED, issuer="https://other.example.com")
+    assert check_issuer(read, POLICY) is None
+    assert verified(token(iss="https://other.example.com")) == attrs.evolve(ACCEPTED, issuer="https://other.example.com")
 
 
 # By what becomes of it: values of a part of the header, and of the claims.
@@ -142,7 +142,7 @@ def test_clocks_may_differ_by_the_leeway(changed: dict[str, object], now: float,
 
 
 def test_the_decision_holds_until_the_token_would_be_refused() -> None:
-    said = judged(token(exp=NOW + 5.5))
+    said = verified(token(exp=NOW + 5.5))
     assert isinstance(said, VerifiedClaims)
     assert reason(token(exp=NOW + 5.5), said.until) == TokenRefusalReason.EXPIRED
     assert reason(token(exp=NOW + 5.5), said.until - 0.001) is None
@@ -178,7 +178,7 @@ def test_a_chain_is_as_long_as_the_profile_allows(most: int) -> None:
 
 def test_a_chain_of_actors_is_told_by_its_digest() -> None:
     def actors(act: object) -> str:
-        said = judged(raw(HEADER, claims(act=act)))
+        said = verified(raw(HEADER, claims(act=act)))
         assert isinstance(said, VerifiedClaims)
         return said.actors
 

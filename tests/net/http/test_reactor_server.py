@@ -466,7 +466,7 @@ async def test_who_breaks_tls_during_a_wait_is_left(site: Site) -> None:
 async def test_a_handshake_takes_no_longer_than_it_may(site: Site, heard: bytes, autojump_clock: Clock) -> None:
     served = secured(site)
     assert served.tls_listener is not None
-    served.tls_listener.rotation.judge(load(site.files.settings()), 0.0)
+    served.tls_listener.rotation.check(load(site.files.settings()), 0.0)
     listener = socket.create_server(("127.0.0.1", 0))
     client = socket.create_connection(listener.getsockname())
     near, _ = listener.accept()

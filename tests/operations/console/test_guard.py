@@ -2,7 +2,7 @@ import pytest
 
 from exchanger.model.secret import Secret
 from exchanger.net.http.message import Request
-from exchanger.operations.console.guard import COOKIE, GuardRefusal, bearer_of, has_session, is_token, judged, session_of
+from exchanger.operations.console.guard import COOKIE, GuardRefusal, bearer_of, checked, has_session, is_token, session_of
 
 TOKEN = Secret("a-token-of-some-length")
 NAMES = frozenset({"console.example.com"})
@@ -25,7 +25,7 @@ NOT_OURS = (
 
 @pytest.mark.parametrize("hosts", [(), ("localhost", "localhost"), ("localhost", "evil.example"), *((name,) for name in NOT_OURS)])
 def test_other_names_are_refused(hosts: tuple[str, ...]) -> None:
-    assert judged(request(*(("host", host) for host in hosts)), NAMES) is GuardRefusal.HOST
+    assert checked(request(*(("host", host) for host in hosts)), NAMES) is GuardRefusal.HOST
 
 
 OTHER_PAGES = (
@@ -47,9 +47,9 @@ OTHER_PAGES = (
 
 @pytest.mark.parametrize("origin", OTHER_PAGES)
 def test_other_pages_may_not_send_requests(origin: str) -> None:
-    assert judged(request(("host", "localhost:3003"), ("origin", origin)), NAMES) is GuardRefusal.ORIGIN
+    assert checked(request(("host", "localhost:3003"), ("origin", origin)), NAMES) is GuardRefusal.ORIGIN
     both = (("origin", "http://localhost:3003"), ("origin", origin))
-    assert judged(request(("host", "localhost:3003"), *both), NAMES) is GuardRefusal.ORIGIN
+    assert checked(request(("host", "localhost:3003"), *both), NAMES) is GuardRefusal.ORIGIN
 
 
 NAVIGATION = (("host", "localhost"), ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"))
@@ -99,4 +99,4 @@ def test_a_token_is_itself_alone() -> None:
     ],
 )
 def test_a_link_from_another_site_opens_the_page_and_nothing_else(asked: Request, refused: bool) -> None:
-    assert judged(asked, NAMES) is (GuardRefusal.SITE if refused else None)
+    assert checked(asked, NAMES) is (GuardRefusal.SITE if refused else None)

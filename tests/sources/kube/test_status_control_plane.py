@@ -60,7 +60,7 @@ async def test_a_cluster_is_shown(control_plane: ControlPlane, tmp_path: Path, s
     assert done.stdout == (
         f"server      {control_plane.url}\n"
         "namespaces  1 selected: status\n"
-        "issuers     not judged: neither --issuers nor TOKEN_EXCHANGE_ISSUER_PROFILES_FILE names a file\n"
+        "issuers     not checked: neither --issuers nor TOKEN_EXCHANGE_ISSUER_PROFILES_FILE names a file\n"
         "\n"
         "POLICY         ENTRIES  PROBLEMS\n"
         "status/orders        1         0\n"

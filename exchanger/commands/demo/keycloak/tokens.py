@@ -69,9 +69,9 @@ class RealmTokens:
     async def verify(self, token: str) -> TokenVerification:
         """Verify ``token`` with the realm's keys."""
         await trio.lowlevel.checkpoint()
-        return self.judge(token)
+        return self.check(token)
 
-    def judge(self, token: str) -> TokenVerification:
+    def check(self, token: str) -> TokenVerification:
         """Verify ``token`` with the realm's known keys."""
         return verify(token, self._keys, self.issuer, self._wall_clock())
 
@@ -79,7 +79,7 @@ class RealmTokens:
         """Judge a token that the upstream saw: exchanged only if the realm signed it for the same user and the service's client."""
         claims, before = claims_of(seen) or {}, claims_of(sent) or {}
         own = claims.get("azp") == self.client.realm.client_id and claims.get("sub") == before.get("sub") is not None
-        if not own or not self.judge(seen).verified:
+        if not own or not self.check(seen).verified:
             return Reached.WITH_OTHER
         scope = [word for word in str(claims.get("scope", "")).split() if word not in self.client.realm.default_scopes]
         audience = claims.get("aud", [])
