@@ -188,7 +188,7 @@ async def test_a_warning_suggests_only_granted_issuer_profiles(issuers: str, is_
     assert isinstance(grants, Grants)
     scene = Scene(FakeCluster(KnownPolicy(issuers=frozenset({"merger-advisor"}), grants=grants)))
     exchange = "{match: {host: a.example, pathPrefix: /}, action: exchange, exchange: {issuerRef: merger-adviser, scope: s}}"
-    found = await scene.judged(config_map(f"version: v1\nentries: [{exchange}]"))
+    found = await scene.checked(config_map(f"version: v1\nentries: [{exchange}]"))
     assert (found["allowed"], "merger-advisor" in str(found)) == (True, is_suggested)
 
 
