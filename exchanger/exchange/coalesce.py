@@ -74,7 +74,7 @@ class CoalescedExchange(Generic[R]):
             self.pending.leave()
 
     def land(self, outcome: TokenOutcome) -> None:
-        """It has ended: all who wait for it get ``outcome``."""
+        """End the exchange: all waiters get ``outcome``."""
         if self.outcome is not None:  # the end of the service came first
             return
         del self.owner.under_way[self.request]
@@ -181,7 +181,7 @@ class Coalesce(Generic[R]):
         self._telling.clear()
 
     def tell_rest(self, exchange: CoalescedExchange[R]) -> None:
-        """Tell those who still wait for ``exchange``, which has ended. Others get their turns in between."""
+        """Notify the waiters of ``exchange``, which has ended. Others get their turns in between."""
         self._telling[exchange] = None
         if self.nursery is not None:  # otherwise the end tells them
             self.nursery.start_soon(self._tell_rest, exchange)

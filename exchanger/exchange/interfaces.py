@@ -42,7 +42,7 @@ class ExchangeObserver(Protocol):
         """One call ended; must neither block nor raise."""
 
     def coalesced(self, record: CoalescedRecord, /) -> None:
-        """One more request shares a call in progress; must neither block nor raise."""
+        """Take a request that shares a call in progress; must neither block nor raise."""
 
 
 class Tracer(Protocol):
@@ -52,4 +52,4 @@ class Tracer(Protocol):
         """Return the place of a new span that continues ``trace``, or starts a trace if that is empty; must neither block nor raise."""
 
     def recorded_below(self, trace: TraceContext, /) -> SpanContext | None:
-        """As ``below``, and ``None`` if the span is not recorded, which costs little more than a check of ``trace``."""
+        """Return the span below ``trace``, ``None`` if it is not recorded, which costs little more than a check of ``trace``."""

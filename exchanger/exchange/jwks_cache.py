@@ -107,13 +107,13 @@ class JwksCache:
             self.fetching = True
 
     def end(self) -> bool:
-        """No more fetches: tell some of those who wait, and return whether there are more."""
+        """Notify some waiters after the last fetch, and return whether there are more."""
         self.fetching = False
         self.turn(partial(self._tell_some, tuple(islice(self.waiters, TOLD_AT_ONCE))))
         return bool(self.waiters)
 
     async def tell_in_steps(self) -> None:
-        """Tell those who wait now that nothing is being fetched. Each of their tokens is verified again, so others get turns in between.
+        """Notify the waiters that nothing is being fetched. Each of their tokens is verified again, so others get turns in between.
 
         Those that are left when this is cancelled are told by ``end``.
         """

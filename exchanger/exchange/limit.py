@@ -192,7 +192,7 @@ class LimitedCall(PassThrough):
         return self._call()
 
     def admitted(self) -> None:
-        """Its turn has come."""
+        """Begin the call: a permit is granted."""
         if self._waits is not None:
             self._held.append(self._waits)
             self.waited += self.stage.reactor.now() - self._since
@@ -209,7 +209,7 @@ class LimitedCall(PassThrough):
             super().leave()
 
     def on_due(self, _now: float) -> None:
-        """It got no permit in time; see ``Timed``."""
+        """End the request, which got no permit in time; see ``Timed``."""
         if self._waits is not None:
             self._withdraw(OVERLOADED)
 

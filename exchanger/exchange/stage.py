@@ -81,7 +81,7 @@ class PendingExchange(Protocol):
         """The answer to a caller whose own time is up now."""
 
     def leave(self) -> None:
-        """No waiter is left: a call that was not sent ends within this call, one that was sent continues. May be called again."""
+        """Cancel the request, which has no waiters: a call that was sent continues, another ends at once. Can be called again."""
 
 
 @attrs.define(eq=False)

@@ -383,7 +383,7 @@ class Issuer(Generic[R]):
 
     @property
     def as_called(self: "Issuer") -> "tuple[Issuer, ...]":
-        """This issuer as calls are made with it: after a rotation, also with each of its credentials alone. And the first of a chain."""
+        """The issuers that calls are made with: this one, after a rotation with each of its credentials alone, and the first of a chain."""
         first: tuple[Issuer, ...] = ()
         if self.assertion is not None and self.assertion.issuer is not None:
             first = self.assertion.issuer.as_called

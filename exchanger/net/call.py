@@ -72,7 +72,7 @@ class EndpointCall:
     withdraw: Callable[["EndpointCall"], str] = lambda call: call.phase.value
 
     def on_due(self, now: float) -> None:
-        """Its phase takes too long; see ``Timed``."""
+        """End the call, whose phase takes too long; see ``Timed``."""
         if self.over:
             return
         phase = self.withdraw(self)
@@ -90,7 +90,7 @@ class EndpointCall:
         return self.phase is CallPhase.QUEUED
 
     def give_up(self) -> None:
-        """Nobody waits any more: end the call without a result."""
+        """End the call without a result: it has no waiters."""
         if not self.over:
             self._end()
             self.withdraw(self)
@@ -110,4 +110,4 @@ class EndpointCall:
 
 
 def _nowhere(_outcome: EndpointResponse | NoAnswer) -> None:
-    """No one waits for this call."""
+    """Sentinel: no caller is waiting for this call."""

@@ -139,7 +139,7 @@ class Http1Link:
         return 2 + len(data) // 512 + self._transport.extra_work
 
     def resume(self, now: float) -> int:
-        """Nothing is ever left; see ``Participant``."""
+        """Do nothing, since nothing is ever left; see ``Participant``."""
         del now
         return 1
 
@@ -289,7 +289,7 @@ class Http2Link:
         return 2 + len(data) // 512 + self._transport.extra_work
 
     def resume(self, now: float) -> int:
-        """Nothing is ever left; see ``Participant``."""
+        """Do nothing, since nothing is ever left; see ``Participant``."""
         del now
         return 1
 

@@ -183,7 +183,7 @@ class AuditLog:
         return row
 
     def withdraw(self, row: PendingLine) -> None:
-        """Nothing waits for ``row`` any more: if it is still in the queue, it is not written."""
+        """Cancel ``row``: if it is still in the queue, it is not written."""
         if row.queued:
             self._bytes -= len(row.line)
             row.line = b""

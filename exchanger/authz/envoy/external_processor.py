@@ -126,7 +126,7 @@ class ExternalProcessor(ExternalProcessorServicer):
         return StreamContinuation(encode_request_headers(outcome, MODE_WITH_RESPONSE), partial(self.process, stream=stream))
 
     def _learn(self, message: ProcessingRequest, stream: _Stream) -> None:
-        """Tell whether the upstream accepts the token that the request of ``stream`` got. A status that says neither tells nothing."""
+        """Report whether the upstream accepts the token that the request of ``stream`` got, if the status says so."""
         given, stream.given = stream.given, None
         if given is None or self.recall is None:
             return

@@ -46,11 +46,11 @@ class HealthBoard:
         self._set(ready=True, draining=self.draining)
 
     def set_unready(self) -> None:
-        """No policy is active any more."""
+        """Report that no policy is active any more."""
         self._set(ready=False, draining=self.draining)
 
     def set_draining(self) -> None:
-        """The process is about to end."""
+        """Report that the process is about to end."""
         self._set(ready=self._ready, draining=True)
 
     def _set(self, *, ready: bool, draining: bool) -> None:

@@ -112,7 +112,7 @@ class Evaluator:
         span: SpanContext | None = None,
         exchange: Exchange | None = None,
     ) -> None:
-        """Tell every observer of an answer."""
+        """Notify every observer of an answer."""
         self.answered += 1
         if self.tracer is not None and span is None:  # here, so all observers see the same place
             span = self.tracer.recorded_below(request.trace)
@@ -126,7 +126,7 @@ Answer = TypeVar("Answer")
 
 
 def _nobody(_make_response: Callable[[], object]) -> None:
-    raise RuntimeError("nobody waits for this answer yet")
+    raise RuntimeError("no request is waiting for this answer yet")
 
 
 @final

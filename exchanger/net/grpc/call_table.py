@@ -201,7 +201,7 @@ class CallTable:
             self.report_aborted(call)
 
     def report_aborted(self, call: Call) -> None:
-        """Tell the handler of ``call`` that it has ended."""
+        """Notify the handler of ``call`` that it has ended."""
         if call.started:
             self.events.append(Aborted(call))
 
@@ -216,7 +216,7 @@ class CallTable:
         self.deadlines.expect(call, min(call.info.deadline, now + self._limits.arrival_seconds))
 
     def _expect_nothing(self, call: Call) -> None:
-        """No message of a client-streaming ``call`` has begun, so it may be silent: until its deadline, if no task enforces that."""
+        """Let a client-streaming ``call`` without a message be silent: until its deadline, if no task enforces that."""
         due = call.info.deadline if type(call.route) is ImmediateStream else NEVER
         if due == NEVER:
             call.due = NEVER

@@ -124,7 +124,7 @@ class Connection:
             self.next_due = self.table.deadlines.next_due
 
     def postpone(self, seconds: float) -> None:
-        """Nothing was read for ``seconds``: requests that are still arriving get that much more time, up to their own deadlines."""
+        """Give requests that are still arriving ``seconds`` more, in which nothing was read, up to their own deadlines."""
         self.table.deadlines.postpone(seconds)
         self.next_due = self.table.deadlines.next_due
 

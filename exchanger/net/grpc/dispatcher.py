@@ -381,7 +381,7 @@ class Dispatcher:
 
 
 def _nobody(_make_response: Callable[[], bytes | StreamContinuation]) -> None:
-    """No one waits for this answer."""
+    """Sentinel: no request is waiting for this answer."""
 
 
 def _deferred(answer: object) -> Deferred:

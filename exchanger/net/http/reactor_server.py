@@ -520,7 +520,7 @@ class _Session:
 
 
 def _nobody(_make_response: Callable[[], Any]) -> None:
-    """No one waits for this answer."""
+    """Sentinel: no request is waiting for this answer."""
 
 
 def _close(listeners: list[trio.SocketListener]) -> None:

@@ -224,7 +224,7 @@ class ServerTlsTransport:
             self.layer.tls.unwrap()
 
     def _end(self, failure: str | None) -> Never:
-        """Nothing more is read or encrypted, but OpenSSL's alert is still to be sent (RFC 8446 section 6.2)."""
+        """End reading and encryption; OpenSSL's alert is still to be sent (RFC 8446 section 6.2)."""
         self.phase, self.failure = TlsPhase.OVER, failure
         self._clear, self._early = _EMPTY, b""
         self.flush()

@@ -109,7 +109,7 @@ class PolicyDocument:
 
     @property
     def findings(self) -> tuple[Problem, ...]:
-        """Its author's mistakes, in the order of entries. An invalid entry has one problem for each mistake."""
+        """The author's mistakes, in the order of entries. An invalid entry has one problem for each mistake."""
         found = [problem for closed_scope in self.problems for problem in closed_scope.problems]
         return tuple(sorted(found, key=lambda problem: -1 if problem.entry is None else problem.entry))
 

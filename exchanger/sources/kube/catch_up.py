@@ -145,7 +145,7 @@ class CatchUp:
         return namespace in self._replaced
 
     def store_changed(self, keys: Collection[Key] | None) -> None:
-        """See whether the store has caught up; ``keys`` have changed in it, ``None`` for any."""
+        """Check whether the store has caught up; ``keys`` have changed in it, ``None`` for any."""
         for listed in self._lists:
             listed.look(self.store, keys)
         if any(listed.is_reached for listed in self._lists):

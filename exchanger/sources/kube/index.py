@@ -239,7 +239,7 @@ class PolicyIndex:
         self.uids[namespace.name] = namespace.uid
 
     def _forget_later(self, namespace: str) -> None:
-        """See whether it still matters which Namespace it was."""
+        """Check whether it still matters which Namespace it was."""
         if namespace in self.uids and namespace not in self._selected:
             self._moved[namespace] = None
 

@@ -45,7 +45,7 @@ class Refetch:
     _turn: int = attrs.field(default=0, init=False)
 
     def look(self) -> None:
-        """See whether anything has to be fetched again: a store has changed."""
+        """Check whether anything has to be fetched again: a store has changed."""
         if any(store.to_refetch for store in self.stores.values()):
             self._wanted.set()
 

@@ -380,7 +380,7 @@ class Reflector(Generic[T]):
 
     @property
     def _compare_at(self) -> float:
-        """When everything is compared next."""
+        """The time of the next full comparison."""
         if not self.store.to_refetch:
             return self._planned_at
         return min(self._planned_at, max(self._reread_from, self._lacking_since + FETCHED_S))

@@ -341,7 +341,7 @@ class KubernetesSource:
             await trio.lowlevel.checkpoint()
 
     def _fall_behind(self) -> None:
-        """See whether Namespaces have taken something away that ConfigMaps may not have caught up with."""
+        """Check whether Namespaces have removed something that ConfigMaps may not have caught up with."""
         loosened = self.index.take_loosened()
         replaced = [namespace for namespace, is_replaced in loosened.items() if is_replaced]
         if self._catch_up is not None and (replaced or (self._published.is_set() and any(map(self._may_have_documents, loosened)))):

@@ -319,7 +319,7 @@ class Machine:
         return self._next(now, differs=differs, completes=order.completes)
 
     def tick(self, now: float) -> list[Action]:
-        """It is time."""
+        """Do what is due."""
         return self._next(now)
 
     def _next(self, now: float, *, differs: bool = False, completes: bool = False) -> list[Action]:
@@ -568,14 +568,14 @@ class Machine:
 
     @property
     def _builds_at(self) -> float:
-        """When a build is to begin."""
+        """The time at which a build is to begin."""
         if self._building is not None or not (self.is_open or self._is_recovered):
             return math.inf
         return self._ready.since + (GATHER_S if Lane.LIGHT in self._reading else 0.0)
 
     @property
     def _settles_at(self) -> float:
-        """When the newest version takes the place of the settled one, whatever is unread."""
+        """The time at which the newest version replaces the settled one, whatever is unread."""
         is_replaced = self._regrants or (self._building is not None and bool(self._building.relabelled))
         if not self.is_open or is_replaced:
             return math.inf  # the settled version is being built anew, too
@@ -583,7 +583,7 @@ class Machine:
 
     @property
     def _expires_at(self) -> float:
-        """When what is known is too old."""
+        """The time at which what is known is too old."""
         known = [until for until in self.behind.values() if until > -math.inf]
         return min(known, default=math.inf) + self.max_staleness if self.max_staleness else math.inf
 
