@@ -35,7 +35,14 @@ from tests.monitoring.sources import ROOT, RULES, RUNBOOKS, alerts, values
 from tests.operations.telemetry.records import record
 from tests.test_pages import events
 
-SECTIONS: Final = ["What it means for users", "How to see it", "Likely causes, in order", "What to do", "When to escalate"]
+SECTIONS: Final = [
+    "What it means for users",
+    "How to see it",
+    "Likely causes, in order",
+    "What to do",
+    "How to see that it is over",
+    "When to escalate",
+]
 # What whoever is woken has, besides the functions of the set-up.
 PROGRAMS: Final = frozenset({"curl", "grep", "sort", "uniq", "exchanger", "export"})
 # Only where the paragraph before says so.
