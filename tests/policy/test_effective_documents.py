@@ -235,6 +235,9 @@ def test_a_document_that_covers_too_many_granted_hosts_reports_it() -> None:
     assert [problem.code for problem in document.findings] == [MANY_AREAS, PARTLY_OUTSIDE_GRANTS]
     assert document.entries == ()
     assert isinstance(there.match("h1.example", "/", "GET"), Unhealthy)
+    with mock.patch.object(expansion, "MAX_EXPANDED", 0):
+        alone = PolicySnapshot(grants=Grants((NamespaceGrant(None, None, hosts[:1]),))).changed({source: document.document})
+    assert isinstance(alone.match("h0.example", "/", "GET"), NoMatch), "one granted host is not expanded"
 
 
 def test_wholly_closed_hosts_yield_to_others_only_while_every_claim_does() -> None:

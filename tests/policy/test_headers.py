@@ -54,6 +54,13 @@ def test_a_value_counts_if_there_is_no_doubt_about_it(fields: tuple[tuple[str, s
     assert found(*fields) == decision
 
 
+@pytest.mark.parametrize("with_method", [PLAIN, DELETE])
+def test_entries_with_and_without_headers_count_whichever_names_a_method(with_method: Entry) -> None:
+    posts = attrs.evolve(with_method, match=attrs.evolve(with_method.match, methods=frozenset({"POST"})))
+    entries = tuple(posts if one is with_method else one for one in (PLAIN, DELETE))
+    assert [found(entries=entries), found(("mcp-name", "delete_order"), entries=entries)] == [*entries]
+
+
 def test_headers_named_elsewhere_are_not_looked_at() -> None:
     elsewhere = deny("/other", source=BLUE, host="*.example.com", headers=(("mcp-name", "x"),))
     assert found(("mcp-name", "a,b"), entries=(PLAIN, elsewhere)) == PLAIN

@@ -162,12 +162,13 @@ def _parse(
         elif len(closed_scopes) < MAX_CLOSED_SCOPES_BY_NAME:
             closed_scopes += read
         else:
-            closed_scopes.append(read[0] if len(read) == 1 else attrs.evolve(read[0], match=attrs.evolve(read[0].match, host=None)))
+            first, *others = read
+            closed_scopes.append(attrs.evolve(first, match=attrs.evolve(first.match, host=None)) if others else first)
     if findings.kept:
         # The document is closed for its own problem. Its author may learn of the others at the same time.
-        first = {closed_scope.index: closed_scope for closed_scope in reversed(closed_scopes)}
-        others = chain(findings.kept[1:], chain.from_iterable(closed_scope.problems for closed_scope in reversed(first.values())))
-        rest = (attrs.evolve(problem, summary="") for problem in islice(others, MAX_OTHER_PROBLEMS))
+        of_entries = {closed_scope.index: closed_scope for closed_scope in reversed(closed_scopes)}
+        more = chain(findings.kept[1:], chain.from_iterable(closed_scope.problems for closed_scope in reversed(of_entries.values())))
+        rest = (attrs.evolve(problem, summary="") for problem in islice(more, MAX_OTHER_PROBLEMS))
         return PolicyDocument(
             source, closed_scopes=(_everything(source, (attrs.evolve(findings.kept[0], summary=None), *rest)),), text=text, issuers=issuers
         )

@@ -72,9 +72,16 @@ INSIDE = {"/orders", "/orders/x", "/orders/x/y"}
         (deny("/ORD", case_insensitive=True), INSIDE, "covers more than its namespace is granted"),
         (deny("/orders%2Fx"), {"/orders/x", "/orders/x/y"}, "covers more than its namespace is granted"),
         (
-            attrs.evolve(exchange("/orders/x"), target=attrs.evolve(exchange("/").target, scope="read:a write:b", audiences=("a",))),
+            attrs.evolve(
+                exchange("/orders/x"), target=attrs.evolve(exchange("/").target, scope="read:a write:b", audiences=("a", "b", "c"))
+            ),
             {"/orders/x", "/orders/x/y"},
-            "requests what its namespace is not granted: audience a, scope write:b",
+            "requests what its namespace is not granted: audience a, audience b, audience c, scope write:b",
+        ),
+        (
+            attrs.evolve(exchange("/orders/x"), target=attrs.evolve(exchange("/").target, audiences=tuple("abcdef"))),
+            {"/orders/x", "/orders/x/y"},
+            "requests what its namespace is not granted: audience a, audience b, audience c, audience d and 2 more",
         ),
         (allow("/orders/x"), {"/orders/x", "/orders/x/y"}, "requests what its namespace is not granted: the action allow"),
     ],

@@ -723,6 +723,16 @@ def test_a_right_of_labels_being_built_is_revoked_under_newer_labels() -> None:
     assert not isinstance(decision(world, "/a"), ExchangeEntry)
 
 
+def test_a_right_being_built_is_revoked_by_grants_enforced_meanwhile() -> None:
+    world = begun({OTHER: denial("/b")}, grants=Grants((OF_B,), enforced=False))
+    world.apply({A: text_of(EXCHANGE % "/a")})
+    world.finish("light")
+    assert "build" in world.jobs
+    world.do(world.machine.granted(Grants((OF_B,)), world.now))
+    world.finish("revoke", "build")
+    assert not isinstance(decision(world, "/a"), ExchangeEntry)
+
+
 @pytest.mark.parametrize("done", ["revoke", "revoke regrant"])
 def test_grants_taken_back_while_being_built_revoke_what_they_gave(done: str) -> None:
     world = two_teams()
