@@ -1,6 +1,6 @@
 """POLICY_GRANTS_FILE: what each namespace may do, which changes with the file.
 
-A version applies when two reads in a row find it, and only if all of it is valid: an invalid one withdraws nothing that is active.
+A version applies when two reads in a row find it, and only if all of it is valid: an invalid one removes nothing that is active.
 """
 
 import functools

@@ -21,7 +21,7 @@ OTHER_LIMIT: Final = 160
 # Lines about invalid documents, or conflicts, per version (2 ms), so that thousands of them do not flood the log after a restart.
 MAX_LINES: Final = 50
 # Withdrawn documents that one version names.
-MAX_WITHDRAWN: Final = 20
+MAX_REMOVED: Final = 20
 
 
 def log_problems(log: structlog.stdlib.BoundLogger, change: Change) -> None:
@@ -32,7 +32,7 @@ def log_problems(log: structlog.stdlib.BoundLogger, change: Change) -> None:
 
 def log_version(log: structlog.stdlib.BoundLogger, change: Change) -> None:
     """Log what a version consists of."""
-    snapshot, gone = change.snapshot, change.withdrawn
+    snapshot, gone = change.snapshot, change.removed
     log.info(
         "policy.published",
         documents=snapshot.document_count,
@@ -40,8 +40,8 @@ def log_version(log: structlog.stdlib.BoundLogger, change: Change) -> None:
         invalid_documents=snapshot.invalid_documents,
         changed=len(change.documents),
         removed=len(gone),
-        **({"removed_policies": [printable(str(source), POLICY_LIMIT) for source in gone[:MAX_WITHDRAWN]]} if gone else {}),
-        **({"removed_more": len(gone) - MAX_WITHDRAWN} if len(gone) > MAX_WITHDRAWN else {}),
+        **({"removed_policies": [printable(str(source), POLICY_LIMIT) for source in gone[:MAX_REMOVED]]} if gone else {}),
+        **({"removed_more": len(gone) - MAX_REMOVED} if len(gone) > MAX_REMOVED else {}),
         **({"not_granted": snapshot.refused_count} if snapshot.refused_count else {}),
     )
 

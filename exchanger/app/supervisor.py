@@ -228,7 +228,7 @@ class Supervisor:
     def on_stale(self, stale: bool) -> None:  # noqa: FBT001 - the signature that the source calls
         """Decide by no policy while the policy is older than ``POLICY_MAX_STALENESS`` allows."""
         if stale:  # the version that ends it also makes the service ready again
-            self.policy.withdraw()
+            self.policy.clear()
             self.board.set_unready()
 
     @property

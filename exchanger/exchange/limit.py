@@ -186,7 +186,7 @@ class LimitedCall(PassThrough):
                 self.stage.reactor.timers.expect(self, self.deadline)
                 return self
             if entered is AdmissionResult.QUEUED:  # it would wait for nothing
-                permits.withdraw(self._party, self)
+                permits.cancel(self._party, self)
             self._release()
             return BREAKER_OPEN if limits.is_open else OVERLOADED
         return self._call()
@@ -204,18 +204,18 @@ class LimitedCall(PassThrough):
     def leave(self) -> None:
         """Give up the request, unless it is a probe, which decides for all other callers."""
         if self._waits is not None:
-            self._withdraw(NO_WAITERS)
+            self._cancel(NO_WAITERS)
         elif self._admission is None or not self._admission.is_probe:
             super().leave()
 
     def on_due(self, _now: float) -> None:
         """End the request, which got no permit in time; see ``Timed``."""
         if self._waits is not None:
-            self._withdraw(OVERLOADED)
+            self._cancel(OVERLOADED)
 
-    def _withdraw(self, failure: ExchangeFailure) -> None:
+    def _cancel(self, failure: ExchangeFailure) -> None:
         if self._waits is not None:
-            self._waits.withdraw(self._party, self)
+            self._waits.cancel(self._party, self)
         self._waits, self.due = None, NEVER
         self._release()
         self._finish(failure)

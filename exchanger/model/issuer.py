@@ -121,7 +121,7 @@ class EndpointProtocol(enum.Enum):
 
 
 # How long a token may be kept, whatever its issuer says. Less than a second saves nothing; a day is as long as any user should remain able
-# to act after having been withdrawn at the issuer.
+# to act after having been removed at the issuer.
 MIN_TTL: Final = "1s"
 MAX_TTL: Final = "24h"
 # Tokens of one issuer that may be kept: at some 2 KiB each, more would not fit into a usual pod.

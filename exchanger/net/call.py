@@ -49,7 +49,7 @@ class EndpointCall:
         apart: The peer may end the connection because of it, so it shares none with usual calls.
         fresh: It requires a connection that was not used before.
         status: That of the answer's head, once received.
-        withdraw: Ends all work for it, wherever it is, and returns what it waited for; set by its creator.
+        cancel: Ends all work for it, wherever it is, and returns what it waited for; set by its creator.
     """
 
     endpoint: Endpoint
@@ -69,13 +69,13 @@ class EndpointCall:
     fresh: bool = False
     over: bool = False
     status: int | None = None
-    withdraw: Callable[["EndpointCall"], str] = lambda call: call.phase.value
+    cancel: Callable[["EndpointCall"], str] = lambda call: call.phase.value
 
     def on_due(self, now: float) -> None:
         """End the call, whose phase takes too long; see ``Timed``."""
         if self.over:
             return
-        phase = self.withdraw(self)
+        phase = self.cancel(self)
         if self.is_crowded_out(now):
             phase = CallPhase.QUEUED.value
         if self.status is None:
@@ -93,7 +93,7 @@ class EndpointCall:
         """End the call without a result: it has no waiters."""
         if not self.over:
             self._end()
-            self.withdraw(self)
+            self.cancel(self)
 
     def land(self, outcome: EndpointResponse | NoAnswer) -> None:
         """The call has ended."""

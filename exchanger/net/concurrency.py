@@ -28,7 +28,7 @@ class AdmissionResult(enum.Enum):
 
     # The call may be made. It takes a permit until ``leave``.
     ADMITTED = "admitted"
-    # It waits until ``leave`` or ``resize`` returns it, or until it is withdrawn.
+    # It waits until ``leave`` or ``resize`` returns it, or until it is cancelled.
     QUEUED = "queued"
     # It may not even wait.
     FULL = "full"
@@ -98,7 +98,7 @@ class ConcurrencyLimit(Generic[T]):
             self._take_turn(party)
         return self._admit_next() if self._turns else None
 
-    def withdraw(self, party: Hashable, item: T) -> bool:
+    def cancel(self, party: Hashable, item: T) -> bool:
         """Let ``item`` wait no longer, and return whether it was waiting: it may have got its permit before."""
         line = self._waiting.get(party)
         if line is None or item not in line:

@@ -130,7 +130,7 @@ class OriginPool:
 
     def begin(self, call: EndpointCall) -> None:
         """Make ``call``, or let it wait for its turn."""
-        call.withdraw = self.withdraw
+        call.cancel = self.cancel
         entered = self.permits.enter(call.party, call)
         if entered is _ADMITTED:
             self._serve(call)
@@ -140,11 +140,11 @@ class OriginPool:
         else:
             call.land(NoAnswer(timed_out=False, why="too many calls are waiting for the host"))
 
-    def withdraw(self, call: EndpointCall) -> str:
+    def cancel(self, call: EndpointCall) -> str:
         """End all work for ``call``; return what it waited for, in the words of ``CallPhase`` or of the oldest attempt to connect."""
         phase: str = call.phase.value
         if call.phase is CallPhase.QUEUED:
-            self.permits.withdraw(call.party, call)
+            self.permits.cancel(call.party, call)
             return phase
         if call.phase is CallPhase.DIALLING and self.attempts:
             phase = self.attempts[0].phase
@@ -450,7 +450,7 @@ class Connections:
         self.tls.use(active)
         self._sweep(trio.current_time())
 
-    def _is_withdrawn(self, origin: Origin) -> bool:
+    def _is_outdated(self, origin: Origin) -> bool:
         parts = (origin.proxy, origin.certificate)
         return self._active is not None and any(part is not None and part not in self._active for part in parts)
 
@@ -501,10 +501,10 @@ class Connections:
     def _sweep(self, now: float) -> float:
         """Do what is due at ``now``, and return when something may be due again."""
         due = now + min(UNUSED, self.limits.idle_timeout)  # what is returned from now on has time until then
-        self.uses_http1 -= {origin for origin in self.uses_http1 if self._is_withdrawn(origin)}
+        self.uses_http1 -= {origin for origin in self.uses_http1 if self._is_outdated(origin)}
         for origin, pool in list(self.pools.items()):
-            withdrawn = self._is_withdrawn(origin)
-            idle_timeout = 0.0 if withdrawn else self.limits.idle_timeout
+            outdated = self._is_outdated(origin)
+            idle_timeout = 0.0 if outdated else self.limits.idle_timeout
             unused = min(pool.quarantine.seconds(now) + UNUSED, idle_timeout)
             while (waiting := pool.reusable or pool.quarantined) and waiting[0].answered_at + unused <= now:
                 self.quarantined -= 1
@@ -518,7 +518,7 @@ class Connections:
                 due = min(due, waiting[0].answered_at + unused)
             if pool.idle:
                 due = min(due, pool.idle[0].answered_at + idle_timeout)
-            if pool.is_unused(math.inf if withdrawn else now):
+            if pool.is_unused(math.inf if outdated else now):
                 del self.pools[origin]
         return due
 

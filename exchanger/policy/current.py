@@ -47,7 +47,7 @@ class CurrentPolicy:
         for callback in self._on_change:
             callback(snapshot)
 
-    def withdraw(self) -> None:
+    def clear(self) -> None:
         """Refuse all requests until the next version: the last one is too old."""
         self.newest = self.snapshot = None
 

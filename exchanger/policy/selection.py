@@ -134,11 +134,11 @@ _TWICE: Final = "the ConfigMap is in more than one file, with different document
 @final
 @attrs.frozen
 class Change:
-    """A new version of the policy; ``documents`` are new or changed in it, ``withdrawn`` ones are gone."""
+    """A new version of the policy; ``documents`` are new or changed in it, ``removed`` ones are gone."""
 
     snapshot: PolicySnapshot
     documents: tuple[EffectiveDocument, ...]
-    withdrawn: tuple[Source, ...]
+    removed: tuple[Source, ...]
 
 
 def descriptions_of(objects: Iterable[PolicyObject]) -> dict[str, tuple[Labels, ...]]:
@@ -184,13 +184,13 @@ def advance(
 
     With ``afresh`` all of them are read again, because ``issuers`` changed.
     """
-    withdrawn = tuple(source for source in before if source not in after)
+    removed = tuple(source for source in before if source not in after)
     changed = {source: text for source, text in after.items() if afresh or before.get(source) != text}
     read_now = {source: read(source, text, issuers, known_document(snapshot, source)) for source, text in changed.items()}
     labels = {source.namespace: text.namespace_labels for source, text in after.items()}
     snapshot = snapshot if grants is snapshot.grants else snapshot.with_grants(grants)
-    snapshot = snapshot.changed({**dict.fromkeys(withdrawn), **read_now}, labels)
-    return Change(snapshot, tuple([document for source in changed if (document := snapshot.document(source)) is not None]), withdrawn)
+    snapshot = snapshot.changed({**dict.fromkeys(removed), **read_now}, labels)
+    return Change(snapshot, tuple([document for source in changed if (document := snapshot.document(source)) is not None]), removed)
 
 
 def known_document(snapshot: PolicySnapshot, source: Source) -> PolicyDocument | None:

@@ -273,7 +273,7 @@ def _affects_all(old: NamespacePolicy, new: NamespacePolicy) -> bool:
 def stricter(decision: PolicyDecision, earlier: PolicyDecision, *, refuses_unmatched: bool = False) -> PolicyDecision:
     """Return the stricter decision, the first of two that refuse alike; of two exchanges, that of the ``earlier`` version.
 
-    A changed target withdraws one exchange and adds another: the withdrawal waits.
+    A changed target removes one exchange and adds another: the removal waits.
     """
     own, others = _strictness(decision, refuses_unmatched), _strictness(earlier, refuses_unmatched)
     return earlier if others > own or (others == own and isinstance(earlier, ExchangeEntry)) else decision

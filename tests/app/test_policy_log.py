@@ -6,7 +6,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from exchanger.app.policy_log import MAX_LINES, MAX_PROBLEMS, MAX_WITHDRAWN, ConflictLog, log_notices, log_problems, log_version
+from exchanger.app.policy_log import MAX_LINES, MAX_PROBLEMS, MAX_REMOVED, ConflictLog, log_notices, log_problems, log_version
 from exchanger.model.codes.problem import Problem
 from exchanger.model.entry import Source
 from exchanger.model.notice import NO_NOTICES, Notice, Notices
@@ -139,7 +139,7 @@ def conflicts_logged(*versions: dict[str, str]) -> list[dict[str, object]]:
             after = {Source("a", name): Text(text) for name, text in version.items()}
             change = advance(snapshot, texts, after, frozenset())
             snapshot, texts = change.snapshot, after
-            changed = {*change.withdrawn, *(document.source for document in change.documents)}
+            changed = {*change.removed, *(document.source for document in change.documents)}
             for source, before in filter(None, index.look(snapshot, changed)):
                 log.conflicts_changed(source, before, index.known.get(source, ()))
             log.looked()
@@ -174,10 +174,10 @@ def test_conflicts_over_the_limit_of_log_lines_are_counted_in_one_line() -> None
 
 
 def test_a_version_names_what_is_gone_within_a_bound() -> None:
-    texts = {Source("a", f"p{number:02}"): Text(VALID) for number in range(MAX_WITHDRAWN + 3)}
+    texts = {Source("a", f"p{number:02}"): Text(VALID) for number in range(MAX_REMOVED + 3)}
     before = advance(PolicySnapshot.EMPTY, {}, texts, frozenset())
     with capture_logs() as lines:
         log_version(structlog.get_logger(), advance(before.snapshot, texts, {}, frozenset()))
     (line,) = lines
-    assert (line["removed"], line["removed_more"]) == (MAX_WITHDRAWN + 3, 3)
-    assert line["removed_policies"] == [f"a/p{number:02}" for number in range(MAX_WITHDRAWN)]
+    assert (line["removed"], line["removed_more"]) == (MAX_REMOVED + 3, 3)
+    assert line["removed_policies"] == [f"a/p{number:02}" for number in range(MAX_REMOVED)]

@@ -58,7 +58,7 @@ class Model:
             if self.lines[namespace]:
                 self.turns.append(namespace)
 
-    def withdraw(self, namespace: str, item: int) -> bool:
+    def cancel(self, namespace: str, item: int) -> bool:
         if item not in self.lines[namespace]:
             return False
         self.lines[namespace].remove(item)
@@ -71,7 +71,7 @@ class Model:
     st.integers(1, 4),
     st.lists(
         st.tuples(
-            st.sampled_from(["enter", "enter", "enter", "leave", "withdraw", "resize"]), st.sampled_from(NAMESPACES), st.integers(0, 40)
+            st.sampled_from(["enter", "enter", "enter", "leave", "cancel", "resize"]), st.sampled_from(NAMESPACES), st.integers(0, 40)
         ),
         max_size=200,
     ),
@@ -91,9 +91,9 @@ def test_it_does_what_the_model_does(limit: int, steps: list[tuple[str, str, int
         elif what == "leave" and model.calls[namespace]:
             served = [calls.release(namespace)]
             assert served == [model.release(namespace)]
-        elif what == "withdraw":
-            gone = other in asked and calls.withdraw(asked[other], (asked[other], other))
-            assert gone == (other in asked and model.withdraw(asked[other], other))
+        elif what == "cancel":
+            gone = other in asked and calls.cancel(asked[other], (asked[other], other))
+            assert gone == (other in asked and model.cancel(asked[other], other))
             became[other] += gone
         elif what == "resize":
             model.limit = 1 + other % 5

@@ -60,7 +60,7 @@ def test_an_unreadable_file_closes_everything() -> None:
     assert decision == Unhealthy("the file is not YAML", Source("", "broken.yaml"))
     repaired = advance(change.snapshot, {Source("", "broken.yaml"): UnknownText("the file is not YAML")}, {}, frozenset())
     assert isinstance(repaired.snapshot.match("any.example.com", "/", "GET"), NoMatch)
-    assert repaired.withdrawn == (Source("", "broken.yaml"),)
+    assert repaired.removed == (Source("", "broken.yaml"),)
 
 
 def test_a_config_map_without_its_document_says_which_key_was_probably_meant() -> None:

@@ -195,7 +195,7 @@ def test_a_required_policy_without_an_entry_is_inactive() -> None:
         assert current.snapshot is (publish if decides else None)
         assert len(told) == step + 1
 
-    current.withdraw()
+    current.clear()
     assert (current.snapshot, current.newest) == (None, None)
     assert not current.is_missing
 

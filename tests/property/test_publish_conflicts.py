@@ -39,7 +39,7 @@ def conflicts_in(snapshot: PolicySnapshot) -> dict[Source, Conflicts]:
 def test_the_index_has_the_newest_conflicts_and_reports_what_differs(history: list[dict[Source, Text]]) -> None:
     index, before = ConflictIndex(), dict[Source, Conflicts]()
     for change in changes_of(history):
-        changed = {*change.withdrawn, *(document.source for document in change.documents)}
+        changed = {*change.removed, *(document.source for document in change.documents)}
         told = [found for found in index.look(change.snapshot, changed) if found is not None]
         now = conflicts_in(change.snapshot)
         assert index.known == now

@@ -534,7 +534,7 @@ def test_the_end_is_that_of_a_fresh_start(history: list[Step]) -> None:
     texts: dict[Source, object] = {}
     for change in world.changes:
         texts |= {document.source: document.text for document in change.documents}
-        for source in change.withdrawn:
+        for source in change.removed:
             texts.pop(source, None)
     assert texts == {one.source: one.text for one in expected.documents()}
 

@@ -418,7 +418,7 @@ requests that are under way when the service drains are broken off
 # draining-closes 30 exchanger.app.supervisor
 a service that drains refuses every request
 - self.board.set_draining()
-+ self.board.set_draining(), self.policy.withdraw()
++ self.board.set_draining(), self.policy.clear()
 
 # listeners-close-at-once 106 exchanger.app.supervisor
 a service that drains accepts no connection any more, although gateways do not know yet

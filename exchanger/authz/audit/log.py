@@ -73,7 +73,7 @@ class PendingLine:
     def leave(self) -> None:
         """Give up the request. A line that is on its way to the disk is written nevertheless."""
         self.done, self.due = None, NEVER
-        self.log.withdraw(self)
+        self.log.cancel(self)
 
     def on_due(self, now: float) -> None:
         """The request's time is up."""
@@ -182,7 +182,7 @@ class AuditLog:
         row.expect(min(deadline, self.reactor.now() + ROW_S))
         return row
 
-    def withdraw(self, row: PendingLine) -> None:
+    def cancel(self, row: PendingLine) -> None:
         """Cancel ``row``: if it is still in the queue, it is not written."""
         if row.queued:
             self._bytes -= len(row.line)

@@ -1,4 +1,4 @@
-"""The form of keys, certificates and tokens, so that a file that was written by mistake withdraws nothing. Pure.
+"""The form of keys, certificates and tokens, so that a file that was written by mistake removes nothing. Pure.
 
 No reason quotes a value.
 Sources: RFC 7468 (https://www.rfc-editor.org/rfc/rfc7468) for PEM, RFC 7518 section 3 for the sizes of keys.

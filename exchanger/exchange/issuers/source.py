@@ -1,6 +1,6 @@
 """Follows the profiles file, and the Secrets and files that it refers to, and publishes each new set of issuers as a whole.
 
-An unusable version of the file, or a missing or unreadable Secret or file, withdraws nothing that is active.
+An unusable version of the file, or a missing or unreadable Secret or file, removes nothing that is active.
 
 Must not know: how Secrets are read, or what issuers are used for.
 """

@@ -19,7 +19,7 @@ from exchanger.model.issuer import Assertion, ClientProof, Credentials, Issuer, 
 # Seconds after a rotation for which the previous credentials are still tried if the new ones are refused. An authorization server that
 # adopts the new ones later than this service does so within minutes: its replicas, or the next step of a manual rotation. A mounted Secret
 # alone takes up to two (https://kubernetes.io/docs/concepts/configuration/secret/#mounted-secrets-are-updated-automatically).
-# It is short enough that withdrawn credentials are soon out of memory and off the wire.
+# It is short enough that removed credentials are soon out of memory and off the wire.
 ROTATION_GRACE_S: Final = 600.0
 
 

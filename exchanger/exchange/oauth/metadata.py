@@ -22,7 +22,7 @@ from exchanger.util.backoff import BackOff, BackOffSettings
 from exchanger.util.text import printable
 
 # Seconds between two fetches, before a random tenth is subtracted. Endpoints and keys seldom change; a day would be too long for a
-# withdrawn key.
+# removed key.
 REFRESH_S: Final = 3600.0
 # An issuer that cannot be reached is asked again after some 0.4 to 60 seconds.
 RETRIES: Final = BackOffSettings(first=0.4)
@@ -208,7 +208,7 @@ class Metadata:
                 await trio.sleep(back_off.failed(trio.current_time()))
 
     async def _fetch(self, name: str) -> tuple[str, IssuerMetadata | NoMetadata]:
-        # Apart, so that no issuer is held for the hours until the next time: its credentials may be withdrawn meanwhile.
+        # Apart, so that no issuer is held for the hours until the next time: its credentials may be revoked meanwhile.
         issuer = self._issuers[name]
         return issuer.discovery, await fetch_metadata(self.documents, issuer.discovery, issuer)
 

@@ -109,7 +109,7 @@ class Preparation:
         self._usual.clear()
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
-        """Forget what belongs to issuers that are not active any more: credentials that were withdrawn are not to stay in memory."""
+        """Forget what belongs to issuers that are not active any more: credentials that were removed are not to stay in memory."""
         self._current = current = frozenset(called for issuer in issuers.values() for called in issuer.as_called)
         self.endpoints = {issuer: found for issuer, found in self.endpoints.items() if issuer in current}
         self._introspection = {issuer: found for issuer, found in self._introspection.items() if issuer in current}

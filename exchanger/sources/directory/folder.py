@@ -224,7 +224,7 @@ def _understood(data: bytes, file: File, *, is_json: bool) -> File:
     """Return ``file``, which has the last manifests, with those in ``data``."""
     if file.has_objects and not data.strip():
         # Most likely a command is about to fill it, or has failed to. Applying it would open what its policies close.
-        return attrs.evolve(file, problem="is empty; to withdraw what was in it, delete it")
+        return attrs.evolve(file, problem="is empty; to remove what was in it, delete it")
     found = read_manifests(data, is_json=is_json)
     if isinstance(found, UnreadableFile):
         return attrs.evolve(file, problem=found.reason, unreadable=found)

@@ -204,9 +204,9 @@ class DirectorySource:
     def _publish(self, change: Change, _reopens: bool) -> None:  # noqa: FBT001 - the runner's signature
         self._snapshot = change.snapshot
         self.sink.publish(change.snapshot)
-        if self._published.is_set() and not (change.documents or change.withdrawn):
+        if self._published.is_set() and not (change.documents or change.removed):
             return
-        self._emptied = 0 if change.documents else self._emptied + len(change.withdrawn)
+        self._emptied = 0 if change.documents else self._emptied + len(change.removed)
         self.on_published(change)
         self._send_notices()
         self._published.set()

@@ -89,7 +89,7 @@ class PolicyEvents:
     _new: dict[Source, None] = attrs.field(factory=dict, init=False, repr=False)
     # Those of the two before without problems as far as is known before the search for conflicts.
     _right: dict[Source, None] = attrs.field(factory=dict, init=False, repr=False)
-    # The ConfigMap whose report is being written, until it is withdrawn: a later one of the same name is another one.
+    # The ConfigMap whose report is being written, until it is removed: a later one of the same name is another one.
     _writing: Source | None = attrs.field(default=None, init=False)
     _conflicts: dict[Source, tuple[Conflict, ...]] = attrs.field(factory=dict, init=False, repr=False)
     # ``None`` before the first version.
@@ -105,7 +105,7 @@ class PolicyEvents:
     def published(self, change: Change) -> None:
         """Record a version; costs the number of its documents that changed."""
         before, self._snapshot = self._snapshot, change.snapshot
-        for source in change.withdrawn:
+        for source in change.removed:
             self._leave_queue(source)
             self._told.pop(source, None)
             self._new.pop(source, None)

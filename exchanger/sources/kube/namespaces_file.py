@@ -1,7 +1,7 @@
 """POLICY_NAMESPACES_FILE: the names of the Namespaces to follow, which change with the file.
 
 A version counts when two reads in a row find it: half of a file that is being written may be a valid file that lacks names, and removing a
-name withdraws its policies.
+name removes its policies.
 
 Must not know: what the names are used for.
 """

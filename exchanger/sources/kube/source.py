@@ -153,7 +153,7 @@ class KubernetesSource:
     def use_namespaces(self, names: tuple[str, ...]) -> None:
         """Follow these Namespaces, at least one, instead of those named before.
 
-        The policies of a Namespace that is no longer named are withdrawn. A new one adds its own once it is listed, and until then affects
+        The policies of a Namespace that is no longer named are removed. A new one adds its own once it is listed, and until then affects
         nothing; but the first version waits for it like for all others.
         """
         if not names or not all(informer.namespace for informer in self._informers):
@@ -397,8 +397,8 @@ class KubernetesSource:
             self._log.info("policy.fresh")
         self.sink.publish(change.snapshot)
         self._published.set()
-        if is_first or reopens or change.documents or change.withdrawn:
-            self._emptied = 0 if change.documents else self._emptied + len(change.withdrawn)
+        if is_first or reopens or change.documents or change.removed:
+            self._emptied = 0 if change.documents else self._emptied + len(change.removed)
             self.on_published(change)
             self._notify()
 

@@ -110,7 +110,7 @@ class ConflictWatch:
         changed = dict[Source, None]()
         while self._versions:
             change = self._versions.pop(0)
-            sources = chain(change.withdrawn, (document.source for document in change.documents))
+            sources = chain(change.removed, (document.source for document in change.documents))
             while some := tuple(islice(sources, SLICE)):
                 changed.update(dict.fromkeys(some))
                 if len(some) == SLICE:

@@ -542,14 +542,14 @@ class Machine:
         """Return what is to be published."""
         differs, self._differs = self._differs, {}
         documents = tuple([document for document in differs.values() if document is not None])
-        withdrawn = tuple([source for source, document in differs.items() if document is None])
+        removed = tuple([source for source, document in differs.items() if document is None])
         newest, settled = self.newest, self.settled
         coming = self.next_grants
         if coming is not None and coming.revocation is not None:
             # A revocation of earlier grants lacks what labels have lost since.
             others = [None if coming.is_revoked else version.revocation for version in (newest, settled)]
             newest, settled = (one.revoked_by(coming.revocation.beside(own)) for one, own in zip((newest, settled), others, strict=True))
-        return Change(newest if self.settled is self.newest else attrs.evolve(newest, settled=settled), documents, withdrawn)
+        return Change(newest if self.settled is self.newest else attrs.evolve(newest, settled=settled), documents, removed)
 
     @property
     def _has_caught_up(self) -> bool:

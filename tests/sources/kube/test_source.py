@@ -196,7 +196,7 @@ async def test_a_namespace_with_many_documents_goes_in_one_version(cluster: Clus
             await record.until(record.passes, 2)
             await trio.sleep(60)
         assert {snapshot.document_count for snapshot in record.snapshots[before:]} == {1}
-        assert len(record.changes[-1].withdrawn) == count + 1
+        assert len(record.changes[-1].removed) == count + 1
         assert record.denies("/b")
         assert max(steps.most.values()) < MOST_CALLS, steps.most
 

@@ -190,7 +190,7 @@ def test_changes_tell_what_differs_since_the_last_version() -> None:
     world = begun({A: denial("/a"), OTHER: denial("/b")})
     world.apply({A: denial("/c"), OTHER: None})
     world.end()
-    assert [(len(change.documents), change.withdrawn) for change in world.changes] == [(2, ()), (1, (OTHER,))]
+    assert [(len(change.documents), change.removed) for change in world.changes] == [(2, ()), (1, (OTHER,))]
     assert world.changes[-1].documents[0].text == denial("/c").text
 
 

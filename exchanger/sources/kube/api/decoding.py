@@ -1,7 +1,7 @@
 """Answers of an API server, from JSON to the vocabulary of ``list_watch``: pages, events, objects, and failures. Total.
 
 Nothing is taken on trust: an answer about another kind of object, or another namespace, says nothing about the requested objects. Otherwise
-an empty list of something else would withdraw every policy.
+an empty list of something else would remove every policy.
 
 Source: https://kubernetes.io/docs/reference/using-api/api-concepts/, and for the objects
 https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/,

@@ -275,7 +275,7 @@ export class Edit {
     const name = this.#name;
     if (isOff(this.#parts.reset)) return; // it could overtake the save
     const sure = this.#files.get(name).added
-      ? ask(`Delete ${name}?`, "The demo did not come with this file. Its policy is withdrawn, and its text is lost.", "Delete")
+      ? ask(`Delete ${name}?`, "The demo did not come with this file. Its policy is removed, and its text is lost.", "Delete")
       : ask(`Reset ${name}?`, "The file gets the text that the demo came with. Your edits are lost.", "Reset");
     if (!(await sure)) return;
     try {
