@@ -24,7 +24,9 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -84,6 +86,12 @@ GROUPS: Final = {
 }
 # What a group says first.
 INTRODUCTIONS: Final = {"POL-22": "[Limits](limits.md) has the numbers, what counts, and what happens when a limit is exceeded."}
+# Lines that at least so many examples have are shown only around others.
+USUAL: Final = 8
+# Enclosing lines that are shown above a line.
+CONTEXT: Final = 2
+# Lines of an example that is shown whole.
+SHORT: Final = 4
 HEAD: Final = """\
 # Codes
 
@@ -93,7 +101,8 @@ Every problem has a code, which never changes its meaning: `POL-…` of policies
 `TXE-…` of failed token exchanges. Events, log lines, the console, `exchanger status` and [`exchanger check`](../how-to/check-policies.md)
 have it, and `exchanger code CODE` prints what this page says.
 
-An error means that something is not active, or that requests are refused. A warning is probably a mistake. A notice is about style alone.
+An error means that something is not active, or that requests fail. A warning is probably a mistake. A notice is valid and often meant,
+but worth a look. `exchanger check` exits with 1 for errors and warnings. Comments can accept warnings and notices: `# exchanger: ignore CODE`.
 """
 
 
@@ -106,22 +115,56 @@ def codes() -> Texts:
         parts.append(f"\n## {title}\n")
         if prefix in INTRODUCTIONS:
             parts.append(f"\n{INTRODUCTIONS[prefix]}\n")
-        parts += ["".join(section(code)) for code in CODES if code.name.startswith(prefix)]
+        own = [code for code in CODES if code.name.startswith(prefix)]
+        grants = dict.fromkeys(code.grants for code in own if code.grants)
+        parts += [f"\nThe examples are in the namespace `team`, under these grants:\n\n```yml\n{one.rstrip()}\n```\n" for one in grants]
+        parts += ["".join(section(code)) for code in own]
     return {DOCS / "reference" / "codes.md": "".join(parts)}
 
 
 def section(code: Code) -> Iterator[str]:
     """Yield the section of one code."""
-    yield f"\n### {code.name}\n\n{code.sentence} ({code.severity.value})\n\nUsual causes:\n\n"
+    yield f"\n### {code.name}\n\n{code.sentence} ({code.severity.value})\n\nCauses:\n\n"
     yield from (f"- {cause}\n" for cause in code.causes)
-    yield f"\nWhat to do: {code.remedy}\n"
+    yield f"\nRemedy: {code.remedy}\n"
     lines = code.example.splitlines()
     if code.kind is Example.SITUATION:
         yield f"\nExample: {code.example}\n"
     elif code.example.strip() and len(lines) <= EXAMPLE_LINES and all(len(line) <= EXAMPLE_WIDTH for line in lines):
-        yield f"\nExample:\n\n```yml\n{code.example.rstrip()}\n```\n"
-        if code.grants:
-            yield f"\nunder these grants, in the namespace `team`:\n\n```yml\n{code.grants.rstrip()}\n```\n"
+        yield f"\nExample:\n\n```yml\n{excerpt(lines)}\n```\n"
+
+
+def excerpt(lines: list[str]) -> str:
+    """Return the lines of an example that few others have, each below the lines that enclose it, without common indentation; ``# …`` is for others."""
+    telling = [number for number, line in enumerate(lines) if usual_lines()[line] < USUAL]
+    if len(lines) <= SHORT or not telling:
+        return "\n".join(lines)
+    shown = set(telling)
+    for number in telling:
+        enclosing = []
+        indentation = indentation_of(lines[number])
+        for above in range(number - 1, -1, -1):
+            if indentation_of(lines[above]) < indentation:
+                indentation = indentation_of(lines[above])
+                enclosing.append(above)
+        shown.update(enclosing[:CONTEXT])
+    found = list[str]()
+    for before, number in itertools.pairwise((min(shown) - 1, *sorted(shown))):
+        if number > before + 1:
+            found.append(f"{' ' * indentation_of(lines[before + 1])}# …")
+        found.append(lines[number])
+    return textwrap.dedent("\n".join(found))
+
+
+def indentation_of(line: str) -> int:
+    """Return the column of the first character of ``line``."""
+    return len(line) - len(line.lstrip(" "))
+
+
+@cache
+def usual_lines() -> Counter[str]:
+    """Return in how many examples each line is."""
+    return Counter(line for code in CODES for line in set(code.example.splitlines()))
 
 
 # The help of ``exchanger serve`` and ``exchanger admission``

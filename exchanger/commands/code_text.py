@@ -43,11 +43,11 @@ def lines_of(code: Code) -> Iterator[str]:
     """Yield the lines that explain ``code``."""
     yield from _wrapped(f"{code.name} ({code.severity.value}): {code.sentence}")
     yield ""
-    yield "Usual causes:"
+    yield "Causes:"
     for cause in code.causes:
         yield from _wrapped(cause, "  - ")
     yield ""
-    yield "What to do:"
+    yield "Remedy:"
     yield from _wrapped(code.remedy, "  ")
     if not code.example.strip():
         return

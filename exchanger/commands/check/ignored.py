@@ -10,6 +10,7 @@ from exchanger.commands.check.source_map import Place
 from exchanger.model.codes.code import Severity
 from exchanger.model.codes.manifests import IGNORES_NOTHING
 from exchanger.model.codes.problem import Problem
+from exchanger.model.codes.registry import find
 from exchanger.model.entry import Source
 from exchanger.policy.documents.accepted import comments_in
 
@@ -34,7 +35,7 @@ def sorted_out(
         by = [line for line in lines if code.name in comments.get((one.file, line), ())]
         (ignored if by else stay).append(one)
         used.update((one.file, line) for line in by)
-    return [*stay, *(_useless(name, line) for name, line in comments if (name, line) not in used)], ignored
+    return [*stay, *(_useless(name, line, codes) for (name, line), codes in comments.items() if (name, line) not in used)], ignored
 
 
 def _lines(found: PlacedProblem, documents: Iterable[CheckedDocument]) -> Iterator[int]:
@@ -45,6 +46,12 @@ def _lines(found: PlacedProblem, documents: Iterable[CheckedDocument]) -> Iterat
         yield from (start for start in starts if start is not None)
 
 
-def _useless(file: str, line: int) -> PlacedProblem:
-    text = "this comment accepts nothing: there is no such warning or notice on this line or about its entry"
+def _useless(file: str, line: int, codes: Iterable[str]) -> PlacedProblem:
+    names = " or ".join(sorted(codes))
+    errors = [name for name in sorted(codes) if (code := find(name)) is not None and code.severity is Severity.ERROR]
+    text = f"this comment ignores nothing: the check finds no {names} on this line or about its entry"
+    if errors:
+        text = f"this comment ignores nothing: {errors[0]} is an error, and comments can ignore only warnings and notices"
+    elif not names:
+        text = "this comment ignores nothing: it names no code, such as POL-2108"
     return PlacedProblem(Problem(IGNORES_NOTHING, text), file, Place(line, 1))

@@ -46,7 +46,7 @@ def _rule(code: Code) -> Json:
         "id": code.name,
         "shortDescription": {"text": code.sentence},
         "fullDescription": {"text": f"{code.sentence} {' '.join(code.causes)}"},
-        "help": {"text": code.remedy, "markdown": f"{code.sentence}\n\nUsual causes:\n{causes}\n\n{code.remedy}"},
+        "help": {"text": code.remedy, "markdown": f"{code.sentence}\n\nCauses:\n{causes}\n\n{code.remedy}"},
         "defaultConfiguration": {"level": _LEVELS[code.severity]},
     }
 

@@ -11,7 +11,14 @@ from exchanger.formats.yaml import nodes
 from exchanger.formats.yaml.nodes import field
 from exchanger.formats.yaml.reader import read_nodes
 from exchanger.model.codes.code import Code
-from exchanger.model.codes.issuers import NOTHING_TO_PROVE, OTHER_AUDIENCE, SCOPE_ALONE, SUBJECT_UNREADABLE, UNREQUESTED_AUDIENCE
+from exchanger.model.codes.issuers import (
+    NOTHING_TO_PROVE,
+    OTHER_AUDIENCE,
+    SCOPE_ALONE,
+    SUBJECT_OPAQUE,
+    SUBJECT_UNREADABLE,
+    UNREQUESTED_AUDIENCE,
+)
 from exchanger.model.codes.problem import Problem
 from exchanger.model.entry import ExchangeEntry, TokenTarget
 from exchanger.model.issuer import Issuer
@@ -78,6 +85,8 @@ def _of_proof(issuer: Issuer[Any], targets: list[TokenTarget]) -> Iterator[tuple
         for number, audience in enumerate(rules.audiences):
             if audience not in named:
                 yield UNREQUESTED_AUDIENCE, f"audience[{number}] accepts tokens for {quoted(audience)}, which no policy requests"
-    if rules.subject and (not issuer.subject.issuers or issuer.subject.introspection is not None):
-        reason = "subjectToken.issuers is missing" if issuer.subject.introspection is None else "its issuer is asked about opaque ones"
-        yield SUBJECT_UNREADABLE, f"subject is compared with that of the caller's token, which need not be a JWT: {reason}"
+    compared = "subject is compared with that of the caller's token, which need not be a JWT"
+    if rules.subject and issuer.subject.introspection is not None:
+        yield SUBJECT_OPAQUE, f"{compared}: subjectToken.introspection accepts opaque ones"
+    elif rules.subject and not issuer.subject.issuers:
+        yield SUBJECT_UNREADABLE, f"{compared}: subjectToken.issuers is missing"

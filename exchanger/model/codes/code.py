@@ -11,7 +11,10 @@ import attrs
 
 @enum.unique
 class Severity(enum.Enum):
-    """``ERROR``: something is not active, or requests are refused. ``WARNING``: probably a mistake. ``NOTICE``: only style."""
+    """``ERROR``: something is not active, or requests are refused. ``WARNING``: probably a mistake.
+
+    ``NOTICE``: valid, and often meant, but worth a look. Only notices leave the exit status of ``exchanger check`` at 0.
+    """
 
     ERROR = "error"
     WARNING = "warning"

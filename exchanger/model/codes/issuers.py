@@ -35,7 +35,6 @@ SCOPE_ALONE: Final = Code(
     "the entry decides fails with TXE-1002.",
     "The profile has grantType: entra-obo, and the entry has audiences: [orders].",
     Example.SITUATION,
-    Severity.WARNING,
 )
 NOTHING_TO_PROVE: Final = Code(
     "POL-5004",
@@ -71,12 +70,9 @@ UNREQUESTED_AUDIENCE: Final = Code(
 SUBJECT_UNREADABLE: Final = Code(
     "POL-5007",
     "An issuer profile compares the subject of issued tokens with that of callers' tokens, which need not be JWTs.",
-    (
-        "issuedToken.subject is same or a claim, and subjectToken.issuers is missing.",
-        "subjectToken.introspection lets opaque tokens pass.",
-    ),
-    "List the issuers of callers' tokens in subjectToken.issuers: then only JWTs are exchanged. If callers' tokens are opaque, leave out "
-    "issuedToken.subject: every exchange would fail with TXE-3008.",
+    ("issuedToken.subject is same or a claim, and subjectToken.issuers is missing.",),
+    "List the issuers of callers' tokens in subjectToken.issuers: then only JWTs are exchanged. If callers' tokens are opaque, remove "
+    "issuedToken.subject: every exchange of an opaque token fails with TXE-3008.",
     "The profile has issuedToken: {subject: same}, and no subjectToken.",
     Example.SITUATION,
     Severity.NOTICE,
@@ -96,8 +92,9 @@ CLIENT_OF_ID_TOKENS: Final = Code(
         "The assertion is an ID-JAG. Identity providers issue one only for ID tokens of the client that asks for it.",
         "That is the client of the profile that assertion.from names.",
     ),
-    "If callers present such ID tokens, leave the profile as it is. Otherwise every exchange fails with TXE-2007. Let the application in "
-    "front of the gateway sign users in as this client, or give the first profile the client of that application.",
+    "The owner of the profile acts, not the author of a policy. If callers present such ID tokens, leave the profile as it is. Otherwise "
+    "every exchange fails with TXE-2007: let the application in front of the gateway sign users in as this client, or give the first "
+    "profile the client of that application.",
     "issuers:\n  - name: idp\n    tokenEndpoint: https://acme.idp.example/token\n    clientID: gateway\n    clientSecret: s\n"
     "    subjectToken: {type: urn:ietf:params:oauth:token-type:id_token}\n  - name: chat\n    discovery: https://acme.chat.example/\n"
     "    clientID: f53f191f9311af35\n    clientSecret: s\n    grantType: jwt-bearer\n    assertion: {from: idp}\n",
@@ -128,6 +125,16 @@ UNFIT_FOR_GATEWAY: Final = Code(
     "Remove the headers in the gateway's configuration, in each place that passes requests on, or read tokens from Authorization only. "
     "Remove cache.evictRejected.",
     "The profile has subjectToken: {from: [{header: X-User-Token}]}, and exchanger check has --gateway nginx.",
+    Example.SITUATION,
+    Severity.WARNING,
+)
+SUBJECT_OPAQUE: Final = Code(
+    "POL-5012",
+    "An issuer profile accepts opaque tokens, and then rejects what is issued for them, because it compares subjects.",
+    ("subjectToken.introspection lets opaque tokens pass, and issuedToken.subject is same or a claim, which only JWTs have.",),
+    "Remove issuedToken.subject if callers' tokens are opaque, or subjectToken.introspection if they are JWTs. Until then every exchange "
+    "of an opaque token fails with TXE-3008.",
+    "The profile has subjectToken.introspection, and issuedToken: {subject: same}.",
     Example.SITUATION,
     Severity.WARNING,
 )

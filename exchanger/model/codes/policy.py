@@ -184,7 +184,7 @@ PREFIX_NETWORK_PATH: Final = Code(
     "POL-1302",
     "pathPrefix begins with two slashes, so servers take what follows for a host.",
     ("Two parts, each with a slash, were joined.",),
-    "Write one slash.",
+    "Begin the path with a single slash.",
     policy(prefix="//orders"),
 )
 PREFIX_QUOTED: Final = Code(
@@ -198,21 +198,21 @@ PREFIX_EXPRESSION: Final = Code(
     "POL-1304",
     "pathPrefix begins with ^, but it is not a regular expression.",
     ("The prefix was copied from a gateway that matches regular expressions.",),
-    "Write the path as plain text.",
+    "Write the beginning of the path as plain text, without the ^.",
     policy(prefix="^/orders"),
 )
 PREFIX_DOTS: Final = Code(
     "POL-1305",
     "pathPrefix has a dot segment.",
     (_PREFIX, "Servers resolve . and .. before they choose what to serve."),
-    "Write the resolved path.",
+    "Write the path without . and .., as it is after the server has resolved them.",
     policy(prefix="/a/../orders"),
 )
 PREFIX_SLASHES: Final = Code(
     "POL-1306",
     "pathPrefix has an empty segment.",
     ("Two parts, each with a slash, were joined.",),
-    "Write one slash.",
+    "Write a single slash between segments.",
     policy(prefix="/api//orders"),
 )
 PREFIX_BACKSLASH: Final = Code(
@@ -247,7 +247,7 @@ PREFIX_INVISIBLE: Final = Code(
     "POL-1311",
     "pathPrefix contains an invisible character.",
     ("The text was copied from a web page or a document.",),
-    "Type the path again.",
+    "Delete the character, or type the path again instead of copying it.",
     policy(prefix='"/or\\u200bders"'),
 )
 SEVERAL_PREFIXES: Final = Code(
@@ -275,7 +275,7 @@ PREFIX_REWRITTEN: Final = Code(
     "POL-1315",
     "pathPrefix has escapes or parameters that servers rewrite.",
     (_PREFIX,),
-    "Write the decoded path, without escapes and parameters.",
+    "Write the path as the server sees it: decoded, and without parameters such as ;v=1.",
     policy(prefix="/a%2F%2Fb"),
 )
 LONG_PREFIX: Final = Code(
@@ -297,7 +297,7 @@ EVERY_METHOD: Final = Code(
     "POL-1401",
     "methods has a word that means all methods.",
     ("ALL or ANY comes from another product.",),
-    "Leave methods out.",
+    "Remove methods: without it, the entry covers every method.",
     policy(match="methods: [ALL]"),
 )
 WRONG_METHOD: Final = Code(
@@ -339,7 +339,7 @@ WRONG_HEADER_VALUE: Final = Code(
     "POL-1407",
     "A header has a value that no request can have.",
     ("It is a list with commas.", "It has leading or trailing blanks, which gateways remove."),
-    "Write one whole value.",
+    "Write one value, without commas and without spaces around it. For alternatives, write one entry for each value.",
     policy(match='headers:\n  - {name: x-tool, value: "a, b"}'),
 )
 
@@ -347,7 +347,7 @@ LOWER_CASE_METHOD: Final = Code(
     "POL-1901",
     "A method is not in upper case.",
     ("Methods are usually written in upper case. The service accepts both.",),
-    "Write it in upper case.",
+    "Write the method in upper case.",
     policy(match="methods: [get]"),
     severity=Severity.NOTICE,
 )
@@ -363,7 +363,7 @@ LITERAL_TEXT: Final = Code(
     "POL-1903",
     "A star or a comma is taken literally.",
     ("There are no patterns in scopes, audiences, resources and values of headers.", "Scopes are separated by blanks, not by commas."),
-    "List the values one by one, unless the character itself is meant.",
+    "List the values one by one. If the character itself is meant, accept the notice: # exchanger: ignore POL-1903.",
     policy(action="exchange", more='exchange: {issuerRef: primary, scope: "read,write"}'),
     severity=Severity.NOTICE,
 )
@@ -371,7 +371,7 @@ UNKNOWN_METHOD: Final = Code(
     "POL-1904",
     "A method is not a registered HTTP method, and resembles one that is.",
     ("The method is misspelt. The entry then covers no request with the method that was meant.",),
-    "Correct the method. If a server has this method, accept the warning with a comment.",
+    "Correct the method. If a server has this method, accept the warning: # exchanger: ignore POL-1904.",
     policy(match="methods: [DELTE]"),
     severity=Severity.WARNING,
 )
@@ -379,7 +379,7 @@ HOST_PORT: Final = Code(
     "POL-1905",
     "host has a port, and the entry covers the host on every port.",
     ("The host was copied from a URL or from a Host header.", "The entry was meant for one port. No field of a match limits the port."),
-    "Remove the port. To separate ports, give each its own host name at the gateway.",
+    "Remove the port: the entry covers the same requests without it. To separate ports, give each its own host name at the gateway.",
     policy(host="api.example.com:8443"),
     severity=Severity.WARNING,
 )

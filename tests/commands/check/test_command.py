@@ -217,7 +217,7 @@ def test_what_is_wrong_with_a_profile_is_told_at_its_field(
     assert "canary" not in found.replace("clientID: canary", "")
 
 
-def test_target_that_the_issuers_grant_cannot_request_is_a_warning(tmp_path: Path) -> None:
+def test_target_that_the_issuers_grant_cannot_request_is_an_error(tmp_path: Path) -> None:
     match = "{match: {host: a.example, pathPrefix: /%s}, action: exchange, exchange: {issuerRef: %s, scope: s%s}}"
     more = ", audiences: [a], resources: ['https://b.example']"
     lines = (match % ("a", "primary", more), match % ("b", "primary", ""), match % ("c", "second", more))
@@ -228,13 +228,13 @@ def test_target_that_the_issuers_grant_cannot_request_is_a_warning(tmp_path: Pat
     status, said = run(tmp_path / "policy.yaml", issuers=issuers)
     assert status == 1
     place = re.escape(str(tmp_path / "policy.yaml"))
-    found = re.findall(rf"{place}:12:(\d+): warning POL-5003: (.+?) cannot be requested", said)
+    found = re.findall(rf"{place}:12:(\d+): error POL-5003: (.+?) cannot be requested", said)
     column = len("      - ") + lines[0].index("[a]") + 1
     assert found == [
         (str(column), "entries[0].exchange.audiences"),
         (str(column + len("[a], resources: ")), "entries[0].exchange.resources"),
     ]
-    assert said.count("warning POL-5003") == 2
+    assert said.count("error POL-5003") == 2
     issuers.write_text(ASSERTED + second)
     assert run(tmp_path / "policy.yaml", issuers=issuers)[0] == 0
 
@@ -298,9 +298,9 @@ def test_a_subject_of_opaque_tokens_cannot_be_compared(tmp_path: Path) -> None:
     subject = "subjectToken: {issuers: ['https://a.example'], audiences: [b], introspection: {}}"
     issuers.write_text("issuers:\n" + PROVEN.replace("issuedToken", f"{subject}, issuedToken") % "subject: same")
     status, said = run(tmp_path / "policy.yaml", issuers=issuers)
-    assert status == 0
-    assert "notice POL-5007" in said
-    assert "its issuer is asked about opaque ones" in said
+    assert status == 1
+    assert "warning POL-5012" in said
+    assert "POL-5007" not in said
 
 
 CHAIN = """issuers:

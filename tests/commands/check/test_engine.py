@@ -560,6 +560,19 @@ def test_a_comment_on_the_line_of_an_entry_accepts_what_it_names(comment: str, i
     assert not set(codes(result)) & set(ignored)
 
 
+@pytest.mark.parametrize(
+    ("named", "reason"),
+    [
+        ("", "it names no code, such as POL-2108"),
+        ("POL-2107 POL-2106", "the check finds no POL-2106 or POL-2107 on this line or about its entry"),
+        ("POL-1101", "POL-1101 is an error, and comments can ignore only warnings and notices"),
+    ],
+)
+def test_a_comment_that_ignores_nothing_says_why(named: str, reason: str) -> None:
+    found = checked(config_map(entries(f"{{match: {{host: a, pathPrefix: /}}, action: deny}} # exchanger: ignore {named}"))).problems
+    assert [one.problem.text for one in found] == [f"this comment ignores nothing: {reason}"]
+
+
 @pytest.mark.parametrize("bare", [False, True])
 def test_a_comment_counts_for_an_entry_whose_fields_are_below_it(bare: bool) -> None:
     fields = "      host: a\n      pathPrefix: /x\n    action: deny"
