@@ -15,8 +15,8 @@ from exchanger import __version__
 from exchanger.app.environment import Environment
 from exchanger.app.variable_names import Notes
 from exchanger.model.secret import Secret
+from exchanger.net.error_text import describe_unusable
 from exchanger.net.http.names import is_loopback
-from exchanger.net.why import why_unusable
 from exchanger.operations.telemetry.otlp.post import tls_context
 from exchanger.operations.telemetry.otlp.settings import MetricsExportSettings, OtlpSettings, Protocol, Target, TracesSettings
 from exchanger.operations.telemetry.trace_context import Sampler, SamplingSettings
@@ -220,7 +220,7 @@ class _Reader:
         try:
             tls_context(target)
         except OSError as error:
-            text = f"the files cannot be used: {why_unusable(error)}; no {signal.lower()} are exported"
+            text = f"the files cannot be used: {describe_unusable(error)}; no {signal.lower()} are exported"
             self._note(", ".join(name for name in names if self._environment.text(name)) or f"OTEL_{signal}_EXPORTER", text)
             return None
         return target

@@ -18,8 +18,8 @@ import trio
 from rpds import HashTrieMap
 
 from exchanger import __version__
+from exchanger.app.drain_delay import DrainDelay
 from exchanger.app.grants_file import log_grants
-from exchanger.app.lame_duck import LameDuck
 from exchanger.app.policy_sync import PolicySync
 from exchanger.app.secrets import Secrets
 from exchanger.app.settings import Settings
@@ -105,7 +105,7 @@ class Supervisor:
     server: GrpcServer = attrs.field(init=False)
     _http_authz: HttpAuthz | None = attrs.field(init=False)
     _sync: PolicySync = attrs.field(init=False)
-    _lame_duck: LameDuck = attrs.field(init=False)
+    _drain_delay: DrainDelay = attrs.field(init=False)
     console: Console | None = attrs.field(init=False)
     _frozen: bool = attrs.field(init=False, default=False)
     _was_missing: bool = attrs.field(init=False, default=False)
@@ -180,7 +180,7 @@ class Supervisor:
             self.audit if self.audit is not None and self.audit.required else None,
             self._reactor.spend,
         )
-        self._lame_duck = LameDuck(lambda: self.evaluator.answered)
+        self._drain_delay = DrainDelay(lambda: self.evaluator.answered)
         self.server = GrpcServer(settings.grpc, self._routes(), self._reactor, self._handler_fault)
         self._http_authz = self._make_http_authz()
         if self.console is not None:
@@ -253,7 +253,7 @@ class Supervisor:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._cancel_on, signals, nursery.cancel_scope)
             deadline = trio.current_time() + self.settings.shutdown_grace
-            await self._lame_duck.run(self.settings.shutdown_grace / 4)
+            await self._drain_delay.run(self.settings.shutdown_grace / 4)
             with trio.CancelScope(deadline=deadline) as grace:
                 async with trio.open_nursery() as servers:
                     servers.start_soon(self.server.drain, math.inf)
@@ -279,7 +279,7 @@ class Supervisor:
         if self.console is not None:
             observers = (*observers, self.console.feed)
         if self.settings.log.decisions is not LogDecisions.OFF:
-            self.logging.decisions.touch = self._reactor.touch
+            self.logging.decisions.schedule_flush = self._reactor.schedule_flush
             observers = (*observers, self.logging.decisions)
         if self.audit is not None:
             observers = (*observers, self.audit)
@@ -301,7 +301,7 @@ class Supervisor:
         return HttpAuthz(settings, self.evaluator, self._reactor, lambda: self.board.serving, self._http_checked)
 
     def _http_checked(self, serving: bool) -> None:  # noqa: FBT001 - the signature that the authorization port calls
-        self._lame_duck.checked("", serving=serving)
+        self._drain_delay.checked("", serving=serving)
 
     def _certificate_expiry(self) -> int | None:
         """Return when the first of the certificates in use expires."""
@@ -429,7 +429,7 @@ class Supervisor:
             self._log.info("service.started", version=__version__)
 
     def _health_checked(self, service: str, serving: bool) -> None:  # noqa: FBT001 - the signature that Health calls
-        self._lame_duck.checked(service, serving=serving)
+        self._drain_delay.checked(service, serving=serving)
         if self.settings.log_health_checks:
             self._log.info("grpc.health_checked", service=service, serving=serving)
 

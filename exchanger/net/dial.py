@@ -15,12 +15,12 @@ import trio
 from exchanger.model.issuer import ClientCertificate, EndpointProtocol
 from exchanger.model.proxy import Proxy
 from exchanger.model.secret import Secret
+from exchanger.net.error_text import describe_error
 from exchanger.net.network import Network
 from exchanger.net.tcp import SocketTransport
 from exchanger.net.tls.client import ClientTlsTransport, decrypted, encrypted
 from exchanger.net.tls.client_contexts import NoTlsContext, TlsContexts
 from exchanger.net.tls.layer import TlsLayer
-from exchanger.net.why import why
 from exchanger.util.address import tls_server_name
 
 # Bytes of a proxy's answer that are read, including interim responses. A usual one has less than 200.
@@ -161,7 +161,7 @@ class DialAttempt:
             try:
                 stream = await self.network.connect(*((self.origin.host, self.origin.port) if proxy is None else (proxy.host, proxy.port)))
             except OSError as error:
-                return Unreachable(f"{self.phase} failed: {why(error)}")
+                return Unreachable(f"{self.phase} failed: {describe_error(error)}")
             channel = _Channel(stream)
             try:
                 problem = await self._open(channel)
@@ -204,7 +204,7 @@ class DialAttempt:
         try:
             await channel.secure(context, host)
         except ssl.SSLError as error:
-            return why(error, peer)
+            return describe_error(error, peer)
         except trio.BrokenResourceError:
             return f"no TLS with {peer}: the connection ended"
         return ""
@@ -222,9 +222,9 @@ class DialAttempt:
                 return Dialled(ClientTlsTransport.over(connected, layers), http2, early)
             except OSError as error:
                 connected.close()
-                return Unreachable(f"{self.phase} failed: {why(error)}")
+                return Unreachable(f"{self.phase} failed: {describe_error(error)}")
         except ssl.SSLError as error:
-            return Unreachable(why(error, "the token endpoint"))
+            return Unreachable(describe_error(error, "the token endpoint"))
 
 
 class Stream(Protocol):

@@ -92,7 +92,7 @@ class Http1Link:
         self.call, self.sent_at = call, now
         self._to_send = call.head.http1_request(call.trace, call.body)
         _expect_head(call, now, self._owner, self._reactor)
-        self._reactor.touch(self)
+        self._reactor.schedule_flush(self)
         return True
 
     def is_quiet(self) -> bool:
@@ -205,7 +205,7 @@ class Http2Link:
         if early:
             self._http.receive(early, self.used_at)
         self._expect()
-        self._reactor.touch(self)
+        self._reactor.schedule_flush(self)
 
     def fileno(self) -> int:
         """Return the transport's descriptor."""
@@ -247,18 +247,18 @@ class Http2Link:
             if other is call:
                 del self._calls[stream_id]
                 self._http.cancel(stream_id)
-                self._reactor.touch(self)
+                self._reactor.schedule_flush(self)
                 return
 
     def retire(self) -> None:
         """Accept no more calls, and close after those in progress."""
         self._http.draining = True
-        self._reactor.touch(self)
+        self._reactor.schedule_flush(self)
 
     def close(self) -> None:
         """Close at once. Calls in progress are lost."""
         self._http.close()
-        self._reactor.touch(self)
+        self._reactor.schedule_flush(self)
 
     # The reactor's side.
 
@@ -271,7 +271,7 @@ class Http2Link:
             if mask & WRITE:
                 if self._transport.flush():
                     self._block(blocked=False)
-                    self._reactor.touch(self)
+                    self._reactor.schedule_flush(self)
                 return 1
             data = self._transport.receive(_READ_BYTES)
         except BlockingIOError:
@@ -298,7 +298,7 @@ class Http2Link:
         if self.is_open:
             self._http.tick(now)
             self._expect()
-            self._reactor.touch(self)
+            self._reactor.schedule_flush(self)
 
     def flush(self) -> None:
         """Send, and report the outcomes of calls to the owner; see ``Participant``."""
@@ -337,7 +337,7 @@ class Http2Link:
     def _touch(self, now: float) -> None:
         self.used_at = now
         self._expect()
-        self._reactor.touch(self)
+        self._reactor.schedule_flush(self)
 
     def _expect(self) -> None:
         if self._http.next_due < self.due:

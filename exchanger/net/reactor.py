@@ -48,7 +48,7 @@ class Flushed(Protocol):
     """What gathers its output until the end of a turn."""
 
     def flush(self) -> None:
-        """Send what there is to send; called after ``touch``."""
+        """Send what there is to send; called after ``schedule_flush``."""
 
 
 class Participant(Flushed, Protocol):
@@ -144,7 +144,7 @@ class Reactor:
         else:
             work()
 
-    def touch(self, participant: Flushed) -> None:
+    def schedule_flush(self, participant: Flushed) -> None:
         """Flush ``participant`` at the end of this turn, after those touched before; at once outside of a turn."""
         if self.in_turn:
             self._touched[participant] = None
@@ -152,7 +152,7 @@ class Reactor:
             participant.flush()
 
     def turn(self, work: Callable[[], None]) -> None:
-        """Do ``work``, then flush what it touched. For callers outside a round that touch several participants."""
+        """Do ``work``, then flush what it touched. For callers outside a round that schedule_flush several participants."""
         if self.in_turn:
             work()
             return

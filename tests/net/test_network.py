@@ -35,7 +35,7 @@ EXCEPTIONS: Final = {
     "net/stream.py": ({"socket.SOL_SOCKET", "socket.SO_KEEPALIVE"}, "an option of the sockets that it is given"),
     "net/tcp.py": ({"socket"}, "options and constants of the sockets that it is given"),
     "net/tls/server.py": ({"socket.SHUT_RD"}, "a constant"),
-    "net/why.py": ({"socket.gaierror"}, "an exception"),
+    "net/error_text.py": ({"socket.gaierror"}, "an exception"),
     "net/endpoint.py": ({"httpx.URL", "httpx.InvalidURL"}, "reads URLs"),
     "sources/kube/api/access.py": ({"socket", "threading", "urllib3"}, "the library's client has threads, and sockets that those block on"),
     "sources/kube/api/client.py": ({"socket"}, "the same"),

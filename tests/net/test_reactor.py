@@ -96,7 +96,7 @@ class Reader(Participant):
 
     def _decide(self) -> None:
         self.log.append("decide")
-        self.reactor.touch(self)
+        self.reactor.schedule_flush(self)
 
 
 @pytest.mark.parametrize(

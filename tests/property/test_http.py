@@ -10,9 +10,9 @@ import trio.testing
 from hypothesis import event, given
 from hypothesis import strategies as st
 
+from exchanger.net.http.fast_path import UnsendableError, read_request, response_head
 from exchanger.net.http.message import Handler, Request, Response
 from exchanger.net.http.server import HttpServer
-from exchanger.net.http.usual import UnsendableError, read_request, response_head
 from tests.net.http.test_reactor_server import LIMITS, Served, rest, serving
 
 starts = st.sampled_from(

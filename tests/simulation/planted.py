@@ -422,7 +422,7 @@ a service that drains refuses every request
 
 # listeners-close-at-once 106 exchanger.app.supervisor
 a service that drains accepts no connection any more, although gateways do not know yet
-- await self._lame_duck.run(self.settings.shutdown_grace / 4)
+- await self._drain_delay.run(self.settings.shutdown_grace / 4)
 + await trio.lowlevel.checkpoint()
 
 # unknown-name-escapes 109 exchanger.net.dial

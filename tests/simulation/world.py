@@ -19,7 +19,7 @@ import attrs
 import trio
 
 import tests.simulation
-from exchanger.app.lame_duck import QUIET_S
+from exchanger.app.drain_delay import QUIET_S
 from exchanger.app.settings import Settings, read_settings
 from exchanger.app.supervisor import Supervisor
 from exchanger.model.errors import ExchangerError

@@ -14,13 +14,13 @@ from google.protobuf.message import DecodeError
 from exchanger._proto.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from exchanger.commands.health.options import HealthOptions
 from exchanger.model.errors import ConfigurationError
+from exchanger.net.error_text import describe_error, describe_unusable
 from exchanger.net.grpc.client import CallAnswered, CallBroken, CallRefused, Reply, UnaryCall, exchange
 from exchanger.net.grpc.status import StatusCode
 from exchanger.net.network import SYSTEM
 from exchanger.net.stream import open_stream
 from exchanger.net.tls.client import client_tls_context
 from exchanger.net.tls.key_pair import load_key_pair
-from exchanger.net.why import why, why_unusable
 from exchanger.util.address import format_address
 from exchanger.util.text import printable
 
@@ -58,9 +58,9 @@ async def ask(options: HealthOptions, context: ssl.SSLContext | None) -> Reply:
     except trio.TooSlowError:
         return CallBroken(f"no answer within {options.timeout:g} s")
     except trio.BrokenResourceError as error:
-        return CallBroken(why(error))
+        return CallBroken(describe_error(error))
     except OSError as error:
-        return CallBroken(f"no connection: {why(error)}")
+        return CallBroken(f"no connection: {describe_error(error)}")
 
 
 async def _call(stream: trio.abc.Stream, options: HealthOptions) -> Reply:
@@ -101,7 +101,7 @@ def tls_context(options: HealthOptions) -> ssl.SSLContext:
         context = client_tls_context(ca_file=options.ca_file or options.pinned)
     except OSError as error:
         named = f"--ca-file {options.ca_file}" if options.ca_file else f"GRPC_TLS_CERT_FILE {options.pinned}"
-        raise ConfigurationError((f"{named}: {why_unusable(error)}",)) from None
+        raise ConfigurationError((f"{named}: {describe_unusable(error)}",)) from None
     if options.pinned is not None:
         context.check_hostname = False
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -111,7 +111,7 @@ def tls_context(options: HealthOptions) -> ssl.SSLContext:
         try:
             problem = load_key_pair(context, options.cert_file, options.key_file)
         except OSError as error:
-            problem = why_unusable(error)
+            problem = describe_unusable(error)
         if problem:
             raise ConfigurationError((f"--cert-file, --key-file: {problem}",))
     return context

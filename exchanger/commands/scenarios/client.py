@@ -11,8 +11,8 @@ import httpx
 import trio
 
 from exchanger.model.errors import ExchangerError
+from exchanger.net.error_text import describe_error
 from exchanger.net.http.message import Headers, Request, Response
-from exchanger.net.why import why
 from exchanger.util.address import format_address, tls_server_name
 
 LOOPBACK: Final = "127.0.0.1"
@@ -75,7 +75,7 @@ async def fetch_from(
     except httpx.RemoteProtocolError:
         raise NoAnswerError("no HTTP response") from None
     except (OSError, httpx.TransportError) as error:
-        raise NoAnswerError(f"no answer: {why(error)}") from None
+        raise NoAnswerError(f"no answer: {describe_error(error)}") from None
 
 
 async def _body(answer: httpx.Response) -> bytes:

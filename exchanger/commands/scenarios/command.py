@@ -28,9 +28,9 @@ from exchanger.commands.scenarios.terminal import Progress, TextOutput
 from exchanger.commands.scenarios.tokens import make_subjects
 from exchanger.commands.terminal import OutputError, drop_output
 from exchanger.model.bearer import MAX_TOKEN_LENGTH, is_bearer_token
+from exchanger.net.error_text import describe_unusable
 from exchanger.net.http.names import is_loopback
 from exchanger.net.tls.client import client_tls_context
-from exchanger.net.why import why_unusable
 
 AS_EXPECTED: Final = 0
 NOT_AS_EXPECTED: Final = 1
@@ -222,7 +222,7 @@ def tls_context(ca_file: Path | None) -> ssl.SSLContext:
     try:
         return client_tls_context(ca_file=ca_file)
     except OSError as error:
-        raise UsageError(f"--ca-file {ca_file}: {why_unusable(error)}") from None
+        raise UsageError(f"--ca-file {ca_file}: {describe_unusable(error)}") from None
 
 
 def warning_about(options: ScenariosOptions, scenarios: tuple[Scenario, ...], target: ScenarioTarget) -> str:

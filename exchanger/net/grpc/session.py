@@ -68,7 +68,7 @@ class Session:
 
     def __attrs_post_init__(self) -> None:
         reactor = self._reactor
-        flush, later = functools.partial(reactor.touch, self), functools.partial(reactor.later, self)
+        flush, later = functools.partial(reactor.schedule_flush, self), functools.partial(reactor.later, self)
         self.calls = Dispatcher(self.connection, self._on_fault, flush, later, reactor)
 
     async def run(self) -> None:
@@ -80,7 +80,7 @@ class Session:
                 self.calls.nursery = nursery
                 self._watchdog.deadline = self._preface_deadline = trio.current_time() + _PREFACE_TIMEOUT
                 self._reactor.watch(self, READ)
-                self._reactor.touch(self)
+                self._reactor.schedule_flush(self)
                 with self._watchdog:
                     await self._ended.wait()
                 nursery.cancel_scope.cancel()
@@ -91,12 +91,12 @@ class Session:
         """Announce the end to the peer, let running calls finish, then close."""
         self.connection.begin_drain()
         self.calls.drain()
-        self._reactor.touch(self)
+        self._reactor.schedule_flush(self)
 
     def finish_drain(self) -> None:
         """Accept no more streams: the peer had time for a round trip."""
         self.connection.finish_drain()
-        self._reactor.touch(self)
+        self._reactor.schedule_flush(self)
 
     @property
     def timed_out(self) -> bool:
@@ -107,7 +107,7 @@ class Session:
         """Refuse calls that still run, and close."""
         self.connection.terminate()
         self._decide_new()
-        self._reactor.touch(self)
+        self._reactor.schedule_flush(self)
         self._watchdog.deadline = trio.current_time() + _LINGER_TIMEOUT
 
     @property
@@ -154,11 +154,11 @@ class Session:
             data = self._transport.receive(self.read_bytes)
         except BlockingIOError:
             if self._transport.unsent:
-                self._reactor.touch(self)
+                self._reactor.schedule_flush(self)
             return 1 + self._transport.extra_work
         except StreamEndedError:
             self.connection.lose()
-            self._reactor.touch(self)
+            self._reactor.schedule_flush(self)
             return 1 + self._transport.extra_work
         if not data:
             self._lose()
@@ -207,7 +207,7 @@ class Session:
             self._to_decide = self._reactor.share - decided
             decided += len(events)
             self._reactor.afterwards(self._decide)
-        self._reactor.touch(self)
+        self._reactor.schedule_flush(self)
         parsed //= 2
         return 1 + (decided if decided > parsed else parsed)
 
@@ -234,7 +234,7 @@ class Session:
             self._reactor.timers.expect(self, self.connection.next_due)
             if self.unparsed.pending:
                 self._reactor.later(self)
-            self._reactor.touch(self)
+            self._reactor.schedule_flush(self)
 
     def on_due(self, now: float) -> None:
         """End calls whose requests did not arrive in time; see ``Timed``."""
@@ -243,7 +243,7 @@ class Session:
         self.connection.expire(now)
         self._decide_new()
         self._reactor.timers.expect(self, self.connection.next_due)
-        self._reactor.touch(self)
+        self._reactor.schedule_flush(self)
 
     def flush(self) -> None:
         """Send what there is to send; see ``Participant``. Nothing more, while earlier bytes still wait: that keeps the order."""

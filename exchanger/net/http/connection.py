@@ -1,6 +1,6 @@
 """The server's side of an HTTP/1.1 connection: bytes become requests, and responses become bytes. Pure.
 
-Usual requests are read here (``http/usual.py``), any other message by a reader of h11 that lives as long as the message.
+Usual requests are read here (``http/fast_path.py``), any other message by a reader of h11 that lives as long as the message.
 
 Source: RFC 9112 (https://www.rfc-editor.org/rfc/rfc9112)
 """
@@ -12,9 +12,9 @@ from typing import Final, final
 import attrs
 import h11
 
+from exchanger.net.http.fast_path import WITHOUT_LENGTH, read_request, response_head
 from exchanger.net.http.limits import HttpLimits
 from exchanger.net.http.message import Headers, Request, Response
-from exchanger.net.http.usual import WITHOUT_LENGTH, read_request, response_head
 
 _LOOSE_LINE: Final = re.compile(rb"(?<!\r)\n|\n[ \t]")
 _VERSIONS: Final = frozenset({b"1.0", b"1.1"})

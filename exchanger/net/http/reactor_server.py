@@ -288,12 +288,12 @@ class _Session:
             if self._phase is _HANDSHAKE and isinstance(transport, ServerTlsTransport) and transport.phase is TlsPhase.SECURED:
                 self._enter(_IDLE, now)
             if transport.unsent:
-                self._reactor.touch(self)
+                self._reactor.schedule_flush(self)
             return 1 + transport.extra_work
         except StreamEndedError:
             self._leave()
             self._ends = True
-            self._reactor.touch(self)
+            self._reactor.schedule_flush(self)
             return 1 + transport.extra_work
         work = transport.extra_work + len(data) // 512
         if self._phase is _END:
@@ -321,7 +321,7 @@ class _Session:
         if self._phase is _READER:
             self._enter(_IDLE, now)
         if self._unsent or self._ends:
-            self._reactor.touch(self)
+            self._reactor.schedule_flush(self)
         self._watch(READ)
         self._reactor.later(self)
         return 1
@@ -355,7 +355,7 @@ class _Session:
             if request is None:
                 if connection.ended:
                     self._ends = True
-                    self._reactor.touch(self)
+                    self._reactor.schedule_flush(self)
                 elif self._phase in _NOT_BEGUN and not connection.silent:
                     self._enter(_HEAD, now)
                 return False
@@ -393,7 +393,7 @@ class _Session:
         if piece is None:
             if leave := self._connection.go_ahead():
                 self._unsent.append(leave)
-                self._reactor.touch(self)
+                self._reactor.schedule_flush(self)
             return False
         self._dropped += len(piece)
         if self._dropped > self._limits.body_bytes:
@@ -451,7 +451,7 @@ class _Session:
         self._work += len(data) // _SENT_PER_UNIT
         self._unsent.append(data)
         self._enter(_READER if self._blocked else _IDLE, now)
-        self._reactor.touch(self)
+        self._reactor.schedule_flush(self)
 
     # The end.
 

@@ -10,9 +10,9 @@ from typing import Final, final
 import attrs
 import trio
 
+from exchanger.net.error_text import describe_handshake_error
 from exchanger.net.network import SYSTEM
 from exchanger.net.tls.server import EXPIRED, has_expired_since, peer_name
-from exchanger.net.why import why_no_handshake
 
 # Seconds for a handshake: three round trips and a few milliseconds of work; a client that needs longer has its own timeout.
 HANDSHAKE_S: Final = 10.0
@@ -45,7 +45,7 @@ class Tls:
                 cause = error.__cause__
                 # A peer that has gone is not reported. CPython 3.11.2 has the second name for it.
                 if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-                    self.on_failed(_peer(stream), why_no_handshake(cause))
+                    self.on_failed(_peer(stream), describe_handshake_error(cause))
                 return None
         if patience.cancelled_caught:
             self.on_failed(_peer(stream), "the handshake took too long")

@@ -16,10 +16,10 @@ from typing import Final, Never, final
 
 import attrs
 
+from exchanger.net.error_text import describe_handshake_error
 from exchanger.net.network import SYSTEM
 from exchanger.net.tcp import RECEIVE_BYTES, SocketTransport, StreamEndedError
 from exchanger.net.tls.layer import RECORD_BYTES, TlsLayer
-from exchanger.net.why import why_no_handshake
 
 # Bytes encrypted ahead of the socket: as many as the kernel keeps unsent, so that it always has some. The rest of a large answer stays
 # unencrypted: it is not kept twice, and costs nothing if the peer leaves.
@@ -200,7 +200,7 @@ class ServerTlsTransport:
                 return meaning
         if error.reason == "HTTP_REQUEST":
             return "plain HTTP request"
-        return why_no_handshake(error)
+        return describe_handshake_error(error)
 
     # Records.
 

@@ -180,8 +180,9 @@ def _flush_now(log: "DecisionLog") -> None:
 class DecisionLog:
     """Writes one line per decision whose result is among ``results``. Takes about a microsecond, so it does not use structlog.
 
-    ``line`` makes a line of a record and a timestamp; ``lose`` counts one that it fails to make. ``touch`` has ``flush`` called soon, at
-    the latest at the end of the turn: then the answers are on their way, and lines in a row cost less than one between two decisions.
+    ``line`` makes a line of a record and a timestamp; ``lose`` counts one that it fails to make. ``schedule_flush`` has ``flush`` called
+    soon, at the latest at the end of the turn: then the answers are on their way, and lines in a row cost less than one between two
+    decisions.
     """
 
     _results: frozenset[Result]
@@ -189,14 +190,14 @@ class DecisionLog:
     _line: Callable[[DecisionRecord, str], bytes]
     _put: Callable[..., None]
     _lose: Callable[[], None]
-    touch: Callable[["DecisionLog"], None] = _flush_now
+    schedule_flush: Callable[["DecisionLog"], None] = _flush_now
     _records: list[DecisionRecord] = attrs.field(factory=list, init=False, repr=False)
 
     def decided(self, record: DecisionRecord, /) -> None:
         if record.outcome.result in self._results:
             self._records.append(record)
             if len(self._records) == 1:
-                self.touch(self)
+                self.schedule_flush(self)
 
     def flush(self) -> None:
         """Write the lines about the decisions since the last time."""

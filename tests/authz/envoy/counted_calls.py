@@ -210,7 +210,7 @@ async def _count(case: str, *, instructions: bool) -> Counter[str]:
         tokens.use_issuers(_ISSUERS)
         source = Source("team", "policy")
         policy.publish(PolicySnapshot.EMPTY.changed({source: parse_document(source, _POLICY, frozenset(_ISSUERS))}))
-        log = DecisionLog(frozenset(Result), Stamp(lambda: 0.0), json_line, writer.put, writer.lose, reactor.touch)
+        log = DecisionLog(frozenset(Result), Stamp(lambda: 0.0), json_line, writer.put, writer.lose, reactor.schedule_flush)
         observers = (metrics, log) if case == "logged" else (metrics,)
         evaluator = Evaluator(policy, DecisionRules(HashTrieMap(_ISSUERS)), tokens, observers, now=reactor.now)
         ours, theirs = socket.socketpair()

@@ -144,10 +144,10 @@ async def test_the_lines_of_a_turn_are_written_together_after_its_answers() -> N
 
     results = frozenset({Result.ALLOWED, Result.AUTH_DENIED})
     log = DecisionLog(results, stamps.__next__, line, lambda *lines: written.append(lines), lambda: written.append("lost"))
-    log.touch = reactor.touch
+    log.schedule_flush = reactor.schedule_flush
 
     def turn() -> None:
-        reactor.touch(Session())
+        reactor.schedule_flush(Session())
         for outcome in (ALLOWED, FAILED, DENIED):
             log.decided(record(outcome))
 
@@ -166,7 +166,7 @@ def test_a_decision_line_that_fails_is_counted_and_loses_no_other_line() -> None
         return decision.outcome.reason.value.encode()
 
     log = DecisionLog(frozenset(Result), lambda: "", line, lambda *lines: written.append(lines), lambda: written.append("lost"))
-    log.touch = lambda _log: None
+    log.schedule_flush = lambda _log: None
     for outcome in (ALLOWED, FAILED, DENIED):
         log.decided(record(outcome))
     log.flush()

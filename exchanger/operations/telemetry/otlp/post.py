@@ -18,11 +18,11 @@ import h11
 import trio
 
 from exchanger import __version__
+from exchanger.net.error_text import describe_error, describe_unusable
 from exchanger.net.network import SYSTEM
 from exchanger.net.stream import Dial, ask, open_stream
 from exchanger.net.tls.client import client_tls_context
 from exchanger.net.tls.key_pair import load_key_pair
-from exchanger.net.why import why, why_unusable
 from exchanger.operations.telemetry.otlp.export import ExportAccepted, ExportRefused, ExportResult
 from exchanger.operations.telemetry.otlp.grpc_message import send_by_grpc
 from exchanger.operations.telemetry.otlp.settings import GZIP_LEVEL, Protocol, Target
@@ -39,7 +39,7 @@ def tls_context(target: Target) -> ssl.SSLContext:
     """Return the context for connections to ``target``; see ``client_tls_context``. Reads files.
 
     Raises:
-        OSError: a file cannot be read or used; see ``why_unusable``.
+        OSError: a file cannot be read or used; see ``describe_unusable``.
     """
     context = client_tls_context(ca_file=target.ca_file)
     if target.protocol is Protocol.GRPC:
@@ -64,7 +64,7 @@ class Poster:
         try:
             context = self._context() if target.secure else None
         except OSError as error:
-            return ExportRefused(f"TLS files: {why_unusable(error)}", retryable=True)
+            return ExportRefused(f"TLS files: {describe_unusable(error)}", retryable=True)
         stream: trio.abc.Stream | None = None
         try:
             stream = await open_stream(self.connect, target.host, target.port, context)
@@ -72,9 +72,11 @@ class Poster:
         except ValueError:  # what no resolver and no TLS library accepts as a name, and targets that are not text of HTTP
             return ExportRefused("the address is not usable", retryable=False)
         except OSError as error:
-            return ExportRefused(f"cannot be reached: {why(error)}", retryable=True)
+            return ExportRefused(f"cannot be reached: {describe_error(error)}", retryable=True)
         except trio.BrokenResourceError as error:
-            return ExportRefused(why(error, "the collector"), retryable=not isinstance(error.__cause__, ssl.SSLCertVerificationError))
+            return ExportRefused(
+                describe_error(error, "the collector"), retryable=not isinstance(error.__cause__, ssl.SSLCertVerificationError)
+            )
         finally:
             if stream is not None:
                 await trio.aclose_forcefully(stream)

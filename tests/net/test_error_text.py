@@ -12,7 +12,7 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.net.why import why, why_no_handshake, why_unusable
+from exchanger.net.error_text import describe_error, describe_handshake_error, describe_unusable
 
 numbers = st.sampled_from([errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT, errno.EPIPE])
 
@@ -29,7 +29,7 @@ def under(error: BaseException, *, depth: int, by_cause: bool) -> BaseException:
 def test_each_reason_of_the_system_counts_once_in_its_own_words(found: list[int], depth: int, by_cause: bool) -> None:
     group = ExceptionGroup("canary", [OSError(number, "canary") for number in found])
     words = ", ".join(os.strerror(number) for number in dict.fromkeys(found))
-    assert why(under(group, depth=depth, by_cause=by_cause)) == words
+    assert describe_error(under(group, depth=depth, by_cause=by_cause)) == words
 
 
 def refused(authority: trustme.CA, name: str, peer: bytes | None = None) -> ssl.SSLError:
@@ -57,7 +57,7 @@ def refused(authority: trustme.CA, name: str, peer: bytes | None = None) -> ssl.
 def test_openssl_is_more_telling_than_the_system(authority: trustme.CA, depth: int, by_cause: bool) -> None:
     def told(error: ssl.SSLError) -> str:
         deep = BaseExceptionGroup("", [OSError(errno.EPIPE, ""), under(error, depth=depth, by_cause=by_cause)])
-        return why(deep, "the peer")
+        return describe_error(deep, "the peer")
 
     hostname = "Hostname mismatch, certificate is not valid for 'a.example'."
     assert told(refused(authority, "b.example")) == f"the certificate of the peer is refused: {hostname}"
@@ -65,18 +65,18 @@ def test_openssl_is_more_telling_than_the_system(authority: trustme.CA, depth: i
 
 
 def test_an_error_without_words_is_named_by_its_class() -> None:
-    assert why(OSError("canary")) == "no address answers"
-    assert why(trio.BrokenResourceError("canary")) == why(httpx.ReadError("canary")) == "the connection ended"
-    assert why(socket.gaierror(-2, "Name or service not known")) == "the name cannot be resolved (Name or service not known)"
+    assert describe_error(OSError("canary")) == "no address answers"
+    assert describe_error(trio.BrokenResourceError("canary")) == describe_error(httpx.ReadError("canary")) == "the connection ended"
+    assert describe_error(socket.gaierror(-2, "Name or service not known")) == "the name cannot be resolved (Name or service not known)"
 
 
 @pytest.mark.parametrize(
     ("error", "words"), [(FileNotFoundError(2, "No such file or directory", "canary"), "No such file or directory"), (OSError(), "OSError")]
 )
 def test_a_file_that_cannot_be_read(error: OSError, words: str) -> None:
-    assert why_unusable(error) == words
+    assert describe_unusable(error) == words
 
 
 def test_a_handshake_that_a_server_refuses(authority: trustme.CA) -> None:
-    assert why_no_handshake(refused(authority, "a.example", b"SSH-2.0")) == "WRONG_VERSION_NUMBER"
-    assert why_no_handshake(refused(authority, "b.example")).startswith("CERTIFICATE_VERIFY_FAILED: Hostname mismatch")
+    assert describe_handshake_error(refused(authority, "a.example", b"SSH-2.0")) == "WRONG_VERSION_NUMBER"
+    assert describe_handshake_error(refused(authority, "b.example")).startswith("CERTIFICATE_VERIFY_FAILED: Hostname mismatch")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from exchanger.model.errors import leaves
 
 
-def why(error: BaseException, peer: str = "the server") -> str:
+def describe_error(error: BaseException, peer: str = "the server") -> str:
     """Return why there is no connection to ``peer``. The explanation is often a cause of ``error``; each address's reason counts once."""
     causes = list(_causes(error))
     for cause in causes:
@@ -26,13 +26,13 @@ def why(error: BaseException, peer: str = "the server") -> str:
     return ", ".join(os.strerror(number) for number in numbers if number is not None) or unsaid
 
 
-def why_no_handshake(error: ssl.SSLError) -> str:
+def describe_handshake_error(error: ssl.SSLError) -> str:
     """Return OpenSSL's name for the problem of a client's handshake, without the details of its own source."""
     name = error.reason or "TLS error"
     return f"{name}: {error.verify_message}" if isinstance(error, ssl.SSLCertVerificationError) else name
 
 
-def why_unusable(error: OSError) -> str:
+def describe_unusable(error: OSError) -> str:
     """Return why a file of certificates cannot be used."""
     return "no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror or type(error).__name__
 

@@ -25,7 +25,7 @@ CHECKED_S: Final = 30.0
 
 @final
 @attrs.define(eq=False)
-class LameDuck:
+class DrainDelay:
     """Waits until gateways have stopped sending requests; ``answered()`` returns the number of requests answered so far."""
 
     answered: Callable[[], int]
