@@ -1,11 +1,12 @@
 """Asks issuers about callers' tokens that only they can verify, before the exchange (RFC 7662).
 
     verify ▸ introspect ▸ memory            the request
-             coalesce ▸ results ▸ rotate ▸ limit ▸ call        the question
+             coalesce ▸ results ▸ rotate ▸ limit ▸ call        the introspection request
 
-A question belongs to all who have the same token, as an exchange does. Results are kept by the token's digest, and end with the profile.
+An introspection request belongs to all who have the same token, as an exchange does. Results are kept by the token's digest, and end with
+the profile.
 
-Issuers answer fewer questions than callers can ask with made-up tokens. So questions take turns by what is remembered of the token
+Issuers answer fewer requests than callers can cause with made-up tokens. So these requests take turns by what is remembered of the token
 (``TokenHistory``). Nothing else in a request tells a new caller from a made-up token, except that the caller comes again.
 
 Source: RFC 7662 sections 2 and 4 (https://www.rfc-editor.org/rfc/rfc7662#section-4)
@@ -60,7 +61,7 @@ class _Kept:
 @final
 @attrs.define(eq=False)
 class IntrospectionCache:
-    """Keeps what issuers say. A stage of the question: a result is kept also if its callers have left.
+    """Keeps what issuers say. A stage of introspection: a result is kept also if its callers have left.
 
     Args:
         behind: Asks.
@@ -150,7 +151,7 @@ def _result_of(outcome: TokenOutcome) -> VerificationResult | ExchangeFailure:
     if isinstance(outcome, ExchangeFailure):
         return inactive_subject(outcome.detail) if outcome.kind is ErrorKind.SUBJECT_INACTIVE else outcome
     if outcome.subject is None:
-        raise AssertionError  # each success of a question has a result
+        raise AssertionError  # each success has a result
     return outcome.subject
 
 
@@ -161,7 +162,7 @@ def _place(request: IntrospectionRequest) -> tuple[str, bytes]:
 @final
 @attrs.define(eq=False)
 class _Question(PassThrough):
-    """One question to an issuer."""
+    """One introspection request to an issuer."""
 
     stage: IntrospectionCache
     request: IntrospectionRequest
@@ -185,14 +186,14 @@ class Introspect:
 
     Args:
         behind: Makes the exchanges.
-        questions: Asks about tokens, once for equal ones.
+        introspections: Asks about tokens, once for equal ones.
         results: What is known of tokens.
         reactor: Requests begin and end in its turns.
-        seconds: How long question and exchange may take together.
+        seconds: How long introspection and exchange can take together.
     """
 
     behind: TokenExchanger
-    questions: Coalesce[IntrospectionRequest]
+    introspections: Coalesce[IntrospectionRequest]
     results: IntrospectionCache
     reactor: Reactor
     seconds: float
@@ -213,11 +214,11 @@ class _IntrospectedRequest(VerifiedRequest):
     def begin(self) -> TokenOutcome | Ticket:
         """Pass on by what is known of the token, or wait for its issuer's word."""
         request = self.request
-        question = IntrospectionRequest(request.issuer.verifying, request.subject_token, request.trace, request.namespace)
-        found = self.stage.results.find(question)
+        introspection = IntrospectionRequest(request.issuer.verifying, request.subject_token, request.trace, request.namespace)
+        found = self.stage.results.find(introspection)
         if found is None:
-            question = attrs.evolve(question, history=self.stage.results.history(question))
-            begun = self.stage.questions.begin(question, self.deadline, self._answered)
+            introspection = attrs.evolve(introspection, history=self.stage.results.history(introspection))
+            begun = self.stage.introspections.begin(introspection, self.deadline, self._answered)
             if not isinstance(begun, TokenOutcome):
                 self._ticket = begun
                 return self

@@ -32,7 +32,7 @@ _ITSELF: Final = 0
 class IssuerLimits:
     """The limits of one issuer; ``breaker`` and ``permits`` are ``None`` where its profile has none.
 
-    A question about a caller's token needs a permit of ``introspections``, and then one of ``permits``: however many tokens are made up,
+    An introspection of a caller's token needs a permit of ``introspections``, and then one of ``permits``: however many tokens are made up,
     half of the calls remain for exchanges. Tokens take turns by their history: active ones, those turned away before, and unknown ones.
     """
 

@@ -98,7 +98,7 @@ class ExchangePipeline:
     prove: Prove = attrs.field(init=False)
     replicas: Replicas = attrs.field(init=False)
     coalesce: Coalesce[TokenRequest] = attrs.field(init=False)
-    questions: Coalesce[IntrospectionRequest] = attrs.field(init=False)
+    introspections: Coalesce[IntrospectionRequest] = attrs.field(init=False)
     results: IntrospectionCache = attrs.field(init=False)
     verify: SubjectTokenVerifier = attrs.field(init=False)
     begin: Callable[[TokenRequest, float, Done], TokenOutcome | Ticket] = attrs.field(init=False)
@@ -135,8 +135,8 @@ class ExchangePipeline:
         memory = Memory(self.cache, self.coalesce)
         # From the introspection endpoint to the caller.
         self.results = IntrospectionCache(Rotate(self.limit, self.rotations), reactor.now, network.wall)
-        self.questions = Coalesce(self.results, reactor, (), settings.request_timeout)
-        introspect = Introspect(memory, self.questions, self.results, reactor, settings.request_timeout)
+        self.introspections = Coalesce(self.results, reactor, (), settings.request_timeout)
+        introspect = Introspect(memory, self.introspections, self.results, reactor, settings.request_timeout)
         self.verify = SubjectTokenVerifier(memory, introspect, self.documents, reactor, network.wall, network.random)
         self.begin = self.verify.begin
 
@@ -185,12 +185,12 @@ class ExchangePipeline:
             self.reactor.turn(self.end)
 
     def _give(self, nursery: trio.Nursery | None) -> None:
-        self.coalesce.nursery = self.questions.nursery = self.replicas.nursery = self.act.nursery = self.actor_tokens.nursery = nursery
+        self.coalesce.nursery = self.introspections.nursery = self.replicas.nursery = self.act.nursery = self.actor_tokens.nursery = nursery
 
     def end(self) -> None:
         """End all calls and whatever waits for them."""
         self.calls.end()
-        self.questions.end()
+        self.introspections.end()
         self.coalesce.end()
         self.pool.close()
 

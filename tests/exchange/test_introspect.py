@@ -272,7 +272,7 @@ async def test_equal_tokens_share_a_question_and_those_who_leave_leave_nothing(a
         await trio.sleep(HELD_S)
         assert told(await it.ask("other")) == INACTIVE
         assert it.issuer.asked == ["opaque", "other"]  # its answer was learnt although nobody waited
-        assert it.it.client.questions.under_way == {}
+        assert it.it.client.introspections.under_way == {}
         assert it.issuer.exchanged == ["opaque"]
 
 

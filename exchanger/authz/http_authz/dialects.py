@@ -54,7 +54,7 @@ class ForwardedRequest:
 @final
 @attrs.frozen
 class GatewayDialect:
-    """One way to ask: ``matches`` the target of a question, reads the ``statement`` in it (``None`` if there is no clear one).
+    """One way to ask: ``matches`` the target of a check request, reads the ``statement`` in it (``None`` if there is no clear one).
 
     ``stating`` are the fields that it reads, which are not the client's. ``status`` is the status that the gateway gets for a denial's own.
     ``tells_status``: where that may be another one, each denial says its own. ``names_removed``: the gateway removes the headers that an
@@ -69,35 +69,35 @@ class GatewayDialect:
     names_removed: bool = False
 
 
-def read(dialect: GatewayDialect, question: Request, *, with_headers: bool) -> HttpRequest | None:
-    """Return the request that ``question`` is about, ``None`` if it does not state exactly one. ``with_headers``: with all its fields."""
-    stated = dialect.statement(question)
+def read(dialect: GatewayDialect, check_request: Request, *, with_headers: bool) -> HttpRequest | None:
+    """Return the request that ``check_request`` is about, ``None`` if it states not exactly one. ``with_headers``: with all fields."""
+    stated = dialect.statement(check_request)
     if stated is None or not (_is_method(stated.method) and _is_authority(stated.host)):
         return None
     if not (_is_target(stated.path) or (stated.method == "CONNECT" and not stated.path)):  # which has no path
         return None
     fields: dict[str, str] = {}
-    for name, value in question.headers:
+    for name, value in check_request.headers:
         if name in READ_FIELDS and name != "host":  # which was stated
             text = value if value.isascii() else value.encode("latin-1").decode("utf-8", "replace")
             fields[name] = f"{fields[name]},{text}" if name in fields else text
-    every = HeaderFields(tuple(_fields_of_client(dialect, question)), raw=True) if with_headers else NO_FIELDS
+    every = HeaderFields(tuple(_fields_of_client(dialect, check_request)), raw=True) if with_headers else NO_FIELDS
     return http_request(stated.method, stated.path, stated.host, fields, path_is_raw=True, every=every)
 
 
-def _fields_of_client(dialect: GatewayDialect, question: Request) -> list[tuple[str, str]]:
-    return [(name, _raw(value)) for name, value in question.headers if name not in dialect.stating and name not in {"host", SECRET}]
+def _fields_of_client(dialect: GatewayDialect, check_request: Request) -> list[tuple[str, str]]:
+    return [(name, _raw(value)) for name, value in check_request.headers if name not in dialect.stating and name not in {"host", SECRET}]
 
 
-def answer(dialect: GatewayDialect, question: Request, outcome: Outcome) -> Response:
-    """Return the response to ``question``.
+def answer(dialect: GatewayDialect, check_request: Request, outcome: Outcome) -> Response:
+    """Return the response to ``check_request``.
 
     An allow has the exchanged token, or otherwise the caller's own Authorization byte for byte, since gateways copy that header in any
     case. A denial never has one.
     """
     match outcome:
         case Allow():
-            return Response(200, (*_authorization(question, outcome), *_removed(dialect, outcome), ("Cache-Control", "no-store")))
+            return Response(200, (*_authorization(check_request, outcome), *_removed(dialect, outcome), ("Cache-Control", "no-store")))
         case Deny():
             status = dialect.status(outcome.status)
             told = ((STATUS, str(outcome.status)),) if dialect.tells_status else ()
@@ -107,10 +107,10 @@ def answer(dialect: GatewayDialect, question: Request, outcome: Outcome) -> Resp
             assert_never(outcome)
 
 
-def _authorization(question: Request, allow: Allow) -> Headers:
+def _authorization(check_request: Request, allow: Allow) -> Headers:
     if allow.access_token is not None:
         return (("Authorization", f"Bearer {allow.access_token.reveal()}"),)
-    return tuple(("Authorization", value) for value in question.values("authorization"))
+    return tuple(("Authorization", value) for value in check_request.values("authorization"))
 
 
 def _removed(dialect: GatewayDialect, allow: Allow) -> Headers:
@@ -120,20 +120,20 @@ def _removed(dialect: GatewayDialect, allow: Allow) -> Headers:
 # The forms.
 
 
-def _behind_envoy(question: Request) -> ForwardedRequest | None:
-    hosts = question.values("host")
+def _behind_envoy(check_request: Request) -> ForwardedRequest | None:
+    hosts = check_request.values("host")
     if len(hosts) != 1:
         return None
-    return ForwardedRequest(question.method, _raw(hosts[0]), question.target[len(_ENVOY) :])
+    return ForwardedRequest(check_request.method, _raw(hosts[0]), check_request.target[len(_ENVOY) :])
 
 
 def _stated_by(method: str, host: str, path: str) -> Callable[[Request], ForwardedRequest | None]:
     """Return what reads a statement from three fields. Each must be there once, and no other that some servers take for it."""
     names = frozenset({method, host, path})
 
-    def statement(question: Request) -> ForwardedRequest | None:
+    def statement(check_request: Request) -> ForwardedRequest | None:
         found: dict[str, str] = {}
-        for name, value in question.headers:
+        for name, value in check_request.headers:
             meant = name.replace("_", "-")
             if meant not in names:
                 continue

@@ -1,7 +1,7 @@
 """The authorization port: answers gateways over HTTP/1.1, after it has checked that they may ask.
 
 It hands tokens to everyone who asks. So gateways show a client certificate or the secret, or are on this machine; see ``app.settings``.
-A question without the secret is refused without a look at it.
+A check request without the secret is refused without a look at it.
 """
 
 import hmac
@@ -52,10 +52,10 @@ def limits(settings: HttpAuthzSettings) -> HttpLimits:
         # As for gRPC: gateways accept about as much from their own clients.
         head_bytes=64 * 1024,
         head_lines=256,
-        # Gateways close idle connections themselves, Envoy after an hour. If the server were first, a question on its way would be lost.
-        # Idle connections make room for new ones.
+        # Gateways close idle connections themselves, Envoy after an hour. If the server were first, a check request on its way would be
+        # lost. Idle connections make room for new ones.
         idle_s=3660.0,
-        # A gateway sends a question in one piece.
+        # A gateway sends a check request in one piece.
         arrival_s=10.0,
         answer_s=10.0,
         body_bytes=BODY_BYTES,
@@ -64,8 +64,8 @@ def limits(settings: HttpAuthzSettings) -> HttpLimits:
     )
 
 
-# No question, for answers that have nothing of theirs.
-_ANY_QUESTION: Final = Request("GET", "/")
+# No check request, for answers that have nothing of theirs.
+_ANY_CHECK_REQUEST: Final = Request("GET", "/")
 
 
 @final
@@ -73,8 +73,8 @@ _ANY_QUESTION: Final = Request("GET", "/")
 class HttpAuthz:
     """Answers gateways by ``evaluator``, in the turns of ``reactor``.
 
-    ``is_serving``: whether this process wants traffic; ``on_checked`` is told each answer to that. ``unauthorized`` counts the questions
-    without the right secret since the start.
+    ``is_serving``: whether this process wants traffic; ``on_checked`` is told each answer to that. ``unauthorized`` counts the check
+    requests without the right secret since the start.
     """
 
     _settings: HttpAuthzSettings
@@ -93,7 +93,7 @@ class HttpAuthz:
         settings, reactor = self._settings, self.reactor
         # A fault of ours is a denial, as over gRPC.
         self._forms = tuple(
-            (dialect.matches, ImmediateHandler(partial(self._decide, dialect), answer(dialect, _ANY_QUESTION, DENY_UNHEALTHY)))
+            (dialect.matches, ImmediateHandler(partial(self._decide, dialect), answer(dialect, _ANY_CHECK_REQUEST, DENY_UNHEALTHY)))
             for dialect in DIALECTS
         )
         if settings.tls is not None:
@@ -145,40 +145,40 @@ class HttpAuthz:
             await self.http.run(listeners, task_status=task_status)
             followers.cancel_scope.cancel()
 
-    def _route(self, question: Request) -> Response | ImmediateHandler:
-        if self.secret is not None and not _shows(question, self.secret.token.reveal()):
+    def _route(self, check_request: Request) -> Response | ImmediateHandler:
+        if self.secret is not None and not _shows(check_request, self.secret.token.reveal()):
             self.unauthorized += 1
             return _FORBIDDEN
         for matches, handler in self._forms:
-            if matches(question.target):
+            if matches(check_request.target):
                 return handler
-        if question.path != HEALTHY:
+        if check_request.path != HEALTHY:
             return _NOT_FOUND
-        if question.method not in {"GET", "HEAD"}:
+        if check_request.method not in {"GET", "HEAD"}:
             return _NOT_ALLOWED
         serving = self._is_serving()
         self._on_checked(serving)
         return _SERVING if serving else _NOT_SERVING
 
-    def _decide(self, dialect: GatewayDialect, question: Request) -> Response | Deferred:
+    def _decide(self, dialect: GatewayDialect, check_request: Request) -> Response | Deferred:
         evaluator = self.evaluator
         started = evaluator.clock()
-        request = read(dialect, question, with_headers=evaluator.needs_headers())
+        request = read(dialect, check_request, with_headers=evaluator.needs_headers())
         if request is None:
             evaluator.decided(EMPTY_REQUEST, MISSING_HTTP, started, Filter.HTTP)
-            return answer(dialect, question, MISSING_HTTP)
+            return answer(dialect, check_request, MISSING_HTTP)
         outcome = evaluator.begin(request, started, Filter.HTTP)
         if type(outcome) is not ExchangePending:
-            return answer(dialect, question, outcome)
+            return answer(dialect, check_request, outcome)
         # Gateways do not say over HTTP how long they wait, so the exchange has only its own limits.
-        return WaitingRequest(evaluator, request, outcome, started, Filter.HTTP, partial(answer, dialect, question)).begin(math.inf)
+        return WaitingRequest(evaluator, request, outcome, started, Filter.HTTP, partial(answer, dialect, check_request)).begin(math.inf)
 
     def _failed(self, fault: BaseException) -> None:
         # Only the type: the message may contain request data.
         self._log.error("http_authz.handler_failed", error=type(fault).__qualname__)
 
 
-def _shows(question: Request, secret: str) -> bool:
-    """Return whether ``question`` has the secret, exactly once."""
-    shown = [value for name, value in question.headers if name.replace("_", "-") == SECRET]
-    return len(shown) == 1 and hmac.compare_digest(question.value(SECRET).encode("latin-1"), secret.encode())
+def _shows(check_request: Request, secret: str) -> bool:
+    """Return whether ``check_request`` has the secret, exactly once."""
+    shown = [value for name, value in check_request.headers if name.replace("_", "-") == SECRET]
+    return len(shown) == 1 and hmac.compare_digest(check_request.value(SECRET).encode("latin-1"), secret.encode())
