@@ -137,7 +137,7 @@ def _log_refused(log: structlog.stdlib.BoundLogger, change: Change) -> None:
             policy=printable(str(document.source), POLICY_LIMIT),
             code=first.code.name,
             entry=first.index,
-            reason=printable(first.reason, DETAIL_LIMIT),
+            reason=printable(first.sentence, DETAIL_LIMIT),
             **({"others": [printable(refusal.coded, OTHER_LIMIT) for refusal in others]} if others else {}),
             **({"more": more} if more > 0 else {}),
         )

@@ -99,7 +99,7 @@ class EffectiveDocument:
             *self.document.findings,
             *[one for closed_scope in self.problems if closed_scope.index not in invalid for one in closed_scope.problems],
         ]
-        found += [Problem(refusal.code, refusal.reason, refusal.index, line=refusal.line) for refusal in self.refused]
+        found += [Problem(refusal.code, refusal.reason, refusal.index, line=refusal.line, hint=refusal.hint) for refusal in self.refused]
         return tuple(sorted(found, key=lambda problem: -1 if problem.entry is None else problem.entry))
 
 

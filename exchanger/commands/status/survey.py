@@ -236,7 +236,7 @@ def _line(lines: tuple[tuple[int, int], ...], entry: int | None) -> int | None:
 def _refused(document: EffectiveDocument) -> tuple[DocumentProblem, ...]:
     lines = entry_lines(document.text) if document.refused and document.text is not None else ()
     found = (
-        DocumentProblem(refusal.index, _line(lines, refusal.index), refusal.code.name, refusal.reason, remedy=refusal.code.remedy)
+        DocumentProblem(refusal.index, _line(lines, refusal.index), refusal.code.name, refusal.sentence, remedy=refusal.code.remedy)
         for refusal in document.refused
     )
     return tuple(sorted(found, key=lambda problem: -1 if problem.entry is None else problem.entry))

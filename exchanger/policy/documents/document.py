@@ -17,7 +17,7 @@ from exchanger.model.codes import policy as codes
 from exchanger.model.codes.code import Code
 from exchanger.model.codes.grants import OUTSIDE_GRANTS
 from exchanger.model.codes.manifests import MISSING_DOCUMENT
-from exchanger.model.codes.problem import Problem
+from exchanger.model.codes.problem import Problem, hinted
 from exchanger.model.entry import EVERYWHERE, Entry, FailClosedScope, MatchScope, Source
 from exchanger.policy.documents.entry_reader import ENTRY_FIELDS, MatchReader, read_entry
 from exchanger.util.text import bounded, quoted
@@ -66,7 +66,7 @@ _is_dash: Final = re.compile(r"\s*-\s*(?:#.*)?").fullmatch
 class PolicyRefusal:
     """An entry, or a document (``index`` is ``None``), that has no effect, or would have none, because it is outside the grants.
 
-    ``line`` is that of the entry, ``None`` if it is unknown.
+    ``line`` is that of the entry, ``None`` if it is unknown. ``hint`` is what was probably meant, "" if unknown.
     """
 
     source: Source
@@ -74,11 +74,17 @@ class PolicyRefusal:
     reason: str
     code: Code = attrs.field(default=OUTSIDE_GRANTS, repr=False)
     line: int | None = attrs.field(default=None, eq=False, repr=False)
+    hint: str = attrs.field(default="", eq=False, repr=False)
+
+    @property
+    def sentence(self) -> str:
+        """The reason with the hint."""
+        return hinted(self.reason, self.hint)
 
     @property
     def coded(self) -> str:
-        """The reason after its code."""
-        return f"{self.code}: {self.reason}"
+        """The sentence after its code."""
+        return f"{self.code}: {self.sentence}"
 
 
 @final

@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
+from exchanger.formats.yaml.fields import Hints
 from exchanger.model.codes.code import Code
 from exchanger.model.codes.grants import NOT_GRANTED, PARTLY_OUTSIDE_GRANTS
 from exchanger.model.codes.policy import UNKNOWN_ISSUER
@@ -17,6 +18,7 @@ from exchanger.policy.documents.document import PolicyDocument, PolicyRefusal
 from exchanger.policy.grants.allowance import UNLIMITED, Allowance, Granted, HostGrants, NearGrants, is_granted, missing, paths_of
 from exchanger.policy.prefix import prefix_spellings
 from exchanger.policy.scope import PathSet, Route
+from exchanger.util.text import bounded
 
 Routes: TypeAlias = tuple[Route, ...]
 
@@ -119,12 +121,14 @@ def closed_entry(entry: Entry, reason: str, code: Code, match: MatchScope | None
 def refusals_of(document: PolicyDocument, allowances: tuple[Allowance, ...], *, enforced: bool) -> tuple[PolicyRefusal, ...]:
     """Return what has no effect in ``document`` because grants leave nothing of it, or would have none if they were ``enforced``."""
     found: dict[int | None, PolicyRefusal] = {}
+    hints = Hints()
     for entry in document.entries:
         left = next(_each_left(entry, allowances), None)
         is_enforced = enforced or isinstance(entry, AllowEntry)
         if left is None:
             reason = f"{'' if is_enforced else 'would be refused: '}entries[{entry.index}] {_OUTSIDE}"
-            found[entry.index] = PolicyRefusal(entry.source, entry.index, reason, line=entry.line)
+            hint = _granted_near(entry.match, allowances, hints)
+            found[entry.index] = PolicyRefusal(entry.source, entry.index, reason, line=entry.line, hint=hint)
         elif isinstance(left.effect, FailClosedScope) and not is_enforced:
             problem = left.effect.problems[0]
             found[entry.index] = PolicyRefusal(entry.source, entry.index, f"would be invalid: {problem.text}", problem.code, entry.line)
@@ -139,6 +143,17 @@ def refusals_of(document: PolicyDocument, allowances: tuple[Allowance, ...], *, 
             reason = f"{what} {_OUTSIDE}; it is invalid too: {closed_scope.reason}"
             found[closed_scope.index] = PolicyRefusal(closed_scope.source, closed_scope.index, reason, line=closed_scope.line)
     return tuple(found.values())
+
+
+def _granted_near(scope: MatchScope, allowances: tuple[Allowance, ...], hints: Hints) -> str:
+    """Return the granted host, or on a granted host the granted prefix, that was probably meant, "" if none is near."""
+    if scope.host is None or len(allowances) > 1 or hints.left < 0:
+        return ""
+    (allowance,) = allowances
+    there = allowance.near(scope.host).there.granted
+    if there:
+        return bounded(hints.meant(scope.path_prefix, sorted({prefix for one in there for prefix in one.prefixes})))
+    return bounded(hints.meant(scope.host, sorted({host for one in allowance.granted for host in one.hosts})))
 
 
 def _kept(entry: Entry, near: NearGrants, covering: Iterable[Granted]) -> Iterator[Route]:

@@ -367,3 +367,29 @@ def suggested(policy: PolicySnapshot) -> set[str]:
     )
     found = [*document.findings, *(one for scope in scopes if isinstance(scope, FailClosedScope) for one in scope.problems)]
     return {text for problem in found for text in (problem.hint, problem.instead)} - {"", "v1"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "hint"),
+    [
+        (deny("/orders", host="api.exmaple.com"), HOST),
+        (deny("/orders", host="elsewhere.example"), ""),
+        (deny("/oders"), "/orders"),
+        (deny("/payments"), ""),
+        (attrs.evolve(deny("/payments"), match=MatchScope(None, "/payments")), ""),
+    ],
+)
+def test_what_is_outside_the_grants_suggests_only_what_is_granted(entry: Entry, hint: str) -> None:
+    (refusal,) = left(entry).refused
+    assert (refusal.hint, hint in refusal.coded) == (hint, True)
+
+
+def test_nothing_is_suggested_for_a_namespace_with_two_descriptions() -> None:
+    grants, labels = described(("/orders",), ("/orders/x",))
+    assert [refusal.hint for refusal in left(deny("/oders"), grants=grants, labels=labels).refused] == [""]
+
+
+def test_entries_outside_the_grants_get_a_bounded_number_of_suggestions() -> None:
+    grants = Grants((attrs.evolve(OWN, hosts=(*OWN.hosts, *(f"h{number}.example" for number in range(300)))),))
+    refused = left(*(deny("/orders", host="api.exmaple.com") for _ in range(4)), grants=grants).refused
+    assert [refusal.hint for refusal in refused] == [HOST, "", "", ""]
