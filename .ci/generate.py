@@ -102,7 +102,8 @@ Every problem has a code, which never changes its meaning: `POL-…` of policies
 have it, and `exchanger code CODE` prints what this page says.
 
 An error means that something is not active, or that requests fail. A warning is probably a mistake. A notice is valid and often meant,
-but worth a look. `exchanger check` exits with 1 for errors and warnings. Comments can accept warnings and notices: `# exchanger: ignore CODE`.
+but worth a look. `exchanger check` exits with 1 for errors and warnings. Comments can accept warnings and notices:
+`# exchanger: ignore CODE`.
 """
 
 
@@ -117,7 +118,7 @@ def codes() -> Texts:
             parts.append(f"\n{INTRODUCTIONS[prefix]}\n")
         own = [code for code in CODES if code.name.startswith(prefix)]
         grants = dict.fromkeys(code.grants for code in own if code.grants)
-        parts += [f"\nThe examples are in the namespace `team`, under these grants:\n\n```yml\n{one.rstrip()}\n```\n" for one in grants]
+        parts += [f"\nThe examples are in the namespace `team`, under these grants:\n\n```yml\n{text.rstrip()}\n```\n" for text in grants]
         parts += ["".join(section(code)) for code in own]
     return {DOCS / "reference" / "codes.md": "".join(parts)}
 
@@ -135,7 +136,7 @@ def section(code: Code) -> Iterator[str]:
 
 
 def excerpt(lines: list[str]) -> str:
-    """Return the lines of an example that few others have, each below the lines that enclose it, without common indentation; ``# …`` is for others."""
+    """Return the lines of an example that few others have, each below lines that enclose it. ``# …`` stands for left-out lines."""
     telling = [number for number, line in enumerate(lines) if usual_lines()[line] < USUAL]
     if len(lines) <= SHORT or not telling:
         return "\n".join(lines)

@@ -49,7 +49,7 @@ class Fault(enum.Enum):
     WILDCARD = "is a prefix already"
     PATTERN = "is taken literally, not as a pattern"
     REWRITTEN = "has escapes or parameters that servers rewrite"
-    LONG = "is too long"
+    LONG = f"is longer than {MAX_PREFIX:,} characters"
 
 
 CODE_OF: Final = MappingProxyType(
@@ -150,7 +150,9 @@ def _legal(closed: str) -> str:
 def _sentence(text: str, found: _Found) -> str:
     shown, what = quoted(without_secrets(text[:MAX_PREFIX])), found.fault.value
     meant = found.meant if found.meant and _check(found.meant) is None else ""
-    if found.fault in {Fault.LIST, Fault.PATTERN, Fault.LONG}:
+    if found.fault is Fault.LONG:
+        return f"{what}: write a shorter beginning of the path instead of {shown}"
+    if found.fault in {Fault.LIST, Fault.PATTERN}:
         each = "one entry for each prefix" + (f", or {bounded(meant)} for all of them," if meant else "")
         return f"{what}: write {each} instead of {shown}"
     if found.fault is Fault.ESCAPE and meant:

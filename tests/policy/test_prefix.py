@@ -68,7 +68,9 @@ def test_a_prefix_is_read_up_to_a_length() -> None:
     longest = "/" + "a" * (MAX_PREFIX - 1)
     assert read_prefix(longest) == PrefixReading(longest)
     assert read_prefix(longest + "b").prefix == longest
-    assert read_prefix(longest + "b").problem.startswith("is too long: write one entry for each prefix instead of ")
+    assert read_prefix(longest + "b").problem.startswith(
+        "is longer than 2,048 characters: write a shorter beginning of the path instead of "
+    )
     assert read_prefix("/a*" + longest).prefix == "/a"
     assert not read_prefix("/a/é".ljust(512, "a")).problem
     assert read_prefix("/a/é".ljust(513, "a")).prefix == "/a"

@@ -358,7 +358,8 @@ class Fields:
             return False
         value = BOOLEANS.get(node.text) if isinstance(node, Scalar) and node.kind is ScalarKind.OTHER else None
         if value is None:
-            self.wrong(name, "must be true or false", instead=_as_boolean(node))
+            instead = _as_boolean(node)
+            self.wrong(name, "must be true or false", hint=instead and f"{instead} without quotation marks", instead=instead)
         return value
 
     def texts(self, name: str) -> tuple[str, ...] | None:

@@ -31,6 +31,9 @@ _SENSITIVE: Final = re.compile(
     r"(?:value|secret|passw(?:or)?d|passwd|pwd|token|key|credential|authorization|cookie)\w*[\"']?$", re.IGNORECASE
 )
 _QUOTE: Final = "to put it in quotation marks"
+_INDENT: Final = "to indent this line like its neighbours"
+# What the parser says of the first word of a line that is indented less than its neighbours, and yet within the block.
+_INDENTATION_SAID: Final = ("did not find expected key", "did not find expected '-' indicator")
 
 
 @final
@@ -51,26 +54,34 @@ def meant(line: str, column: int, said: str) -> Suggestion | None:
         return Suggestion(found.start() + 1, quoted, quoted)
     if (at := line.find("{{")) >= 0:
         return Suggestion(at + 1, RENDER)
+    first = len(line) - len(line.lstrip())
+    if line[column - 1 : column] == "\t" or "\t" in line[:first]:
+        return Suggestion(line.index("\t") + 1, "spaces instead of the tab")
+    if first == column - 1 and any(words in said for words in _INDENTATION_SAID):
+        return Suggestion(column, _INDENT)
     if (value := _with_colon(line, column, said)) is not None:
         return value
-    if line[column - 1 : column] == "\t" or "\t" in line[: len(line) - len(line.lstrip())]:
-        return Suggestion(line.index("\t") + 1, "spaces instead of the tab")
     if (found := _RESERVED.search(line)) and found.start() + 1 == column and len(found[0]) <= MAX_QUOTED:
         return Suggestion(column, _QUOTE)
     return None
 
 
 def _with_colon(line: str, column: int, said: str) -> Suggestion | None:
-    """Return the value with a colon and a blank in it whose colon is at ``column``: YAML takes it for a mapping."""
+    """Return the value with a colon and a blank in it whose colon is at ``column``: YAML takes it for a mapping.
+
+    If the colon belongs to the key at the beginning of the line, the key is in the wrong place.
+    """
     at = column - 1
     if line[at : at + 1] != ":" or not any(words in said for words in _COLON_SAID):
         return None
+    within = _COLON_SAID[1] in said
+    if ": " not in line[:at]:
+        return Suggestion(len(line) - len(line.lstrip()) + 1, "a comma or a closing bracket before it" if within else _INDENT)
     start = line.rfind(": ", 0, at) + 2
     start += len(line[start:at]) - len(line[start:at].lstrip())
-    within = _COLON_SAID[1] in said
     end = (_END_IN_BRACKETS if within else _COMMENT).search(line, at)
     value = line[start : len(line) if end is None else end.start()].rstrip()
-    is_plain = start > 1 and value[:1] not in _NOT_PLAIN and not (_END_IN_BRACKETS if within else _COMMENT).search(value)
+    is_plain = value[:1] not in _NOT_PLAIN and not (_END_IN_BRACKETS if within else _COMMENT).search(value)
     if not is_plain or len(value) > MAX_QUOTED:
         return None
     key = line[:start].rstrip(": \t")

@@ -127,6 +127,10 @@ def test_a_duplicate_key_does_not_hide_the_rest() -> None:
         ("  - match: {headers: [{name: x-key, value: canary: hunter2}]}", "to put it in quotation marks", None),
         ("  - clientSecret: canary: hunter2", "to put it in quotation marks", None),
         ("  - match: {host: a, pathPrefix: [}", "", None),
+        ("  - match:\n      host: a\n     pathPrefix: /", "to indent this line like its neighbours", None),
+        ("  - match:\n      host: a\n        pathPrefix: /", "to indent this line like its neighbours", None),
+        ("  - match:\n      host: a\n   action: deny", "to indent this line like its neighbours", None),
+        ("  - match: {host: a\n    action: deny", "a comma or a closing bracket before it", None),
     ],
 )
 def test_what_was_meant_by_broken_yaml_is_guessed(line: str, hint: str, column: int | None) -> None:
