@@ -27,7 +27,7 @@ CODES: Final = (
             "The clientAssertion key cannot sign.",
             "The policy or the profile contains text that cannot be sent in a request.",
         ),
-        "See the detail in the log line, and correct the policy or the profile.",
+        "The detail in the log line says which. Remove resources and audiences from the entry, or correct the profile.",
         "The profile has grantType: entra-obo, and an entry asks for an audience.",
     ),
     _code(
@@ -60,7 +60,7 @@ CODES: Final = (
         Diagnostic.BREAKER_OPEN,
         "The issuer's breaker is open, so the token endpoint was not called.",
         ("Too many requests to the endpoint failed or timed out, or it responded with 429 or 503.",),
-        "Check the endpoint. The breaker closes once a probe succeeds.",
+        "Look for the codes of the failures before it in the log, and follow their remedies. The breaker closes once a probe succeeds.",
         "The token endpoint returns 503 for every request.",
     ),
     _code(
@@ -97,7 +97,8 @@ CODES: Final = (
             "invalid_grant, invalid_request: the caller's token.",
             "invalid_client, unauthorized_client: the service's credentials or rights.",
         ),
-        "See the error in the log line, and correct the policy, the profile, or the configuration of the authorization server.",
+        "See oauth_error in the log line. For a target or scope, correct the entry, or grant it to the client at the server. For the "
+        "client, correct the profile's credentials. For the token, the caller gets a new one.",
         'The endpoint returns 400 with {"error": "invalid_scope"}.',
     ),
     _code(
@@ -139,7 +140,7 @@ CODES: Final = (
         Diagnostic.UNRECOGNISED_OTHER,
         "The token endpoint returned an unexpected status without an RFC 6749 error.",
         ("429 and 5xx are the endpoint's own problem.", "404 is usually a wrong path."),
-        "Check the endpoint, and tokenEndpoint.",
+        "For 404 and 405, correct tokenEndpoint. For 429 and 5xx, look into the logs of the endpoint.",
         "The endpoint returns 500.",
     ),
     _code(
@@ -165,14 +166,14 @@ CODES: Final = (
         Diagnostic.MALFORMED_JSON,
         "The token endpoint returned 200, but the body is not a JSON object.",
         ("The URL is not a token endpoint.",),
-        "Correct tokenEndpoint.",
+        "Write the token_endpoint of the issuer's metadata into tokenEndpoint, or configure discovery instead.",
         "tokenEndpoint is the URL of a web page.",
     ),
     _code(
         Diagnostic.MISSING_ACCESS_TOKEN,
         "The token endpoint returned 200 without an access_token.",
         ("The server does not support the grant as sent.",),
-        "Check that the server supports token exchange (RFC 8693).",
+        "Enable token exchange (RFC 8693) for the client at the server, or set grantType to a grant that it supports.",
         "The endpoint returns 200 with {}.",
     ),
     _code(
@@ -244,7 +245,8 @@ CODES: Final = (
             "None of the issuer's keys verifies its signature.",
             "It is bound to a key of the caller (cnf), or only a certain actor may use it (may_act).",
         ),
-        "Compare the token's iss, aud and exp with the profile's subjectToken.",
+        "Compare the token's iss, aud and exp with the profile's subjectToken. The caller gets a new token, or the owner of the profile "
+        "adds the issuer or audience.",
         "The token was issued for another service, so its aud is not among the audiences.",
     ),
     _code(

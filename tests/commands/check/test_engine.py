@@ -73,6 +73,7 @@ def test_every_problem_of_an_entry_is_found_at_its_place() -> None:
         ("{match: {host: a, pathPrefix: /}, action: exchange, exchange: {issuerRef: primary, scope: [a, b]}}", 'Write "a b".'),
         ("{match: {host: a, pathPrefix: /}, action: exchange, exchange: {issuerRef: primary, scope: {a: b}}}", 'Write "a: b".'),
         ("{match: {host: {{ x }}, pathPrefix: /}, action: deny}", "Render the template first."),
+        ("{match: {host: a, pathPrefix: /, caseInsensitive: 'true'}, action: deny}", "Write true without quotation marks."),
         ("{match: , host: a, pathPrefix: /, action: deny}", "Indent host, pathPrefix below match."),
         (
             "{match: {host: .example.com, pathPrefix: /}, action: deny}",
