@@ -325,6 +325,18 @@ def test_calls_of_that_size_are_probes_where_there_are_no_others() -> None:
     assert breaker.admit(1000.0 + FIRST_PAUSE_S + 2 * TURN_S, next(ANYBODY), oversized=True) is not None
 
 
+def test_few_callers_do_not_reopen_it_soon_after_it_closed() -> None:
+    breaker = Breaker()
+    for _ in range(MIN_CALLS):
+        call(breaker, BAD, 1000.0)
+    call(breaker, GOOD, 1010.0, caller=1)
+    for _ in range(5 * MIN_CALLS):
+        call(breaker, BAD, 1010.0 + min(WINDOWS) - 0.5, caller=1)
+    soon = breaker.is_open
+    call(breaker, BAD, 1010.0 + min(WINDOWS), caller=1)
+    assert (soon, breaker.is_open) == (False, True)
+
+
 def test_callers_are_told_apart_by_their_tokens() -> None:
     one, again, other = (attrs.evolve(token_request(), subject_token=Secret(token)) for token in ("one", "one", "other"))
     assert caller_of(one) == caller_of(again) != caller_of(other)

@@ -203,7 +203,8 @@ async def test_nobody_queues_for_an_issuer_that_is_not_called(autojump_clock: Mo
         assert (refused.kind, limits.queued) == (ErrorKind.BREAKER_OPEN, 0)
 
 
-async def test_calls_that_queued_for_the_host_do_not_open_the_breaker(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("queued", [True, False])
+async def test_only_calls_that_did_not_queue_open_the_breaker(queued: bool, autojump_clock: MockClock) -> None:
     answers = [response(success())]
 
     async def script(peer: Peer) -> None:
@@ -212,13 +213,14 @@ async def test_calls_that_queued_for_the_host_do_not_open_the_breaker(autojump_c
             await peer.send(answers.pop() if answers else response(b"", 503))
 
     async with world(script) as it:
-        one_call_at_a_time(it)
+        if queued:
+            one_call_at_a_time(it)
         use(it, SPARED)
         requests = [attrs.evolve(request(f"s{n}", cache=None, limits=SPARED.issuer.limits), namespace=f"team-{n}") for n in range(15)]
         outcomes = await it.exchange_all(*requests)
         assert sum(isinstance(outcome, ExchangedToken) for outcome in outcomes) == 1
         (limits,) = it.client.limits
-        assert not limits.is_open
+        assert limits.is_open is not queued
     assert [record.kind for record in it.observer.records] == [None] + [ErrorKind.HTTP_STATUS] * 14
 
 
@@ -271,6 +273,23 @@ async def test_queued_callers_fail_as_overloaded_and_cancelled_callers_free_thei
         kinds = {subject: outcome.kind for subject, outcome in outcomes.items() if isinstance(outcome, ExchangeFailure)}
     calls = dict.fromkeys(("s0", "s1", "q0", "q1"), ErrorKind.TIMEOUT)
     assert kinds == {**calls, "q2": ErrorKind.OVERLOADED, "hurried": ErrorKind.OVERLOADED}
+
+
+async def test_a_queued_call_ends_in_time_while_permits_go_to_another_namespace(autojump_clock: MockClock) -> None:
+    async with world(silent, settings=attrs.evolve(CONTRACT, response_header_timeout=0.7)) as it, trio.open_nursery() as callers:
+        one_at_a_time = attrs.evolve(LIMITED, issuer=attrs.evolve(LIMITED.issuer, limits=CallLimits(max_in_flight=1)))
+        use(it, one_at_a_time)
+        ended: dict[float, float] = {}
+
+        async def ask(began: float, namespace: str) -> None:
+            await trio.sleep(began)
+            subject = request(str(began)).subject_token
+            await exchange(it.client, attrs.evolve(one_at_a_time, subject_token=subject, namespace=namespace))
+            ended[began] = trio.current_time()
+
+        for began, namespace in ((0.0, "team"), (0.1, "team"), (0.2, "team"), (0.5, "other")):
+            callers.start_soon(ask, began, namespace)
+    assert ended == pytest.approx({0.0: 0.7, 0.1: 0.85, 0.2: 0.95, 0.5: 1.25})
 
 
 async def unanswered(_host: str, _port: int) -> trio.SocketStream:

@@ -1,3 +1,4 @@
+import weakref
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -5,6 +6,7 @@ import attrs
 import pytest
 from hypothesis import given
 
+from exchanger.exchange.cache import active_issuers
 from exchanger.exchange.cache.identity import EXEMPT, Digester, encoded
 from exchanger.exchange.cache.token_cache import TokenCache
 from exchanger.exchange.oauth.token_response import TokenResponseRules
@@ -225,6 +227,14 @@ def test_rules_and_proxies_of_the_environment_shape_names_too() -> None:
         names.add(Digester(key, builder.fixed).digest(b"subject"))
 
     assert len(names) == len(caches)
+
+
+def test_key_builders_are_discarded_beyond_their_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(active_issuers, "MAX_BUILDERS", 2)
+    one = TokenCache()
+    one.use_issuers({"primary": issuer()})
+    made = [weakref.ref(one.issuers.builder_for(attrs.evolve(request(), namespace=f"team-{number}"))) for number in range(6)]
+    assert 1 <= sum(builder() is not None for builder in made) <= 2
 
 
 def test_what_stands_before_the_subject_cannot_be_made_a_part_of_it() -> None:
