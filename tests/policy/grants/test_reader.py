@@ -105,7 +105,7 @@ def test_one_mistake_makes_the_file_unusable(text: str, problem: str) -> None:
     [
         ("hosts", ["a.example.com:443", "https://a", "a.*.example.com", "**", "*.[::1]", "{name}.example.com", "{label:}.x", "a b", "a.."]),
         ("pathPrefixes", ["orders", "/a/*", "/a/../b", "/a{", "/{id}", "/a?b"]),
-        ("issuers", ["{namespace}", "a*b", "*a"]),
+        ("issuers", ["{namespace}", "{a", "a}", "a*b", "*a"]),
         ("audiences", ["a*b", "{other}", "}", "**"]),
         ("resources", ["https://a*", "https://a/b*", "urn:*", "https://a/*/b", "https://u@a/*", "/*"]),
         ("scopes", ["a b", "*:read", "{label:a b}"]),
