@@ -70,6 +70,7 @@ ROOMS: Final = {
         [
             "tests/authz/decision",
             "tests/authz/envoy",
+            *(f"tests/model/test_{part}.py" for part in ("bearer", "token_failure")),
             "tests/operations/telemetry/test_decision_log.py",
             *(f"tests/property/test_{room}.py" for room in ("decision", "envoy")),
         ],

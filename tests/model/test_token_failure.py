@@ -1,8 +1,10 @@
+from collections.abc import Callable
+
 import pytest
 
 from exchanger.model.errors import Diagnostic
 from exchanger.model.token import ErrorKind, ExchangeFailure
-from exchanger.model.token_failure import transport_failure
+from exchanger.model.token_failure import inactive_subject, subject_refusal, transport_failure
 
 
 class TestTransportFailure:
@@ -24,3 +26,10 @@ class TestTransportFailure:
 
     def test_keeps_the_status_of_a_response_that_broke_off(self) -> None:
         assert transport_failure(ErrorKind.READ_RESPONSE, Diagnostic.READ_RESPONSE, 200).http_status == 200
+
+
+@pytest.mark.parametrize(("refused", "code"), [(subject_refusal, "TXE-4001"), (inactive_subject, "TXE-4003")])
+def test_a_refused_subject_token_gets_401_and_its_code(refused: Callable[[str], ExchangeFailure], code: str) -> None:
+    failure = refused("the token's reason")
+    assert (failure.status, failure.diagnostic.value, failure.detail) == (401, code, "the token's reason")
+    assert failure.body == f'{{"error":"invalid_token","error_description":"request failed ({code})"}}'
