@@ -48,13 +48,15 @@ class _Listed:
     replaced: frozenset[str]
     asked_at: float
     version: str | None = None
+    is_compared: bool = False
     missing: dict[Key, str] = attrs.field(factory=dict, repr=False)
     surplus: set[Key] = attrs.field(factory=set, repr=False)
 
     async def compare(self, complete: Complete[bool], store: ReflectorStore[ConfigMap]) -> None:
-        """Note what ``store`` lacks of ``complete``; it may change during the pauses."""
+        """Note what ``store`` lacks of ``complete``; ``look`` is told what changes during the pauses."""
+        self.version = complete.resource_version
         for number, key in enumerate(store.keys() if self.replaced else (), 1):
-            if key.namespace in self.replaced:
+            if key.namespace in self.replaced and self._is_old(key, store):
                 self.surplus.add(key)
             if number % COMPARED == 0:
                 await trio.lowlevel.checkpoint()
@@ -64,8 +66,7 @@ class _Listed:
                 self.missing[item.key] = item.resource_version
             if number % COMPARED == 0:
                 await trio.lowlevel.checkpoint()
-        self.version = complete.resource_version
-        self.look(store, None)
+        self.is_compared = True
 
     def look(self, store: ReflectorStore[ConfigMap], keys: Collection[Key] | None) -> None:
         """Note what ``store`` has of the list now; ``keys`` are those that have changed, ``None`` for any."""
@@ -78,9 +79,13 @@ class _Listed:
             if store.has(key, self.missing[key]):
                 del self.missing[key]
         for key in self._of(self.surplus, keys):
-            known = store.version_of(key)
-            if known is None or older(self.version, known):
+            if not self._is_old(key, store):
                 self.surplus.discard(key)
+
+    def _is_old(self, key: Key, store: ReflectorStore[ConfigMap]) -> bool:
+        """Return whether ``store`` has an object that is not newer than the list."""
+        known = store.version_of(key)
+        return known is not None and self.version is not None and not older(self.version, known)
 
     @staticmethod
     def _of(waiting: Collection[Key], keys: Collection[Key] | None) -> list[Key]:
@@ -88,7 +93,7 @@ class _Listed:
 
     @property
     def is_reached(self) -> bool:
-        return self.version is not None and not (self.missing or self.surplus)
+        return self.is_compared and not (self.missing or self.surplus)
 
 
 @final
@@ -189,8 +194,9 @@ class CatchUp:
             await self._pace.sleep(wait, retry.at_least)
             return
         self._pace.succeeded()
+        if self._is_new or not self.is_behind:
+            return
+        del self._lists[MAX_LISTS - 1 :]
+        self._lists.append(made)
         await made.compare(found, self.store)
-        if not self._is_new and self.is_behind:
-            del self._lists[MAX_LISTS - 1 :]
-            self._lists.append(made)
-            self.store_changed(None)
+        self.store_changed(())

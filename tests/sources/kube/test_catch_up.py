@@ -1,6 +1,6 @@
 """A Namespace's event that overtakes ConfigMaps opens nothing. The law is in ``tests/property/test_kube_source.py``."""
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 from random import Random
 
@@ -12,7 +12,7 @@ from trio.testing import MockClock
 from exchanger.model.entry import DenyEntry
 from exchanger.policy.limits import NamespaceLimits
 from exchanger.policy.selection import ConfigMap
-from exchanger.sources.kube.catch_up import COLLECT_S, LIST_AGAIN_S, LIST_EVERY_S, CatchUp
+from exchanger.sources.kube.catch_up import COLLECT_S, COMPARED, LIST_AGAIN_S, LIST_EVERY_S, CatchUp
 from exchanger.sources.kube.list_watch import ApiFailure, Deleted, FailureKind, Item, Key, Page, Put
 from exchanger.sources.kube.settings import ReflectorSettings
 from exchanger.sources.kube.source import UNSAID_S
@@ -177,6 +177,60 @@ async def test_each_missing_object_is_waited_for_even_beyond_its_namespaces_quot
         assert made.is_behind()
         made.apply(Put(config_map("b", 35)))
         assert not made.is_behind()
+
+
+@attrs.define(eq=False)
+class Turns(trio.abc.Instrument):
+    """How many objects were compared in one turn at most."""
+
+    compared: int = 0
+    most: int = 0
+
+    def before_task_step(self, _task: trio.lowlevel.Task) -> None:
+        self.compared = 0
+
+    def count(self) -> None:
+        self.compared += 1
+        self.most = max(self.most, self.compared)
+
+
+async def test_a_list_of_many_objects_is_compared_in_bounded_turns(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> None:
+    turns, version_of = Turns(), ReflectorStore.version_of
+
+    def counted(store: ReflectorStore[ConfigMap], key: Key) -> str | None:
+        turns.count()
+        return version_of(store, key)
+
+    monkeypatch.setattr(ReflectorStore, "version_of", counted)
+    trio.lowlevel.add_instrument(turns)
+    names = [f"c{number}" for number in range(3 * COMPARED)]
+    async with behind(versions(20, **dict.fromkeys(names, 15)), *(config_map(name, 3) for name in names), replaced=["n"]) as made:
+        assert made.is_behind()
+        assert turns.most <= COMPARED
+    trio.lowlevel.remove_instrument(turns)
+
+
+@pytest.mark.parametrize("event", [lambda name: Put(config_map(name, 15)), lambda name: Deleted(Key("n", name), "16")])
+async def test_what_changes_while_a_list_is_compared_is_waited_for_no_longer(
+    monkeypatch: pytest.MonkeyPatch, event: Callable[[str], Put[ConfigMap] | Deleted], autojump_clock: MockClock
+) -> None:
+    monkeypatch.setattr("exchanger.sources.kube.catch_up.COMPARED", 1)
+    is_put = isinstance(event("a"), Put)
+    listed = versions(20, a=15, b=15, c=15) if is_put else versions(20)
+    store: ReflectorStore[ConfigMap] = ReflectorStore()
+    store.replace(Complete(tuple(config_map(name, 3) for name in "abc"), "10"))
+    catch_up = CatchUp(Versions(listed), store, ReflectorSettings(), Random(1), lambda *_: None, lambda: None)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(catch_up.run)
+        catch_up.fall_behind(["n"])
+        await trio.sleep(COLLECT_S)
+        for name in "cab":
+            await trio.lowlevel.checkpoint()
+            catch_up.store_changed(store.apply(event(name)))
+        await trio.sleep(COLLECT_S)
+
+        assert not catch_up.is_behind
+        nursery.cancel_scope.cancel()
 
 
 async def test_an_object_that_is_gone_again_is_waited_for_no_longer(autojump_clock: MockClock) -> None:
