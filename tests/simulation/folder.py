@@ -10,7 +10,7 @@ from typing import Any, Final, final
 import attrs
 import trio
 
-from exchanger.sources.directory.source import RESCAN_S
+from exchanger.sources.directory.source import RESCAN_S, RESTLESS_S
 from tests.simulation.files import clear, put
 from tests.simulation.kernel import Kernel
 
@@ -18,8 +18,10 @@ from tests.simulation.kernel import Kernel
 WRITTEN: Final = ("in place", "in pieces", "another name", "symlink")
 STRIKES: Final = ("unreadable", "empty", "gone", "unnotified")
 FOLDER_FAULTS: Final = (*WRITTEN, *STRIKES, "notified late", "notified twice")
-# Seconds from a change until it is active at the latest: a notification may be lost, so that the next look finds it.
-PROMPT: Final = 1.5
+# Seconds from a change until the service has read it at the latest: a notification may be lost, so that the next look finds it.
+READ: Final = 1.5
+# Seconds from a change until it is active at the latest: what loosens waits for changes after it, and for the look that ends the wait.
+PROMPT: Final = READ + RESTLESS_S + RESCAN_S
 
 
 @final
@@ -91,7 +93,7 @@ class Folder:
         version, seconds = self._count(key), 0.0
         if self.mounted:
             self._mount()
-        elif how == "in pieces" and key in self._names and self.kernel.now > self._whole[key] + self.prompt:
+        elif how == "in pieces" and key in self._names and self.kernel.now > self._whole[key] + READ:
             # The service has read this file: of one that is new to it and half written, nothing stays active.
             seconds = self.chance.choice([0.05, 1.0, 3.0])
             text = "" if self.chance.random() < 0.5 else said[: self.chance.randrange(len(said))]
@@ -144,7 +146,7 @@ class Folder:
         """Let something happen for some seconds, and return what, and after how many the service follows again."""
         kinds = [kind for kind in STRIKES if kind in self.faults and (not self.mounted or kind in {"gone", "unnotified"})]
         # What the service has read stays active, so these are files that it has read.
-        known = [key for key in sorted(self._names) if self.kernel.now > self._whole[key] + self.prompt]
+        known = [key for key in sorted(self._names) if self.kernel.now > self._whole[key] + READ]
         if self.untouched or not kinds or not (known or self.mounted):
             return "", 0.0
         kind, seconds = chance.choice(kinds), chance.choice([0.1, 1.0, 5.0])

@@ -106,7 +106,7 @@ the calls of one caller are enough to stop those of everybody
 - bit = 1 << caller % CALLER_BITS
 + bit = 1 << int(now * 1e6) % CALLER_BITS
 
-# unreadable-closes-nothing 13 exchanger.policy.documents.document
+# unreadable-closes-nothing 2 exchanger.policy.documents.document
 a document that cannot be read has no region that closes
 - closed_scopes=(_everything(source, (root.problem("the document"),)),)
 + closed_scopes=()
@@ -126,7 +126,7 @@ an entry that is invalid is left out, and what it was to protect passes
 - return tuple(FailClosedScope(source, scope, reason, index, first.line, first.column, problems=problems) for scope in closed)
 + return ()
 
-# withdrawal-opens-what-others-close 13 exchanger.policy.table
+# withdrawal-opens-what-others-close 2 exchanger.policy.table
 a closed region is forgotten when another document that closes the same is withdrawn or mended
 - left = [member for member in members if member not in gone] if gone else members
 + left = [] if gone else members
@@ -222,7 +222,7 @@ all policies are withdrawn while the folder is away
 - return attrs.evolve(before, problem=f"cannot be listed: {error.strerror}")
 + return Scan(problem=f"cannot be listed: {error.strerror}")
 
-# unreadable-file-withdraws 148 exchanger.sources.directory.folder
+# unreadable-file-withdraws 252 exchanger.sources.directory.folder
 the policies in a manifest are withdrawn while it cannot be read
 - return File(None, None if before is None else before.manifests, unreadable(error))
 + return File(None, (), unreadable(error))

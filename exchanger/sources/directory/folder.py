@@ -84,6 +84,10 @@ class Scan:
     others: tuple[str, ...] = ()
     leaving: tuple[tuple[str, File], ...] = ()
 
+    def has_same_files(self, other: "Scan") -> bool:
+        """Return whether nothing but the folder's own problem differs."""
+        return (self.files, self.others, self.leaving) == (other.files, other.others, other.leaving)
+
     def manifests(self) -> Iterator[PolicyObject]:
         """Return every known object."""
         seen = set[tuple[str, str]]()
@@ -119,22 +123,27 @@ class CrowdedError(Exception):
     """There is more in the folder than a scan goes through."""
 
 
-def scan(root: Path, before: Scan, wall: Callable[[], float] = SYSTEM.wall) -> Scan:
+def scan(root: Path, before: Scan, wall: Callable[[], float] = SYSTEM.wall, whole: Scan | None = None) -> Scan:
     """Return the state of the folder; files that did not change since ``before`` are not read again.
+
+    ``whole`` is the last state that was not in the middle of a change: what its files said can stay known.
 
     Files that change during a scan may be of different moments: a denial that moves from a file that is read late to one that was read
     early would be in neither. So a state that differs counts once the next scan finds the same.
     """
-    found = _scan_once(root, before, wall)
+    whole = before if whole is None else whole
+    found = _scan_once(root, before, wall, whole)
     for _ in range(MAX_SCANS - 1):
         if found == before:
             break
-        before, found = found, _scan_once(root, found, wall)
+        before, found = found, _scan_once(root, found, wall, whole)
     return found
 
 
-def _scan_once(root: Path, before: Scan, wall: Callable[[], float]) -> Scan:
-    known = {**dict(before.leaving), **dict(before.files)}
+def _scan_once(root: Path, before: Scan, wall: Callable[[], float], whole: Scan) -> Scan:
+    known: dict[str, File] = {}
+    for name, file in chain(before.files, before.leaving, whole.files, whole.leaving):
+        known.setdefault(name, file)
     others: list[str] = []
     try:
         names = sorted(manifest_names(root, others))
@@ -145,7 +154,7 @@ def _scan_once(root: Path, before: Scan, wall: Callable[[], float]) -> Scan:
         return attrs.evolve(before, problem=str(crowded))
     files = tuple((name, _look(root / name, known.get(name), wall)) for name in names)
     present = frozenset(names)
-    leaving = [(name, file) for name, file in (*before.files, *before.leaving) if name not in present]
+    leaving = [(name, file) for name, file in known.items() if name not in present]
     if all(file.manifests is not None for _, file in files):
         leaving = []
     return Scan(files, others=tuple(sorted(others)), leaving=tuple(leaving[: MAX_FILES - len(files)]))

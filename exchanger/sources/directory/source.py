@@ -1,5 +1,6 @@
 """``POLICY_SOURCE=directory``: follows a folder of manifests, and publishes a new version of the policy for each change."""
 
+import math
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from itertools import chain
@@ -32,6 +33,16 @@ from exchanger.sources.publish.runner import Runner
 RESCAN_S: Final = 0.7
 # Seconds in which notifications are collected: an edit causes several of them, and should be one version.
 DEBOUNCE_S: Final = 0.1
+
+# A feed that is behind while a folder changes: what it knows may be of the middle of a change.
+CHANGES: Final = "changes"
+# Seconds without a change after which a change counts as whole. A checkout or a copy removes files first and writes others later.
+QUIET_S: Final = 1.0
+# Seconds after which a folder that changes all the time is taken as it is.
+RESTLESS_S: Final = 5.0
+
+# Log lines of one kind for one scan: all files can become unreadable at once, and a line takes 50 µs of the loop.
+MAX_LINES: Final = 50
 
 
 # Yields when something in a folder may have changed, and every ``RESCAN_S``. The event ends the wait, if it is one of a thread.
@@ -113,15 +124,20 @@ def _unknown(file: File, reason: str) -> UnknownText:
 class _State:
     """What a scan has found: documents, and the labels of their namespaces.
 
-    ``unknown`` are the files that have never been readable since the first scan, and ``notices`` are by ``grants``.
+    ``unknown`` are the files that have never been readable since the first scan, ``problems`` is why files cannot be read as they are now,
+    and ``notices`` are by ``grants``. ``whole`` is the last scan that was not in the middle of a change. ``differs``: the scan before found
+    other files.
     """
 
     scanned: Scan
     texts: dict[Source, DocumentText]
     labels: dict[str, tuple[Labels, ...]]
     unknown: frozenset[str]
+    problems: dict[str, str]
+    whole: Scan
     notices: Notices = NO_NOTICES
     grants: Grants = NO_GRANTS
+    differs: bool = False
 
 
 @final
@@ -149,6 +165,9 @@ class DirectorySource:
     _emptied: int = attrs.field(default=0, init=False)
     _state: _State | None = attrs.field(default=None, init=False)
     _published: trio.Event = attrs.field(factory=trio.Event, init=False)
+    # When the folder began to change, and when it changed last.
+    _restless_since: float = attrs.field(default=math.inf, init=False)
+    _changed_at: float = attrs.field(default=math.inf, init=False)
     unreadable: tuple[str, ...] = attrs.field(default=(), init=False)
     # One thread at a time: a scan starts from the previous result.
     _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False)
@@ -196,8 +215,16 @@ class DirectorySource:
         after, texts, labels = await run_sync(self._scan, before, abandon_on_cancel=True, limiter=self._limiter)
         self._state = after
         self._report(before, after)
+        now, machine = trio.current_time(), self._runner.machine
+        if after.differs:
+            self._changed_at, self._restless_since = now, min(now, self._restless_since)
+            self._runner.do(machine.fell_behind(CHANGES, -math.inf, now))
         if texts or labels:
-            self._runner.do(self._runner.machine.applied(texts, trio.current_time(), labels))
+            self._runner.do(machine.applied(texts, now, labels))
+        if now >= min(self._changed_at + QUIET_S, self._restless_since + RESTLESS_S):
+            self._changed_at = self._restless_since = math.inf
+            self._state = attrs.evolve(after, whole=after.scanned)
+            self._runner.do(machine.caught_up(CHANGES, now))
         if self._published.is_set() and (before is None or before.notices != after.notices):
             self._send_notices()
 
@@ -216,10 +243,10 @@ class DirectorySource:
         settings, grants = self.settings, self.grants
         known = Scan() if before is None else before.scanned
         wall = self.network.wall
-        scanned = first_scan(settings, wall) if before is None else scan(settings.path, known, wall)
-        same_files = (scanned.files, scanned.others, scanned.leaving) == (known.files, known.others, known.leaving)
-        if before is not None and before.grants is grants and same_files:
-            return attrs.evolve(before, scanned=scanned), {}, {}
+        scanned = first_scan(settings, wall) if before is None else scan(settings.path, known, wall, before.whole)
+        problems, differs = scanned.problems(), before is not None and not scanned.has_same_files(known)
+        if before is not None and before.grants is grants and not differs:
+            return attrs.evolve(before, scanned=scanned, problems=problems, differs=False), {}, {}
         # After a restart the previous content of an unreadable file is unknown, so until it can be read it closes everything. A file that
         # appears unreadable later has never been active under this name: it closes nothing, and what is deleted meanwhile stays.
         unknown = {name: reason for name, reason in scanned.unknown().items() if before is None or name in before.unknown}
@@ -234,7 +261,8 @@ class DirectorySource:
         found = notices_of(scanned, settings.namespace_selector, settings.configmap_selector)
         ungranted = [notice for name, own in sorted(labels.items()) for notice in of_allowance(grants, name, own)]
         notices = Notices.of(chain(ungranted, found.listed), len(ungranted) + found.count)
-        return _State(scanned, texts, labels, frozenset(unknown), notices, grants), changed, described
+        whole = scanned if before is None else before.whole
+        return _State(scanned, texts, labels, frozenset(unknown), problems, whole, notices, grants, differs), changed, described
 
     def _send_notices(self) -> None:
         """Report the probable mistakes in the folder and in the active version."""
@@ -243,15 +271,18 @@ class DirectorySource:
         self.on_notices(Notices.of(chain(nothing, found.listed), len(nothing) + found.count))
 
     def _report(self, before: _State | None, after: _State) -> None:
-        old = {} if before is None else before.scanned.problems()
-        new = after.scanned.problems()
+        old, new = {} if before is None else before.problems, after.problems
         self.unreadable = tuple(new)
-        for name, reason in new.items():
-            if old.get(name) != reason:
-                self._log.error("policy.file_unreadable", file=name, reason=reason)
-        for name in old:
-            if name not in new:
-                self._log.info("policy.file_repaired", file=name)
+        found = [(name, reason) for name, reason in new.items() if old.get(name) != reason]
+        repaired = [name for name in old if name not in new]
+        for name, reason in found[:MAX_LINES]:
+            self._log.error("policy.file_unreadable", file=name, reason=reason)
+        if len(found) > MAX_LINES:
+            self._log.error("policy.file_unreadable", file=FOLDER, reason=f"{len(found) - MAX_LINES} more files cannot be read")
+        for name in repaired[:MAX_LINES]:
+            self._log.info("policy.file_repaired", file=name)
+        if len(repaired) > MAX_LINES:
+            self._log.info("policy.file_repaired", file=FOLDER, more=len(repaired) - MAX_LINES)
 
 
 async def _set_when_cancelled(event: trio.Event) -> None:

@@ -1,5 +1,6 @@
 import errno
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,24 @@ def test_a_file_without_permission_keeps_what_it_said(tmp_path: Path, monkeypatc
         forbidden = scan(tmp_path, first)
     assert names(forbidden) == ["a"]
     assert forbidden.problems() == {"a.yaml": "cannot be read: Permission denied"}
+
+
+@pytest.mark.usefixtures("young_for_long")
+def test_an_unreadable_file_that_moves_during_a_scan_keeps_what_it_said(tmp_path: Path) -> None:
+    path, away = tmp_path / "a.yaml", tmp_path / ".away"
+    path.write_text(namespace("a"))
+    (tmp_path / "c.yaml").write_text("# read in each scan")
+    first = scan(tmp_path, Scan())
+    path.write_text("kind: [")
+    broken = scan(tmp_path, first)
+    path.rename(away)
+
+    def move() -> float:
+        if away.exists():
+            away.rename(tmp_path / "b.yaml")
+        return time.time()
+
+    assert names(scan(tmp_path, broken, move)) == ["a"]
 
 
 def test_a_folder_that_vanishes_while_it_is_listed_says_nothing_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
