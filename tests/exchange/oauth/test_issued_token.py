@@ -7,7 +7,7 @@ from typing import Any, Final
 import attrs
 import pytest
 
-from exchanger.exchange.oauth.issued_token import SHOWN, judge_issued
+from exchanger.exchange.oauth.issued_token import SHOWN, judge_issued, tells
 from exchanger.exchange.oauth.token_response import TokenResponseRules, decode_response
 from exchanger.formats.jwt.claims import LEEWAY
 from exchanger.model.entry import TokenTarget
@@ -282,6 +282,11 @@ def test_both_sides_are_shown_escaped_and_bounded() -> None:
     assert found.mismatch.issued.audience.startswith('["a\\"b", "a text of 5000 characters", "0", ')
     assert found.mismatch.issued.scope == "read \ufffdadmin"
     assert all(len(part) <= SHOWN for side in (found.mismatch.requested, found.mismatch.issued) for part in attrs.astuple(side))
+
+
+@pytest.mark.parametrize(("secret", "told"), [("abcd", True), ("abc", False)])
+def test_text_tells_a_secret_inside_it_from_four_characters(secret: str, told: bool) -> None:
+    assert tells(f"https://{secret}.example.com", (secret,)) is told
 
 
 def test_secrets_that_an_issuer_writes_into_claims_are_not_shown() -> None:
