@@ -15,9 +15,9 @@ from tests.scripts.programs import Programs, script
 
 HERE: Final = "gke_authz_extension"
 PLACE: Final = ("--project", "acme-edge", "--location", "europe-west3")
-BACKEND: Final = "/projects/acme-edge/closed_scopes/europe-west3/backendServices/gkegw1-1a2b-gke-gateway-gateway-ext-authz-3000-x7f2"
-OTHER: Final = "/projects/acme-edge/closed_scopes/europe-west3/backendServices/gkegw1-1a2b-shop-web-8080-k3"
-RULE: Final = "/projects/acme-edge/closed_scopes/europe-west3/forwardingRules/gkegw1-1a2b-gke-gateway-gateway-q8"
+BACKEND: Final = "/projects/acme-edge/regions/europe-west3/backendServices/gkegw1-1a2b-gke-gateway-gateway-ext-authz-3000-x7f2"
+OTHER: Final = "/projects/acme-edge/regions/europe-west3/backendServices/gkegw1-1a2b-shop-web-8080-k3"
+RULE: Final = "/projects/acme-edge/regions/europe-west3/forwardingRules/gkegw1-1a2b-gke-gateway-gateway-q8"
 
 
 def gateway(backends: str = f"{OTHER}, {BACKEND}", rules: str = RULE, kind: str = "gke-l7-regional-external-managed") -> dict[str, Any]:
@@ -162,7 +162,7 @@ def test_wrong_options_are_refused(programs: Programs, arguments: tuple[str, ...
 
 
 def test_variables_stand_in_for_options(programs: Programs) -> None:
-    variables = {"GKE_PROJECT_ID": "p", "GKE_CLOSED_SCOPE": "europe-west3", "GATEWAY": "edge", "GATEWAY_NAMESPACE": "gateways"}
+    variables = {"GKE_PROJECT_ID": "p", "GKE_REGION": "europe-west3", "GATEWAY": "edge", "GATEWAY_NAMESPACE": "gateways"}
     done = programs.call(HERE, "create", "--backend-service", "https://example.com/own", variables=variables)
     assert "--project=p --location=europe-west3" in done.stdout
     assert "authority: gateway-ext-authz.gateways.svc.cluster.local" in done.stdout

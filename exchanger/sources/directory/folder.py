@@ -69,6 +69,11 @@ class File:
         """Return whether the file has an object that counts."""
         return any(True for _ in objects_of(self.manifests or ()))
 
+    def has_objects_of(self, other: "File") -> bool:
+        """Return whether the file has every object that ``other`` has."""
+        own, others = ({_identity(item) for item in objects_of(file.manifests or ())} for file in (self, other))
+        return own >= others
+
 
 @final
 @attrs.frozen
@@ -87,6 +92,13 @@ class Scan:
     def has_same_files(self, other: "Scan") -> bool:
         """Return whether nothing but the folder's own problem differs."""
         return (self.files, self.others, self.leaving) == (other.files, other.others, other.leaving)
+
+    def is_edit_of(self, before: "Scan") -> bool:
+        """Return whether a single file differs from ``before``, in place, and still has all objects that it had: nothing moved from it."""
+        if [name for name, _ in self.files] != [name for name, _ in before.files]:
+            return False
+        edited = [(new, old) for (_, new), (_, old) in zip(self.files, before.files, strict=True) if new != old]
+        return len(edited) == 1 and all(new.has_objects_of(old) for new, old in edited)
 
     def manifests(self) -> Iterator[PolicyObject]:
         """Return every known object."""

@@ -126,7 +126,7 @@ class _State:
 
     ``unknown`` are the files that have never been readable since the first scan, ``problems`` is why files cannot be read as they are now,
     and ``notices`` are by ``grants``. ``whole`` is the last scan that was not in the middle of a change. ``differs``: the scan before found
-    other files.
+    other files; ``is_edit``: it differs by the edit of one of them.
     """
 
     scanned: Scan
@@ -138,6 +138,7 @@ class _State:
     notices: Notices = NO_NOTICES
     grants: Grants = NO_GRANTS
     differs: bool = False
+    is_edit: bool = False
 
 
 @final
@@ -216,9 +217,12 @@ class DirectorySource:
         self._state = after
         self._report(before, after)
         now, machine = trio.current_time(), self._runner.machine
-        if after.differs:
+        # An edit of one file shows at once: authors try their policies in a folder.
+        if after.differs and not (after.is_edit and self._restless_since == math.inf):
             self._changed_at, self._restless_since = now, min(now, self._restless_since)
             self._runner.do(machine.fell_behind(CHANGES, -math.inf, now))
+        elif after.differs:
+            self._state = attrs.evolve(after, whole=after.scanned)
         if texts or labels:
             self._runner.do(machine.applied(texts, now, labels))
         if now >= min(self._changed_at + QUIET_S, self._restless_since + RESTLESS_S):
@@ -246,7 +250,7 @@ class DirectorySource:
         scanned = first_scan(settings, wall) if before is None else scan(settings.path, known, wall, before.whole)
         problems, differs = scanned.problems(), before is not None and not scanned.has_same_files(known)
         if before is not None and before.grants is grants and not differs:
-            return attrs.evolve(before, scanned=scanned, problems=problems, differs=False), {}, {}
+            return attrs.evolve(before, scanned=scanned, problems=problems, differs=False, is_edit=False), {}, {}
         # After a restart the previous content of an unreadable file is unknown, so until it can be read it closes everything. A file that
         # appears unreadable later has never been active under this name: it closes nothing, and what is deleted meanwhile stays.
         unknown = {name: reason for name, reason in scanned.unknown().items() if before is None or name in before.unknown}
@@ -262,7 +266,8 @@ class DirectorySource:
         ungranted = [notice for name, own in sorted(labels.items()) for notice in of_allowance(grants, name, own)]
         notices = Notices.of(chain(ungranted, found.listed), len(ungranted) + found.count)
         whole = scanned if before is None else before.whole
-        return _State(scanned, texts, labels, frozenset(unknown), problems, whole, notices, grants, differs), changed, described
+        is_edit = differs and scanned.is_edit_of(known)
+        return _State(scanned, texts, labels, frozenset(unknown), problems, whole, notices, grants, differs, is_edit), changed, described
 
     def _send_notices(self) -> None:
         """Report the probable mistakes in the folder and in the active version."""

@@ -169,6 +169,14 @@ async def test_a_denial_that_a_checkout_moves_is_never_missing(folder: Path, gap
         assert all(isinstance(snapshot.match("h", "/a", "GET"), DenyEntry) for snapshot in watcher.sent)
 
 
+async def test_an_edit_of_one_file_takes_effect_at_once(folder: Path, autojump_clock: MockClock) -> None:
+    async with following_by_the_clock(folder) as watcher:
+        _replace(folder / "policy.yaml", config_map("version: v1"))
+        await trio.sleep(QUIET_S - STEP_S)
+
+        assert not watcher.is_decided(DenyEntry)
+
+
 async def test_a_withdrawal_takes_effect_although_the_folder_keeps_changing(folder: Path, autojump_clock: MockClock) -> None:
     async with following_by_the_clock(folder) as watcher:
         (folder / "policy.yaml").unlink()
