@@ -147,10 +147,6 @@ class PolicyIndex:
                 del self._taken[source.namespace]
         return found
 
-    def has_taken(self, namespace: str) -> bool:
-        """Return whether documents of a Namespace were taken, and not taken back."""
-        return namespace in self._taken
-
     def document(self, source: Source) -> DocumentText | None:
         """Return the document of ``source`` that is to be active."""
         labels = None if source.namespace in self.unconfirmed else self._selected.get(source.namespace)

@@ -344,12 +344,9 @@ class KubernetesSource:
         """Check whether Namespaces have removed something that ConfigMaps may not have caught up with."""
         loosened = self.index.take_loosened()
         replaced = [namespace for namespace, is_replaced in loosened.items() if is_replaced]
-        if self._catch_up is not None and (replaced or (self._published.is_set() and any(map(self._may_have_documents, loosened)))):
+        # Also for a Namespace without known documents: those that it had may be on their way.
+        if self._catch_up is not None and (replaced or (self._published.is_set() and loosened)):
             self._catch_up.fall_behind(replaced)
-
-    def _may_have_documents(self, namespace: str) -> bool:
-        """Return whether a Namespace has documents; while ConfigMaps are behind, those of any may be on their way."""
-        return self.index.has_taken(namespace) or (self._catch_up is not None and self._catch_up.is_behind)
 
     def _confirm(self) -> None:
         """Activate the ConfigMaps of Namespaces that took the names of others, once those of the others are gone."""

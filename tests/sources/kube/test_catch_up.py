@@ -70,16 +70,29 @@ async def test_withdrawals_that_wait_are_reported_only_after_a_while(cluster: Cl
         assert followed.record.passes()
 
 
-async def test_nothing_is_listed_at_the_start_or_for_namespaces_without_documents(cluster: Cluster, autojump_clock: MockClock) -> None:
+async def test_a_denial_that_moves_twice_behind_a_late_watch_is_never_open(cluster: Cluster, autojump_clock: MockClock) -> None:
     cluster.put_namespace("b")
+    cluster.put_namespace("c")
+    async with following(cluster) as followed:
+        cluster.server.late["configmaps"] = 3.0
+        cluster.put("b", "p")
+        cluster.delete("a", "p")
+        await trio.sleep(0.5)
+        cluster.put("c", "p")
+        cluster.put_namespace("b", {})
+        for _ in range(1000):
+            await trio.sleep(0.01)
+            assert followed.record.denies()
+        assert followed.record.snapshots[-1].settled is None
+
+
+async def test_nothing_is_listed_at_the_start_or_for_new_namespaces(cluster: Cluster, autojump_clock: MockClock) -> None:
     async with following(cluster) as followed:
         await trio.sleep(2)
-        cluster.put_namespace("b", {})
         cluster.put_namespace("c")
         cluster.put("c", "p", deny("/c"))
         await followed.record.until(lambda: followed.record.denies("/c"), 1)
         cluster.put_namespace("a", {**SELECTED, "other": "label"})
-        cluster.delete_namespace("b")
         await trio.sleep(100)
         assert not lists_of(cluster)
 
