@@ -323,8 +323,7 @@ def _as_written(claim: Claim, snapshot: PolicySnapshot) -> Claim:
     if document is None or isinstance(claim, FailClosedScope):
         return claim
     entries = document.document.entries
-    place = bisect_left(entries, claim.index, key=attrgetter("index"))
-    return entries[place] if place < len(entries) and entries[place].index == claim.index else claim
+    return entries[bisect_left(entries, claim.index, key=attrgetter("index"))]
 
 
 _RANKS: Final = {outcome: rank for rank, outcome in enumerate(Outcome)}

@@ -100,7 +100,7 @@ class EffectiveDocument:
             *[one for closed_scope in self.problems if closed_scope.index not in invalid for one in closed_scope.problems],
         ]
         found += [Problem(refusal.code, refusal.reason, refusal.index, line=refusal.line, hint=refusal.hint) for refusal in self.refused]
-        return tuple(sorted(found, key=lambda problem: -1 if problem.entry is None else problem.entry))
+        return tuple(sorted(found, key=lambda problem: (problem.entry is not None, problem.entry)))
 
 
 @final

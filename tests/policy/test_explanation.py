@@ -223,6 +223,12 @@ def test_a_closed_closed_scope_is_a_candidate_however_many_entries_there_are() -
     assert (found.candidates[0].claim, found.candidates[0].standing) == (unreadable, BLOCKS)
 
 
+def test_what_comes_first_is_a_candidate_however_many_longer_entries_there_are() -> None:
+    tools = tuple(deny("/a", index=index, headers=(("x-tool", f"{index}"),)) for index in range(MAX_LOOKED_AT + 50))
+    found = explain(snapshot_of(*tools, exchange("/", source=BLUE)), HOST, "/a", "GET", headers=HeaderFields((), raw=True))
+    assert found.candidates[0] == Candidate(exchange("/", source=BLUE), WON, WINS)
+
+
 def granted(*path_prefixes: str, hosts: tuple[str, ...] = (HOST,)) -> Grants:
     """Return grants of all actions on these paths alone."""
     (everything,) = EVERYTHING_GRANTED.grants

@@ -241,6 +241,13 @@ def test_a_host_over_depth_closes_only_its_prefixes_for_all_methods() -> None:
     assert narrower.match(HOST, "/aaa", "POST") == exchange("/", source=BLUE)
 
 
+def test_over_depth_a_prefix_in_any_case_covers_the_one_as_written() -> None:
+    own = document_of(*nested(MAX_DEPTH + 1), deny("/", case_insensitive=True), deny("/A"))
+    namespace = together(own).namespace("red")
+    assert namespace is not None
+    assert [route.match for route in namespace.on(HOST)] == [MatchScope(HOST, "/", case_insensitive=True)]
+
+
 def test_depth_adds_up_over_documents_and_not_over_namespaces() -> None:
     low, high = document_of(*nested(20), source=A), document_of(*nested(30)[20:], source=B)
     other = document_of(*nested(30)[20:], source=BLUE)

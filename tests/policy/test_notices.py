@@ -5,7 +5,7 @@ import pytest
 from exchanger.model.entry import Source
 from exchanger.model.selector import Selector, parse_selector
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
-from exchanger.policy.notices import is_declined, looks_like_policy, near_label, of_config_maps, of_namespaces, of_snapshot
+from exchanger.policy.notices import is_declined, looks_like_policy, near_label, not_named, of_config_maps, of_namespaces, of_snapshot
 from exchanger.policy.selection import ConfigMap, Namespace, Text, advance
 from exchanger.policy.snapshot import PolicySnapshot
 
@@ -99,6 +99,11 @@ def test_config_maps(labels: tuple[tuple[str, str], ...], text: str, namespaces:
     assert [notice.subject for notice in found] == ["ConfigMap a/p"] * is_noticed
 
 
+def test_a_config_map_outside_the_named_namespaces() -> None:
+    text = "POL-3103: ConfigMap a/p is not active: its Namespace a is not selected, as it is not among those that are followed by name"
+    assert str(not_named(Source("a", "p"))) == f"{text} (add the name to POLICY_NAMESPACES or its file (chart: policyNamespaces))"
+
+
 def test_namespaces() -> None:
     found = of_namespaces((Namespace("a", ((f"{DOMAIN}/polcy", "enabled"),)), Namespace("b", ())), NAMESPACES, CONFIG_MAPS)
     hint = f"the label {DOMAIN}/polcy is probably meant to be {DOMAIN}/policy=enabled"
@@ -106,10 +111,10 @@ def test_namespaces() -> None:
 
 
 def test_a_policy_in_which_nothing_is_active() -> None:
-    def told(*texts: str, emptied: int = 0, grants: Grants = NO_GRANTS) -> list[str]:
+    def told(*texts: str, grants: Grants = NO_GRANTS, **options: int) -> list[str]:
         documents = {Source("a", str(number)): Text(text) for number, text in enumerate(texts)}
         snapshot = advance(PolicySnapshot.EMPTY, {}, documents, frozenset(), grants=grants).snapshot
-        return [notice.text for notice in of_snapshot(snapshot, "b", Selector(), emptied=emptied)]
+        return [notice.text for notice in of_snapshot(snapshot, "b", Selector(), **options)]
 
     assert ["nothing is selected" in text for text in told()] == [True]
     assert ["7 that were active are gone" in text for text in told(emptied=7)] == [True]

@@ -24,7 +24,7 @@ Routes: TypeAlias = tuple[Route, ...]
 
 # Missing grants that a reason names.
 _NAMED: Final = 4
-_NO_PATHS: Final = PathSet((), in_any_reading=True)
+_NO_PATHS: Final = PathSet(())
 _OUTSIDE: Final = "is outside the hosts and paths that its namespace is granted"
 PARTLY: Final = "covers more than its namespace is granted"
 

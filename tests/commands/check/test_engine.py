@@ -419,6 +419,15 @@ def test_a_denial_that_ends_in_a_slash_says_who_decides_without_it() -> None:
     assert "no entry decides" in found.problem.text
 
 
+def test_a_denial_with_a_header_that_has_an_exclamation_mark_says_who_decides_without_its_slash() -> None:
+    headers = "headers: [{name: x-tool, value: 'drop!'}]"
+    deny = f"{{match: {{host: a, pathPrefix: /admin/, {headers}}}, action: deny}}"
+    exchange = f"{{match: {{host: a, pathPrefix: /, {headers}}}, {EXCHANGE}}}"
+    by_header, without_slash = checked(config_map(entries(exchange, deny))).problems
+    assert "denies by header" in by_header.problem.text
+    assert "there team/policy entries[0] exchanges the token" in without_slash.problem.text
+
+
 def test_grants_are_held_against_the_policies() -> None:
     grants = "version: v1\ngrants:\n  - namespaces: [team]\n    hosts: [api.example.com]\n    pathPrefixes: [/orders]\n"
     assert codes(checked(config_map(entries(DENY)), by=rules(grants))) == []

@@ -245,6 +245,11 @@ def test_an_entry_that_is_no_mapping_closes_everything(entry: str) -> None:
     assert attrs.evolve(closed(entry), line=None) == FailClosedScope(RED, MatchScope(), "entries[0] must be a mapping", 0)
 
 
+def test_a_first_segment_without_a_dot_is_not_taken_for_a_host() -> None:
+    entry = read("{match: {host: orders, pathPrefix: orders/a}, action: deny}")
+    assert entry.match == MatchScope("orders", "/orders/a")
+
+
 # In reasons, "@" stands for the entry.
 @pytest.mark.parametrize(
     ("match", "scope", "reason"),
