@@ -7,7 +7,6 @@ from exchanger.model.selector import parse_selector
 from exchanger.policy.selection import select
 from tests.property.strategies_kube_index import (
     CONFIG_MAP_SELECTOR,
-    NAMES,
     SELECTORS,
     Cluster,
     DeleteConfigMap,
